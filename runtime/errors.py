@@ -1,0 +1,45 @@
+"""The errors that st raises on purpose. Each is one line for the user and an exit code."""
+
+from __future__ import annotations
+
+
+class StError(Exception):
+    """Something failed; the message says what, and what to do about it."""
+
+    exit_code = 1
+
+
+class BadInput(StError):
+    """A file, a name or a value from the user that cannot be used."""
+
+    exit_code = 2
+
+
+class BadEngine(BadInput):
+    """A file that is no engine, or one for other inputs."""
+
+
+class BadControl(BadInput):
+    """A style, weight or strength that this engine does not offer."""
+
+
+class Unavailable(StError):
+    """A device, provider or camera that was asked for and is not here."""
+
+
+class MissingExtra(Unavailable):
+    """A library that only an extra installs."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra: pip install 'st[{extra}]'")
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """Text from outside (file names, stream names, style names), safe for a terminal.
+
+    Control characters are escaped, so that no name can move the cursor or forge a line.
+    """
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
+    )
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
