@@ -1,0 +1,49 @@
+"""EXIF: what of a photograph's record still holds for the painting made of it."""
+
+from __future__ import annotations
+
+from PIL import ExifTags, Image
+
+KEPT = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+# No longer true of the painting, or blind offsets into the old file.
+DROPPED = (
+    ExifTags.Base.MakerNote,
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.ExifInteroperabilityOffset,
+)
+MAX_BYTES = 65_000  # what one JPEG segment holds, less its head
+SRGB = 1
+
+
+def carried_exif(image: Image.Image) -> bytes:
+    """EXIF for the painting of `image`: camera, dates, author and place; b"" when there is none.
+
+    Orientation, sizes, thumbnail and maker's notes are left out: pixels are written upright, and
+    an old thumbnail would show the photograph. A damaged record counts as none.
+    """
+    try:
+        source, kept = image.getexif(), Image.Exif()
+        for tag in KEPT:
+            if tag in source:
+                kept[tag] = source[tag]
+        shot = source.get_ifd(ExifTags.IFD.Exif)
+        shot = {tag: value for tag, value in shot.items() if tag not in DROPPED}
+        place = source.get_ifd(ExifTags.IFD.GPSInfo)
+        if not (kept or shot or place):
+            return b""
+        if shot:
+            kept.get_ifd(ExifTags.IFD.Exif).update(shot | {ExifTags.Base.ColorSpace: SRGB})
+        if place:
+            kept.get_ifd(ExifTags.IFD.GPSInfo).update(place)
+        data = kept.tobytes()
+    except Exception:  # whatever a stranger's bytes make the reader raise
+        return b""
+    return data if len(data) <= MAX_BYTES else b""

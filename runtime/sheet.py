@@ -1,0 +1,51 @@
+"""A contact sheet: pictures of one size in a grid, each with its label below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER, INK = (255, 255, 255), (30, 30, 30)
+
+
+def contact_sheet(cells: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Lay out (label, (H, W, 3) uint8 RGB) cells, all of one H and W, near to a square.
+
+    Returns (H', W', 3) uint8 RGB. Raises ValueError when there is no cell.
+    """
+    if not cells:
+        raise ValueError("a contact sheet of nothing")
+    height, width = cells[0][1].shape[:2]
+    gap = max(4, width // 40)
+    font = ImageFont.load_default(max(10, min(width // 12, 40)))
+    line = math.ceil(sum(font.getmetrics())) if isinstance(font, ImageFont.FreeTypeFont) else 12
+    step_x, step_y = width + gap, height + line + 2 * gap
+    columns = max(1, min(len(cells), round(math.sqrt(len(cells) * step_y / step_x))))
+    rows = math.ceil(len(cells) / columns)
+    sheet = Image.new("RGB", (gap + columns * step_x, gap + rows * step_y), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, (label, pixels) in enumerate(cells):
+        x, y = gap + index % columns * step_x, gap + index // columns * step_y
+        sheet.paste(Image.fromarray(pixels), (x, y))
+        text = _fitted(label, width, draw, font)
+        middle = x + (width - draw.textlength(text, font)) / 2
+        draw.text((middle, y + height + gap // 2), text, INK, font)
+    return np.array(sheet)
+
+
+def _fitted(
+    label: str,
+    width: int,
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+) -> str:
+    """The label, or as much of its beginning as fits."""
+    if draw.textlength(label, font) <= width:
+        return label
+    while label and draw.textlength(label + "...", font) > width:
+        label = label[:-1]
+    return label + "..." if label else ""
