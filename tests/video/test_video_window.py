@@ -1,0 +1,66 @@
+"""--start and --duration, sound in step."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import clips
+import pytest
+from test_video_golden import stylise
+
+from st.runtime.errors import BadInput
+from st.video.window import Window, parse_time
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
+    source = clips.film(
+        tmp_path / f"in{suffix}",
+        frames=72,
+        sounds=1,
+        subtitles="subrip" if suffix == ".mkv" else "",
+        chapters=True,
+    )
+    target = tmp_path / f"out{suffix}"
+    window = Window(Fraction(3, 4), Fraction(1))
+    stylise(source, target, window=window, quality=0)
+    before, after = clips.read(source), clips.read(target)
+    assert len(after) == 24
+    assert after[0].time == pytest.approx(0, abs=0.002)
+    # The same pictures: frame 18 is the first at 0.75 s.
+    for one, two in zip(before[18:42], after, strict=True):
+        assert abs(clips.planes(one)[0] - clips.planes(two)[0]).max() <= 2
+    cut = {data: when for when, data in clips.packets(target, "audio")}
+    sound = {data: when for when, data in clips.packets(source, "audio")}
+    assert len(cut) >= 1 * 48000 // 1024 - 2
+    for data, when in cut.items():
+        assert when == pytest.approx(sound[data] - 0.75, abs=0.003)
+    with av.open(str(target)) as film:
+        assert film.duration == pytest.approx(1_000_000, abs=60_000)
+        names = [c["metadata"]["title"] for c in film.chapters()]
+        assert names == ["two"]
+        assert film.chapters()[0]["start"] == 0
+    if suffix == ".mkv":
+        assert [round(when, 2) for when, _ in clips.packets(target, "subtitle")] == [0.0]
+
+
+def test_nothing_in_the_window(tmp_path: Path) -> None:
+    source = clips.film(tmp_path / "in.mp4")
+    with pytest.raises(BadInput, match="--start 5"):
+        stylise(source, tmp_path / "out.mp4", window=Window(Fraction(5)))
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", Fraction(181, 2)), ("0", 0)]
+)
+def test_times(text: str, seconds: Fraction) -> None:
+    assert parse_time(text, "--start") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:-3", "a", "1/0", "nan", "inf", "1e999999"])
+def test_bad_times(text: str) -> None:
+    with pytest.raises(BadInput, match="--start"):
+        parse_time(text, "--start")

@@ -1,0 +1,1 @@
+"""Films in, stylised films out: every stream, timestamp and colour tag kept."""

@@ -1,0 +1,205 @@
+"""st-video: a film in, a stylised film out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from st.runtime.command import command
+from st.runtime.cpus import usable_cpus
+from st.runtime.errors import BadInput, printable
+from st.runtime.options import open_stylizer, stylizer_options
+from st.video.codecs import CODECS
+from st.video.job import Job, default_target, open_reader, perform
+from st.video.look import parse_size
+from st.video.progress import progress
+from st.video.raw import parse_raw
+from st.video.stop import stoppable
+from st.video.window import Window, parse_time
+
+LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads
+MOST_WORKERS = 4
+
+EPILOG = """\b
+Examples:
+  st-video in.mp4                                  writes in_stylized.mp4
+  st-video in.mp4 -s wave --strength 0.7 -o wave.mov --codec prores
+  st-video in.mp4 --start 1:30 --duration 10       ten seconds of it
+  st-video in.mov -o frames/%05d.png               pictures; st-video frames/ goes back
+  cat in.mkv | st-video - -o - | mpv -             Matroska on both pipes
+"""
+
+
+@command(name="st-video", epilog=EPILOG)
+@click.argument("source", metavar="FILM")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="A film (.mp4 .mov .mkv .webm .ts), a folder or frames/%05d.png for pictures, or - for "
+    "Matroska on standard output. [default: FILM with _stylized]",
+)
+@stylizer_options
+@click.option(
+    "--codec",
+    type=click.Choice(list(CODECS)),
+    help="[default: h264; vp9 in .webm; one with transparency for a source with it]",
+)
+@click.option(
+    "--quality",
+    type=int,
+    metavar="N",
+    help="Constant quality on the codec's own scale, lower is better: h264 and hevc 0..51 "
+    "[20, 22], vp9 0..63 [28], prores 0..32 [its profile's].",
+)
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Speed against size: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9, "
+    "proxy, lt, standard, hq [hq] for prores.",
+)
+@click.option("--size", metavar="WxH|N", help="Paint at this size; N is the longer side.")
+@click.option("--start", metavar="TIME", help="Begin here: seconds or H:MM:SS.")
+@click.option("--duration", metavar="TIME", help="Only as much of it.")
+@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@click.option("--fps", metavar="N", default="25", help="Of pictures that are read. [default: 25]")
+@click.option(
+    "--raw",
+    metavar="WxH@FPS",
+    help="Pipes carry bare rgb24 frames of this size and rate instead of Matroska.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
+def main(
+    source: str,
+    output: str | None,
+    engine: str,
+    styles: tuple[str, ...],
+    strength: float,
+    device: str,
+    threads: int | None,
+    codec: str | None,
+    quality: int | None,
+    preset: str | None,
+    size: str | None,
+    start: str | None,
+    duration: str | None,
+    no_audio: bool,
+    fps: str,
+    raw: str | None,
+    as_json: bool,
+) -> None:
+    """Paint every frame of FILM in a style; sound, subtitles, chapters and timing stay.
+
+    FILM is a video file, a folder of pictures, a pattern such as frames/%05d.png, or - for
+    standard input.
+
+    H.264 is 8 bits a channel, also of 10-bit sources; hevc and prores keep 10. HDR becomes
+    standard range. Films of odd width or height stay so, in 4:4:4, which some players refuse:
+    --size brings them to even numbers. lossless keeps what was painted bit for bit.
+
+    Ctrl-C ends the film where it is: the file plays. A file that stood there before is kept, and
+    the new one is named NAME_partial.
+    """
+    if raw and source != "-" and output != "-":
+        raise BadInput("--raw is for pipes: FILM or -o must be -")
+    if as_json and output == "-":
+        raise BadInput("--json and -o - both want standard output: leave one out")
+    job = Job(
+        source=_binary(sys.stdin, "read") if source == "-" else _path(source),
+        codec=codec,
+        quality=quality,
+        preset=preset,
+        size=parse_size(size) if size else None,
+        window=_window(start, duration),
+        sound=not no_audio,
+        raw=parse_raw(raw) if raw else None,
+        fps=_fps(fps),
+    )
+    warnings: list[str] = []
+
+    def warn(line: str) -> None:
+        warnings.append(line)
+        click.echo(f"warning: {line}", err=True)
+
+    reader = open_reader(job)
+    try:
+        target = _target(output) or default_target(job, reader)
+        pixels = reader.look.resized(job.size).width * reader.look.resized(job.size).height
+        paint, workers = _painter(engine, styles, strength, device, threads, pixels)
+        with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
+            result = perform(
+                job, reader, target, paint, workers, warn=warn, painted=advance, stop=stop
+            )
+    finally:
+        reader.close()
+    if as_json:
+        click.echo(json.dumps(asdict(result) | {"input": printable(source), "warnings": warnings}))
+    elif output != "-":
+        rate = f"{result.frames_per_second:.1f} frames/s"
+        click.echo(f"{result.output}  {result.frames} frames, {rate}")
+
+
+def _painter(
+    engine: str,
+    styles: tuple[str, ...],
+    strength: float,
+    device: str,
+    threads: int | None,
+    pixels: int,
+) -> tuple[Any, int]:
+    """A Stylizer and how many frames to give it at a time.
+
+    On ONNX Runtime's CPU, frames side by side with a thread or so each need a fifth less time than
+    one after the other on all threads; very large frames would need too much memory for that.
+    """
+    threads = threads or usable_cpus()
+    side_by_side = device in ("auto", "cpu") and pixels <= LARGE
+    workers = min(threads, MOST_WORKERS) if side_by_side else 2
+    share = max(1, threads // workers) if side_by_side else threads
+    return open_stylizer(engine, styles, strength, device, share), workers
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise BadInput(f"{printable(text)}: no such file")
+    return Path(text)
+
+
+def _target(output: str | None) -> Path | BinaryIO | None:
+    if output is None:
+        return None
+    if output == "-":
+        if sys.stdout.isatty():
+            raise BadInput("-o - writes a film to standard output: send it to a file or program")
+        return _binary(sys.stdout, "write")
+    target = _path(output)
+    return target / "%05d.png" if target.is_dir() or output.endswith("/") else target
+
+
+def _binary(stream: Any, use: str) -> BinaryIO:
+    if not hasattr(stream, "buffer"):
+        raise BadInput(f"there is no standard stream to {use}")
+    return stream.buffer
+
+
+def _window(start: str | None, duration: str | None) -> Window:
+    length = parse_time(duration, "--duration") if duration else None
+    if length == 0:
+        raise BadInput("--duration 0 leaves nothing to paint")
+    return Window(parse_time(start, "--start") if start else Fraction(0), length)
+
+
+def _fps(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise BadInput("--fps takes frames a second, like 25 or 30000/1001")
+    return rate
