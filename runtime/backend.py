@@ -1,0 +1,169 @@
+"""One engine, opened on one device: what a Stylizer runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from st.runtime.cpus import usable_cpus
+from st.runtime.errors import BadControl, BadEngine, StError, printable
+from st.runtime.metadata import Metadata
+from st.runtime.onnx_file import read_engine
+
+DEVICES = ("auto", "cpu", "cuda", "openvino", "openvino-bf16")
+Shape = tuple[int | None, ...]  # None: any size
+
+
+class Port(NamedTuple):
+    """An input or output of a graph. dtype: as NumPy calls it."""
+
+    dtype: str
+    shape: Shape
+
+
+class Backend(Protocol):
+    """An opened engine. `run` may be called by many threads at once."""
+
+    metadata: Metadata
+    device: str  # the one really used
+    inputs: Mapping[str, Port]
+    outputs: Mapping[str, Port]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """The named outputs, in that order; nothing is computed that they do not need.
+
+        inputs: C-contiguous arrays for all of the engine's inputs.
+        The results are the caller's own: nobody writes to them later.
+        Raises StError when the run fails, or in a process forked off the one that opened it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back memory and threads; a second call does nothing."""
+        ...
+
+
+def open_engine(
+    path: Path, device: str = "auto", threads: int | None = None, kind: str = "stylizer"
+) -> Backend:
+    """Open an engine by its suffix; imports only the library that it needs.
+
+    device: one of `DEVICES`; "auto" is cuda where ONNX Runtime has it, else cpu.
+    threads: processor threads of one run; by default all that this process may use.
+    kind: what the engine must be, one of `st.runtime.metadata.KINDS`.
+
+    Raises:
+        BadInput: no such file.
+        BadEngine: not an engine, of another kind, or its graph is not what its metadata says.
+        BadControl: no such device, or no such number of threads.
+        Unavailable: the device is not here. MissingExtra: its library is not installed.
+    """
+    if device not in DEVICES:
+        raise BadControl(f"no device {printable(device)!r}: choose from {', '.join(DEVICES)}")
+    if threads is not None and threads < 1:
+        raise BadControl(f"{threads} threads: give 1 or more")
+    threads = threads or usable_cpus()
+    name = printable(path)
+    if path.suffix == ".trt":
+        raise BadEngine(f"{name}: this version plays no TensorRT engines, use the .onnx")
+    if path.suffix != ".onnx":
+        raise BadEngine(f"{name}: not an engine, st plays .onnx files")
+    data, metadata = read_engine(path)
+    if metadata.kind != kind:
+        raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
+    try:
+        if device.startswith("openvino"):
+            from st.runtime.openvino import OpenVinoBackend
+
+            backend: Backend = OpenVinoBackend(data, metadata, device, threads)
+        else:
+            from st.runtime.ort import OrtBackend
+
+            backend = OrtBackend(data, metadata, device, threads)
+        try:
+            check_ports(metadata, backend.inputs, backend.outputs)
+        except BadEngine:
+            backend.close()
+            raise
+    except BadEngine as error:
+        raise BadEngine(f"{name}: {error}") from None
+    return backend
+
+
+def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]]:
+    """(inputs, outputs) that a graph with this metadata must have."""
+    height, width = metadata.fixed_size or (None, None)
+    picture = Port("uint8", (None, height, width, 3))
+    every = {
+        "content": picture,
+        "style": picture,
+        "weights": Port("float32", (1, len(metadata.styles))),
+        "code": Port("float32", (1, metadata.code_size)),
+        "strength": Port("float32", (1,)),
+        "moments": Port("float32", (2, sum(metadata.norms))),
+        "margins": Port("int64", (4,)),
+    }
+    inputs = {name: every[name] for name in metadata.inputs}
+    if metadata.kind == "style-encoder":
+        return inputs, {"code": every["code"]}
+    norms = {f"moments_{i}": Port("float32", (2, n)) for i, n in enumerate(metadata.norms)}
+    return inputs, {"stylized": picture, **norms}
+
+
+def check_ports(
+    metadata: Metadata, inputs: Mapping[str, Port], outputs: Mapping[str, Port]
+) -> None:
+    """Raises BadEngine unless a graph's inputs and outputs are what its metadata says."""
+    needed = {
+        "stylizer": {"content"},
+        "style-encoder": {"style"},
+        "tiles": {"content", "moments", "margins"},
+    }[metadata.kind]
+    allowed = needed | (
+        set() if metadata.kind == "style-encoder" else {"weights", "code", "strength"}
+    )
+    named = set(metadata.inputs)
+    if not needed <= named <= allowed or {"weights", "code"} <= named:
+        raise BadEngine(f"no {metadata.kind} takes {', '.join(metadata.inputs)}")
+    for what, actual, expected in zip(
+        ("input", "output"), (inputs, outputs), expected_ports(metadata), strict=True
+    ):
+        if set(actual) != set(expected):
+            shown = printable(", ".join(sorted(actual)), 100)
+            raise BadEngine(f"its graph has the {what}s {shown}; {_list(expected)} were expected")
+        for name, port in actual.items():
+            if not _fits(port, expected[name]):
+                raise BadEngine(
+                    f"its {what} {name} is {_shown(port)}; {_shown(expected[name])} was expected"
+                )
+
+
+def _fits(actual: Port, expected: Port) -> bool:
+    """An open size takes any where one is expected; a graph of fixed sizes must say so."""
+    if actual.dtype != expected.dtype or len(actual.shape) != len(expected.shape):
+        return False
+    sizes = list(zip(actual.shape, expected.shape, strict=True))
+    if len(sizes) == 4 and sizes[0] == (1, None):  # one picture a run: the Stylizer sends one
+        sizes = sizes[1:]
+    return all(have == want or (have is None and want is not None) for have, want in sizes)
+
+
+def _shown(port: Port) -> str:
+    return f"{port.dtype} ({', '.join('any' if n is None else str(n) for n in port.shape)})"
+
+
+def _list(names: Mapping[str, Port]) -> str:
+    return ", ".join(sorted(names)) if len(names) <= 8 else f"{len(names)} others"
+
+
+def check_process(opened_in: int) -> None:
+    """Raises StError in a process forked off the one that opened an engine: its threads are not
+    here, and a run could wait for them for ever."""
+    if os.getpid() != opened_in:
+        raise StError(
+            "this engine was opened before a fork: open a new Stylizer in the new process"
+        )

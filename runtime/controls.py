@@ -1,0 +1,116 @@
+"""What a Stylizer is set to: an immutable snapshot, read once by each call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadControl, printable
+from st.runtime.metadata import Metadata
+from st.runtime.style_code import StyleCode
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The style and strength in force, as the engine's inputs. Made anew at every change.
+
+    style: (1, S) weights over the named styles or (1, K) style code, float32; None for an engine
+        with one style of its own, or when no style is set yet.
+    strength: 0 leaves the picture, 1 paints all of it.
+    inputs: the engine's inputs beside the picture.
+    """
+
+    metadata: Metadata
+    style: NDArray[np.float32] | None = None
+    strength: float = 1.0
+    inputs: Mapping[str, NDArray[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        values = {"weights": self.style, "code": self.style}
+        values["strength"] = np.array([self.strength], np.float32)
+        names = set(self.metadata.inputs) & set(values)
+        inputs = {name: values[name] for name in names}
+        object.__setattr__(self, "inputs", {k: v for k, v in inputs.items() if v is not None})
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> Controls:
+        """An engine's controls before anything is set: its first named style, strength 1."""
+        if metadata.styles:
+            return cls(metadata, named_weights(metadata, {metadata.styles[0]: 1.0}))
+        return cls(metadata)
+
+    @property
+    def mix(self) -> float:
+        """How much of the painting goes over the picture after the engine; 1 where the engine
+        takes the strength itself."""
+        return 1.0 if "strength" in self.metadata.inputs else self.strength
+
+    def with_style(self, style: NDArray[np.float32]) -> Controls:
+        return replace(self, style=style)
+
+    def with_strength(self, strength: float) -> Controls:
+        """Raises BadControl: not a number from 0 to 1."""
+        if not isinstance(strength, int | float) or not 0 <= strength <= 1:
+            raise BadControl(f"strength must be a number from 0 to 1, not {printable(strength)}")
+        return replace(self, strength=float(strength))
+
+    def check_style(self) -> None:
+        """Raises BadControl when the engine needs a style and none is set."""
+        if "code" in self.metadata.inputs and self.style is None:
+            raise BadControl("no style is set: give a picture or a saved style code")
+
+
+def named_weights(metadata: Metadata, weights: Mapping[Any, float]) -> NDArray[np.float32]:
+    """{style: weight} as the engine's (1, S) weights, which add up to 1.
+
+    Raises BadControl: an unknown style (the message names those there are), or bad weights.
+    """
+    shares = normalised(weights.values())
+    row = np.zeros((1, len(metadata.styles)), np.float32)
+    for style, share in zip(weights, shares, strict=True):
+        if style not in metadata.styles:
+            raise unknown_style(style, metadata)
+        row[0, metadata.styles.index(style)] += share
+    return row
+
+
+def blended_code(
+    metadata: Metadata, codes: Iterable[tuple[StyleCode, float]]
+) -> NDArray[np.float32]:
+    """The mean of style codes by their weights, (1, K).
+
+    Raises BadControl: a code of another engine, or bad weights.
+    """
+    pairs = list(codes)
+    shares = normalised(weight for _, weight in pairs)
+    total = np.zeros((1, metadata.code_size), np.float32)
+    for (code, _), share in zip(pairs, shares, strict=True):
+        if code.fingerprint != metadata.fingerprint or code.values.shape != total.shape[1:]:
+            raise BadControl("this style code was made for another engine: encode the style anew")
+        total += np.float32(share) * code.values
+    return total
+
+
+def normalised(weights: Iterable[float]) -> list[float]:
+    """The weights divided by their sum. Raises BadControl: none, below 0, not finite, all 0."""
+    values = list(weights)
+    numbers = all(isinstance(w, int | float | np.number) for w in values)
+    if not numbers or not all(math.isfinite(w) and w >= 0 for w in values):
+        raise BadControl("the weights of styles must be numbers, 0 or more")
+    total = math.fsum(values)
+    if not 0 < total < math.inf:
+        raise BadControl("the weights of styles add up to 0: give one of them more")
+    return [float(w) / total for w in values]
+
+
+def unknown_style(style: object, metadata: Metadata) -> BadControl:
+    if not metadata.styles:
+        return BadControl(f"no style {printable(style, 80)!r}: this engine has no named styles")
+    names = ", ".join(printable(name, 60) for name in metadata.styles[:40])
+    more = ", …" if len(metadata.styles) > 40 else ""
+    return BadControl(f"no style {printable(style, 80)!r}: this engine has {names}{more}")

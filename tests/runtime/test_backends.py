@@ -1,0 +1,183 @@
+"""Engines on ONNX Runtime and OpenVINO: the same pictures, and the device that was asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import toys
+from st.runtime import BadControl, BadEngine, BadInput, MissingExtra, Stylizer, Unavailable
+from st.runtime.backend import open_engine
+from st.runtime.cpus import usable_cpus
+from st.runtime.onnx_file import cut, metadata_text
+
+
+def has_bfloat16() -> bool:
+    openvino = pytest.importorskip("openvino")
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.parametrize(("device", "most"), [("openvino", 1), ("openvino-bf16", 8)])
+def test_openvino_paints_what_onnx_runtime_paints(tmp_path: Path, device: str, most: int) -> None:
+    pytest.importorskip("openvino")
+    if device == "openvino-bf16" and not has_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    path = toys.tiles_pair(tmp_path / "pair.onnx")
+    with Stylizer(path, device="cpu") as one, Stylizer(path, device=device) as other:
+        assert (one.device, other.device) == ("cpu", device)
+        for height, width in ((40, 56), (33, 21), (40, 56)):
+            frame = np.random.default_rng(height).integers(0, 256, (2, height, width, 3), np.uint8)
+            off = one(frame).astype(int) - other(frame)
+            assert np.abs(off).max() <= most
+
+
+def test_openvino_results_are_not_overwritten_by_the_next_run(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    paint = Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="openvino")
+    first = paint(np.zeros((8, 8, 3), np.uint8))
+    paint(np.full((8, 8, 3), 255, np.uint8))
+    assert first.min() == 255
+
+
+def test_bfloat16_is_refused_where_the_processor_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8"])
+    with pytest.raises(Unavailable, match="no bfloat16"):
+        Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="openvino-bf16")
+
+
+def test_openvino_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'st\[openvino\]'"):
+        Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="openvino")
+
+
+def test_cuda_is_never_quietly_the_processor(tmp_path: Path) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed")
+    path = toys.tint_engine(tmp_path / "tint.onnx")
+    with pytest.raises(Unavailable, match="install onnxruntime-gpu"):
+        Stylizer(path, device="cuda")
+    assert Stylizer(path, device="auto").device == "cpu"
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_cuda_that_does_not_load_is_refused_and_auto_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As with onnxruntime-gpu on a machine without a driver: listed, and not there."""
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("onnxruntime-gpu is installed")
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    path = toys.tint_engine(tmp_path / "tint.onnx")
+    with pytest.raises(Unavailable, match="CUDA"):
+        Stylizer(path, device="cuda")
+    assert Stylizer(path, device="auto").device == "cpu"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.gpu
+def test_cuda_paints_what_the_processor_paints(tmp_path: Path) -> None:
+    path = toys.tiles_pair(tmp_path / "pair.onnx")
+    frame = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    cuda = Stylizer(path, device="cuda")
+    assert cuda.device == "cuda"
+    off = Stylizer(path, device="cpu")(frame).astype(int) - cuda(frame)
+    assert np.abs(off).max() <= 2
+
+
+def test_an_unknown_device_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(BadControl, match=r"'tpu'.*cpu, cuda, openvino"):
+        Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="tpu")
+    with pytest.raises(BadControl, match="0 threads"):
+        Stylizer(tmp_path / "tint.onnx", threads=0)
+
+
+def test_engines_are_told_apart_by_suffix_and_kind(tmp_path: Path) -> None:
+    with pytest.raises(BadEngine, match="plays no TensorRT engines"):
+        open_engine(tmp_path / "wave.trt")
+    with pytest.raises(BadEngine, match=r"st plays \.onnx files"):
+        open_engine(tmp_path / "wave.pt")
+    with pytest.raises(BadInput, match="no such engine file"):
+        open_engine(tmp_path / "wave.onnx")
+    toys.code_engine(tmp_path / "code.onnx")
+    with pytest.raises(BadEngine, match="a style-encoder engine, not a stylizer"):
+        Stylizer(tmp_path / "code.encoder.onnx")
+
+
+def test_a_cut_model_still_computes_what_is_kept(tmp_path: Path) -> None:
+    data = toys.tiles_pair(tmp_path / "pair.onnx").with_suffix(".tiles.onnx").read_bytes()
+    inputs = {
+        "content": np.random.default_rng(0).integers(0, 256, (1, 32, 40, 3), np.uint8),
+        "weights": np.array([[0.5, 0.5]], np.float32),
+        "moments": np.ones((2, 14), np.float32),
+        "margins": np.array([4, 0, 8, 4]),
+    }
+    whole = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    sizes = []
+    for name in ("moments_0", "moments_1", "stylized"):
+        less = cut(data, [name])
+        session = onnxruntime.InferenceSession(less, providers=["CPUExecutionProvider"])
+        assert [o.name for o in session.get_outputs()] == [name]
+        (expected,) = whole.run([name], inputs)
+        np.testing.assert_array_equal(session.run(None, inputs)[0], expected)
+        assert metadata_text(less) == metadata_text(data)
+        sizes.append(len(less))
+    assert sizes[0] < sizes[1] < sizes[2] < len(data)
+
+
+def test_cutting_keeps_what_a_branch_reads_from_outside() -> None:
+    made = toys.model(
+        """branch (float[N] x, bool yes) => (float[N] y, float[N] z) {
+            far = Neg(x)
+            z = Abs(x)
+            y = If (yes) <
+                then_branch = g () => (float[N] a) { a = Sqrt(far) },
+                else_branch = h () => (float[N] b) { b = Identity(x) }
+            >
+        }"""
+    )
+    session = onnxruntime.InferenceSession(
+        cut(made.SerializeToString(), ["y"]), providers=["CPUExecutionProvider"]
+    )
+    inputs = {"x": np.array([-4.0], np.float32), "yes": np.array(True)}
+    assert session.run(None, inputs)[0].tolist() == [2.0]
+
+
+def groups(tmp_path: Path, membership: str, **files: str) -> tuple[Path, Path]:
+    tmp_path.mkdir()
+    (tmp_path / "cgroup").write_text(membership)
+    for name, text in files.items():
+        path = tmp_path / "fs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "cgroup", tmp_path / "fs"
+
+
+def test_quotas_of_cgroups_are_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)), raising=False)
+    two = {"job/cpu.max": "max 100000\n", "cpu.max": "250000 100000\n"}
+    assert usable_cpus(*groups(tmp_path / "2", "0::/job/step\n", **two)) == 3
+    one = {"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}
+    membership = "5:cpu,cpuacct:/docker/f00\n0::/\n"
+    assert usable_cpus(*groups(tmp_path / "1", membership, **one)) == 2
+    free = {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}
+    assert usable_cpus(*groups(tmp_path / "0", membership, **free)) == 16
+    assert usable_cpus(tmp_path / "none", tmp_path / "none") == 16
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert usable_cpus(*groups(tmp_path / "a", "0::/job/step\n", **two)) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "::", "9:cpu:", "0::/\0", "0::/../..", "0::" + "x" * 9999]
+)
+def test_any_text_for_a_cgroup_is_survived(text: str, tmp_path: Path) -> None:
+    assert usable_cpus(*groups(tmp_path / "any", text)) >= 1

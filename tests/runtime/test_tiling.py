@@ -1,0 +1,170 @@
+"""Tiled pictures are the whole ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from numpy.typing import NDArray
+
+import toys
+from st.runtime import BadEngine, Stylizer
+from st.runtime.tiling import merge_moments, spans
+
+
+def uneven(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Noise over a slope, so that no tile has the statistics of the whole."""
+    slope = np.linspace(0, 200, height)[:, None, None] * np.linspace(0.2, 1, width)[None, :, None]
+    noise = np.random.default_rng(seed).integers(0, 56, (height, width, 3))
+    return (slope + noise).astype(np.uint8)
+
+
+@cache
+def pair(device: str = "cpu") -> Stylizer:
+    return Stylizer(toys.tiles_pair(Path(mkdtemp()) / "pair.onnx"), device=device, threads=1)
+
+
+def off(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    return int(np.abs(one.astype(int) - other).max())
+
+
+@given(
+    height=some.integers(1, 150),
+    width=some.integers(1, 150),
+    tile=some.integers(1, 90),
+    strength=some.sampled_from([1.0, 0.6]),
+)
+@settings(max_examples=30, deadline=None)
+def test_tiled_equals_whole(height: int, width: int, tile: int, strength: float) -> None:
+    tile = max(tile, max(height, width) // 6)  # 49 tiles at most
+    frame, paint = uneven(height, width), pair().set_style("hard", strength)
+    assert off(paint.tiled(frame, tile=tile), paint(frame)) <= 2
+
+
+def test_tiles_alone_would_differ() -> None:
+    """The statistics matter here: the test above could fail."""
+    frame, paint = uneven(128, 128), pair().set_style("soft", 1)
+    quarters = [[paint(frame[y : y + 64, x : x + 64]) for x in (0, 64)] for y in (0, 64)]
+    patchwork = np.vstack([np.hstack(row) for row in quarters])
+    assert off(patchwork, paint(frame)) > 20
+
+
+def test_a_halo_too_small_would_show(tmp_path: Path) -> None:
+    paint = Stylizer(toys.tiles_pair(tmp_path / "thin.onnx", halo=0), device="cpu")
+    frame = uneven(96, 96)
+    assert off(paint.tiled(frame, tile=32), paint(frame)) > 2
+
+
+def test_tiled_equals_whole_on_openvino() -> None:
+    pytest.importorskip("openvino")
+    paint, frame = pair("openvino"), uneven(101, 77)
+    assert off(paint.tiled(frame, tile=40), paint(frame)) <= 2
+
+
+def test_a_call_tiles_what_is_too_large_for_one_run(tmp_path: Path) -> None:
+    path = toys.tiles_pair(tmp_path / "pair.onnx")
+    small, steps = Stylizer(path, device="cpu", whole_pixels=5000), []
+    frame = uneven(90, 80)
+    painted = small(frame, progress=lambda done, total: steps.append((done, total)))
+    assert off(painted, Stylizer(path, device="cpu")(frame)) <= 2
+    assert steps == [(n, 3) for n in (1, 2, 3)]  # two norms and a picture, one tile
+    assert small(frame[:50]).shape == (50, 80, 3)
+    assert len(steps) == 3
+
+
+def test_progress_counts_every_tile_and_can_stop() -> None:
+    steps: list[tuple[int, int]] = []
+    pair().tiled(uneven(64, 64), tile=32, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(n, 12) for n in range(1, 13)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pair().tiled(uneven(64, 64), tile=32, progress=stop)
+
+
+def test_batches_are_tiled_one_by_one() -> None:
+    batch = np.stack([uneven(40, 50, seed) for seed in range(2)])
+    painted = pair().tiled(batch, tile=24)
+    np.testing.assert_array_equal(painted[1], pair().tiled(batch[1], tile=24))
+
+
+def test_without_its_tiles_an_engine_says_what_is_missing(tmp_path: Path) -> None:
+    path = toys.identity_engine(tmp_path / "plain.onnx")
+    with pytest.raises(BadEngine, match=r"80×90 is too large.*plain\.tiles\.onnx.* not there"):
+        Stylizer(path, device="cpu", whole_pixels=5000)(uneven(90, 80))
+
+
+def test_tiles_of_another_engine_are_refused(tmp_path: Path) -> None:
+    path = toys.tiles_pair(tmp_path / "one.onnx", seed=1)
+    other = toys.tiles_pair(tmp_path / "other.onnx", seed=2)
+    other.with_suffix(".tiles.onnx").replace(path.with_suffix(".tiles.onnx"))
+    with pytest.raises(BadEngine, match=r"one\.tiles\.onnx: .*another engine"):
+        Stylizer(path, device="cpu").tiled(uneven(20, 20))
+
+
+@given(
+    steps=some.integers(1, 200),
+    multiple=some.sampled_from([1, 4, 8]),
+    tile=some.integers(1, 300),
+    halo=some.integers(0, 100),
+    least=some.integers(1, 64),
+)
+@settings(deadline=None)
+def test_spans_partition_the_side(
+    steps: int, multiple: int, tile: int, halo: int, least: int
+) -> None:
+    length = steps * multiple
+    found = spans(length, tile, halo, multiple, least)
+    assert [i for s in found for i in range(s.core.start, s.core.stop)] == list(range(length))
+    assert len({s.stop - s.start for s in found}) == 1
+    for s in found:
+        assert 0 <= s.start < s.stop <= length
+        assert s.before >= halo or s.start == 0
+        assert s.after >= halo or s.stop == length
+        assert s.stop - s.start >= min(length, least)
+        assert all(v % multiple == 0 for v in (s.start, s.stop, s.before, s.after))
+        assert s.core.stop - s.core.start < tile + multiple
+
+
+@given(sizes=some.lists(some.integers(1, 50), min_size=1, max_size=8), seed=some.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_merged_moments_are_those_of_all_values(sizes: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    parts = [random.normal(random.normal(0, 50), 3, (n, 4)) for n in sizes]
+    own = [(len(p), np.stack([p.mean(0), p.var(0)]).astype(np.float32)) for p in parts]
+    every = np.concatenate(parts)
+    expected = np.stack([every.mean(0), every.var(0)])
+    np.testing.assert_allclose(merge_moments(own), expected, rtol=1e-4, atol=1e-3)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from st.runtime import Stylizer
+paint = Stylizer(sys.argv[1], device="cpu", threads=2)
+frame = np.zeros((int(sys.argv[2]), 3000, 3), np.uint8)
+frame[::7, ::5] = 200
+paint.tiled(frame, tile=512)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+def test_memory_is_the_tiles_and_not_the_pictures(tmp_path: Path) -> None:
+    path = toys.tiles_pair(tmp_path / "pair.onnx")
+
+    def peak(height: int) -> int:
+        command = [sys.executable, "-c", MEMORY, str(path), str(height)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    # 2.4 million pixels more: 15 MB of picture and painting, 60 for the steps of allocators. In
+    # one run the first map alone would need 2.4e6 * 6 channels * 4 bytes, several times over.
+    assert peak(1600) - peak(800) <= 15 + 60
