@@ -1,0 +1,144 @@
+"""A checkpoint's engines: the one that paints, and its companions (style encoder, tiles)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from st.export.graphs import EncoderGraph, FrameGraph, TileGraph, onnx_instance_norm
+from st.export.parity import Parity, code_parity, picture_parity, trial_picture
+from st.export.to_onnx import picture_axes, to_onnx
+from st.runtime.files import write_beside
+from st.runtime.metadata import PROPERTY, Metadata
+from st.train.checkpoint import Checkpoint
+from st.train.method import Playing
+from st.train.methods import METHODS
+from st.train.transform import fold_upsampling
+
+SIZES = ((64, 96), (120, 80), (200, 256))  # of the pictures that parity is measured on
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A written engine and its measured difference from PyTorch."""
+
+    path: Path
+    metadata: Metadata
+    parity: Parity
+
+
+def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
+    """Write `output` (NAME.onnx) and its companions NAME.encoder.onnx and NAME.tiles.onnx.
+
+    Each is checked by onnx.checker, run on ONNX Runtime and compared with PyTorch before it takes
+    its name. Raises ParityError when they differ by more than rounding, BadInput for a checkpoint
+    whose parts do not fit.
+    """
+    network = checkpoint.network().float()
+    playing = METHODS[checkpoint.method].playing(network)
+    folded = fold_upsampling(network).eval()
+    base = Metadata(
+        method=checkpoint.method,
+        inputs=("content", *playing.controls),
+        styles=checkpoint.styles if "weights" in playing.controls else (),
+        code_size=playing.code_size,
+        multiple=playing.multiple,
+        min_size=playing.min_size,
+        halo=playing.halo,
+        fingerprint=fingerprint(checkpoint),
+        card=tuple(sorted(checkpoint.card.items())),
+    )
+    yield _frames(network, folded, playing, base, output)
+    if playing.code_size:
+        yield _encoder(network, folded, base, output.with_suffix(".encoder.onnx"))
+    if playing.norms:
+        yield _tiles(folded, playing, base, output.with_suffix(".tiles.onnx"))
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """SHA-256 over the names and values of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(checkpoint.state.items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _controls(playing: Playing, base: Metadata, seed: int) -> dict[str, Tensor]:
+    """Example controls: a blend of all styles, a random code, a strength below 1."""
+    random = torch.Generator().manual_seed(seed)
+    weights = torch.rand(1, max(1, len(base.styles)), generator=random)
+    values = {
+        "weights": weights / weights.sum(),
+        "code": torch.rand(1, max(1, playing.code_size), generator=random),
+        "strength": torch.tensor([0.75]),
+    }
+    return {name: values[name] for name in playing.controls}
+
+
+def _pictures(count: int) -> list[Tensor]:
+    return [
+        torch.from_numpy(trial_picture(h, w, seed)).repeat(count, 1, 1, 1)
+        for seed, (h, w) in enumerate(SIZES)
+    ]
+
+
+def _frames(
+    network: nn.Module, folded: nn.Module, playing: Playing, base: Metadata, path: Path
+) -> Engine:
+    graph = FrameGraph(folded, onnx_instance_norm if playing.norms else None)
+    example = {"content": _pictures(2)[0]} | _controls(playing, base, 0)
+    axes = picture_axes(base.multiple, base.min_size, batch=True)
+    model = to_onnx(graph, example, ["stylized"], axes, base)
+    plain = FrameGraph(network, None)
+    trials = [
+        {"content": picture} | _controls(playing, base, seed)
+        for seed, picture in enumerate(_pictures(1))
+    ]
+    return _write(model, path, base, picture_parity(model, base, plain, trials))
+
+
+def _encoder(network: nn.Module, folded: nn.Module, base: Metadata, path: Path) -> Engine:
+    metadata = replace(base, kind="style-encoder", inputs=("style",), styles=(), halo=0)
+    example = {"style": _pictures(1)[0]}
+    axes = picture_axes(base.multiple, base.min_size, batch=False)
+    model = to_onnx(EncoderGraph(folded), example, ["code"], axes, metadata)
+    trials = [{"style": picture} for picture in _pictures(1)]
+    return _write(model, path, metadata, code_parity(model, metadata, EncoderGraph(network), trials))
+
+
+def _tiles(folded: nn.Module, playing: Playing, base: Metadata, path: Path) -> Engine:
+    channels = tuple(c for c, _ in playing.norms)
+    metadata = replace(
+        base, kind="tiles", inputs=(*base.inputs, "moments", "margins"), norms=channels
+    )
+    graph = TileGraph(folded, playing.norms)
+    outputs = ["stylized", *(f"moments_{i}" for i in range(len(channels)))]
+    random = torch.Generator().manual_seed(0)
+    margins = torch.tensor([2, 1, 0, 1]) * base.multiple
+    trials = [
+        {"content": picture}
+        | _controls(playing, base, seed)
+        | {"moments": torch.rand(2, sum(channels), generator=random) + 0.5, "margins": margins}
+        for seed, picture in enumerate(_pictures(1))
+    ]
+    axes = picture_axes(base.multiple, base.min_size, batch=False)
+    model = to_onnx(graph, trials[0], outputs, axes, metadata)
+    return _write(model, path, metadata, picture_parity(model, metadata, graph, trials))
+
+
+def _write(model: bytes, path: Path, metadata: Metadata, parity: Parity) -> Engine:
+    import onnx
+
+    metadata = replace(metadata, max_error=parity.largest)
+    proto = onnx.load_from_string(model)
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=PROPERTY, value=metadata.dump())
+    with write_beside(path) as part:
+        part.write_bytes(proto.SerializeToString())
+    return Engine(path, metadata, parity)

@@ -1,0 +1,106 @@
+"""The graphs that a trained network becomes: pictures uint8 (N, H, W, 3) in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from st.train.transform import EPS
+
+Core = tuple[Tensor, Tensor]  # which rows and columns of a map are the tile's own: (H, 1), (1, W)
+
+
+def to_unit(pictures: Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) -> float (N, 3, H, W), 0..1."""
+    return pictures.permute(0, 3, 1, 2).float() / 255
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """float (N, 3, H, W), 0..1, -> uint8 (N, H, W, 3), rounded to nearest."""
+    return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def onnx_instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """`st.train.transform.instance_norm` as the one ONNX operator that it is, for one style a call.
+
+    Left to itself the exporter writes a norm, a product and a sum, each a pass over the whole map.
+    """
+    return torch.onnx.ops.symbolic(
+        "InstanceNormalization",
+        (x, scale[0], shift[0]),
+        {"epsilon": EPS},
+        dtype=x.dtype,
+        shape=x.shape,
+        version=20,
+    )
+
+
+class FrameGraph(nn.Module):
+    """(content, *controls) -> stylized."""
+
+    def __init__(self, network: nn.Module, norm: Callable[..., Tensor] | None) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = {} if norm is None else {"norm": norm}
+
+    def forward(self, content: Tensor, *controls: Tensor) -> Tensor:
+        return to_bytes(self.network(to_unit(content), *controls, **self.settings))
+
+
+class EncoderGraph(nn.Module):
+    """style -> code."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, style: Tensor) -> Tensor:
+        return self.network.encode_style(to_unit(style))
+
+
+class TileGraph(nn.Module):
+    """(content, *controls, moments, margins) -> stylized, and each norm's own moments.
+
+    Normalises by the whole picture's moments, (2, channels of all norms), and measures the tile's
+    own, over what lies within the margins: so a picture painted in tiles is the picture painted
+    whole. norms: (channels, stride) of each, in order.
+    """
+
+    def __init__(self, network: nn.Module, norms: Iterable[tuple[int, int]]) -> None:
+        super().__init__()
+        self.network = network
+        self.norms = tuple(norms)
+
+    def forward(self, content: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        *controls, moments, margins = rest
+        given = iter(moments.split([channels for channels, _ in self.norms], dim=1))
+        strides = iter(stride for _, stride in self.norms)
+        own: list[Tensor] = []
+
+        def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+            own.append(core_moments(x, margins, next(strides)))
+            mean, variance = next(given)[:, None, :, None, None]
+            factor = scale[..., None, None] / (variance + EPS).sqrt()
+            return (x - mean) * factor + shift[..., None, None]
+
+        painted = self.network(to_unit(content), *controls, norm=norm)
+        return (to_bytes(painted), *own)
+
+
+def core_moments(x: Tensor, margins: Tensor, stride: int) -> Tensor:
+    """Mean and biased variance of each channel over a tile's core: (1, C, H, W) -> (2, C).
+
+    margins: top, bottom, left, right, in pixels of the picture; `stride` pixels to a step on x.
+    """
+    top, bottom, left, right = (margins // stride).unbind()
+    rows, columns = torch.arange(x.shape[2]), torch.arange(x.shape[3])
+    own_rows = ((rows >= top) & (rows < x.shape[2] - bottom)).to(x.dtype)
+    own_columns = ((columns >= left) & (columns < x.shape[3] - right)).to(x.dtype)
+    core = own_rows[:, None] * own_columns[None, :]
+    count = own_rows.sum() * own_columns.sum()
+    mean = (x * core).sum(dim=(2, 3), keepdim=True) / count
+    variance = ((x - mean).square() * core).sum(dim=(2, 3)) / count
+    return torch.stack([mean[0, :, 0, 0], cast(Tensor, variance)[0]])

@@ -1,0 +1,200 @@
+"""st-export on a network of every method: the engine is the network, whole or in tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+
+from st.export.command import main
+from st.export.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
+from st.export.parity import ParityError, picture_parity, trial_picture
+from st.runtime import BadInput, Stylizer
+from st.runtime.metadata import PROPERTY, parse
+from st.train.checkpoint import Checkpoint
+from st.train.methods import METHODS
+from st.train.transform import instance_norm
+
+
+def make_checkpoint(name: str, path: Path) -> Checkpoint:
+    """An untrained network of a method, its norms' parameters away from 1 and 0."""
+    torch.manual_seed(1)
+    method = METHODS[name]
+    config = method.config()
+    styles = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}[method.styles]
+    network = method.build(config, styles)
+    for key, value in network.state_dict().items():
+        if value.dtype.is_floating_point and value.ndim <= 2:
+            value += 0.2 * torch.randn_like(value)
+        assert torch.isfinite(value).all(), key
+    checkpoint = Checkpoint(name, dataclasses.asdict(config), styles, network.state_dict())
+    checkpoint.save(path)
+    return checkpoint
+
+
+@pytest.fixture(scope="module", params=sorted(METHODS))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp(request.param)
+    checkpoint = make_checkpoint(request.param, folder / "model.pt")
+    result = CliRunner().invoke(main, [str(folder / "model.pt")])
+    assert result.exit_code == 0, result.output
+    return folder / "model.onnx", checkpoint, result.output
+
+
+def styled(engine: Path) -> Stylizer:
+    """The engine with some style set, not at full strength."""
+    stylizer = Stylizer(engine)
+    if "code" in stylizer.metadata.inputs:
+        return stylizer.set_style(trial_picture(72, 80, seed=5)[0], strength=0.6)
+    if stylizer.styles:
+        return stylizer.set_style(dict.fromkeys(stylizer.styles, 0.5))
+    return stylizer
+
+
+def test_the_engine_paints_what_the_network_paints(exported) -> None:
+    path, checkpoint, said = exported
+    assert "differs from PyTorch by at most" in said
+    network = checkpoint.network()
+    picture = trial_picture(64, 88, seed=9)
+    stylizer = styled(path)
+    values = stylizer._controls.inputs
+    controls = [torch.from_numpy(values[k].copy()) for k in stylizer.metadata.inputs[1:]]
+    with torch.no_grad():
+        expected = to_bytes(network(to_unit(torch.from_numpy(picture)), *controls)).numpy()
+    painted = stylizer(picture)
+    assert np.abs(painted.astype(int) - expected).max() <= 2
+    assert expected.std() > 3, "a flat picture proves nothing"
+
+
+def test_tiles_paint_what_the_whole_paints(exported) -> None:
+    path, _, _ = exported
+    stylizer = styled(path)
+    picture = trial_picture(123, 210, seed=3)[0]
+    whole = stylizer(picture)
+    tiled = stylizer.tiled(picture, tile=64)
+    assert np.abs(whole.astype(int) - tiled).max() <= 2
+
+
+def test_any_size_and_batches(exported) -> None:
+    path, _, _ = exported
+    stylizer = styled(path)
+    for height, width in ((1, 1), (7, 33), (50, 61)):
+        picture = trial_picture(height, width, seed=2)
+        assert stylizer(picture[0]).shape == (height, width, 3)
+    two = np.concatenate([trial_picture(32, 48, seed) for seed in (0, 1)])
+    batch = stylizer(two)
+    for one, painted in zip(two, batch, strict=True):
+        assert np.abs(stylizer(one).astype(int) - painted).max() <= 2
+
+
+def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> None:
+    path, checkpoint, _ = exported
+    files = list(path.parent.glob("*.onnx"))
+    assert len(files) >= 2, "an engine and its tiles, at least"
+    for file in files:
+        model = onnx.load(file)
+        texts = {entry.key: entry.value for entry in model.metadata_props}
+        metadata = parse(texts[PROPERTY])
+        assert metadata.method == checkpoint.method
+        assert metadata.max_error is not None
+        assert set(metadata.inputs) == {port.name for port in model.graph.input}
+        data = file.read_bytes()
+        assert str(Path(__file__).parents[2]).encode() not in data
+        assert b"site-packages" not in data
+    prints = {parse(onnx.load(f).metadata_props[0].value).fingerprint for f in files}
+    assert len(prints) == 1
+
+
+def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
+    """Parity must notice a network that is not the engine's."""
+    from st.export.graphs import FrameGraph
+    from st.export.to_onnx import picture_axes, to_onnx
+    from st.runtime.metadata import Metadata
+
+    checkpoint = make_checkpoint("cin", tmp_path / "a.pt")
+    network = checkpoint.network()
+    inputs = {
+        "content": torch.from_numpy(trial_picture(64, 64)).repeat(2, 1, 1, 1),
+        "weights": torch.tensor([[0.5, 0.5]]),
+    }
+    metadata = Metadata("cin", inputs=tuple(inputs), styles=("a", "b"), multiple=4)
+    model = to_onnx(
+        FrameGraph(network, onnx_instance_norm),
+        inputs,
+        ["stylized"],
+        picture_axes(4, 16, batch=True),
+        metadata,
+    )
+    picture_parity(model, metadata, FrameGraph(network, None), [inputs])
+    with torch.no_grad():
+        network.get_parameter("bank").mul_(1.1)
+    with pytest.raises(ParityError):
+        picture_parity(model, metadata, FrameGraph(network, None), [inputs])
+
+
+def test_core_moments_against_float64() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 5, 12, 16) * 3 + 100
+    margins = torch.tensor([4, 8, 0, 4])
+    got = core_moments(x, margins, stride=4)
+    core = x[:, :, 1:10, 0:15].double()
+    assert torch.allclose(got[0].double(), core.mean((0, 2, 3)), rtol=1e-6)
+    assert torch.allclose(got[1].double(), core.var((0, 2, 3), correction=0), rtol=1e-4)
+
+
+def test_the_onnx_norm_stands_for_the_torch_one() -> None:
+    """Its values are ONNX Runtime's business; shape and type must agree where torch traces it."""
+    x, scale, shift = torch.randn(1, 3, 4, 5), torch.ones(1, 3), torch.zeros(1, 3)
+    fake = onnx_instance_norm(x, scale, shift)
+    assert fake.shape == instance_norm(x, scale, shift).shape
+    assert fake.dtype == x.dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.pt", None, "no such file"),
+        ("empty.pt", b"", "not a checkpoint"),
+        ("text.pt", b"hello there" * 100, "not a checkpoint"),
+    ],
+)
+def test_bad_checkpoints_are_one_line(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    result = CliRunner().invoke(main, [str(path)])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_a_failed_export_leaves_the_old_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_checkpoint("cin", tmp_path / "a.pt")
+    old = tmp_path / "a.onnx"
+    old.write_bytes(b"the good one")
+
+    def refuse(*args: object) -> None:
+        raise BadInput("planted")
+
+    monkeypatch.setattr("st.export.engines.picture_parity", refuse)
+    result = CliRunner().invoke(main, [str(tmp_path / "a.pt")])
+    assert result.exit_code == 2
+    assert old.read_bytes() == b"the good one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.pt"]
+
+
+def test_only_onnx_is_written(tmp_path: Path) -> None:
+    make_checkpoint("cin", tmp_path / "a.pt")
+    result = CliRunner().invoke(main, [str(tmp_path / "a.pt"), "-o", str(tmp_path / "a.bin")])
+    assert result.exit_code == 2
+    assert ".onnx" in result.output
