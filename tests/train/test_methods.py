@@ -1,0 +1,214 @@
+"""Every method in METHODS: a listed method is a tested one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from st.train.checkpoint import Checkpoint, load_checkpoint
+from st.train.features import VGG
+from st.train.method import Batch, Method, Playing
+from st.train.methods import METHODS
+
+NAMES = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}
+
+
+@pytest.fixture(scope="module", params=sorted(METHODS))
+def method(request: pytest.FixtureRequest) -> Method:
+    return METHODS[request.param]
+
+
+@pytest.fixture(scope="module")
+def network(method: Method, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> nn.Module:
+    """An untrained one, ready for its first step."""
+    torch.manual_seed(0)
+    network = method.build(small(method), NAMES[method.styles])
+    prepare(method, network, small(method), vgg, real_pair[1])
+    return network
+
+
+def prepare(method: Method, network: nn.Module, config: Any, vgg: VGG, style: Tensor) -> Any:
+    with torch.no_grad():
+        return method.targets(network, vgg, [style] * max(1, len(NAMES[method.styles])), config)
+
+
+def batch_of(method: Method, content: Tensor, style: Tensor) -> Batch:
+    """Two crops, the second one mirrored."""
+    pair = [torch.cat([x, x.flip(3)]) for x in (content, style)]
+    index = torch.arange(2) % max(1, len(NAMES[method.styles]))
+    return Batch(pair[0], index, pair[1] if method.styles == "any" else None, (3, 5))
+
+
+def controls(method: Method, network: Any, playing: Playing) -> list[Tensor]:
+    """Values for everything that the network is driven by."""
+    names, made = NAMES[method.styles], []
+    for name in playing.controls:
+        if name == "weights":
+            made.append(torch.linspace(1, 2, len(names))[None] / sum(range(1, len(names) + 1)))
+        elif name == "code":
+            random = torch.Generator().manual_seed(1)
+            made.append(network.encode_style(torch.rand(1, 3, 40, 33, generator=random)))
+        else:
+            made.append(torch.tensor([0.7]))
+    return made
+
+
+def test_is_described(method: Method, small: Callable[..., Any]) -> None:
+    assert METHODS[method.name] is method
+    assert method.title
+    assert method.example.startswith(f"st-train {method.name} ")
+    assert method.config().steps >= method.least_steps
+
+
+def test_step_teaches_every_weight(
+    method: Method, network: nn.Module, small: Callable[..., Any], vgg: VGG, real_pair: Any
+) -> None:
+    config = small(method)
+    targets = prepare(method, network, config, vgg, real_pair[1])
+    network.zero_grad()
+    terms = method.step(network, vgg, targets, batch_of(method, *real_pair), config)
+    assert all(term.shape == () and term.isfinite() for term in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+    assert all(p.grad is None for p in vgg.parameters())
+
+
+def test_loss_falls_on_a_real_pair(
+    method: Method, small: Callable[..., Any], vgg: VGG, real_pair: Any
+) -> None:
+    config = small(method, batch=2)
+    torch.manual_seed(0)
+    network = method.build(config, NAMES[method.styles])
+    targets = prepare(method, network, config, vgg, real_pair[1])
+    batch = batch_of(method, *real_pair)
+    learned = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(learned, lr=config.learning_rate)
+    totals = []
+    for _ in range(15):
+        terms = method.step(network, vgg, targets, batch, config)
+        total = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    assert totals[-1] < 0.8 * totals[0], totals
+
+
+def test_checkpoint_round_trip(
+    method: Method, network: nn.Module, small: Callable[..., Any], real_pair: Any, tmp_path: Path
+) -> None:
+    content, style = real_pair
+    config = {k: getattr(small(method), k) for k in method.config.__dataclass_fields__}
+    names = NAMES[method.styles]
+    saved = Checkpoint(method.name, config, names, network.state_dict(), {"steps": 0})
+    saved.save(tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert loaded.settings() == small(method)
+    again = loaded.network()
+    assert not again.training
+    with torch.no_grad():
+        for index in range(max(1, len(names))):
+            first = method.paint(network, content, style, index)
+            assert first.shape == content.shape
+            assert torch.equal(method.paint(again, content, style, index), first)
+
+
+def test_playing_names_the_norms(method: Method, network: Any) -> None:
+    """The channels and strides that it tells are those of the norms, in the order they run."""
+    playing = method.playing(network)
+    content = torch.rand(1, 3, 4 * playing.multiple + playing.min_size, 2 * playing.min_size)
+    seen: list[tuple[int, int]] = []
+
+    def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        seen.append((x.shape[1], content.shape[2] // x.shape[2]))
+        assert scale.shape == shift.shape == (1, x.shape[1])
+        return x
+
+    with torch.no_grad():
+        painted = network(content, *controls(method, network, playing), norm=norm)
+    assert painted.shape == content.shape
+    assert tuple(seen) == playing.norms
+    assert all(playing.multiple % stride == 0 for _, stride in seen)
+
+
+def test_playing_halo_holds(method: Method, network: Any) -> None:
+    """With given statistics, what lies beyond the halo of a tile changes nothing in it."""
+    playing = method.playing(network)
+    step = playing.multiple
+    width = 2 * playing.halo + 6 * step
+    left = playing.halo + 2 * step  # a tile of one step, after its halo and some more
+    content = torch.rand(1, 3, playing.min_size, width, requires_grad=True)
+
+    def local(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return x * scale[..., None, None] + shift[..., None, None]
+
+    painted = network(content, *controls(method, network, playing), norm=local)
+    painted[..., left : left + step].square().sum().backward()
+    assert content.grad is not None
+    reached = content.grad.abs().amax(dim=(0, 1, 2)).nonzero().flatten()
+    assert int(reached.min()) >= left - playing.halo
+    assert int(reached.max()) < left + step + playing.halo
+    # And it is no larger than it must be by more than a few steps.
+    assert int(reached.min()) <= left - playing.halo + 3 * step + 4
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(0, 3), st.integers(0, 3))
+def test_any_multiple_is_painted_at_its_size(
+    method: Method, network: Any, rows: int, columns: int
+) -> None:
+    playing = method.playing(network)
+    height, width = (playing.min_size + n * playing.multiple for n in (rows, columns))
+    content = torch.rand(1, 3, height, width)
+    with torch.no_grad():
+        painted = network(content, *controls(method, network, playing))
+    assert painted.shape == content.shape
+    assert bool(painted.isfinite().all())
+
+
+def test_style_codes_and_strength(method: Method, network: Any, real_pair: Any) -> None:
+    playing = method.playing(network)
+    if "code" not in playing.controls:
+        assert playing.code_size == 0
+        return
+    content, style = real_pair
+    with torch.no_grad():
+        codes = network.encode_style(torch.cat([style, content]))
+        assert codes.shape == (2, playing.code_size)
+        own, strengths = codes[1:], [torch.tensor([s]) for s in (0.0, 1.0)]
+        # Strength 0 is the content as the decoder knows it, and so is its own style at 1.
+        kept = network(content, codes[:1], strengths[0])
+        torch.testing.assert_close(network(content, own, strengths[1]), kept, rtol=1e-3, atol=1e-4)
+        assert (network(content, codes[:1], strengths[1]) - kept).abs().max() > 1e-3
+        # A batch with one code is each picture with that code.
+        both = network(torch.cat([content, style]), codes[:1], strengths[1])
+        alone = network(style, codes[:1], strengths[1])
+        torch.testing.assert_close(both[1:], alone, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_blend(method: Method, network: Any, real_pair: Any) -> None:
+    """Between two styles lies a picture that is neither."""
+    if method.styles != "many":
+        return
+    torch.manual_seed(5)
+    bank = network.bank.data
+    before = bank.clone()
+    bank += 0.5 * torch.randn_like(bank)
+    try:
+        with torch.no_grad():
+            one, half, two = (
+                network(real_pair[0], torch.tensor([w])) for w in ([1.0, 0], [0.5, 0.5], [0, 1.0])
+            )
+        assert min((half - one).abs().max(), (half - two).abs().max()) > 0.01
+    finally:
+        bank.copy_(before)

@@ -1,0 +1,213 @@
+"""`st-train` as its users run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from st.train.checkpoint import load_checkpoint
+from st.train.command import main
+from st.train.methods import METHODS
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def st_train(
+    photographs: Path, paintings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Invoke:
+    """`st-train METHOD` with pictures and sizes for a training of seconds, then the words given."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(method: str, *words: object, sizes: bool = True) -> Result:
+        style = paintings / "strokes.png" if method == "perceptual" else paintings
+        given = ["--content", photographs, "--style", style, "-o", "model.pt", "--device", "cpu"]
+        if sizes:
+            given += ["--steps", 2, "--size", 32, "--batch", 1, "--workers", 0]
+        return CliRunner().invoke(main, [method, *map(str, given), *map(str, words)])
+
+    return invoke
+
+
+def one_line(result: Result, exit_code: int) -> str:
+    """The message of a failure, which is one line."""
+    assert result.exit_code == exit_code, result.output
+    assert "Traceback" not in result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, result.stderr
+    assert errors[0] == result.stderr.splitlines()[-1]
+    return errors[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_help(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: {METHODS[name].example}" in result.output
+    for option in ("--content", "--style", "--resume", "--steps", "--size", "--learning-rate"):
+        assert option in result.output
+
+
+def test_help_lists_the_methods() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    assert "Example: st-train" in result.output
+    assert all(name in result.output for name in METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
+    words = ("--preview-every", 1, "--save-every", 1)
+    result = st_train(name, *words)
+    assert result.exit_code == 0, result.output
+    assert "little more than grey" in result.stderr
+    assert "step 1/2" in result.stderr
+    assert "wrote model.pt" in result.stderr
+    assert result.stdout == ""
+    first = load_checkpoint(Path("model.pt"))
+    assert first.card["steps"] == 2
+    assert Path("model.preview.jpg").stat().st_size > 500
+    more = st_train(name, *words, "--resume", "--steps", 3)
+    assert more.exit_code == 0, more.output
+    assert "step 1/" not in more.stderr
+    assert "step 3/3" in more.stderr
+    again = load_checkpoint(Path("model.pt"))
+    assert again.card["steps"] == 3
+    assert not all(torch.equal(first.state[k], again.state[k]) for k in first.state)
+
+
+def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
+    result = st_train("cin", "--workers", 1)
+    assert result.exit_code == 0, result.output
+
+
+def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
+    assert st_train("cin", "--tv-weight", 3, "--seed", 5).exit_code == 0
+    words = ("--resume", "--steps", 3, "--workers", 0, "--content-weight", 2)
+    result = st_train("cin", *words, sizes=False)
+    assert result.exit_code == 0, result.output
+    saved = load_checkpoint(Path("model.pt"))
+    kept = {k: saved.config[k] for k in ("size", "batch", "tv_weight", "steps", "content_weight")}
+    assert kept == {"size": 32, "batch": 1, "tv_weight": 3, "steps": 3, "content_weight": 2}
+    assert saved.card["seed"] == 5
+
+
+def test_config_file(st_train: Invoke) -> None:
+    Path("run.toml").write_text(
+        'size = 40\nstyle_layers = ["relu1_1", "relu2_1"]\nlearning-rate = 1\nseed = 3\n'
+    )
+    words = ("--steps", 1, "--batch", 1, "--workers", 0, "--learning-rate", 0.5)
+    result = st_train("adain", "--config", "run.toml", *words, sizes=False)
+    assert result.exit_code == 0, result.output
+    saved = load_checkpoint(Path("model.pt"))
+    assert saved.config["size"] == 40
+    assert saved.config["style_layers"] == ("relu1_1", "relu2_1")
+    assert saved.config["learning_rate"] == 0.5  # what the command line says wins
+    assert saved.card["seed"] == 3
+
+
+def test_config_file_can_name_the_pictures(
+    photographs: Path, paintings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(
+        f'content = "{photographs}"\nstyle = ["{paintings}"]\noutput = "bank.pt"\n'
+        'steps = 1\nsize = 32\nbatch = 1\nworkers = 0\ndevice = "cpu"\n'
+    )
+    result = CliRunner().invoke(main, ["cin", "--config", "run.toml"])
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(Path("bank.pt")).styles == ("dashes", "strokes")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("size = ", "config"),
+        ("sizes = 3", "'sizes'"),
+        ("size = 'big'", "'big'"),
+        ("[cin]\nsize = 3", "'cin'"),
+        ("config = 'run.toml'", "'config'"),
+        ("size = 8", "8"),
+        ("shape = 'huge'", "'huge'"),
+    ],
+)
+def test_config_file_errors(st_train: Invoke, text: str, problem: str) -> None:
+    Path("run.toml").write_text(text)
+    assert problem in one_line(st_train("cin", "--config", "run.toml", sizes=False), 2)
+    assert not Path("model.pt").exists()
+
+
+def test_config_file_that_is_none(st_train: Invoke) -> None:
+    assert "absent.toml" in one_line(st_train("cin", "--config", "absent.toml"), 2)
+    Path("noise.toml").write_bytes(b"\xff\xfe\x00")
+    assert "noise.toml" in one_line(st_train("cin", "--config", "noise.toml"), 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--content", "absent"], "absent: no such folder"),
+        (["--style", "absent.png"], "absent.png: no such style"),
+        (["-o", "model.onnx"], "ends in .pt"),
+        (["-o", "absent/model.pt"], "absent: no such folder"),
+        (["--resume"], "no saved state to go on from"),
+        (["--size", 30], "--size"),
+        (["--size", 34], "multiple of 4"),
+        (["--steps", 0], "--steps"),
+        (["--batch", -1], "--batch"),
+        (["--learning-rate", "nan"], "learning_rate"),
+        (["--shape", "huge"], "huge"),
+        (["--content-layer", "relu9_9"], "relu9_9"),
+        (["--style-layers", "conv"], "conv"),
+        (["--vgg", "absent.pth"], "absent.pth: no such weights"),
+        (["--device", "abacus"], "abacus"),
+        (["--precision", "8"], "--precision"),
+    ],
+)
+def test_wrong_usage(st_train: Invoke, words: list[object], problem: str) -> None:
+    assert problem in one_line(st_train("cin", *words), 2)
+    assert list(Path().glob("*.pt")) == []
+
+
+def test_unusable_files(st_train: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    assert "no pictures" in one_line(st_train("cin", "--content", "photos"), 2)
+    (tmp_path / "photos" / "broken.jpg").write_text("no picture")
+    assert "broken.jpg" in one_line(st_train("cin", "--style", "photos/broken.jpg"), 2)
+    Path("model.resume.pt").write_text("no checkpoint")
+    assert "not a checkpoint" in one_line(st_train("cin", "--resume"), 2)
+
+
+def test_unknown_method() -> None:
+    result = CliRunner().invoke(main, ["gan", "--help"])
+    assert result.exit_code == 2
+    assert "gan" in result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_device_that_is_not_here(st_train: Invoke) -> None:
+    assert "cuda" in one_line(st_train("cin", "--device", "cuda"), 1)
+
+
+def test_diverging_is_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.train.trainer.WARM_UP", 1)
+    words = ("--learning-rate", 1e6, "--steps", 6, "--save-every", 1)
+    assert "lower --learning-rate" in one_line(st_train("cin", *words), 1)
+    assert not Path("model.pt").exists()
+
+
+def test_vgg_from_a_folder_is_refused(st_train: Invoke, tmp_path: Path) -> None:
+    one_line(st_train("cin", "--vgg", tmp_path), 1)
+
+
+def test_options_name_every_setting() -> None:
+    for method in METHODS.values():
+        command = main.get_command(click.Context(main), method.name)
+        assert command is not None
+        names = {parameter.name for parameter in command.params}
+        assert set(method.config.__dataclass_fields__) < names

@@ -1,0 +1,206 @@
+"""The trainer: resuming to the bit, stopping, and refusing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from st.runtime.errors import BadInput, Unavailable
+from st.train.checkpoint import load_checkpoint
+from st.train.features import VGG
+from st.train.method import Batch, Method
+from st.train.methods import METHODS
+from st.train.trainer import (
+    WARM_UP,
+    Diverged,
+    Interrupted,
+    Progress,
+    Run,
+    check_painted,
+    learning_rate,
+    train,
+)
+
+Start = Callable[..., Iterator[Progress]]
+
+
+@pytest.fixture
+def start(
+    photographs: Path, paintings: Path, vgg: VGG, small: Callable[..., Any], tmp_path: Path
+) -> Start:
+    """Begin a small training; keywords go to Run or to the method's Config."""
+
+    def begin(method: Method, output: str = "model.pt", **given: Any) -> Iterator[Progress]:
+        styles = (paintings / "strokes.png",) if method.styles == "one" else (paintings,)
+        fields = {field.name for field in dataclasses.fields(Run)}
+        values = {
+            "content": (photographs,),
+            "styles": tuple(map(str, styles)),
+            "output": tmp_path / output,
+            "device": "cpu",
+            "precision": "32-true",
+            "workers": 0,
+            "save_every": 3,
+            "preview_every": 100,
+        }
+        run = Run(**values | {k: v for k, v in given.items() if k in fields})
+        settings = {k: v for k, v in given.items() if k not in fields}
+        return train(method, small(method, **settings), run, lambda: vgg)
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "32-true") for name in METHODS), ("cin", "bf16-mixed"), ("adain", "bf16-mixed")],
+)
+def test_resume_continues_bit_for_bit(
+    name: str, precision: str, start: Start, tmp_path: Path
+) -> None:
+    method = METHODS[name]
+    whole = [p.losses for p in start(method, "whole.pt", precision=precision)]
+    assert len(whole) == 6
+    half = start(method, "half.pt", precision=precision)
+    seen = [next(half).losses for _ in range(4)]  # one step more than is saved
+    half.close()
+    assert not (tmp_path / "half.pt").exists()
+    assert load_checkpoint(tmp_path / "half.resume.pt").card["steps"] == 3
+    rest = list(start(method, "half.pt", precision=precision, resume=True))
+    assert [p.step for p in rest] == [4, 5, 6]
+    assert [*seen[:3], *(p.losses for p in rest)] == whole
+    states = [load_checkpoint(tmp_path / f"{x}.pt").state for x in ("whole", "half")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_what_a_training_leaves(start: Start, tmp_path: Path) -> None:
+    steps = list(start(METHODS["cin"], preview_every=6))
+    assert [p.step for p in steps] == [1, 2, 3, 4, 5, 6]
+    assert all(set(p.losses) == {"content", "style", "tv"} for p in steps)
+    saved = load_checkpoint(tmp_path / "model.pt")
+    assert saved.styles == ("dashes", "strokes")
+    assert saved.training is None
+    assert saved.card["steps"] == 6
+    assert saved.card["styles"] == "dashes (dashes.png), strokes (strokes.png)"
+    assert not any(str(tmp_path) in str(value) for value in saved.card.values())
+    with Image.open(tmp_path / "model.preview.jpg") as preview:
+        assert preview.size == (3 * 32, 3 * 32)  # a row of styles, and two crops in each
+    assert list((tmp_path / "model.logs").glob("events*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_finished_training_resumes_to_itself(start: Start, tmp_path: Path) -> None:
+    list(start(METHODS["perceptual"], steps=2))
+    before = load_checkpoint(tmp_path / "model.pt")
+    (tmp_path / "model.pt").unlink()
+    assert list(start(METHODS["perceptual"], steps=2, resume=True)) == []
+    after = load_checkpoint(tmp_path / "model.pt")
+    assert all(torch.equal(before.state[k], after.state[k]) for k in before.state)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_saves(number: int, start: Start, tmp_path: Path) -> None:
+    handler = signal.getsignal(number)
+    training = start(METHODS["cin"], save_every=100)
+    next(training)
+    signal.raise_signal(number)
+    with pytest.raises(Interrupted, match=r"step 1.*--resume"):
+        next(training)
+    assert signal.getsignal(number) == handler
+    assert not (tmp_path / "model.pt").exists()
+    assert [p.step for p in start(METHODS["cin"], resume=True)] == [2, 3, 4, 5, 6]
+
+
+def test_resume_refusals(start: Start, tmp_path: Path, paintings: Path) -> None:
+    cin = METHODS["cin"]
+    with pytest.raises(BadInput, match="leave out --resume"):
+        next(start(cin, resume=True))
+    list(start(cin, steps=1))
+    with pytest.raises(BadInput, match="other styles"):
+        next(start(cin, styles=(str(paintings / "strokes.png"),), resume=True))
+    with pytest.raises(BadInput, match="does not fit"):
+        next(start(cin, shape="johnson", resume=True))
+    with pytest.raises(BadInput, match="not of a training with perceptual"):
+        next(start(METHODS["perceptual"], resume=True))
+    (tmp_path / "model.pt").replace(tmp_path / "model.resume.pt")
+    with pytest.raises(BadInput, match="not of a training"):  # a whole one, with no state
+        next(start(cin, resume=True))
+
+
+def test_unusable_settings(start: Start, paintings: Path) -> None:
+    with pytest.raises(BadInput, match="one style, 2 pictures"):
+        next(start(METHODS["perceptual"], styles=(str(paintings),)))
+    with pytest.raises(BadInput, match="no style pictures"):
+        next(start(METHODS["cin"], styles=()))
+    with pytest.raises(BadInput, match="multiple of 8"):
+        next(start(METHODS["adain"], size=36))
+    with pytest.raises(BadInput, match="24 or more"):
+        next(start(METHODS["cin"], size=16))
+    if not torch.cuda.is_available():
+        with pytest.raises(Unavailable, match="cuda"):
+            next(start(METHODS["cin"], device="cuda"))
+
+
+def test_nan_stops_and_leaves_the_last_good_state(start: Start, tmp_path: Path) -> None:
+    cin = METHODS["cin"]
+    calls = 0
+
+    def broken(*given: Any) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        terms = cin.step(*given)
+        return terms | {"style": terms["style"] * (math.nan if calls == 5 else 1)}
+
+    with pytest.raises(Diverged, match="NaN at step 5"):
+        list(start(dataclasses.replace(cin, step=broken)))
+    assert load_checkpoint(tmp_path / "model.resume.pt").card["steps"] == 3
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_rate_too_high_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Really diverging: the picture saturates, and the stop comes with the next saved state."""
+    monkeypatch.setattr("st.train.trainer.WARM_UP", 2)
+    with pytest.raises(Diverged, match="lower --learning-rate"):
+        list(start(METHODS["cin"], learning_rate=1e4, steps=12))
+
+
+def painter(picture: Tensor) -> Method:
+    """A method that paints the same picture always."""
+    return dataclasses.replace(METHODS["cin"], paint=lambda *_: picture)
+
+
+def test_check_painted() -> None:
+    torch.manual_seed(0)
+    index, network = torch.zeros(1, dtype=torch.int64), nn.Identity()
+    busy = Batch(torch.rand(1, 3, 16, 16), index)
+    plain = Batch(torch.full((1, 3, 16, 16), 0.5), index)
+    late = 2 * WARM_UP
+    for colour in (0.0, 0.5, 1.0, 7.0):
+        flat = painter(torch.full((1, 3, 16, 16), colour))
+        with pytest.raises(Diverged, match="one colour"):
+            check_painted(flat, network, busy, late)
+        check_painted(flat, network, busy, late - 1)  # too early to say
+        check_painted(flat, network, plain, late)  # rightly flat
+    check_painted(painter(torch.rand(1, 3, 16, 16)), network, busy, late)
+    check_painted(painter(0.4 + 0.1 * torch.rand(1, 3, 16, 16)), network, busy, late)
+    with pytest.raises(Diverged, match="NaN"):
+        check_painted(painter(torch.full((1, 3, 16, 16), math.nan)), network, plain, 1)
+
+
+def test_learning_rate() -> None:
+    rates = [learning_rate(step, 1000, 2.0) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.02)
+    assert rates[99:600] == [2.0] * 501
+    assert rates[800] == pytest.approx(1.0)
+    assert 0 < rates[-1] < 0.001
+    assert rates[:100] == sorted(rates[:100])
+    assert rates[600:] == sorted(rates[600:], reverse=True)

@@ -1,0 +1,128 @@
+"""Folders, style names, crops, and batches that depend on (seed, step) alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from st.runtime.errors import BadInput
+from st.train.pictures import (
+    Batches,
+    list_pictures,
+    load_style,
+    named_styles,
+    open_rgb,
+    random_crop,
+    style_files,
+)
+
+
+def test_list_pictures(tmp_path: Path, photographs: Path) -> None:
+    names = [path.name for path in list_pictures(photographs)]
+    assert names == ["photo0.png", "photo1.png", "photo2.png"]
+    with pytest.raises(BadInput, match="no such folder"):
+        list_pictures(tmp_path / "absent")
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(BadInput, match="no pictures"):
+        list_pictures(tmp_path)
+
+
+def test_named_styles(paintings: Path) -> None:
+    strokes, dashes = paintings / "strokes.png", paintings / "dashes.png"
+    assert named_styles([str(paintings)]) == {"dashes": dashes, "strokes": strokes}
+    given = named_styles([f"waves={strokes}", str(dashes)])
+    assert list(given.items()) == [("waves", strokes), ("dashes", dashes)]
+
+
+def test_style_errors(paintings: Path, tmp_path: Path) -> None:
+    strokes = paintings / "strokes.png"
+    for given, problem in (
+        (["nowhere.png"], "no such style"),
+        ([f"waves={tmp_path / 'nowhere.png'}"], "no such style"),
+        ([str(strokes), str(paintings)], "two styles"),
+        ([f"={strokes}"], "without a name"),
+        ([str(tmp_path)], "no pictures"),
+    ):
+        with pytest.raises(BadInput, match=problem):
+            named_styles(given)
+    assert len(style_files([str(strokes), str(paintings)])) == 3
+
+
+def test_unreadable_pictures(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    with pytest.raises(BadInput, match="not a readable picture"):
+        open_rgb(broken)
+
+
+def test_load_style_has_the_short_side(tmp_path: Path) -> None:
+    Image.new("RGB", (90, 60), (255, 0, 51)).save(tmp_path / "red.png")
+    style = load_style(tmp_path / "red.png", 40)
+    assert style.shape == (1, 3, 40, 60)
+    assert style[0, :, 20, 20].tolist() == pytest.approx([1, 0, 0.2])
+
+
+def test_crops_of_small_and_long_pictures() -> None:
+    random = np.random.default_rng(0)
+    for size in ((5, 7), (33, 400), (400, 33), (64, 64)):
+        assert random_crop(Image.new("RGB", size), 64, random).size == (64, 64)
+
+
+def test_crops_show_the_picture_at_its_place() -> None:
+    """A picture whose red is its column and whose green is its row tells where a crop is from."""
+    ramp = np.zeros((100, 200, 3), np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.arange(200)[None], np.arange(100)[:, None]
+    random = np.random.default_rng(3)
+    for _ in range(10):
+        crop = np.asarray(random_crop(Image.fromarray(ramp), 50, random)).astype(int)
+        across, down = crop[25, 40, 0] - crop[25, 10, 0], crop[40, 25, 1] - crop[10, 25, 1]
+        assert abs(across) == pytest.approx(down, abs=2)  # mirrored or not, never stretched
+        assert 30 * 100 / 100 - 2 <= down <= 30 * 100 / 50 + 2  # short side 50 to 100 pixels
+
+
+def batches(photographs: Path, paintings: Path, any_style: bool, seed: int = 0) -> Batches:
+    style = list_pictures(paintings) if any_style else ()
+    return Batches(list_pictures(photographs), style, 3, 32, 2, seed)
+
+
+@pytest.mark.parametrize("any_style", [False, True])
+def test_batches_are_a_function_of_seed_and_step(
+    photographs: Path, paintings: Path, any_style: bool
+) -> None:
+    first, again = (batches(photographs, paintings, any_style) for _ in range(2))
+    for step in (7, 0):
+        one, two = first[step], again[step]
+        assert torch.equal(one.content, two.content)
+        assert torch.equal(one.index, two.index)
+        assert one.shift == two.shift
+        if any_style:
+            assert one.style is not None
+            assert two.style is not None
+            assert one.style.shape == (2, 3, 32, 32)
+            assert torch.equal(one.style, two.style)
+        else:
+            assert one.style is None
+    other = batches(photographs, paintings, any_style, seed=1)
+    assert not torch.equal(first[0].content, first[1].content)
+    assert not torch.equal(first[0].content, other[0].content)
+    assert first[0].content.shape == (2, 3, 32, 32)
+    assert 0 <= first[0].content.min() < first[0].content.max() <= 1
+
+
+def test_styles_are_seen_equally_often(photographs: Path, paintings: Path) -> None:
+    many = batches(photographs, paintings, any_style=False)
+    seen = Counter(int(i) for step in range(12) for i in many[step].index)
+    assert seen == {0: 8, 1: 8, 2: 8}
+    orders = {tuple(int(i) for s in range(n, n + 3) for i in many[s].index) for n in (0, 3, 6, 9)}
+    assert len(orders) > 1
+
+
+def test_shifts_cover_the_raster(photographs: Path, paintings: Path) -> None:
+    many = batches(photographs, paintings, any_style=False)
+    rows, columns = zip(*(many[step].shift for step in range(60)), strict=True)
+    assert set(rows) == set(columns) == set(range(8))

@@ -1,0 +1,1 @@
+"""Trainers: one module a method (`methods/`, `slow/`), one trainer, shared features and losses."""

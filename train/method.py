@@ -1,0 +1,104 @@
+"""What a fast method is: a config, a network, targets made before the loop, and a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from st.train.features.vgg import VGG
+
+
+def option(default: Any, text: str, least: float | None = None, choices: Sequence[str] = ()) -> Any:
+    """A config entry with the help that `st-train METHOD --help` shows.
+
+    least: the smallest number it may be. choices: what the text, or each of the texts, may be.
+    """
+    return field(
+        default=default, metadata={"help": text, "least": least, "choices": tuple(choices)}
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's pictures: RGB, 0..1, float32.
+
+    content: (N, 3, size, size). index: (N,), the style of each, for methods with named styles.
+    style: (N, 3, size, size) style crops, for methods of any style; else None.
+    shift: (rows, columns), 0..7, drawn with the batch: see `shifted`.
+    """
+
+    content: Tensor
+    index: Tensor
+    style: Tensor | None = None
+    shift: tuple[int, int] = (0, 0)
+
+
+SHIFT = 8
+
+
+def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Cut SHIFT pixels off height and width, `shift` of them at the top and left.
+
+    VGG pools on a raster of 8 pixels. Seen always at the same place of it, a network learns dots on
+    its own raster that VGG does not mind; seen at a place drawn anew each step, it cannot.
+    """
+    y, x = shift
+    height, width = images.shape[-2] - SHIFT, images.shape[-1] - SHIFT
+    return images[..., y : y + height, x : x + width]
+
+
+@dataclass(frozen=True)
+class Playing:
+    """What the exporter needs to know to make engines of a trained network.
+
+    The network is called as network(content, *controls); with `norms`, also with norm=FUNCTION, to
+    replace its instance norms. With a "code" among the controls it has encode_style(style) -> code.
+
+    controls: the inputs after the content, in order: "weights", "code", "strength".
+    multiple, min_size: what the sides of a picture must be. halo: pixels that a result reaches.
+    norms: (channels, stride) of each instance norm in order, so that pictures can be painted in
+        tiles; empty where the method does not allow it.
+    code_size: floats in a style code; 0 without one.
+    """
+
+    controls: tuple[str, ...] = ()
+    multiple: int = 1
+    min_size: int = 16
+    halo: int = 0
+    norms: tuple[tuple[int, int], ...] = ()
+    code_size: int = 0
+
+
+@dataclass(frozen=True)
+class Method:
+    """A trainer's parts. The trainer calls them in this order: build, targets, step, step, …
+
+    styles: "one" or "many" named style pictures a network, or "any" (a folder to learn from).
+    build: (config, style names) -> network. What the network's `state_dict` holds is saved.
+    targets: (network, vgg, style pictures (1, 3, H, W), config) -> anything that `step` wants.
+        With "any" style the pictures are a sample of the folder. Here the network may fill frozen
+        parts of its own from vgg; on resuming, the saved state comes after and wins.
+    step: (network, vgg, targets, batch, config) -> weighted loss terms by name, scalars; the
+        trainer sums, logs, updates and saves.
+    paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
+    playing: network -> Playing.
+    rates: factors of the learning rate for parameters by name; 1 for the others.
+    least_steps: below this the pictures are grey: the command warns.
+    """
+
+    name: str
+    title: str
+    config: type
+    styles: Literal["one", "many", "any"]
+    build: Callable[[Any, Sequence[str]], nn.Module]
+    targets: Callable[[nn.Module, VGG, Sequence[Tensor], Any], Any]
+    step: Callable[[nn.Module, VGG, Any, Batch, Any], dict[str, Tensor]]
+    paint: Callable[[nn.Module, Tensor, Tensor | None, int], Tensor]
+    playing: Callable[[Any], Playing]
+    least_steps: int = 500
+    vgg_depth: int = 16
+    rates: Mapping[str, float] = field(default_factory=dict)
+    example: str = ""

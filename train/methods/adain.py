@@ -1,0 +1,197 @@
+"""Adaptive instance normalisation: any style, one pass.
+
+Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization",
+ICCV 2017, arXiv:1703.06868. A fixed encoder (VGG to relu4_1) sees the content and the style; the
+content's channels are given the style's means and deviations (eq. 8); a trained decoder, the
+encoder's mirror, turns the result t into a picture.
+
+    st-train adain --content photos/ --style paintings/ -o any.pt
+
+Unlike the paper's: VGG-16 in place of VGG-19; distances are relative, so one weight suits every
+style; the loss sees its pictures at a place of VGG's pooling raster that changes (`shifted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from st.train.features.vgg import VGG, layer_names
+from st.train.losses import moments, relative_distance, wide
+from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.transform import Norm, ReflectConv, UpsampleConv, instance_norm
+
+DEEPEST = "relu4_1"
+CHANNELS = 512  # of relu4_1
+MULTIPLE = 8  # pixels to a step on it
+LAYERS = layer_names(16)[: layer_names(16).index(DEEPEST) + 1]
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(20_000, "training steps", 1)
+    size: int = option(256, "pixels of a square training crop", 32)
+    batch: int = option(8, "pairs of a content and a style crop a step", 1)
+    learning_rate: float = option(3e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    content_weight: float = option(1.0, "of the relative distance to the target features", 0)
+    style_weight: float = option(10.0, "of the relative distance of means and deviations", 0)
+    style_layers: tuple[str, ...] = option(
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
+        "VGG layer that style is compared on; repeat for several",
+        choices=LAYERS,
+    )
+
+
+def statistics(features: Tensor) -> Tensor:
+    """Channel means, then channel deviations: (N, C, H, W) -> (N, 2C), float32 or wider."""
+    own = moments(features)
+    return torch.cat([own.mean, own.std], dim=1).flatten(1)
+
+
+def adain(features: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
+    """The means and deviations of a style on the features, eq. 8; float32 or wider inside.
+
+    features: (N, C, H, W). code: (N or 1, 2C), from `statistics`.
+    """
+    mean, std = code.chunk(2, dim=1)
+    with torch.autocast(features.device.type, enabled=False):
+        return norm(wide(features), std, mean)
+
+
+def initialise(decoder: nn.Sequential) -> None:
+    """He's weights and a last layer that begins near mid-grey.
+
+    With no norm in the decoder, torch's defaults would shrink the signal to a hundredth: a black
+    picture to begin with, and twice the loss after the first steps.
+    """
+    *rest, last = (layer for layer in decoder if isinstance(layer, nn.Conv2d))
+    for conv in (*rest, last):
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(cast(Tensor, conv.bias))
+    with torch.no_grad():
+        last.weight *= 0.25
+        cast(Tensor, last.bias).fill_(0.5)
+
+
+class Network(nn.Module):
+    """content (N, 3, H, W), RGB, 0..1, style code (N or 1, 1024), strength (1,) -> pictures.
+
+    H and W are multiples of 8. Pictures are about 0..1, not clamped. A blend of styles is the same
+    blend of their codes; strength 1 paints, 0 gives the content back as the decoder knows it.
+    The encoder is part of the state, so a checkpoint needs no other weights.
+    """
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        self.encoder = VGG(16, padding_mode="reflect", last=DEEPEST)
+        self.decoder = nn.Sequential(
+            *(ReflectConv(512, 256, 3), nn.ReLU()),
+            *(UpsampleConv(256, 256), nn.ReLU()),
+            *(ReflectConv(256, 256, 3), nn.ReLU()),
+            *(ReflectConv(256, 128, 3), nn.ReLU()),
+            *(UpsampleConv(128, 128), nn.ReLU()),
+            *(ReflectConv(128, 64, 3), nn.ReLU()),
+            *(UpsampleConv(64, 64), nn.ReLU()),
+            ReflectConv(64, 3, 3),
+        )
+        initialise(self.decoder)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) -> features (N, 512, H/8, W/8)."""
+        return self.encoder(images, [DEEPEST])[DEEPEST]
+
+    def encode_style(self, style: Tensor) -> Tensor:
+        """Style pictures (N, 3, H, W), RGB, 0..1, 16 pixels a side or more -> codes (N, 1024)."""
+        return statistics(self.encode(style))
+
+    def forward(
+        self, content: Tensor, code: Tensor, strength: Tensor, norm: Norm = instance_norm
+    ) -> Tensor:
+        features = wide(self.encode(content))
+        styled = adain(features, code, norm)
+        return self.decoder(features + strength[..., None, None, None] * (styled - features))
+
+    def fill_encoder(self, vgg: VGG, pictures: Sequence[Tensor]) -> None:
+        """Take over VGG's weights, with relu4_1 scaled to a mean square of 1 on the pictures.
+
+        Published weights differ in scale by a hundred; the decoder shall not learn that first.
+        """
+        weights = vgg.state_dict()
+        self.encoder.load_state_dict({k: weights[k] for k in self.encoder.state_dict()})
+        energy = torch.stack([wide(self.encode(picture)).square().mean() for picture in pictures])
+        last = cast(nn.Conv2d, self.encoder.get_submodule(DEEPEST.replace("relu", "conv")))
+        for parameter in last.parameters():  # relu keeps a factor
+            parameter.data /= energy.mean().sqrt()
+
+
+def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
+    """Nothing to prepare but the encoder: every step has styles of its own."""
+    cast(Network, net).fill_encoder(vgg, styles)
+
+
+def step(
+    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """Eq. 11-13, compared by the network's own encoder: the target t is made of its features."""
+    network, layers = cast(Network, net), {DEEPEST, *config.style_layers}
+    assert batch.style is not None
+    with torch.no_grad():
+        style = network.encoder(batch.style, layers)
+        code = statistics(style[DEEPEST])
+        target = adain(network.encode(batch.content), code)
+        want = adain(network.encode(shifted(batch.content, batch.shift)), code)
+    painted = network.decoder(target)
+    got = network.encoder(shifted(painted, batch.shift), layers)
+    distances = [
+        relative_distance(statistics(got[k]), statistics(style[k])) for k in config.style_layers
+    ]
+    return {
+        "content": config.content_weight * relative_distance(got[DEEPEST], want),
+        "style": config.style_weight * torch.stack(distances).mean(),
+    }
+
+
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """One preview picture in the style of another."""
+    assert style is not None
+    code = cast(Network, net).encode_style(style)
+    return net(content, code, content.new_ones(1))
+
+
+def playing(net: Network) -> Playing:
+    """Its one norm lies between encoder and decoder, so pictures can be painted in tiles."""
+    reach, stride = 0, 1
+    for name in net.encoder.names:
+        stride *= 2 if name.startswith("pool") else 1
+        reach += stride if name.startswith("conv") else 0
+    for layer in net.decoder:
+        stride //= 2 if isinstance(layer, UpsampleConv) else 1
+        reach += stride if isinstance(layer, ReflectConv) else 0
+    halo = -(-(reach + MULTIPLE) // MULTIPLE) * MULTIPLE
+    return Playing(
+        ("code", "strength"),
+        multiple=MULTIPLE,
+        min_size=2 * MULTIPLE,
+        halo=halo,
+        norms=((CHANNELS, MULTIPLE),),
+        code_size=2 * CHANNELS,
+    )
+
+
+METHOD = Method(
+    "adain",
+    "Adaptive instance norm (Huang and Belongie, ICCV 2017): any style, one network",
+    Config,
+    "any",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    least_steps=2_000,
+    example="st-train adain --content photos/ --style paintings/ -o any.pt",
+)

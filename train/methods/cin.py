@@ -1,0 +1,120 @@
+"""Conditional instance normalisation: many styles, one network.
+
+Dumoulin, Shlens and Kudlur, "A learned representation for artistic style", ICLR 2017,
+arXiv:1610.07629. All styles share the convolutions; a style is a row of the bank: a scale and a
+shift for every channel of every instance norm (eq. 5), so any convex blend of rows is a style too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from st.train.features.vgg import VGG, layer_names
+from st.train.losses import gram, relative_distance, total_variation
+from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
+
+LAYERS = layer_names(16)
+
+
+# The scales and shifts of a style see a gradient only when its turn comes, and they alone tell it
+# from the others: at the convolutions' rate the styles look alike for thousands of steps.
+BANK_RATE = 5.0
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(8_000, "training steps", 1)
+    size: int = option(192, "pixels of a square training crop", 32)
+    batch: int = option(4, "crops a step, each with a style of its own", 1)
+    learning_rate: float = option(2e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    shape: str = option("fast", "of the network", choices=tuple(SHAPES))
+    style_size: int = option(384, "short side of the style pictures: the scale of the strokes", 32)
+    content_weight: float = option(1.7, "of the relative distance of features", 0)
+    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
+    tv_weight: float = option(4.0, "of the total variation", 0)
+    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
+    style_layers: tuple[str, ...] = option(
+        # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
+        # grey. relu1_1 sees it.
+        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "VGG layer that style is compared on; repeat for several",
+        choices=LAYERS,
+    )
+
+
+class Network(nn.Module):
+    """content (N, 3, H, W), RGB, 0..1; convex weights over styles (N or 1, S) -> pictures, 0..1."""
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        self.transform = TransformNet(SHAPES[config.shape])
+        self.bank = nn.Parameter(self.transform.plain_code().repeat(len(names), 1))
+
+    def forward(self, content: Tensor, weights: Tensor, norm: Norm = instance_norm) -> Tensor:
+        with torch.autocast(content.device.type, enabled=False):
+            code = weights @ self.bank
+        return self.transform(content, code, norm)
+
+    def one_hot(self, index: Tensor) -> Tensor:
+        """Weights of unblended styles: (N,) -> (N, S)."""
+        return nn.functional.one_hot(index, len(self.bank)).to(self.bank.dtype)
+
+
+def targets(
+    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
+) -> dict[str, Tensor]:
+    """Gram matrices of the style pictures by layer, each (S, C, C): made once."""
+    rows = [vgg(style, config.style_layers) for style in styles]
+    return {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
+
+
+def step(
+    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """Eq. 1-4: content and style distances of what the network paints, each crop in its style."""
+    weights = cast(Network, net).one_hot(batch.index)
+    painted = shifted(net(batch.content, weights), batch.shift)
+    with torch.no_grad():
+        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
+    got = vgg(painted, {config.content_layer, *config.style_layers})
+    style = torch.stack(
+        [relative_distance(gram(got[k]), grams[k][batch.index]) for k in config.style_layers]
+    )
+    k = config.content_layer
+    return {
+        "content": config.content_weight * relative_distance(got[k], want[k]),
+        "style": config.style_weight * style.mean(),
+        "tv": config.tv_weight * total_variation(painted),
+    }
+
+
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """One preview picture in the style of that index."""
+    chosen = torch.tensor([index], device=content.device)
+    return net(content, cast(Network, net).one_hot(chosen))
+
+
+def playing(net: Network) -> Playing:
+    return net.transform.playing(controls=("weights",))
+
+
+METHOD = Method(
+    "cin",
+    "Conditional instance norm (Dumoulin et al., ICLR 2017): many styles, one network",
+    Config,
+    "many",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    least_steps=1_000,
+    rates={"bank": BANK_RATE},
+    example="st-train cin --content photos/ --style paintings/ -o bank.pt",
+)

@@ -1,0 +1,110 @@
+"""Perceptual losses: one style, one network.
+
+Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and super-resolution",
+ECCV 2016, arXiv:1603.08155. A residual network is trained so that VGG-16 sees the photograph's
+content (eq. 2) and the painting's Gram matrices (eq. 4) in what it paints.
+
+    st-train perceptual --content photos/ --style wave.jpg -o wave.pt
+
+Unlike the paper's: distances are relative, so one weight suits every style; the learning rate
+falls, and fewer steps do than their 40,000; nearest upsampling and reflection padding where they
+have transposed convolutions and one wide margin; instance in place of batch normalisation, as in
+the code that they released later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from st.train.features.vgg import VGG, layer_names
+from st.train.losses import gram, relative_distance, total_variation
+from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
+
+LAYERS = layer_names(16)
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(4_000, "training steps", 1)
+    size: int = option(256, "pixels of a square training crop", 32)
+    batch: int = option(4, "crops a step", 1)
+    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    shape: str = option("johnson", "of the network", choices=tuple(SHAPES))
+    style_size: int = option(384, "short side of the style picture: the scale of the strokes", 32)
+    content_weight: float = option(1.0, "of the relative distance of features", 0)
+    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
+    tv_weight: float = option(4.0, "of the total variation", 0)
+    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
+    style_layers: tuple[str, ...] = option(
+        # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
+        # grey. relu1_1 sees it.
+        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "VGG layer that style is compared on; repeat for several",
+        choices=LAYERS,
+    )
+
+
+class Network(nn.Module):
+    """content (N, 3, H, W), RGB, 0..1 -> pictures, 0..1. The norms' scales, shifts are learned."""
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        self.transform = TransformNet(SHAPES[config.shape])
+        self.code = nn.Parameter(self.transform.plain_code())
+
+    def forward(self, content: Tensor, norm: Norm = instance_norm) -> Tensor:
+        return self.transform(content, self.code, norm)
+
+
+def targets(
+    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
+) -> dict[str, Tensor]:
+    """Gram matrices of the style picture by layer, each (1, C, C): made once."""
+    (style,) = styles
+    return {k: gram(features) for k, features in vgg(style, config.style_layers).items()}
+
+
+def step(
+    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """Eq. 2, 4 and 5: content and style distances of what the network paints."""
+    painted = shifted(net(batch.content), batch.shift)
+    with torch.no_grad():
+        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
+    got = vgg(painted, {config.content_layer, *config.style_layers})
+    style = torch.stack([relative_distance(gram(got[k]), grams[k]) for k in config.style_layers])
+    k = config.content_layer
+    return {
+        "content": config.content_weight * relative_distance(got[k], want[k]),
+        "style": config.style_weight * style.mean(),
+        "tv": config.tv_weight * total_variation(painted),
+    }
+
+
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """One preview picture; the network knows one style only."""
+    return net(content)
+
+
+def playing(net: Network) -> Playing:
+    return net.transform.playing(controls=())
+
+
+METHOD = Method(
+    "perceptual",
+    "Perceptual losses (Johnson et al., ECCV 2016): one style, one network",
+    Config,
+    "one",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    least_steps=500,
+    example="st-train perceptual --content photos/ --style wave.jpg -o wave.pt",
+)

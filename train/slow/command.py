@@ -1,0 +1,289 @@
+"""`st-slow METHOD`: paint one picture by optimisation, with the options of the method's Config."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from st.runtime.command import one_line_errors
+from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
+from st.runtime.images import Picture, format_of, read_picture, write_picture
+from st.train.command import config_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from st.train.slow.optimise import Step
+    from st.train.slow.styles import Style
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One method as the command knows it: its function, its Config, and what --help says."""
+
+    paint: Callable[..., Tensor]  # (content, styles, config, callback, vgg)
+    config: type
+    title: str
+
+
+def entries() -> dict[str, Entry]:
+    """The methods by name. Raises ModuleNotFoundError where torch is not installed."""
+    from st.train.slow.cnnmrf import Config as CnnmrfConfig
+    from st.train.slow.cnnmrf import cnnmrf
+    from st.train.slow.gatys import Config as GatysConfig
+    from st.train.slow.gatys import gatys
+    from st.train.slow.histogram import Config as HistogramConfig
+    from st.train.slow.histogram import histogram
+    from st.train.slow.laplacian import Config as LaplacianConfig
+    from st.train.slow.laplacian import laplacian
+    from st.train.slow.reshuffle import Config as ReshuffleConfig
+    from st.train.slow.reshuffle import reshuffle
+
+    return {
+        "gatys": Entry(
+            gatys, GatysConfig, "The style's textures in the content's forms: Gatys et al., 2016"
+        ),
+        "laplacian": Entry(
+            laplacian, LaplacianConfig, "Gatys' method, the content's edges kept: Li et al., 2017"
+        ),
+        "histogram": Entry(
+            histogram, HistogramConfig, "Gatys' method, nothing washed out: Risser et al., 2017"
+        ),
+        "cnnmrf": Entry(cnnmrf, CnnmrfConfig, "Patches of the style: Li and Wand, 2016"),
+        "reshuffle": Entry(
+            reshuffle, ReshuffleConfig, "The style's patches, each used about once: Gu et al., 2018"
+        ),
+    }
+
+
+def run_options() -> list[click.Option]:
+    """What every method takes beside its Config."""
+
+    def option(*names: str, **settings: Any) -> click.Option:
+        return click.Option(names, **settings)
+
+    file = click.Path(path_type=Path)
+    return [
+        option("--content", type=file, required=True, help="picture to paint"),
+        option(
+            "--style",
+            "styles",
+            multiple=True,
+            required=True,
+            metavar="PICTURE[:WEIGHT]",
+            help="style picture; may be repeated where the method takes several",
+        ),
+        option(
+            "--mask",
+            "masks",
+            multiple=True,
+            metavar="PICTURE",
+            help="where a style paints (white); one for each --style, in order; 'all': everywhere",
+        ),
+        option("-o", "--output", type=file, required=True, help="picture to write"),
+        option(
+            "--preview-every",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="evaluations between writings of NAME.preview.SUFFIX beside the output; 0: none",
+        ),
+        option("--vgg", default=None, help="VGG-16 weights of torchvision's format: file or URL"),
+        option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps"),
+    ]
+
+
+def own_options(config: type) -> list[click.Option]:
+    """What only this method takes. A repeated option is read as one of its tuple's entries."""
+    hints, options = typing.get_type_hints(config), config_options(config)
+    for option in options:
+        if option.multiple and option.name:
+            option.type = click.types.convert_type(typing.get_args(hints[option.name])[0])
+    return options
+
+
+def method_command(name: str, entry: Entry) -> click.Command:
+    keys = [field.name for field in dataclasses.fields(entry.config)]
+
+    @one_line_errors
+    def callback(
+        content: Path,
+        styles: tuple[str, ...],
+        masks: tuple[str, ...],
+        output: Path,
+        preview_every: int,
+        vgg: str | None,
+        device: str,
+        **values: Any,
+    ) -> None:
+        from st.train.features import load_vgg
+
+        console = Console(stderr=True)
+        config = entry.config(**{key: values[key] for key in keys})
+        check_output(output, content)
+        place = choose_device(device)
+        photo = read_tensor(content).to(place)
+        chosen = read_styles(styles, masks, photo)
+        network = load_vgg(source=vgg, say=lambda line: console.print(line, highlight=False))
+        last: list[Step] = []
+
+        def keep(step: Step) -> None:
+            last[:] = [step]
+            if preview_every and step.evaluation % preview_every == 0:
+                write(step.picture, output.with_name(f"{output.stem}.preview{output.suffix}"))
+
+        try:
+            painted = _show(
+                console,
+                name,
+                keep,
+                lambda watch: entry.paint(photo, chosen, config, watch, network),
+            )
+        except KeyboardInterrupt:
+            if not last:
+                raise
+            step = last[0]
+            write(step.picture, output)
+            height, width = step.picture.shape[-2:]
+            console.print(
+                f"stopped at {step.evaluation} of {step.total}: wrote {printable(output)},"
+                f" {width}x{height}",
+                highlight=False,
+            )
+            return
+        write(painted, output)
+        console.print(f"wrote {printable(output)}  {losses_line(last[0])}", highlight=False)
+
+    example = f"st-slow {name} --content photo.jpg --style wave.jpg -o painted.jpg"
+    help_text = f"{entry.title}.\n\nExample: {example}"
+    options: list[click.Parameter] = [*run_options(), *own_options(entry.config)]
+    return click.Command(name, callback=callback, params=options, help=help_text)
+
+
+def _show(
+    console: Console,
+    name: str,
+    keep: Callable[[Step], None],
+    paint: Callable[[Callable[[Step], None]], Tensor],
+) -> Tensor:
+    """Paint under a progress bar; nothing is drawn where there is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+
+        def watch(step: Step) -> None:
+            keep(step)
+            height, width = step.picture.shape[-2:]
+            shown = f"{name} {width}x{height}  {losses_line(step)}"
+            bar.update(task, completed=step.evaluation, total=step.total, description=shown)
+
+        return paint(watch)
+
+
+def losses_line(step: Step) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in (step.losses | step.figures).items())
+
+
+def check_output(output: Path, content: Path) -> None:
+    """Say now, not after an hour, that the result cannot be written. Raises BadInput."""
+    format_of(output)
+    if not output.parent.is_dir():
+        raise BadInput(f"{printable(output.parent)}: no such folder")
+    if output.exists() and content.exists() and output.samefile(content):
+        raise BadInput(f"{printable(output)}: the output would replace the content picture")
+
+
+def choose_device(name: str) -> str:
+    """Raises Unavailable for a device that is not here, BadInput for one that torch has not."""
+    import torch
+
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if name == "auto":
+        return next(kind for kind in ("cuda", "mps", "cpu") if here[kind])
+    kind = name.partition(":")[0]
+    if kind not in here:
+        raise BadInput(f"device {printable(name)}: use auto, cpu, cuda or mps")
+    if not here[kind]:
+        raise Unavailable(f"no {kind} device here: use --device cpu")
+    return name
+
+
+def read_tensor(path: Path) -> Tensor:
+    """A picture file, upright sRGB, transparency left out: (1, 3, H, W), 0..1, float32."""
+    import torch
+
+    rgb = read_picture(path).rgb
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+
+
+def read_styles(given: Sequence[str], masks: Sequence[str], content: Tensor) -> list[Style]:
+    """FILE or FILE:WEIGHT, each with its mask. Raises BadInput."""
+    from st.train.slow.styles import Style, resize, weighted
+
+    if masks and len(masks) != len(given):
+        raise BadInput(
+            f"{len(masks)} masks for {len(given)} styles: give one --mask for each --style"
+        )
+    styles = []
+    for i, text in enumerate(given):
+        name, weight = (text, 1.0) if Path(text).is_file() else weighted(text)
+        mask = None
+        if masks and masks[i] != "all":
+            gray = read_tensor(Path(masks[i])).mean(1, keepdim=True).to(content)
+            mask = resize(gray, content.shape[-2], content.shape[-1]).clamp(0, 1)
+        styles.append(Style(read_tensor(Path(name)).to(content), weight, mask))
+    return styles
+
+
+def write(picture: Tensor, path: Path) -> None:
+    """(1, 3, H, W), 0..1 -> a picture file, whole or not at all."""
+    array = (picture[0].permute(1, 2, 0).float().cpu().numpy() * 255).round()
+    write_picture(Picture(array.astype(np.uint8)), path)
+
+
+class Methods(click.Group):
+    """Subcommands made on demand: `st-slow --help` says what to install where torch is not."""
+
+    def _entries(self) -> dict[str, Entry]:
+        try:
+            return entries()
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise click.ClickException(str(MissingExtra("painting slowly", "train"))) from None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._entries())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self._entries().get(cmd_name)
+        return entry and method_command(cmd_name, entry)
+
+
+main = Methods(
+    "st-slow",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Paint one picture by optimisation: minutes, and the best quality.\n\n"
+    "Example: st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg",
+)

@@ -1,0 +1,119 @@
+"""Image style transfer with convolutional networks: the method that began it.
+
+Gatys, Ecker and Bethge, "Image style transfer using convolutional neural networks", CVPR 2016.
+Pixels are moved by L-BFGS until VGG sees the content's activations on one layer (eq. 1) and the
+style's Gram matrices on five (eq. 3 to 5); eq. 7 is the sum. Large pictures grow from small ones,
+as in Gatys et al., "Controlling perceptual factors in neural style transfer", CVPR 2017, section 6,
+whose masked Gram matrices (section 4) are used for regions.
+
+    st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg
+
+Distances are relative to their target, so the constants of eq. 1 and 4 are in the weights, and one
+weight suits every layer and style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from st.train.features import VGG
+from st.train.losses import gram, relative_distance
+from st.train.method import option
+from st.train.slow.networks import POOLINGS, Network, perceptual
+from st.train.slow.optimise import Callback, Settings, Task, paint
+from st.train.slow.styles import Style, Styles, known_layers, region, shares, weighted_layers
+
+Features = Mapping[str, Tensor]  # activations by layer, each (1, C, h, w)
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    content_weight: float = option(1.0, "alpha of eq. 7", least=0)
+    style_weight: float = option(50.0, "beta of eq. 7", least=0)
+    content_layer: str = option("relu4_2", "VGG layer that content is compared on")
+    # The paper says conv1_1 to conv5_1; its network computed each ReLU in place.
+    style_layers: tuple[str, ...] = option(
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        "LAYER or LAYER:WEIGHT that style is compared on; may be repeated",
+    )
+    pooling: str = option(
+        "max", "of VGG: max as trained, or average as in the paper", choices=POOLINGS
+    )
+
+
+def gatys(
+    content: Tensor,
+    style: Styles,
+    config: Config | None = None,
+    callback: Callback | None = None,
+    vgg: VGG | None = None,
+) -> Tensor:
+    """Paint the content in the style: (1, 3, H, W), RGB, 0..1 -> (1, 3, h, w), the same.
+
+    style: a picture, or several `Style`s with weights and regions. callback: sees every evaluation
+    and stops the painting by returning True. vgg: load_vgg() by default.
+    Raises BadInput for settings or pictures that cannot be used.
+    """
+    config = config or Config()
+    network = perceptual(vgg, content, config.pooling)
+    return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
+
+
+def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:
+    """Eq. 7 at one size."""
+    layers, terms = gatys_terms(vgg, content, styles, config)
+    return [Task(lambda picture: terms(vgg(picture, layers)))]
+
+
+def gatys_terms(
+    vgg: Network, content: Tensor, styles: list[Style], config: Config
+) -> tuple[set[str], Callable[[Features], dict[str, Tensor]]]:
+    """The layers to look at, and eq. 7's two weighted terms as a function of what they show."""
+    weights = weighted_layers(config.style_layers, vgg)
+    known_layers([config.content_layer], vgg)
+    with torch.no_grad():
+        kept = vgg(content, [config.content_layer])[config.content_layer]
+        targets = [
+            {name: gram(seen) for name, seen in vgg(style.picture, weights).items()}
+            for style in styles
+        ]
+
+    def terms(found: Features) -> dict[str, Tensor]:
+        near = relative_distance(found[config.content_layer], kept)
+        style = style_distance(found, styles, targets, weights)
+        return {"content": config.content_weight * near, "style": config.style_weight * style}
+
+    return {config.content_layer, *weights}, terms
+
+
+def style_distance(
+    found: Features,
+    styles: Sequence[Style],
+    targets: Sequence[Features],
+    weights: Mapping[str, float],
+) -> Tensor:
+    """Eq. 5, relative, each style in its region: a scalar.
+
+    targets: for each style its Gram matrices by layer, (1, C, C). weights: of the layers.
+    """
+    total, parts = next(iter(found.values())).new_zeros(()), shares(styles)
+    for name, weight in weights.items():
+        whole = gram(found[name]) if any(style.mask is None for style in styles) else None
+        for style, share, target in zip(styles, parts, targets, strict=True):
+            own = whole if style.mask is None else masked_gram(found[name], style.mask)
+            assert own is not None
+            total = total + weight * share * relative_distance(own, target[name])
+    return total
+
+
+def masked_gram(features: Tensor, mask: Tensor) -> Tensor:
+    """The Gram matrix inside a region, scaled as if the region were the whole picture.
+
+    "Controlling perceptual factors", eq. 4 and 5. (1, C, h, w) and (1, 1, H, W) -> (1, C, C).
+    """
+    guide = region(mask, features)
+    return gram(features * guide) / guide.square().mean().clamp_min(1e-8)

@@ -1,0 +1,375 @@
+"""The one trainer: any method, any device through Lightning Fabric, resumable to the bit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from st.runtime.errors import BadInput, StError, Unavailable, printable
+from st.runtime.stop import stoppable
+from st.train.checkpoint import Checkpoint, load_checkpoint
+from st.train.features.vgg import VGG
+from st.train.method import SHIFT, Batch, Method
+from st.train.pictures import Batches, list_pictures, load_style, named_styles, style_files
+from st.train.preview import write_preview
+
+WARM_UP = 100  # steps
+HELD = 0.6  # part of the steps at the full learning rate
+SAMPLE = 8  # style pictures that a method of any style sees before the loop
+FLAT = 2 / 255  # standard deviation of a picture that shows nothing
+
+
+class Diverged(StError):
+    """Training ran into NaN, or into pictures of one colour."""
+
+
+class Interrupted(StError):
+    """Ctrl-C or SIGTERM; what was learned is saved."""
+
+
+def resume_file(output: Path) -> Path:
+    """Where the training that writes this checkpoint keeps its state."""
+    return output.with_suffix(".resume.pt")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how a training runs, whatever the method."""
+
+    content: tuple[Path, ...]
+    styles: tuple[str, ...]
+    output: Path
+    resume: bool = False
+    seed: int = 0
+    device: str = "auto"
+    devices: str | int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    preview_every: int = 500
+    save_every: int = 250
+    workers: int = 1
+
+    @property
+    def resume_file(self) -> Path:
+        return resume_file(self.output)
+
+    @property
+    def preview_file(self) -> Path:
+        return self.output.with_suffix(".preview.jpg")
+
+    @property
+    def log_folder(self) -> Path:
+        return self.output.with_suffix(".logs")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished step and its weighted loss terms."""
+
+    step: int
+    losses: dict[str, float]
+
+
+def choose_precision(device: torch.device) -> str:
+    """bfloat16 autocast where the device computes in it: half the time of a step on such CPUs."""
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "bf16-mixed" if _native_bf16() else "32-true"
+    return "32-true"
+
+
+def _native_bf16() -> bool:
+    """oneDNN emulates bfloat16 on any AVX-512 processor, slowly; only the instructions pay."""
+    capable = torch.backends.cpu.get_cpu_capability()
+    return capable == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """A short warm-up, then `peak`, then a cosine to 0 over the last part."""
+    if step < WARM_UP:
+        return peak * (step + 1) / WARM_UP
+    late = (step / steps - HELD) / (1 - HELD)
+    return peak if late <= 0 else peak * 0.5 * (1 + math.cos(math.pi * late))
+
+
+def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) -> Iterator[Progress]:
+    """Train `method` and write `run.output`; yields after every step.
+
+    Beside the output lie NAME.resume.pt (to go on from), NAME.preview.jpg and NAME.logs
+    (TensorBoard). Raises BadInput for unusable pictures or a file to resume from, Unavailable for
+    a device, Diverged, and Interrupted after Ctrl-C, with the state saved.
+    """
+    fabric, precision = _fabric(run)
+    torch.manual_seed(run.seed)
+    styles = _styles(method, run.styles)
+    content_files = [file for folder in run.content for file in list_pictures(folder)]
+    names = () if method.styles == "any" else tuple(name for name, _ in styles)
+    network = method.build(config, names)
+    _check_size(method, network, config.size)
+    saved = resumable(run.resume_file, method, names) if run.resume else None
+    optimizer = torch.optim.Adam(_parameter_groups(method, network))
+    if method.styles == "any":
+        sample = [path for _, path in styles[:: -(-len(styles) // SAMPLE)]]
+        pictures = [fabric.to_device(load_style(path, config.size)) for path in sample]
+    else:
+        pictures = [fabric.to_device(load_style(path, config.style_size)) for _, path in styles]
+    vgg = load_vgg()
+    fabric.to_device(vgg)
+    fabric.to_device(network)
+    stepper = cast(Any, fabric.setup_optimizers(optimizer))
+    with torch.no_grad(), fabric.autocast():
+        targets = method.targets(network, vgg, pictures, config)
+    first = 0 if saved is None else _put_back(saved, network, optimizer, run.resume_file)
+    batches = Batches(
+        content_files,
+        [path for _, path in styles] if method.styles == "any" else (),
+        max(1, len(names)),
+        config.size,
+        config.batch,
+        run.seed,
+        fabric.global_rank,
+    )
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first, config.steps),
+        num_workers=run.workers,
+        prefetch_factor=4 if run.workers else None,
+        worker_init_fn=_leave_signals,
+    )
+    started, seen = time.monotonic(), 0.0
+    losses: dict[str, float] = {}
+
+    def checkpoint(step: int, training: bool) -> Checkpoint:
+        card = _card(run, config, styles, content_files, step, losses, precision, seen)
+        state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
+        resume = {"step": step, "optimizer": optimizer.state_dict()} if training else None
+        return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
+
+    with stoppable() as stop, _log(run if fabric.is_global_zero else None) as note:
+        done = first
+        for step, batch in enumerate(_until(stop, loader), first):
+            batch = _to_device(fabric, batch)
+            for group in optimizer.param_groups:
+                rate = learning_rate(step, config.steps, config.learning_rate)
+                group["lr"] = rate * group["factor"]
+            with fabric.autocast():
+                terms = method.step(network, vgg, targets, batch, config)
+            total = torch.stack([term.float() for term in terms.values()]).sum()
+            optimizer.zero_grad()
+            fabric.backward(total)
+            _average_gradients(fabric, network)
+            stepper.step()
+            losses = {name: float(term.detach()) for name, term in terms.items()}
+            done, seen = step + 1, time.monotonic() - started
+            if not all(math.isfinite(v) for v in losses.values()):
+                raise Diverged(f"loss became NaN at step {done}: try a lower --learning-rate")
+            last = done == config.steps
+            if note is not None:
+                for name, value in losses.items():
+                    note(f"loss/{name}", value, done)
+                if done % run.save_every == 0 or last:
+                    check_painted(method, network, batch, done)
+                    checkpoint(done, training=True).save(run.resume_file)
+                if done % run.preview_every == 0 or last:
+                    write_preview(method, network, batches, pictures, run.preview_file)
+            yield Progress(done, losses)
+        if first < done < config.steps:
+            if fabric.is_global_zero:
+                checkpoint(done, training=True).save(run.resume_file)
+            raise Interrupted(f"stopped at step {done}, which is saved: go on with --resume")
+        if done < config.steps:
+            raise Interrupted("stopped before the first step")
+    if fabric.is_global_zero:
+        checkpoint(max(first, config.steps), training=False).save(run.output)
+
+
+def _fabric(run: Run) -> tuple[Fabric, str]:
+    """Fabric on the devices asked for, launched, and the precision that it computes in."""
+    where: dict[str, Any] = {"devices": run.devices, "num_nodes": run.nodes}
+    try:
+        device = Fabric(accelerator=run.device, **where).device
+        precision = choose_precision(device) if run.precision == "auto" else run.precision
+        fabric = Fabric(accelerator=run.device, precision=cast(Any, precision), **where)
+    except (RuntimeError, ValueError, ImportError) as error:
+        why = printable(error, 120)
+        raise Unavailable(f"--device {run.device} is not available here ({why})") from None
+    fabric.launch()
+    return fabric, precision
+
+
+@contextlib.contextmanager
+def _log(run: Run | None) -> Iterator[Callable[[str, float, int], None] | None]:
+    """Notes (name, value, step) for TensorBoard, in a folder that the first of them makes; none for
+    a process without a run to log."""
+    if run is None:
+        yield None
+        return
+    with contextlib.ExitStack() as opened:
+        writers: list[SummaryWriter] = []
+
+        def note(name: str, value: float, step: int) -> None:
+            if not writers:
+                writers.append(opened.enter_context(SummaryWriter(str(run.log_folder))))
+            writers[0].add_scalar(name, value, step)
+
+        yield note
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C reaches the workers too, and often SIGTERM: neither may look like a crash."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+
+
+def _until(stop: threading.Event, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches, up to a stop; workers that the same signal ended are no error then."""
+    waiting = iter(batches)
+    while not stop.is_set():
+        try:
+            batch = next(waiting, None)
+        except BadInput as error:  # from a worker it comes with a traceback in its text
+            raise BadInput(str(error).strip().rpartition("BadInput: ")[2]) from None
+        except RuntimeError:
+            if stop.is_set():
+                return
+            raise
+        if batch is None:
+            return
+        yield batch
+
+
+def _styles(method: Method, given: Sequence[str]) -> list[tuple[str, Path]]:
+    """Names and files; only a method of named styles minds two of one name."""
+    styles = style_files(given) if method.styles == "any" else list(named_styles(given).items())
+    if not styles:
+        raise BadInput("no style pictures given: use --style FILE or --style FOLDER")
+    if method.styles == "one" and len(styles) != 1:
+        raise BadInput(f"{method.name} learns one style, {len(styles)} pictures were given")
+    return styles
+
+
+def _check_size(method: Method, network: nn.Module, size: int) -> None:
+    """The crops must suit the network, and leave something after `shifted`."""
+    needs = method.playing(network)
+    least = needs.min_size + SHIFT
+    if size % needs.multiple or size < least:
+        raise BadInput(
+            f"--size {size}: must be a multiple of {needs.multiple}, and {least} or more"
+        )
+
+
+def resumable(path: Path, method: Method, names: Sequence[str] | None = None) -> Checkpoint:
+    """The state of an earlier run. names: the styles that it must have.
+
+    Raises BadInput when there is none, or it is another training's.
+    """
+    if not path.is_file():
+        raise BadInput(f"{printable(path)}: no saved state to go on from, leave out --resume")
+    saved = load_checkpoint(path)
+    if saved.training is None or saved.method != method.name:
+        raise BadInput(f"{printable(path)}: is not of a training with {method.name}")
+    if names is not None and saved.styles != tuple(names):
+        raise BadInput(f"{printable(path)}: was trained on other styles, or in another order")
+    return saved
+
+
+def _put_back(
+    saved: Checkpoint, network: nn.Module, optimizer: torch.optim.Adam, path: Path
+) -> int:
+    """Fill network and optimiser with the state of an earlier run; returns its step."""
+    training = saved.training or {}
+    try:
+        saved.fill(network)
+        optimizer.load_state_dict(training["optimizer"])
+        return int(training["step"])
+    except (RuntimeError, ValueError, KeyError, TypeError, BadInput) as error:
+        why = printable(error, 120)
+        raise BadInput(f"{printable(path)}: does not fit this training ({why})") from None
+
+
+def check_painted(method: Method, network: nn.Module, batch: Batch, step: int) -> None:
+    """Raises Diverged when the network paints NaN or, after the warm-up, pictures of one colour.
+
+    A batch that is flat itself proves nothing.
+    """
+    style = None if batch.style is None else batch.style[:1]
+    content = batch.content[:1]
+    with torch.no_grad():
+        painted = method.paint(network, content, style, int(batch.index[0])).clamp(0, 1)
+    if not bool(painted.isfinite().all()):
+        raise Diverged(f"pictures became NaN at step {step}: try a lower --learning-rate")
+    spread = [float(x.std(dim=(-2, -1)).max()) for x in (painted, content)]
+    if step >= 2 * WARM_UP and spread[0] < FLAT and spread[1] > 4 * FLAT:
+        raise Diverged(f"pictures are of one colour at step {step}: try a lower --learning-rate")
+
+
+def _parameter_groups(method: Method, network: nn.Module) -> list[dict[str, Any]]:
+    """What is trained, by the factor of its learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(method.rates.get(name, 1.0), []).append(parameter)
+    return [{"params": group, "factor": factor} for factor, group in groups.items()]
+
+
+def _average_gradients(fabric: Fabric, network: nn.Module) -> None:
+    """Over all processes. By hand: the networks are small, and Fabric's wrapped modules would round
+    the input pictures to bfloat16."""
+    if fabric.world_size == 1:
+        return
+    for parameter in network.parameters():
+        if parameter.grad is not None:
+            parameter.grad = cast(Tensor, fabric.all_reduce(parameter.grad, reduce_op="mean"))
+
+
+def _to_device(fabric: Fabric, batch: Batch) -> Batch:
+    style = None if batch.style is None else fabric.to_device(batch.style)
+    return Batch(fabric.to_device(batch.content), fabric.to_device(batch.index), style, batch.shift)
+
+
+def _card(
+    run: Run,
+    config: Any,
+    styles: Sequence[tuple[str, Path]],
+    content: Sequence[Path],
+    step: int,
+    losses: dict[str, float],
+    precision: str,
+    seconds: float,
+) -> dict[str, str | int | float]:
+    """How the network came to be, for people: no paths of this machine, only names."""
+    card: dict[str, str | int | float] = {
+        "content": f"{len(content)} pictures of {', '.join(folder.name for folder in run.content)}",
+        "styles": _listed(styles),
+        "steps": step,
+        "batch": config.batch,
+        "size": config.size,
+        "seed": run.seed,
+        "precision": precision,
+        "torch": str(torch.__version__),
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(seconds),
+    }
+    return card | {f"loss {name}": round(value, 5) for name, value in losses.items()}
+
+
+def _listed(styles: Sequence[tuple[str, Path]], most: int = 32) -> str:
+    shown = ", ".join(f"{name} ({path.name})" for name, path in styles[:most])
+    return f"{shown} and {len(styles) - most} more" if len(styles) > most else shown
