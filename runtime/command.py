@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 import click
 
 from st.runtime.errors import StError, printable
+
+NO_SUCH_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+# Pillow's remarks on damaged files would stand beside our one line.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def fail(message: str, exit_code: int) -> click.ClickException:
@@ -31,13 +37,14 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except BrokenPipeError:  # the reader has seen enough, as `head` does: click ends silently
+            raise
         except StError as error:
             raise fail(printable(error, 1000), error.exit_code) from None
         except OSError as error:
             where = f"{printable(error.filename)}: " if error.filename else ""
             why = error.strerror or type(error).__name__
-            missing = error.errno in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
-            raise fail(f"{where}{why}", 2 if missing else 1) from None
+            raise fail(f"{where}{why}", 2 if error.errno in NO_SUCH_FILE else 1) from None
         except MemoryError:
             raise fail("out of memory: try a smaller picture or size", 1) from None
         except Exception as error:

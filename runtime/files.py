@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,18 @@ def write_beside(final: Path) -> Iterator[Path]:
         part.replace(final)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_no_pipe(path: Path, name: str) -> None:
+    """Refuse a named pipe, which nobody may ever write to: opening it could wait for ever.
+
+    The shell's own (`<(command)`, /dev/stdin) have their writer and are taken.
+
+    Raises:
+        BadInput: it is one. OSError: nothing there, or no right to look.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode) and path.parts[:2] not in (("/", "dev"), ("/", "proc")):
+        raise BadInput(f"{name}: a pipe, give it as standard input instead: - < PIPE")
 
 
 def _umask() -> int:

@@ -59,12 +59,12 @@ def plan(
         return [_job_to_file(sources[0].path, Path(output), format)]
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise BadInput(f"{printable(output)}: is a file, several pictures need a folder")
-    taken = {source.path.resolve() for source in sources if source.path}
+    taken = {_real(source.path) for source in sources if source.path}
     jobs = []
     for source in sources:
         target, form = _target(source, Path(output) if output else None, format, ending)
         target = _free(target, taken)
-        taken.add(target.resolve())
+        taken.add(_real(target))
         jobs.append(Job(source.path, target, form))
     return jobs
 
@@ -92,7 +92,7 @@ def _looks_like_picture(path: Path) -> bool:
 def _sources(arguments: Sequence[str]) -> list[_Source]:
     sources: dict[Path | None, _Source] = {}
     for source in (s for argument in arguments for s in _expanded(argument)):
-        sources.setdefault(source.path.resolve() if source.path else None, source)
+        sources.setdefault(_real(source.path) if source.path else None, source)
     if None in sources and len(sources) > 1:
         raise BadInput("- (standard input) cannot be mixed with other pictures")
     return list(sources.values())
@@ -143,15 +143,20 @@ def _target(
         return path.parent / marked, form
     if output is None and source.folder is not None:
         named = source.folder.name not in ("", "..")  # "." and ".." have no name of their own
-        folder = source.folder if named else source.folder.resolve()
+        folder = source.folder if named else _real(source.folder)
         output = folder.parent / f"{folder.name}_{ending}"
     assert output is not None
-    own = source.path is not None and output.resolve() == source.path.parent.resolve()
+    own = source.path is not None and _real(output) == _real(source.path.parent)
     return output / (marked if own else f"{path.stem}{suffix}"), form
 
 
 def _free(target: Path, taken: set[Path]) -> Path:
     free, number = target, 2
-    while free.resolve() in taken:
+    while _real(free) in taken:
         free, number = target.with_stem(f"{target.stem}-{number}"), number + 1
     return free
+
+
+def _real(path: Path) -> Path:
+    """Path.resolve, also of links that lead in a circle."""
+    return Path(os.path.realpath(path))

@@ -27,7 +27,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.exif import carried_exif
-from st.runtime.files import write_beside
+from st.runtime.files import check_no_pipe, write_beside
 from st.runtime.icc import srgb_profile, to_srgb
 from st.runtime.sixteen_bit import encode_png, encode_tiff
 
@@ -122,6 +122,7 @@ def _opened(source: Path | str | BinaryIO | bytes, name: str) -> Iterator[Binary
         yield io.BytesIO(source)
     elif isinstance(source, Path | str):
         try:
+            check_no_pipe(Path(source), name)
             file = Path(source).open("rb")  # noqa: SIM115 - closed below, if it is there at all
         except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a NUL in the name
             raise BadInput(f"{name}: no such file") from None
@@ -143,7 +144,10 @@ def _whole(stream: BinaryIO, name: str) -> BinaryIO:
 
 
 def _open_header(file: BinaryIO, name: str) -> ImageFile.ImageFile:
-    start = file.read(16)
+    try:
+        start = file.read(16)
+    except OSError as error:
+        raise BadInput(f"{name}: cannot be read: {error.strerror}") from None
     if not start:
         raise BadInput(f"{name}: empty, not a picture")
     if start[4:8] == b"ftyp" and start[8:12] in HEIC:

@@ -40,7 +40,8 @@ CHILDREN: dict[str, dict[int, str]] = {
 TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 13, 14
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_OUTPUT = 1, 12
-NODE_INPUT, NODE_OUTPUT = 1, 2
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 1, 2, 4
+LOOPS = (b"Loop", b"Scan")
 
 
 def read_engine(path: Path) -> tuple[bytes, Metadata]:
@@ -79,10 +80,11 @@ def metadata_text(data: bytes) -> str:
     """The metadata property `st` of an ONNX model. Raises BadEngine: see `read_engine`."""
     found: list[bytes] = []
     pending: list[tuple[str, memoryview]] = [("model", memoryview(data))]
-    count = graphs = 0
+    count = graphs = functions = 0
     while pending:
         kind, message = pending.pop()
         graphs += kind == "graph"
+        functions += kind == "function"
         if kind == "property":
             found += _own_property(message)
             continue
@@ -94,12 +96,18 @@ def metadata_text(data: bytes) -> str:
             if kind == "tensor":
                 if number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value):
                     raise BadEngine("its weights lie in another file; an engine is one file")
+            elif kind == "node" and number == NODE_OPERATOR and value in LOOPS:
+                raise BadEngine(
+                    "it has a loop, which may never end; engines of st-export have none"
+                )
             elif number in children:
                 if not isinstance(value, memoryview):
                     raise _damaged()
                 pending.append((children[number], value))
     if not graphs:
         raise _damaged()
+    if functions:  # calling one another, a few make billions of operators
+        raise BadEngine("it has functions of its own; engines of st-export have none")
     if not found:
         raise BadEngine("an ONNX file without st metadata: make engines with st-export")
     if len(found) > 1:

@@ -78,7 +78,7 @@ def run_error(error: Exception) -> StError:
     text = str(error)
     if "bad_alloc" in text or "llocate memory" in text or isinstance(error, MemoryError):
         return StError("out of memory: try a smaller picture or a smaller batch")
-    return StError(f"the engine failed on this picture: {printable(text, 300)}")
+    return BadEngine(f"the engine failed on this picture: {printable(text, 300)}")
 
 
 def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:

@@ -15,12 +15,12 @@ from st.runtime.command import command
 from st.runtime.cpus import usable_cpus
 from st.runtime.errors import BadInput, printable
 from st.runtime.options import open_stylizer, stylizer_options
+from st.runtime.stop import stoppable
 from st.video.codecs import CODECS
 from st.video.job import Job, default_target, open_reader, perform
 from st.video.look import parse_size
 from st.video.progress import progress
 from st.video.raw import parse_raw
-from st.video.stop import stoppable
 from st.video.window import Window, parse_time
 
 LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads

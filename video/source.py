@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from st.runtime.errors import BadInput, StError, printable
+from st.runtime.files import check_no_pipe
 from st.video.colour import Tags, has_alpha
 from st.video.deinterlace import Deinterlacer
 from st.video.look import Look
@@ -229,6 +230,7 @@ def _open(source: Path | BinaryIO, name: str) -> InputContainer:
     if isinstance(source, Path):
         if not source.exists():
             raise BadInput(f"{name}: no such file")
+        check_no_pipe(source, name)
         # Absolute, so that no part of the name is taken for a protocol.
         file: Any = str(source.absolute())
     else:
