@@ -109,7 +109,9 @@ def _encoder(network: nn.Module, folded: nn.Module, base: Metadata, path: Path) 
     axes = picture_axes(base.multiple, base.min_size, batch=False)
     model = to_onnx(EncoderGraph(folded), example, ["code"], axes, metadata)
     trials = [{"style": picture} for picture in _pictures(1)]
-    return _write(model, path, metadata, code_parity(model, metadata, EncoderGraph(network), trials))
+    return _write(
+        model, path, metadata, code_parity(model, metadata, EncoderGraph(network), trials)
+    )
 
 
 def _tiles(folded: nn.Module, playing: Playing, base: Metadata, path: Path) -> Engine:

@@ -29,7 +29,7 @@ BANK_RATE = 5.0
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(8_000, "training steps", 1)
+    steps: int = option(5_600, "training steps", 1)
     size: int = option(192, "pixels of a square training crop", 32)
     batch: int = option(4, "crops a step, each with a style of its own", 1)
     learning_rate: float = option(2e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
