@@ -21,7 +21,7 @@ from st.train.features import VGG, load_vgg
 from st.train.slow.gatys import Config, objective
 from st.train.slow.networks import perceptual
 from st.train.slow.optimise import descend
-from st.train.slow.styles import Style, weighted_layers
+from st.train.slow.styles import Style
 
 
 def convolution_flops(vgg: VGG, image: Tensor, layers: set[str]) -> float:
@@ -43,7 +43,7 @@ def convolution_flops(vgg: VGG, image: Tensor, layers: set[str]) -> float:
 def plain_loop(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> Iterator[float]:
     """Eq. 7 with the default Config, written down plainly: the loss of each evaluation."""
     config = Config()
-    weights = weighted_layers(config.style_layers, vgg)
+    weights = dict.fromkeys(config.style_layers, 1 / len(config.style_layers))
     layers = {config.content_layer, *weights}
 
     def gram(x: Tensor) -> Tensor:

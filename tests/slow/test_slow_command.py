@@ -127,7 +127,11 @@ def test_the_content_is_never_overwritten(pictures):
 def test_ctrl_c_writes_the_picture_as_it_stands(pictures, tmp_path):
     photo, style = pictures
     out, preview = tmp_path / "out.png", tmp_path / "out.preview.png"
-    start = "import sys; from st.train.slow.command import main; main(sys.argv[1:])"
+    # A shell's background job, as a test run may be, hands SIGINT down ignored.
+    start = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " from st.train.slow.command import main; main(sys.argv[1:])"
+    )
     arguments = ["--content", photo, "--style", style, "-o", out, "--size", "48"]
     command = [sys.executable, "-c", start, "gatys", *map(str, arguments)]
     command += ["--steps", "100000", "--preview-every", "1"]
@@ -136,7 +140,10 @@ def test_ctrl_c_writes_the_picture_as_it_stands(pictures, tmp_path):
         while not preview.exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
+        try:
+            _, said = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 0, said
     assert "stopped at" in said
     assert Image.open(out).size == (48, 32)
