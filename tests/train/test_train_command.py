@@ -196,7 +196,7 @@ def test_device_that_is_not_here(st_train: Invoke) -> None:
 
 def test_diverging_is_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.train.trainer.WARM_UP", 1)
-    words = ("--learning-rate", 1e38, "--steps", 6, "--save-every", 1)
+    words = ("--learning-rate", 1e30, "--steps", 6, "--save-every", 1)
     assert "lower --learning-rate" in one_line(st_train("cin", *words), 1)
     assert not Path("model.pt").exists()
 
