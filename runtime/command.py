@@ -22,7 +22,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 def fail(message: str, exit_code: int) -> click.ClickException:
     """An exception that click prints as `Error: message` before it exits with the code."""
     error = click.ClickException(message)
-    error.exit_code = exit_code
+    error.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue]
     return error
 
 
