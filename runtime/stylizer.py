@@ -11,15 +11,14 @@ from typing import Any, Self
 import numpy as np
 
 from st.engines import DEFAULT, find, names
-from st.runtime.backend import Backend, open_engine
+from st.runtime.companions import OpenEngine
 from st.runtime.controls import Controls, blended_code, named_weights, unknown_style
-from st.runtime.errors import BadControl, BadEngine, BadInput, StError, printable
+from st.runtime.errors import BadControl, BadEngine, BadInput, printable
 from st.runtime.frames import Frames, as_batch, crop, fitted_size, mix, pad
 from st.runtime.metadata import Metadata
 from st.runtime.style_code import SUFFIX as CODE_SUFFIX
 from st.runtime.style_code import StyleCode
-from st.runtime.style_pictures import StyleEncoder, check_encoder
-from st.runtime.tiling import TILE, Progress, check_tiles, paint_tiled
+from st.runtime.tiling import TILE, Progress, paint_tiled
 
 WHOLE_PIXELS = 9_000_000  # up to 4096×2160 is painted in one run
 Style = str | Path | Frames | StyleCode
@@ -59,20 +58,37 @@ class Stylizer:
             BadEngine: not an engine, or a damaged one.
             Unavailable: the device is not here. MissingExtra: its library is not installed.
         """
-        self._path = engine_path(engine)
-        self._threads = threads
+        opened = OpenEngine(engine_path(engine), device, threads)
+        self._begin(opened, Controls.of(opened.metadata), whole_pixels)
+
+    def _begin(self, opened: OpenEngine, controls: Controls, whole_pixels: int) -> None:
+        self._engine = opened
+        self._own = True
         self._whole_pixels = whole_pixels
-        self._backend = open_engine(self._path, device, threads)
-        self.metadata: Metadata = self._backend.metadata
-        self.device: str = self._backend.device
+        self.metadata: Metadata = opened.metadata
+        self.device: str = opened.device
         self.styles: tuple[str, ...] = self.metadata.styles
-        self._controls = Controls.of(self.metadata)
-        self._one_a_run = self._backend.inputs["content"].shape[0] == 1
-        self._encoder: StyleEncoder | None = None
-        self._tiles: Backend | None = None
-        self._closed = False
+        self._controls = controls
+        self._one_a_run = opened.backend.inputs["content"].shape[0] == 1
         self._setting = threading.Lock()  # guards _controls while it is replaced
-        self._opening = threading.Lock()  # guards the companions while they are opened
+
+    def styled(
+        self,
+        style: Style | Mapping[Any, float] | None = None,
+        strength: float | None = None,
+    ) -> Stylizer:
+        """Another Stylizer on the same open engine, with settings of its own.
+
+        It begins with this one's settings, changed as by `set_style`; what is set later on either
+        does not reach the other. It costs next to nothing, so each of a server's visitors can have
+        one. Closing it closes nothing; closing this one closes both.
+
+        Raises: as `set_style` does.
+        """
+        other = Stylizer.__new__(Stylizer)
+        other._begin(self._engine, self._controls, self._whole_pixels)
+        other._own = False
+        return other.set_style(style, strength)
 
     def set_style(
         self,
@@ -130,7 +146,7 @@ class Stylizer:
         Raises: as a call does, and BadEngine when the engine has no tiles companion.
         """
         batch = as_batch(frame)
-        tiles = self._open_tiles(batch)
+        tiles = self._engine.tiles(*batch.shape[1:3])
 
         def in_tiles(picture: Frames, controls: Controls) -> Frames:
             return paint_tiled(tiles, picture[0], controls.inputs, tile, progress)[None]
@@ -152,15 +168,12 @@ class Stylizer:
             from st.runtime.images import read_picture
 
             picture = read_picture(picture).rgb
-        return self._open_encoder()(picture)
+        return self._engine.encoder()(picture)
 
     def close(self) -> None:
         """Give back memory and threads. Calls after it raise StError."""
-        with self._opening:
-            self._closed = True
-            for opened in (self._backend, self._encoder, self._tiles):
-                if opened is not None:
-                    opened.close()
+        if self._own:
+            self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -206,7 +219,7 @@ class Stylizer:
         return crop(painted, height, width)
 
     def _whole(self, content: Frames, controls: Controls) -> Frames:
-        return self._backend.run({"content": content, **controls.inputs}, ["stylized"])[0]
+        return self._engine.backend.run({"content": content, **controls.inputs}, ["stylized"])[0]
 
     def _style_values(self, style: Style | Mapping[Any, float]) -> np.ndarray[Any, Any]:
         metadata = self.metadata
@@ -242,48 +255,6 @@ class Stylizer:
                 + str(unknown_style("", self.metadata)).partition(": ")[2]
             )
         return BadControl("this engine has one style, which needs no setting")
-
-    def _open_encoder(self) -> StyleEncoder:
-        with self._opening:
-            if self._encoder is None:
-                path = self._companion("encoder")
-                if not path.is_file():
-                    raise BadEngine(
-                        f"{printable(path)}: not there; this engine needs its style encoder "
-                        "beside it to take pictures as styles"
-                    )
-                backend = self._open(path, "style-encoder", check_encoder)
-                self._encoder = StyleEncoder(backend)
-            return self._encoder
-
-    def _open_tiles(self, batch: Frames) -> Backend:
-        with self._opening:
-            if self._tiles is None:
-                path = self._companion("tiles")
-                if not path.is_file():
-                    height, width = batch.shape[1:3]
-                    raise BadEngine(
-                        f"{width}×{height} is too large for one run, and {printable(path)}, which "
-                        "paints in tiles, is not there: scale the picture down or export the "
-                        "engine with its tiles"
-                    )
-                self._tiles = self._open(path, "tiles", check_tiles)
-            return self._tiles
-
-    def _open(self, path: Path, kind: str, check: Callable[[Metadata, Metadata], None]) -> Backend:
-        """A companion on the same device, and surely this engine's."""
-        if self._closed:
-            raise StError("this Stylizer is closed: open a new one")
-        backend = open_engine(path, self.device, self._threads, kind)
-        try:
-            check(backend.metadata, self.metadata)
-        except BadEngine as error:
-            backend.close()
-            raise BadEngine(f"{printable(path)}: {error}") from None
-        return backend
-
-    def _companion(self, what: str) -> Path:
-        return self._path.with_name(f"{self._path.stem}.{what}{self._path.suffix}")
 
 
 def engine_path(engine: str | Path) -> Path:

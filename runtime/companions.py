@@ -1,0 +1,82 @@
+"""An engine and its companions, opened on one device and shared by every Stylizer on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from st.runtime.backend import Backend, open_engine
+from st.runtime.errors import BadEngine, StError, printable
+from st.runtime.metadata import Metadata
+from st.runtime.style_pictures import StyleEncoder, check_encoder
+from st.runtime.tiling import check_tiles
+
+
+class OpenEngine:
+    """The engine at once; its style encoder and its tiles companion when they are first needed."""
+
+    def __init__(self, path: Path, device: str, threads: int | None) -> None:
+        """Raises: as `st.runtime.backend.open_engine` does."""
+        self.backend: Backend = open_engine(path, device, threads)
+        self.metadata: Metadata = self.backend.metadata
+        self.device: str = self.backend.device
+        self._path = path
+        self._threads = threads
+        self._encoder: StyleEncoder | None = None
+        self._tiles: Backend | None = None
+        self._closed = False
+        self._opening = threading.Lock()  # guards the companions while they are opened
+
+    def encoder(self) -> StyleEncoder:
+        """Raises BadEngine: it is not there, or another engine's. StError: closed."""
+        with self._opening:
+            if self._encoder is None:
+                path = self._companion("encoder")
+                if not path.is_file():
+                    raise BadEngine(
+                        f"{printable(path)}: not there; this engine needs its style encoder "
+                        "beside it to take pictures as styles"
+                    )
+                self._encoder = StyleEncoder(self._open(path, "style-encoder", check_encoder))
+            return self._encoder
+
+    def tiles(self, height: int, width: int) -> Backend:
+        """What paints a picture of this size in tiles; the size is for the message only.
+
+        Raises BadEngine: it is not there, or another engine's. StError: closed.
+        """
+        with self._opening:
+            if self._tiles is None:
+                path = self._companion("tiles")
+                if not path.is_file():
+                    raise BadEngine(
+                        f"{width}×{height} is too large for one run, and {printable(path)}, which "
+                        "paints in tiles, is not there: scale the picture down or export the "
+                        "engine with its tiles"
+                    )
+                self._tiles = self._open(path, "tiles", check_tiles)
+            return self._tiles
+
+    def close(self) -> None:
+        """Give back memory and threads; a second call does nothing."""
+        with self._opening:
+            self._closed = True
+            for opened in (self.backend, self._encoder, self._tiles):
+                if opened is not None:
+                    opened.close()
+
+    def _open(self, path: Path, kind: str, check: Callable[[Metadata, Metadata], None]) -> Backend:
+        """A companion on the same device, and surely this engine's."""
+        if self._closed:
+            raise StError("this Stylizer is closed: open a new one")
+        backend = open_engine(path, self.device, self._threads, kind)
+        try:
+            check(backend.metadata, self.metadata)
+        except BadEngine as error:
+            backend.close()
+            raise BadEngine(f"{printable(path)}: {error}") from None
+        return backend
+
+    def _companion(self, what: str) -> Path:
+        return self._path.with_name(f"{self._path.stem}.{what}{self._path.suffix}")
