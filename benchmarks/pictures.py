@@ -9,10 +9,10 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
-from PIL import Image
 
 from st.runtime.errors import BadInput, printable
 from st.runtime.image_files import pictures_in
+from st.runtime.resizing import to_size
 
 Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
 
@@ -40,19 +40,6 @@ def named(items: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def with_short_side(rgb: Rgb, pixels: int) -> Rgb:
-    """The picture scaled so that its shorter side has that many pixels."""
-    height, width = rgb.shape[:2]
-    factor = pixels / min(height, width)
-    return resized(rgb, round(width * factor), round(height * factor))
-
-
-def resized(rgb: Rgb, width: int, height: int) -> Rgb:
-    if rgb.shape[:2] == (height, width):
-        return rgb
-    return np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.LANCZOS))
-
-
 def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[Rgb]:
     """The first frames of a film, at most that many; size: (width, height), or the film's own.
 
@@ -63,7 +50,7 @@ def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[R
         with av.open(str(clip)) as film:
             for frame in film.decode(video=0):
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                found.append(resized(rgb, *(size or (frame.width, frame.height))))
+                found.append(to_size(rgb, *(size or (frame.width, frame.height))))
                 if len(found) == most:
                     break
     except (FFmpegError, OSError, IndexError) as error:

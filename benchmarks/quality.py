@@ -3,7 +3,7 @@
     python -m benchmarks.quality --style paintings/wave.jpg --content photos/ --engine paintings
 
 Every source paints every photograph in every style, at a short side of 384 pixels. What is
-measured: benchmarks.measures. The photographs should be none that the engine was trained on.
+measured: st.train.measures. The photographs should be none that the engine was trained on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import click
 import numpy as np
 
 from benchmarks.machine import this_machine
-from benchmarks.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
 from benchmarks.peer import Peer
-from benchmarks.pictures import Rgb, named, resized, with_short_side
+from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
@@ -26,7 +25,9 @@ from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
 from st.runtime.image_files import READ_SUFFIXES
 from st.runtime.images import read_picture
+from st.runtime.resizing import to_size, with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
+from st.train.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def folder_source(folder: Path) -> Paint:
                 path = folder / work.style / f"{name}{suffix}"
                 if path.is_file():
                     height, width = work.rgb.shape[:2]
-                    return resized(read_picture(path).rgb, width, height)
+                    return to_size(read_picture(path).rgb, width, height)
         return None
 
     return paint

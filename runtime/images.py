@@ -29,6 +29,7 @@ from st.runtime.errors import BadInput, StError, printable
 from st.runtime.exif import carried_exif
 from st.runtime.files import check_no_pipe, write_beside
 from st.runtime.icc import srgb_profile, to_srgb
+from st.runtime.resizing import with_long_side
 from st.runtime.sixteen_bit import encode_png, encode_tiff
 
 MAX_PIXELS = 178_000_000
@@ -259,16 +260,10 @@ def _fill_hidden(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np
 
 def resized(picture: Picture, longest: int) -> Picture:
     """The picture scaled so that its longer side is `longest` pixels."""
-    height, width = picture.rgb.shape[:2]
-    scale = longest / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if size == (width, height):
-        return picture
-    rgb = np.array(Image.fromarray(picture.rgb).resize(size, Image.Resampling.LANCZOS))
-    alpha = picture.alpha
-    if alpha is not None:
-        alpha = np.array(Image.fromarray(alpha).resize(size, Image.Resampling.LANCZOS))
-    return replace(picture, rgb=rgb, alpha=alpha)
+    rgb, alpha = with_long_side(picture.rgb, longest), picture.alpha
+    return replace(
+        picture, rgb=rgb, alpha=None if alpha is None else with_long_side(alpha, longest)
+    )
 
 
 def format_of(path: Path) -> str:

@@ -10,21 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.measures import (
+from benchmarks.measures import backward_flow, warping_error
+from st.runtime.errors import BadInput
+from st.runtime.resizing import with_short_side
+from st.train.features.squeezenet import SqueezeNet, load_squeezenet
+from st.train.losses import gram
+from st.train.measures import (
     CONTENT_LAYER,
     STYLE_LAYERS,
     Rgb,
     Traits,
-    backward_flow,
     content_distance,
     style_distance,
     traits,
-    warping_error,
 )
-from benchmarks.pictures import with_short_side
-from st.runtime.errors import BadInput
-from st.train.features.squeezenet import SqueezeNet, load_squeezenet
-from st.train.losses import gram
 
 
 @pytest.fixture(scope="module")
