@@ -19,6 +19,7 @@ MAX_BYTES = 64 * 1024
 MAX_STYLES = 4096
 MAX_CODE = 1 << 20
 KINDS = ("stylizer", "style-encoder", "tiles")
+PRECISIONS = ("fp32", "fp16")
 INPUTS = ("content", "style", "weights", "code", "strength", "moments", "margins")
 
 
@@ -44,6 +45,9 @@ class Metadata:
     norms: channels of each normalisation layer, in order of execution ("tiles" only).
     fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
     max_error: largest difference from PyTorch that the exporter measured, in steps of 1/255.
+    precision: "fp32"; or "fp16": convolutions and what follows them in FP16, statistics in FP32.
+    half_error: of "fp16", the (largest, mean) difference from the FP32 engine, measured on ONNX
+        Runtime: pictures in steps of 1/255, style codes relative to their largest entry.
     card: how it was trained: strings and numbers, for people.
     """
 
@@ -59,6 +63,8 @@ class Metadata:
     norms: tuple[int, ...] = ()
     fingerprint: str = ""
     max_error: float | None = None
+    precision: str = "fp32"
+    half_error: tuple[float, float] | None = None
     card: tuple[tuple[str, str | float | int], ...] = ()
 
     @property
@@ -105,13 +111,19 @@ def _checked(values: dict[str, Any]) -> Metadata:
         halo=_count(values, "halo", 0, 0, 4096),
         norms=tuple(_counts(values, "norms")),
         fingerprint=_text(values, "fingerprint", ""),
-        max_error=_error(values.get("max_error")),
+        max_error=_error(values.get("max_error"), "max_error"),
+        precision=_text(values, "precision", "fp32"),
+        half_error=_pair(values.get("half_error")),
         card=_card(values.get("card", {})),
     )
     if metadata.kind not in KINDS:
         raise BadEngine(
             f"engine metadata: kind {printable(metadata.kind, 40)!r} is not one of {KINDS}"
         )
+    if metadata.precision not in PRECISIONS:
+        raise BadEngine(f"engine metadata: precision is not one of {PRECISIONS}")
+    if metadata.half_error is not None and metadata.precision != "fp16":
+        raise BadEngine("engine metadata: half_error belongs to fp16")
     if strange := [name for name in metadata.inputs if name not in INPUTS]:
         raise BadEngine(f"engine metadata: unknown input {printable(strange[0], 40)!r}")
     if metadata.picture_input not in metadata.inputs:
@@ -172,12 +184,23 @@ def _size(value: Any) -> tuple[int, int] | None:
     return height, width
 
 
-def _error(value: Any) -> float | None:
+def _error(value: Any, key: str) -> float | None:
     if value is None:
         return None
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        raise BadEngine("engine metadata: max_error must be a number, 0 or more")
+        raise BadEngine(f"engine metadata: {key} must be a number, 0 or more")
     return float(value)
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadEngine("engine metadata: half_error must be [largest, mean]")
+    largest, mean = (_error(v, "half_error") for v in value)
+    if largest is None or mean is None:
+        raise BadEngine("engine metadata: half_error must be [largest, mean]")
+    return largest, mean
 
 
 def _card(value: Any) -> tuple[tuple[str, str | float | int], ...]:

@@ -52,15 +52,29 @@ def read_engine(path: Path) -> tuple[bytes, Metadata]:
         BadEngine: not an ONNX file, cut short, of more than `MAX_FILE` bytes, without st metadata
             or with bad ones, or with weights in other files.
     """
+    data = engine_bytes(path, "an engine (.onnx)")
+    try:
+        return data, parse(metadata_text(data))
+    except BadEngine as error:
+        raise BadEngine(f"{printable(path)}: {error}") from None
+
+
+def engine_bytes(path: Path, what: str, most: int = MAX_FILE) -> bytes:
+    """A regular file's bytes, at least one and at most `most`.
+
+    what: shown to who gave a folder. Raises BadInput or BadEngine, as `read_engine` does.
+    """
     name = printable(path)
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):
-            raise BadInput(f"{name}: is a folder, give an engine (.onnx)")
+            raise BadInput(f"{name}: is a folder, give {what}")
         if not stat.S_ISREG(info.st_mode):
             raise BadEngine(f"{name}: not a regular file")
-        if info.st_size > MAX_FILE:
-            raise BadEngine(f"{name}: {info.st_size >> 20} MB, engines have up to {MAX_FILE >> 20}")
+        if info.st_size > most:
+            shown = (info.st_size, most) if most < 1 << 20 else (info.st_size >> 20, most >> 20)
+            unit = "bytes" if most < 1 << 20 else "MB"
+            raise BadEngine(f"{name}: {shown[0]} {unit}, engines have up to {shown[1]}")
         data = path.read_bytes()
     except FileNotFoundError:
         raise BadInput(f"{name}: no such engine file") from None
@@ -70,10 +84,7 @@ def read_engine(path: Path) -> tuple[bytes, Metadata]:
         raise BadInput(f"{name}: no such engine file") from None
     if not data:
         raise BadEngine(f"{name}: empty, not an engine")
-    try:
-        return data, parse(metadata_text(data))
-    except BadEngine as error:
-        raise BadEngine(f"{name}: {error}") from None
+    return data
 
 
 def metadata_text(data: bytes) -> str:

@@ -1,0 +1,137 @@
+"""`.trt` files: bare bytes, their JSON beside, and every pair that does not belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from st.runtime import BadEngine, BadInput
+from st.runtime.metadata import MAX_BYTES, Metadata
+from st.runtime.trt_file import Build, describe_trt, json_beside, read_trt, write_trt
+
+DATA = bytes(range(256)) * 4
+METADATA = Metadata("cin", inputs=("content", "weights"), styles=("wave",), multiple=4)
+BUILD = Build(
+    flavour="tensorrt-rtx",
+    version="1.7.1.116",
+    capabilities=(80, 86),
+    later=True,
+    platform="any",
+    profile=((64, 64), (360, 640), (1080, 1920)),
+    size=len(DATA),
+    sha256=hashlib.sha256(DATA).hexdigest(),
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    path = tmp_path / "wave.rtx.trt"
+    write_trt(path, DATA, METADATA, BUILD)
+    return path
+
+
+def test_the_bytes_stay_bare_and_both_are_read_back(engine: Path) -> None:
+    assert engine.read_bytes() == DATA
+    assert json_beside(engine).name == "wave.rtx.trt.json"
+    assert read_trt(engine) == (DATA, METADATA, BUILD)
+    assert describe_trt(engine) == (METADATA, BUILD)
+    assert sorted(p.name for p in engine.parent.iterdir()) == ["wave.rtx.trt", "wave.rtx.trt.json"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "later", "runs", "not_on"),
+    [((80, 86), True, (80, 86, 89, 120), (75,)), ((75,), False, (75,), (80, 120, 72))],
+)
+def test_capabilities(
+    capabilities: tuple[int, ...], later: bool, runs: tuple[int, ...], not_on: tuple[int, ...]
+) -> None:
+    build = replace(BUILD, capabilities=capabilities, later=later)
+    assert all(build.runs_on(c) for c in runs)
+    assert not any(build.runs_on(c) for c in not_on)
+
+
+def test_pairs_that_do_not_belong_together(engine: Path) -> None:
+    with pytest.raises(BadInput, match="no such engine"):
+        read_trt(engine.with_name("none.trt"))
+    engine.write_bytes(DATA[:-1])
+    with pytest.raises(BadEngine, match="cut short"):
+        read_trt(engine)
+    engine.write_bytes(DATA[:-1] + b"\0")
+    with pytest.raises(BadEngine, match="another engine's"):
+        read_trt(engine)
+    engine.write_bytes(b"")
+    with pytest.raises(BadEngine, match="empty"):
+        read_trt(engine)
+    json_beside(engine).unlink()
+    with pytest.raises(BadEngine, match=r"wave.rtx.trt.json, its description, is not beside it"):
+        read_trt(engine)
+    engine.unlink()
+    engine.mkdir()
+    json_beside(engine).mkdir()
+    with pytest.raises(BadInput, match="is a folder"):
+        read_trt(engine)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("flavour", "onnx", "flavour"),
+        ("flavour", ["tensorrt"], "flavour"),
+        ("version", 11, "version"),
+        ("version", "\x1b[31m", "printable"),
+        ("capabilities", [], "capabilities"),
+        ("capabilities", 89, "capabilities"),
+        ("capabilities", ["89"], "capabilities"),
+        ("capabilities", [True], "capabilities"),
+        ("later", 1, "later"),
+        ("profile", [[64, 64]], "profile"),
+        ("profile", [[64, 64], [32, 64], [128, 128]], "grow"),
+        ("profile", [[0, 64], [64, 64], [64, 64]], "profile"),
+        ("profile", [[64, 64], [64, 64], [64, 10**9]], "profile"),
+        ("size", -1, "size"),
+        ("size", 1 << 60, "size"),
+        ("sha256", "0" * 63, "sha256"),
+        ("sha256", "G" * 64, "sha256"),
+        ("device", "x" * 201, "device"),
+        ("command", "rm", "known entries"),
+    ],
+)
+def test_bad_builds_are_refused(engine: Path, key: str, value: object, match: str) -> None:
+    beside = json_beside(engine)
+    values = json.loads(beside.read_text())
+    values["build"][key] = value
+    beside.write_text(json.dumps(values))
+    with pytest.raises(BadEngine, match=match):
+        read_trt(engine)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "empty"),
+        ("{", "no JSON"),
+        ("[" * 20_000, "no JSON"),
+        ("[]", "not an engine's description"),
+        ('{"format": 1}', "not an engine's description"),
+        ('{"format": 2, "engine": {}, "build": {}}', "format 1"),
+        ('{"format": 1, "engine": {}, "build": {}}', "format 1"),
+        ('{"format": 1, "engine": [], "build": {}}', "no JSON object"),
+        ("x" * (MAX_BYTES + 1), "bytes"),
+        ('{"format": 1, "engine": NaN, "build": {}}', "NaN"),
+    ],
+)
+def test_bad_descriptions_are_refused(engine: Path, text: str, match: str) -> None:
+    json_beside(engine).write_text(text)
+    with pytest.raises(BadEngine, match=match) as caught:
+        read_trt(engine)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failed_write_leaves_the_old_pair(engine: Path) -> None:
+    with pytest.raises(BadEngine):
+        write_trt(engine, b"other", METADATA, replace(BUILD, size=0))
+    assert read_trt(engine) == (DATA, METADATA, BUILD)
