@@ -114,6 +114,9 @@ def _described(data: Metadata) -> dict[str, object]:
     sizes = f"multiples of {data.multiple}, at least {data.min_size}; others are padded"
     if data.fixed_size:
         sizes = f"{data.fixed_size[1]}×{data.fixed_size[0]} only"
+    if data.sizes:
+        (low, narrow), (high, wide) = data.sizes
+        sizes = f"from {narrow}×{low} to {wide}×{high}, multiples of {data.multiple}"
     shown: dict[str, object] = {
         "method": data.method,
         "kind": data.kind,

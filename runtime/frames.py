@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput
-from st.runtime.metadata import Metadata
+from st.runtime.metadata import Metadata, Size
 
 Frames = NDArray[np.uint8]
 
@@ -31,22 +31,28 @@ def as_batch(frame: Any) -> Frames:
     return np.ascontiguousarray(frame if frame.ndim == 4 else frame[None])
 
 
-def fitted_size(metadata: Metadata, height: int, width: int) -> tuple[int, int]:
+def fitted_size(metadata: Metadata, height: int, width: int, tiled: bool = False) -> Size:
     """The least (height, width) that the engine takes and that holds a picture of this size.
 
-    Raises BadInput: the engine takes one size only, and the picture is larger.
+    tiled: the engine paints the picture in tiles, so that its largest size does not matter.
+    Raises BadInput: the picture is larger than the engine takes.
     """
+    most = largest(metadata)
+    if most and not tiled and (height > most[0] or width > most[1]):
+        raise BadInput(
+            f"this engine takes pictures up to {most[1]}×{most[0]}, not {width}×{height}: "
+            "scale it down or export the engine for larger ones"
+        )
     if metadata.fixed_size:
-        most_height, most_width = metadata.fixed_size
-        if height > most_height or width > most_width:
-            raise BadInput(
-                f"this engine takes pictures up to {most_width}×{most_height}, "
-                f"not {width}×{height}: scale it down or export the engine for any size"
-            )
         return metadata.fixed_size
     step = metadata.multiple
-    fitted = (-(-max(side, metadata.min_size) // step) * step for side in (height, width))
-    return next(fitted), next(fitted)
+    low, wide = metadata.sizes[0] if metadata.sizes else (metadata.min_size, metadata.min_size)
+    return -(-max(height, low) // step) * step, -(-max(width, wide) // step) * step
+
+
+def largest(metadata: Metadata) -> Size | None:
+    """The largest (height, width) that an engine takes in one run, or None where any."""
+    return metadata.fixed_size or (metadata.sizes and metadata.sizes[1])
 
 
 def pad(batch: Frames, height: int, width: int) -> Frames:

@@ -19,6 +19,7 @@ MAX_BYTES = 64 * 1024
 MAX_STYLES = 4096
 MAX_CODE = 1 << 20
 KINDS = ("stylizer", "style-encoder", "tiles")
+Size = tuple[int, int]  # (height, width)
 PRECISIONS = ("fp32", "fp16")
 INPUTS = ("content", "style", "weights", "code", "strength", "moments", "margins")
 
@@ -41,6 +42,7 @@ class Metadata:
     multiple: height and width must be multiples of it.
     min_size: and at least this.
     fixed_size: (height, width) of an engine that takes one size only.
+    sizes: the least and the largest (height, width) of an engine built for a range of them.
     halo: pixels around a tile that its result depends on.
     norms: channels of each normalisation layer, in order of execution ("tiles" only).
     fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
@@ -58,7 +60,8 @@ class Metadata:
     code_size: int = 0
     multiple: int = 1
     min_size: int = 1
-    fixed_size: tuple[int, int] | None = None
+    fixed_size: Size | None = None
+    sizes: tuple[Size, Size] | None = None
     halo: int = 0
     norms: tuple[int, ...] = ()
     fingerprint: str = ""
@@ -107,7 +110,8 @@ def _checked(values: dict[str, Any]) -> Metadata:
         code_size=_count(values, "code_size", 0, 0, MAX_CODE),
         multiple=_count(values, "multiple", 1, 1, 256),
         min_size=_count(values, "min_size", 1, 1, 4096),
-        fixed_size=_size(values.get("fixed_size")),
+        fixed_size=_size(values.get("fixed_size"), "fixed_size"),
+        sizes=_sizes(values.get("sizes")),
         halo=_count(values, "halo", 0, 0, 4096),
         norms=tuple(_counts(values, "norms")),
         fingerprint=_text(values, "fingerprint", ""),
@@ -116,6 +120,11 @@ def _checked(values: dict[str, Any]) -> Metadata:
         half_error=_pair(values.get("half_error")),
         card=_card(values.get("card", {})),
     )
+    if metadata.sizes and metadata.fixed_size:
+        raise BadEngine("engine metadata: a fixed_size leaves no range of sizes")
+    steps = [side % metadata.multiple for size in metadata.sizes or () for side in size]
+    if any(steps):
+        raise BadEngine("engine metadata: sizes must be multiples of multiple")
     if metadata.kind not in KINDS:
         raise BadEngine(
             f"engine metadata: kind {printable(metadata.kind, 40)!r} is not one of {KINDS}"
@@ -175,13 +184,24 @@ def _counts(values: dict[str, Any], key: str) -> list[int]:
     return [_count({key: v}, key, 0, 1, 1 << 16) for v in value]
 
 
-def _size(value: Any) -> tuple[int, int] | None:
+def _size(value: Any, key: str) -> Size | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2:
-        raise BadEngine("engine metadata: fixed_size must be [height, width]")
-    height, width = (_count({"fixed_size": v}, "fixed_size", 0, 1, 1 << 15) for v in value)
+        raise BadEngine(f"engine metadata: {key} must be [height, width]")
+    height, width = (_count({key: v}, key, 0, 1, 1 << 15) for v in value)
     return height, width
+
+
+def _sizes(value: Any) -> tuple[Size, Size] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadEngine("engine metadata: sizes must be [least, largest]")
+    least, most = (_size(v, "sizes") for v in value)
+    if least is None or most is None or least[0] > most[0] or least[1] > most[1]:
+        raise BadEngine("engine metadata: sizes must grow from the least to the largest")
+    return least, most
 
 
 def _error(value: Any, key: str) -> float | None:

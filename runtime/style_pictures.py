@@ -65,6 +65,8 @@ def as_style(picture: Frames, metadata: Metadata) -> Frames:
         return _resized(picture, height, width)[None]
     sides = picture.shape[:2]
     scale = min(1.0, SHORT_SIDE / min(sides), LONG_SIDE / max(sides))
+    if metadata.sizes:
+        scale = min(scale, *(m / s for m, s in zip(metadata.sizes[1], sides, strict=True)))
     if scale < 1:
         height, width = (max(1, round(side * scale)) for side in sides)
         picture = _resized(picture, height, width)

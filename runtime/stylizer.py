@@ -119,7 +119,8 @@ class Stylizer:
     def __call__(self, frame: Frames, progress: Progress | None = None) -> Frames:
         """Paint one picture (H, W, 3) or a batch (N, H, W, 3), uint8 RGB; the result is new.
 
-        A picture of more than `whole_pixels` is painted in tiles (see `tiled`).
+        A picture of more than `whole_pixels`, or larger than the engine was built for, is painted
+        in tiles (see `tiled`).
 
         progress: called with (tiles done, tiles to do) while a picture is painted in tiles.
 
@@ -131,7 +132,9 @@ class Stylizer:
         """
         batch = as_batch(frame)
         height, width = batch.shape[1:3]
-        if height * width > self._whole_pixels:
+        most = self.metadata.sizes and self.metadata.sizes[1]
+        beyond = most is not None and (height > most[0] or width > most[1])
+        if beyond or height * width > self._whole_pixels:
             return self.tiled(frame, progress=progress)
         painted = self._each(batch, self._controls, self._whole)
         return painted if frame.ndim == 4 else painted[0]
@@ -152,7 +155,7 @@ class Stylizer:
             return paint_tiled(tiles, picture[0], controls.inputs, tile, progress)[None]
 
         controls = self._controls
-        painted = [self._paint(one[None], controls, in_tiles)[0] for one in batch]
+        painted = [self._paint(one[None], controls, in_tiles, tiles.metadata)[0] for one in batch]
         return np.stack(painted) if frame.ndim == 4 else painted[0]
 
     def encode_style(self, picture: str | Path | Frames) -> StyleCode:
@@ -201,13 +204,18 @@ class Stylizer:
         batch: Frames,
         controls: Controls,
         run: Callable[[Frames, Controls], Frames],
+        tiles: Metadata | None = None,
     ) -> Frames:
-        """Pad, run, mix with the source, crop; the batch itself is never written to."""
+        """Pad, run, mix with the source, crop; the batch itself is never written to.
+
+        tiles: of the engine that runs, where it is the tiles companion.
+        """
         controls.check_style()
         if controls.mix == 0:
             return batch.copy()
         height, width = batch.shape[1:3]
-        content = pad(batch, *fitted_size(self.metadata, height, width))
+        size = fitted_size(tiles or self.metadata, height, width, tiled=tiles is not None)
+        content = pad(batch, *size)
         painted = run(content, controls)
         if painted.shape != content.shape:
             raise BadEngine(

@@ -74,11 +74,16 @@ def paint_tiled(
 
     picture: (H, W, 3) uint8, of a size that the engine takes. -> the same shape.
     controls: the engine's inputs beside the picture, moments and margins.
-    tile: side of a tile in pixels; memory grows with its square.
+    tile: side of a tile in pixels, less where the engine was built for less; memory grows with its
+        square.
     progress: called after each tile; what it raises ends the work.
     """
     metadata = engine.metadata
-    fit = (tile, metadata.halo, metadata.multiple, metadata.min_size)
+    least = metadata.min_size
+    if metadata.sizes:
+        least = max(least, *metadata.sizes[0])
+        tile = min(tile, min(metadata.sizes[1]) - 2 * metadata.halo)
+    fit = (tile, metadata.halo, metadata.multiple, least)
     rows, columns = (spans(length, *fit) for length in picture.shape[:2])
     tiles = [(row, column) for row in rows for column in columns]
     # The moments of norms not measured yet do not reach those being measured.

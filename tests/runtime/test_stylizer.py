@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 import toys
 from st.runtime import BadControl, BadEngine, BadInput, StError, StyleCode, Stylizer
-from st.runtime.metadata import Metadata
+from st.runtime.metadata import PROPERTY, Metadata, parse
 
 
 def picture(height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:
@@ -293,3 +295,29 @@ def test_a_closed_stylizer_says_so(tint: Stylizer) -> None:
     with pytest.raises(StError, match="closed"):
         tint(picture())
     tint.close()
+
+
+def test_an_engine_built_for_a_range_of_sizes(tmp_path: Path) -> None:
+    """Smaller frames are padded to its least, larger ones painted in tiles that fit its largest."""
+    path = toys.tiles_pair(tmp_path / "any.onnx")
+    ranged = tmp_path / "ranged.onnx"
+    for suffix in (".onnx", ".tiles.onnx"):
+        model = onnx.load(path.with_suffix(suffix))
+        metadata = parse(model.metadata_props[0].value)
+        del model.metadata_props[:]
+        sizes = ((16, 24), (64, 80) if metadata.kind == "stylizer" else (72, 72))
+        model.metadata_props.add(key=PROPERTY, value=replace(metadata, sizes=sizes).dump())
+        ranged.with_suffix(suffix).write_bytes(model.SerializeToString())
+    seen = []
+    with Stylizer(path) as free, Stylizer(ranged) as bound:
+        for stylizer in (free, bound):
+            stylizer.set_style({"soft": 0.5, "hard": 0.5})
+        run = bound._engine.backend.run
+        bound._engine.backend.run = lambda i, o: seen.append(i["content"].shape) or run(i, o)  # pyright: ignore
+        random = np.random.default_rng(0)
+        for size in ((64, 80), (20, 20)):
+            frame = random.integers(0, 256, (*size, 3), np.uint8)
+            assert bound(frame).shape == frame.shape
+        frame = random.integers(0, 256, (100, 180, 3), np.uint8)
+        assert np.abs(bound(frame).astype(int) - free(frame)).max() <= 2
+    assert seen == [(1, 64, 80, 3), (1, 20, 24, 3)]
