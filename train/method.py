@@ -28,12 +28,15 @@ class Batch:
     content: (N, 3, size, size). index: (N,), the style of each, for methods with named styles.
     style: (N, 3, size, size) style crops, for methods of any style; else None.
     shift: (rows, columns), 0..7, drawn with the batch: see `shifted`.
+    step: its number. seed: drawn with it, for what a method draws itself.
     """
 
     content: Tensor
     index: Tensor
     style: Tensor | None = None
     shift: tuple[int, int] = (0, 0)
+    step: int = 0
+    seed: int = 0
 
 
 SHIFT = 8
@@ -86,6 +89,7 @@ class Method:
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
     playing: network -> Playing.
     rates: factors of the learning rate for parameters by name; 1 for the others.
+    balance: (network, step number) -> None; changes the gradients of a step before they are used.
     least_steps: below this the pictures are grey: the command warns.
     """
 
@@ -101,4 +105,5 @@ class Method:
     least_steps: int = 500
     vgg_depth: int = 16
     rates: Mapping[str, float] = field(default_factory=dict)
+    balance: Callable[[nn.Module, int], None] | None = None
     example: str = ""

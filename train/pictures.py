@@ -140,7 +140,8 @@ class Batches(Dataset[Batch]):
         first = step * self.count
         index = [self._turn(first + i) for i in range(self.count)]
         y, x = (int(v) for v in random.integers(SHIFT, size=2))
-        return Batch(content, torch.tensor(index), style, (y, x))
+        seed = int(random.integers(1 << 62))
+        return Batch(content, torch.tensor(index), style, (y, x), step, seed)
 
     def _turn(self, crop: int) -> int:
         """The style of the crop of that number: each round of all styles in an order of its own."""

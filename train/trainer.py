@@ -175,14 +175,17 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
             optimizer.zero_grad()
             fabric.backward(total)
             _average_gradients(fabric, network)
+            if method.balance is not None:
+                method.balance(network, step)
             stepper.step()
-            losses = {name: float(term.detach()) for name, term in terms.items()}
+            new = {name: float(term.detach()) for name, term in terms.items()}
+            losses = losses | new  # a term that not every step has keeps its last value
             done, seen = step + 1, time.monotonic() - started
             if not all(math.isfinite(v) for v in losses.values()):
                 raise Diverged(f"loss became NaN at step {done}: try a lower --learning-rate")
             last = done == config.steps
             if note is not None:
-                for name, value in losses.items():
+                for name, value in new.items():
                     note(f"loss/{name}", value, done)
                 if done % run.save_every == 0 or last:
                     check_painted(method, network, batch, done)
@@ -341,7 +344,8 @@ def _average_gradients(fabric: Fabric, network: nn.Module) -> None:
 
 def _to_device(fabric: Fabric, batch: Batch) -> Batch:
     style = None if batch.style is None else fabric.to_device(batch.style)
-    return Batch(fabric.to_device(batch.content), fabric.to_device(batch.index), style, batch.shift)
+    content, index = fabric.to_device(batch.content), fabric.to_device(batch.index)
+    return dataclasses.replace(batch, content=content, index=index, style=style)
 
 
 def _card(

@@ -52,6 +52,18 @@ def instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return functional.instance_norm(x, eps=EPS) * scale[..., None, None] + shift[..., None, None]
 
 
+class InstanceNorm(nn.Module):
+    """An instance norm with a learned scale and shift of its own: (N, C, H, W) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, channels))
+        self.shift = nn.Parameter(torch.zeros(1, channels))
+
+    def forward(self, x: Tensor, norm: Norm = instance_norm) -> Tensor:
+        return norm(x, self.scale, self.shift)
+
+
 class ReflectConv(nn.Conv2d):
     """A convolution with reflection padding: zeros would leave a halo along the border."""
 

@@ -25,7 +25,8 @@ def make_checkpoint(name: str, path: Path) -> Checkpoint:
     """An untrained network of a method, its norms' parameters away from 1 and 0."""
     torch.manual_seed(1)
     method = METHODS[name]
-    config = method.config()
+    entries = {entry.name for entry in dataclasses.fields(method.config)}
+    config = method.config(**{k: v for k, v in {"width": 8, "kernel": 3}.items() if k in entries})
     styles = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}[method.styles]
     network = method.build(config, styles)
     for key, value in network.state_dict().items():

@@ -1,0 +1,230 @@
+"""StyleBank: an auto-encoder, and between its halves one bank of filters a style.
+
+Chen, Yuan, Liao, Yu and Hua, "StyleBank: an explicit representation for neural image style
+transfer", CVPR 2017, arXiv:1703.09210. The encoder and the decoder know no style: with nothing
+between them they give the picture back. A style is a convolution of the features, F_i = K_i ⊗ F
+(eq. 1), learned in turns with the reconstruction (T + 1 training, Algorithm 1).
+
+    st-train stylebank --content photos/ --style paintings/ -o bank.pt
+    st-train stylebank --add-style wave.jpg --from bank.pt --content photos/ -o more.pt
+
+Styles blend by weights (the paper's linear fusion) and by place (its region fusion): pass weight
+maps in place of weights.
+
+Unlike the paper's: distances are relative, so one weight suits every style; a bank begins as the
+identity, so a style begins as the photograph; nearest upsampling and reflection padding where they
+have strided transposed convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from st.train.features.vgg import VGG, layer_names
+from st.train.losses import gram, relative_distance, total_variation, wide
+from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
+
+LAYERS = layer_names(16)
+MULTIPLE = 4  # pixels to a step on the features
+KERNEL = 3  # of a bank's filters
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(6_000, "training steps", 1)
+    size: int = option(256, "pixels of a square training crop", 32)
+    batch: int = option(4, "crops a step, each with a style of its own", 1)
+    learning_rate: float = option(2e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    width: int = option(32, "channels at full size; 4 times as many of the features", 4)
+    kernel: int = option(9, "of the first and the last convolution, odd", 1)
+    style_size: int = option(384, "short side of the style pictures: the scale of the strokes", 32)
+    turns: int = option(2, "the paper's T: stylising steps to each reconstructing step", 1)
+    balance: float = option(1.0, "the paper's λ: of a reconstructing step to a stylising one", 0)
+    content_weight: float = option(1.7, "of the relative distance of features", 0)
+    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
+    tv_weight: float = option(4.0, "of the total variation", 0)
+    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
+    style_layers: tuple[str, ...] = option(
+        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "VGG layer that style is compared on; repeat for several",
+        choices=LAYERS,
+    )
+
+
+class Network(nn.Module):
+    """content (N, 3, H, W), RGB, 0..1; weights over the styles; strength (1,) -> pictures, 0..1.
+
+    H and W are multiples of 4. weights: (N or 1, S), convex, or weight maps (N, S, H/4, W/4), which
+    add up to 1 at each place. Strength 0 is the photograph as the auto-encoder knows it.
+    """
+
+    gradient: Tensor
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        widths = (config.width, 2 * config.width, 4 * config.width)
+        kernel = config.kernel // 2 * 2 + 1
+        self.config = config
+        self.down = nn.ModuleList(
+            [
+                ReflectConv(3, widths[0], kernel),
+                *(ReflectConv(i, o, 3, stride=2) for i, o in pairwise(widths)),
+            ]
+        )
+        self.up = nn.ModuleList(UpsampleConv(i, o) for i, o in pairwise(reversed(widths)))
+        self.norms = nn.ModuleList(InstanceNorm(c) for c in (*widths, widths[1], widths[0]))
+        self.last = ReflectConv(widths[0], 3, kernel)
+        one = nn.init.dirac_(torch.empty(widths[2], widths[2], KERNEL, KERNEL))
+        noise = 0.1 * torch.randn(len(names), *one.shape) / (KERNEL * widths[2] ** 0.5)
+        self.bank = nn.Parameter(one + noise)
+        # Norm of the auto-encoder's gradient in the last stylising step, for Algorithm 1.
+        self.register_buffer("gradient", torch.zeros(()))
+
+    def encode(self, content: Tensor, norm: Norm = instance_norm) -> Tensor:
+        """Pictures -> features (N, 4 * width, H/4, W/4)."""
+        x = content
+        for conv, own in zip(self.down, list(self.norms)[:3], strict=True):
+            x = torch.relu(own(conv(x), norm))
+        return x
+
+    def decode(self, features: Tensor, norm: Norm = instance_norm) -> Tensor:
+        """Features -> pictures, 0..1."""
+        x = features
+        for conv, own in zip(self.up, list(self.norms)[3:], strict=True):
+            x = torch.relu(own(conv(x), norm))
+        return torch.sigmoid(self.last(x))
+
+    def stylise(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Eq. 1: the features through a blend of the banks; by maps, each region its own."""
+        if weights.ndim == 4:
+            parts = [_filter(features * weights[:, s, None], k) for s, k in enumerate(self.bank)]
+            return torch.stack(parts).sum(0)
+        # A sum of convolutions is the convolution with the sum: a blend costs what a style costs.
+        with torch.autocast(features.device.type, enabled=False):
+            banks = (weights @ self.bank.flatten(1)).unflatten(1, self.bank.shape[1:])
+        if len(weights) == 1:
+            return _filter(features, banks[0])
+        return torch.cat([_filter(f[None], k) for f, k in zip(features, banks, strict=True)])
+
+    def forward(
+        self, content: Tensor, weights: Tensor, strength: Tensor, norm: Norm = instance_norm
+    ) -> Tensor:
+        features = self.encode(content, norm)
+        styled = self.stylise(features, weights)
+        strength = strength[..., None, None, None]
+        return self.decode(features + strength * (styled - features), norm)
+
+    def reconstruct(self, content: Tensor) -> Tensor:
+        """The auto-encoder branch: no bank at all."""
+        return self.decode(self.encode(content))
+
+    def one_hot(self, index: Tensor) -> Tensor:
+        """Weights of unblended styles: (N,) -> (N, S)."""
+        return functional.one_hot(index, len(self.bank)).to(self.bank.dtype)
+
+    def shared(self) -> list[nn.Parameter]:
+        """What is trained of the auto-encoder: all but the bank."""
+        own = [p for name, p in self.named_parameters() if name != "bank"]
+        return [p for p in own if p.requires_grad]
+
+
+def _filter(features: Tensor, kernel: Tensor) -> Tensor:
+    """⊗ of eq. 1, reflected at the border."""
+    side = KERNEL // 2
+    return functional.conv2d(functional.pad(features, [side] * 4, mode="reflect"), kernel)
+
+
+def targets(
+    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
+) -> dict[str, Tensor]:
+    """Gram matrices of the style pictures by layer, each (S, C, C): made once."""
+    rows = [vgg(style, config.style_layers) for style in styles]
+    return {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
+
+
+def reconstructs(step: int, config: Config) -> bool:
+    """Whether a step of that number is the last of T + 1."""
+    return step % (config.turns + 1) == config.turns
+
+
+def step(
+    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """T times eq. 3, the stylising branch; then once eq. 2, the auto-encoder's.
+
+    Where the auto-encoder is frozen, as for --add-style, there is nothing to reconstruct for.
+    """
+    network = cast(Network, net)
+    if reconstructs(batch.step, config) and network.shared():
+        again = wide(network.reconstruct(batch.content))
+        return {"same": functional.mse_loss(again, batch.content)}
+    full = batch.content.new_ones(1)
+    painted = shifted(net(batch.content, network.one_hot(batch.index), full), batch.shift)
+    with torch.no_grad():
+        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
+    got = vgg(painted, {config.content_layer, *config.style_layers})
+    style = torch.stack(
+        [relative_distance(gram(got[k]), grams[k][batch.index]) for k in config.style_layers]
+    )
+    k = config.content_layer
+    return {
+        "content": config.content_weight * relative_distance(got[k], want[k]),
+        "style": config.style_weight * style.mean(),
+        "tv": config.tv_weight * total_variation(painted),
+    }
+
+
+def balance(net: nn.Module, step: int) -> None:
+    """Algorithm 1: a reconstructing step weighs λ times what the stylising step before it did."""
+    network = cast(Network, net)
+    gradients = [p.grad for p in network.shared() if p.grad is not None]
+    if not gradients:
+        return
+    norm = torch.stack([g.norm() for g in gradients]).norm()
+    if not reconstructs(step, network.config):
+        network.gradient.copy_(norm)
+        return
+    for gradient in gradients:
+        gradient *= network.config.balance * network.gradient / norm.clamp_min(1e-12)
+
+
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """One preview picture in the style of that index."""
+    chosen = torch.tensor([index], device=content.device)
+    return net(content, cast(Network, net).one_hot(chosen), content.new_ones(1))
+
+
+def playing(net: Network) -> Playing:
+    strides = (1, 2, MULTIPLE, 2, 1)
+    edges = net.last.kernel_size[0] // 2
+    convolutions = 2 * edges + sum(strides[1:]) + KERNEL // 2 * MULTIPLE
+    halo = -(-(convolutions + 2 * MULTIPLE) // MULTIPLE) * MULTIPLE
+    norms = tuple(
+        (cast(InstanceNorm, own).scale.shape[1], stride)
+        for own, stride in zip(net.norms, strides, strict=True)
+    )
+    return Playing(("weights", "strength"), MULTIPLE, 4 * MULTIPLE, halo, norms)
+
+
+METHOD = Method(
+    "stylebank",
+    "StyleBank (Chen et al., CVPR 2017): an auto-encoder and one filter bank a style",
+    Config,
+    "many",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    least_steps=1_000,
+    balance=balance,
+    example="st-train stylebank --content photos/ --style paintings/ -o bank.pt",
+)
