@@ -224,8 +224,10 @@ def _show(console: Console, method: Any, config: Any, run: Any, load: Any) -> No
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(method.name, total=config.steps)
+        losses: dict[str, float] = {}
         for progress in train(method, config, run, load):
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+            losses |= progress.losses
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
             bar.update(task, completed=progress.step, description=f"{method.name}  {shown}")
             if not console.is_terminal and progress.step % run.save_every == 0:
                 console.print(f"step {progress.step}/{config.steps}  {shown}", highlight=False)

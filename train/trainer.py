@@ -192,7 +192,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
                     checkpoint(done, training=True).save(run.resume_file)
                 if done % run.preview_every == 0 or last:
                     write_preview(method, network, batches, pictures, run.preview_file)
-            yield Progress(done, losses)
+            yield Progress(done, new)
         if first < done < config.steps:
             if fabric.is_global_zero:
                 checkpoint(done, training=True).save(run.resume_file)
