@@ -1,0 +1,64 @@
+"""What is done to live pictures beside painting: mirrored, compared, fitted to a size."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+Compare = Literal["", "before-after", "side-by-side"]
+COMPARES: tuple[Compare, ...] = ("", "before-after", "side-by-side")
+
+
+def mirrored(picture: Picture) -> Picture:
+    return np.asarray(cv2.flip(picture, 1), np.uint8)
+
+
+def compared(source: Picture, painted: Picture, how: Compare) -> Picture:
+    """Source and painting in one picture of their size.
+
+    before-after: the left half of the source and the right half of the painting, a line between.
+    side-by-side: both whole, each half as wide.
+    """
+    if not how:
+        return painted
+    height, width = painted.shape[:2]
+    half = width // 2
+    if how == "before-after":
+        both = painted.copy()
+        both[:, :half] = source[:, :half]
+        both[:, max(0, half - 1) : half + 1] = 255
+        return both
+    left = fitted(source, (max(1, half), height))
+    right = fitted(painted, (max(1, width - half), height))
+    return np.ascontiguousarray(np.hstack([left, right])[:, :width])
+
+
+def scaled(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture in this (width, height); itself where it has it already."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    shrinks = size[0] * size[1] < width * height
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
+
+
+def fitted(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The whole picture in this (width, height), black bars making up for another shape."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    scale = min(size[0] / width, size[1] / height)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    if abs(inner[0] - size[0]) < 2 and abs(inner[1] - size[1]) < 2:
+        return scaled(picture, size)  # one odd pixel is no bar
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    right, bottom = size[0] - inner[0] - left, size[1] - inner[1] - top
+    framed = cv2.copyMakeBorder(
+        scaled(picture, inner), top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)
+    )
+    return np.asarray(framed, np.uint8)

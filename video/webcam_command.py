@@ -1,0 +1,195 @@
+"""st-webcam: a camera, stream or film, painted live."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import cv2
+
+from st.runtime.command import command
+from st.runtime.cpus import usable_cpus
+from st.runtime.errors import BadInput, printable
+from st.runtime.options import open_stylizer, stylizer_options
+from st.runtime.stop import stoppable
+from st.video.camera import list_cameras
+from st.video.live_keys import HELP
+from st.video.live_session import Show, play
+from st.video.live_source import opener_of
+from st.video.live_style import LiveStyle
+from st.video.look import parse_size
+from st.video.recorder import check_target
+from st.video.stream_output import check_url
+
+EPILOG = (
+    "\b\nExamples:\n"
+    + """\
+  st-webcam                                     the first camera
+  st-webcam "Logitech" --size 1920x1080 --fps 30
+  st-webcam rtsp://10.0.0.7/live -s wave -s scream
+  st-webcam film.mp4 --loop --record painted.mp4
+  st-webcam --virtual-camera -o rtmp://live.example.org/app/key
+  st-webcam film.mp4 --headless --frames 200 --json
+\b
+Keys in the window:
+"""
+    + "\n".join(f"  {keys:22}{what}" for keys, what in HELP)
+)
+
+
+@command(name="st-webcam", epilog=EPILOG)
+@click.argument("source", metavar="[SOURCE]", default="0")
+@stylizer_options
+@click.option(
+    "--size",
+    metavar="WxH",
+    help="Ask a camera for this size [1280x720]; scale films and streams down into it.",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.1, 1000),
+    metavar="N",
+    help="Ask a camera for this rate. [default: 30]",
+)
+@click.option("--no-mjpg", is_flag=True, help="Take a camera's own format, not MJPG.")
+@click.option("--loop", is_flag=True, help="Play a film again and again.")
+@click.option(
+    "--target-fps",
+    type=click.FloatRange(0.1, 240),
+    metavar="N",
+    help="Hold this rate, painting smaller when it is needed, and never paint more. "
+    "[default: the source's, at most 30]",
+)
+@click.option(
+    "--paint-size",
+    type=click.IntRange(16, 8192),
+    metavar="N",
+    help="Paint with this longer side, whatever the rate.",
+)
+@click.option("--mirror", is_flag=True, help="Mirror the picture, as a looking glass does.")
+@click.option("--full-screen", is_flag=True, help="Begin with the whole screen.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Record what is shown (.mp4 .mov .mkv .webm .ts), with its real times.",
+)
+@click.option("-o", "--output", metavar="URL", help="Stream to rtmp://… srt://… udp://… rtsp://…")
+@click.option(
+    "--bitrate",
+    type=click.FloatRange(0.1, 200),
+    default=4.0,
+    show_default=True,
+    metavar="MBIT",
+    help="The most that -o sends, in megabits a second.",
+)
+@click.option("--virtual-camera", is_flag=True, help="Be a camera for other programs.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Where the keys s and r save. [default: here]",
+)
+@click.option("--headless", is_flag=True, help="No window: for scripts, servers, -o and --record.")
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="End after N pictures.")
+@click.option(
+    "--give-up",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End, failed, when a lost source stays away so long. [default: never]",
+)
+@click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
+@click.option("--list-cameras", "list_them", is_flag=True, help="List the cameras and end.")
+def main(
+    source: str,
+    engine: str,
+    styles: tuple[str, ...],
+    strength: float,
+    device: str,
+    threads: int | None,
+    size: str | None,
+    fps: float | None,
+    no_mjpg: bool,
+    loop: bool,
+    target_fps: float | None,
+    paint_size: int | None,
+    mirror: bool,
+    full_screen: bool,
+    record: Path | None,
+    output: str | None,
+    bitrate: float,
+    virtual_camera: bool,
+    folder: Path,
+    headless: bool,
+    frames: int | None,
+    give_up: float | None,
+    as_json: bool,
+    list_them: bool,
+) -> None:
+    """Paint a camera, a stream or a film live.
+
+    SOURCE is a camera's number or a part of its name [0], a URL (rtsp, http, rtmp, srt, udp), or
+    a film's file. What is shown is always the newest frame; none is kept waiting. A source that
+    vanishes is opened again.
+
+    --style twice blends two styles; keys move the blend. --threads and --target-fps leave the rest
+    of the machine to others. Ctrl-C ends it, and what was recorded plays.
+    """
+    if list_them:
+        _list()
+        return
+    opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
+    if record is not None:
+        check_target(record)
+    if output is not None:
+        check_url(output)
+    if not folder.is_dir():
+        raise BadInput(f"--folder {printable(folder)}: no such folder")
+    show = Show(
+        title=f"st-webcam: {printable(source, 80)}",
+        target_fps=target_fps,
+        longest=paint_size,
+        mirror=mirror,
+        window=not headless,
+        full_screen=full_screen,
+        record=record,
+        stream=output,
+        bitrate=round(bitrate * 1_000_000),
+        virtual_camera=virtual_camera,
+        folder=folder,
+        frames=frames,
+        give_up=give_up,
+    )
+    cv2.setNumThreads(threads or usable_cpus())
+    with open_stylizer(engine, (), 1.0, device, threads) as stylizer, stoppable() as stop:
+        style = LiveStyle(stylizer, styles, strength)
+        summary = play(show, opener, stylizer, style, stop, _say)
+    if as_json:
+        click.echo(json.dumps(asdict(summary)))
+    else:
+        rate = f"{summary.frames_per_second:.1f} frames/s"
+        click.echo(f"{summary.frames} frames, {rate}, delay {summary.delay_ms:.0f} ms", err=True)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    size = parse_size(text)
+    if isinstance(size, int):
+        raise BadInput("--size takes WIDTHxHEIGHT, like 1280x720")
+    return size
+
+
+def _list() -> None:
+    cameras = list_cameras()
+    for camera in cameras:
+        click.echo(f"{camera.index}  {printable(camera.name)}".rstrip())
+    if not cameras:
+        click.echo("no camera is connected", err=True)
