@@ -69,22 +69,29 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def _controls(playing: Playing, base: Metadata, seed: int) -> dict[str, Tensor]:
-    """Example controls: a blend of all styles, a random code, a strength below 1."""
+def _controls(network: nn.Module, playing: Playing, base: Metadata, seed: int) -> dict[str, Tensor]:
+    """Example controls: a blend of all styles, some picture's style code, a strength below 1."""
     random = torch.Generator().manual_seed(seed)
     weights = torch.rand(1, max(1, len(base.styles)), generator=random)
     values = {
         "weights": weights / weights.sum(),
-        "code": torch.rand(1, max(1, playing.code_size), generator=random),
         "strength": torch.tensor([0.75]),
     }
+    if playing.code_size:
+        with torch.no_grad():
+            values["code"] = EncoderGraph(network)(_pictures(base, 1, seed + len(SIZES))[0])
     return {name: values[name] for name in playing.controls}
 
 
-def _pictures(count: int) -> list[Tensor]:
+def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
+    """Trial pictures of sizes that the engine takes. first: the seed of the first."""
+
+    def side(pixels: int) -> int:
+        return -(-max(pixels, base.min_size) // base.multiple) * base.multiple
+
     return [
-        torch.from_numpy(trial_picture(h, w, seed)).repeat(count, 1, 1, 1)
-        for seed, (h, w) in enumerate(SIZES)
+        torch.from_numpy(trial_picture(side(h), side(w), seed)).repeat(count, 1, 1, 1)
+        for seed, (h, w) in enumerate(SIZES, first)
     ]
 
 
@@ -92,23 +99,23 @@ def _frames(
     network: nn.Module, folded: nn.Module, playing: Playing, base: Metadata, path: Path
 ) -> Engine:
     graph = FrameGraph(folded, onnx_instance_norm if playing.norms else None)
-    example = {"content": _pictures(2)[0]} | _controls(playing, base, 0)
+    example = {"content": _pictures(base, 2)[0]} | _controls(folded, playing, base, 0)
     axes = picture_axes(base.multiple, base.min_size, batch=True)
     model = to_onnx(graph, example, ["stylized"], axes, base)
     plain = FrameGraph(network, None)
     trials = [
-        {"content": picture} | _controls(playing, base, seed)
-        for seed, picture in enumerate(_pictures(1))
+        {"content": picture} | _controls(folded, playing, base, seed)
+        for seed, picture in enumerate(_pictures(base, 1))
     ]
     return _write(model, path, base, picture_parity(model, base, plain, trials))
 
 
 def _encoder(network: nn.Module, folded: nn.Module, base: Metadata, path: Path) -> Engine:
     metadata = replace(base, kind="style-encoder", inputs=("style",), styles=(), halo=0)
-    example = {"style": _pictures(1)[0]}
+    example = {"style": _pictures(base, 1)[0]}
     axes = picture_axes(base.multiple, base.min_size, batch=False)
     model = to_onnx(EncoderGraph(folded), example, ["code"], axes, metadata)
-    trials = [{"style": picture} for picture in _pictures(1)]
+    trials = [{"style": picture} for picture in _pictures(base, 1)]
     return _write(
         model, path, metadata, code_parity(model, metadata, EncoderGraph(network), trials)
     )
@@ -125,9 +132,9 @@ def _tiles(folded: nn.Module, playing: Playing, base: Metadata, path: Path) -> E
     margins = torch.tensor([2, 1, 0, 1]) * base.multiple
     trials = [
         {"content": picture}
-        | _controls(playing, base, seed)
+        | _controls(folded, playing, base, seed)
         | {"moments": torch.rand(2, sum(channels), generator=random) + 0.5, "margins": margins}
-        for seed, picture in enumerate(_pictures(1))
+        for seed, picture in enumerate(_pictures(base, 1))
     ]
     axes = picture_axes(base.multiple, base.min_size, batch=False)
     model = to_onnx(graph, trials[0], outputs, axes, metadata)

@@ -77,8 +77,8 @@ def read_settings(ctx: click.Context, _: click.Parameter, file: Path | None) -> 
     ctx.default_map = given
 
 
-def run_options() -> list[click.Option]:
-    """What every method takes."""
+def run_options(needs_style: bool) -> list[click.Option]:
+    """What every method takes; one that learns from photographs alone needs no --style."""
 
     def option(*names: str, **settings: Any) -> click.Option:
         return click.Option(names, **settings)
@@ -105,7 +105,7 @@ def run_options() -> list[click.Option]:
             "--style",
             "styles",
             multiple=True,
-            required=True,
+            required=needs_style,
             help="style picture, NAME=PICTURE, or a folder of them; may be repeated",
         ),
         option("-o", "--output", type=folder, required=True, help="checkpoint to write, NAME.pt"),
@@ -199,7 +199,10 @@ def method_command(name: str) -> click.Command:
         console.print(f"wrote {run.output}; next: st-export {run.output}")
 
     help_text = f"{method.title}.\n\n\b\nExample: {method.example}"
-    options: list[click.Parameter] = [*run_options(), *config_options(method.config)]
+    options: list[click.Parameter] = [
+        *run_options(not method.content_only),
+        *config_options(method.config),
+    ]
     return click.Command(name, callback=callback, params=options, help=help_text)
 
 

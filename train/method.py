@@ -88,6 +88,7 @@ class Method:
         trainer sums, logs, updates and saves.
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
     playing: network -> Playing.
+    content_only: it learns from photographs alone; style pictures, if given, are for previews.
     rates: factors of the learning rate for parameters by name; 1 for the others.
     balance: (network, step number) -> None; changes the gradients of a step before they are used.
     least_steps: below this the pictures are grey: the command warns.
@@ -102,6 +103,7 @@ class Method:
     step: Callable[[nn.Module, VGG, Any, Batch, Any], dict[str, Tensor]]
     paint: Callable[[nn.Module, Tensor, Tensor | None, int], Tensor]
     playing: Callable[[Any], Playing]
+    content_only: bool = False
     least_steps: int = 500
     vgg_depth: int = 16
     rates: Mapping[str, float] = field(default_factory=dict)

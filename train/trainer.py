@@ -120,12 +120,14 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     styles = _styles(method, run.styles)
     content_files = [file for folder in run.content for file in list_pictures(folder)]
     names = () if method.styles == "any" else tuple(name for name, _ in styles)
+    crops_styles = method.styles == "any" and not method.content_only
     network = method.build(config, names)
     _check_size(method, network, config.size)
     saved = resumable(run.resume_file, method, names) if run.resume else None
     optimizer = torch.optim.Adam(_parameter_groups(method, network))
     if method.styles == "any":
-        sample = [path for _, path in styles[:: -(-len(styles) // SAMPLE)]]
+        files = [path for _, path in styles] or content_files
+        sample = files[:: -(-len(files) // SAMPLE)]
         pictures = [fabric.to_device(load_style(path, config.size)) for path in sample]
     else:
         pictures = [fabric.to_device(load_style(path, config.style_size)) for _, path in styles]
@@ -138,7 +140,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     first = 0 if saved is None else _put_back(saved, network, optimizer, run.resume_file)
     batches = Batches(
         content_files,
-        [path for _, path in styles] if method.styles == "any" else (),
+        [path for _, path in styles] if crops_styles else (),
         max(1, len(names)),
         config.size,
         config.batch,
@@ -157,7 +159,8 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     losses: dict[str, float] = {}
 
     def checkpoint(step: int, training: bool) -> Checkpoint:
-        card = _card(run, config, styles, content_files, step, losses, precision, seen)
+        learned = () if method.content_only else styles
+        card = _card(run, config, learned, content_files, step, losses, precision, seen)
         state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
         resume = {"step": step, "optimizer": optimizer.state_dict()} if training else None
         return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
@@ -261,7 +264,7 @@ def _until(stop: threading.Event, batches: Iterable[Batch]) -> Iterator[Batch]:
 def _styles(method: Method, given: Sequence[str]) -> list[tuple[str, Path]]:
     """Names and files; only a method of named styles minds two of one name."""
     styles = style_files(given) if method.styles == "any" else list(named_styles(given).items())
-    if not styles:
+    if not styles and not method.content_only:
         raise BadInput("no style pictures given: use --style FILE or --style FOLDER")
     if method.styles == "one" and len(styles) != 1:
         raise BadInput(f"{method.name} learns one style, {len(styles)} pictures were given")

@@ -128,6 +128,8 @@ def test_checkpoint_round_trip(
 def test_playing_names_the_norms(method: Method, network: Any) -> None:
     """The channels and strides that it tells are those of the norms, in the order they run."""
     playing = method.playing(network)
+    if not playing.norms:
+        pytest.skip("painted whole: it has no norms whose statistics could be given")
     content = torch.rand(1, 3, 4 * playing.multiple + playing.min_size, 2 * playing.min_size)
     seen: list[tuple[int, int]] = []
 
@@ -146,6 +148,8 @@ def test_playing_names_the_norms(method: Method, network: Any) -> None:
 def test_playing_halo_holds(method: Method, network: Any) -> None:
     """With given statistics, what lies beyond the halo of a tile changes nothing in it."""
     playing = method.playing(network)
+    if not playing.norms:
+        pytest.skip("painted whole: a result depends on the whole picture")
     step = playing.multiple
     width = 2 * playing.halo + 6 * step
     left = playing.halo + 2 * step  # a tile of one step, after its halo and some more
@@ -188,10 +192,15 @@ def test_style_codes_and_strength(method: Method, network: Any, real_pair: Any) 
         codes = network.encode_style(torch.cat([style, content]))
         assert codes.shape == (2, playing.code_size)
         own, strengths = codes[1:], [torch.tensor([s]) for s in (0.0, 1.0)]
-        # Strength 0 is the content as the decoder knows it, and so is its own style at 1.
+        # Strength 0 is the content as the decoder knows it, whatever the style; its own style at 1
+        # is near that: it is that, where the features are changed at one place only.
         kept = network(content, codes[:1], strengths[0])
-        torch.testing.assert_close(network(content, own, strengths[1]), kept, rtol=1e-3, atol=1e-4)
-        assert (network(content, codes[:1], strengths[1]) - kept).abs().max() > 1e-3
+        torch.testing.assert_close(network(content, own, strengths[0]), kept)
+        own_style, other = (network(content, code, strengths[1]) for code in (own, codes[:1]))
+        assert (other - kept).abs().max() > 1e-3
+        assert (own_style - kept).norm() < (other - kept).norm()
+        if len(playing.norms) == 1:
+            torch.testing.assert_close(own_style, kept, rtol=1e-3, atol=1e-4)
         # A batch with one code is each picture with that code.
         both = network(torch.cat([content, style]), codes[:1], strengths[1])
         alone = network(style, codes[:1], strengths[1])

@@ -15,6 +15,7 @@ from st.train.command import main
 from st.train.methods import METHODS
 
 Invoke = Callable[..., Result]
+SMALL = {"wct": ["--levels", 3, "--width", 8]}  # what makes a network small
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def st_train(
         given = ["--content", photographs, "--style", style, "-o", "model.pt", "--device", "cpu"]
         if sizes:
             given += ["--steps", 2, "--size", 32, "--batch", 1, "--workers", 0]
+            given += SMALL.get(method, [])
         return CliRunner().invoke(main, [method, *map(str, given), *map(str, words)])
 
     return invoke

@@ -1,10 +1,15 @@
-"""The fast methods by name. To add one: a module here that ends in METHOD, and a line below."""
+"""The fast methods by name. To add one: a module here that ends in METHOD, and two lines below."""
 
 from st.train.method import Batch, Method
-from st.train.methods import adain, cin, perceptual, stylebank
+from st.train.methods import adain, cin, perceptual, stylebank, wct
 
-METHODS: dict[str, Method] = {
-    module.METHOD.name: module.METHOD for module in (perceptual, cin, stylebank, adain)
-}
+MODULES = (
+    perceptual,
+    cin,
+    stylebank,
+    adain,
+    wct,
+)
+METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in MODULES}
 
 __all__ = ["METHODS", "Batch", "Method"]

@@ -20,14 +20,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.autoencoder import deepest, encoder, fill, mirror, reach, stride
+from st.train.features.vgg import VGG, WIDTHS, layer_names
 from st.train.losses import moments, relative_distance, wide
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.transform import Norm, ReflectConv, UpsampleConv, instance_norm
+from st.train.transform import Norm, instance_norm
 
-DEEPEST = "relu4_1"
-CHANNELS = 512  # of relu4_1
-MULTIPLE = 8  # pixels to a step on it
+LEVEL = 4
+DEEPEST = deepest(LEVEL)
+CHANNELS = WIDTHS[LEVEL - 1]
+MULTIPLE = stride(LEVEL)
 LAYERS = layer_names(16)[: layer_names(16).index(DEEPEST) + 1]
 
 
@@ -62,21 +64,6 @@ def adain(features: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
         return norm(wide(features), std, mean)
 
 
-def initialise(decoder: nn.Sequential) -> None:
-    """He's weights and a last layer that begins near mid-grey.
-
-    With no norm in the decoder, torch's defaults would shrink the signal to a hundredth: a black
-    picture to begin with, and twice the loss after the first steps.
-    """
-    *rest, last = (layer for layer in decoder if isinstance(layer, nn.Conv2d))
-    for conv in (*rest, last):
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        nn.init.zeros_(cast(Tensor, conv.bias))
-    with torch.no_grad():
-        last.weight *= 0.25
-        cast(Tensor, last.bias).fill_(0.5)
-
-
 class Network(nn.Module):
     """content (N, 3, H, W), RGB, 0..1, style code (N or 1, 1024), strength (1,) -> pictures.
 
@@ -87,18 +74,8 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.encoder = VGG(16, padding_mode="reflect", last=DEEPEST)
-        self.decoder = nn.Sequential(
-            *(ReflectConv(512, 256, 3), nn.ReLU()),
-            *(UpsampleConv(256, 256), nn.ReLU()),
-            *(ReflectConv(256, 256, 3), nn.ReLU()),
-            *(ReflectConv(256, 128, 3), nn.ReLU()),
-            *(UpsampleConv(128, 128), nn.ReLU()),
-            *(ReflectConv(128, 64, 3), nn.ReLU()),
-            *(UpsampleConv(64, 64), nn.ReLU()),
-            ReflectConv(64, 3, 3),
-        )
-        initialise(self.decoder)
+        self.encoder = encoder(LEVEL)
+        self.decoder = mirror(LEVEL)
 
     def encode(self, images: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) -> features (N, 512, H/8, W/8)."""
@@ -115,22 +92,10 @@ class Network(nn.Module):
         styled = adain(features, code, norm)
         return self.decoder(features + strength[..., None, None, None] * (styled - features))
 
-    def fill_encoder(self, vgg: VGG, pictures: Sequence[Tensor]) -> None:
-        """Take over VGG's weights, with relu4_1 scaled to a mean square of 1 on the pictures.
-
-        Published weights differ in scale by a hundred; the decoder shall not learn that first.
-        """
-        weights = vgg.state_dict()
-        self.encoder.load_state_dict({k: weights[k] for k in self.encoder.state_dict()})
-        energy = torch.stack([wide(self.encode(picture)).square().mean() for picture in pictures])
-        last = cast(nn.Conv2d, self.encoder.get_submodule(DEEPEST.replace("relu", "conv")))
-        for parameter in last.parameters():  # relu keeps a factor
-            parameter.data /= energy.mean().sqrt()
-
 
 def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
     """Nothing to prepare but the encoder: every step has styles of its own."""
-    cast(Network, net).fill_encoder(vgg, styles)
+    fill(cast(Network, net).encoder, vgg, styles, [LEVEL])
 
 
 def step(
@@ -164,14 +129,7 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
 
 def playing(net: Network) -> Playing:
     """Its one norm lies between encoder and decoder, so pictures can be painted in tiles."""
-    reach, stride = 0, 1
-    for name in net.encoder.names:
-        stride *= 2 if name.startswith("pool") else 1
-        reach += stride if name.startswith("conv") else 0
-    for layer in net.decoder:
-        stride //= 2 if isinstance(layer, UpsampleConv) else 1
-        reach += stride if isinstance(layer, ReflectConv) else 0
-    halo = -(-(reach + MULTIPLE) // MULTIPLE) * MULTIPLE
+    halo = -(-(reach(net.encoder, net.decoder) + MULTIPLE) // MULTIPLE) * MULTIPLE
     return Playing(
         ("code", "strength"),
         multiple=MULTIPLE,

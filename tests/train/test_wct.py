@@ -1,0 +1,99 @@
+"""What WCT promises beyond every method: statistics of the style, and training without styles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from st.train.checkpoint import load_checkpoint
+from st.train.command import main
+from st.train.features import VGG
+from st.train.methods import wct
+from st.train.whitening import covariance
+
+
+@pytest.fixture(scope="module")
+def network(small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]) -> wct.Network:
+    torch.manual_seed(0)
+    config = small(wct.METHOD, levels=("2",))
+    made = wct.Network(config, ())
+    with torch.no_grad():
+        wct.targets(made, vgg, real_pair, config)
+    return made.eval()
+
+
+def decoded(network: wct.Network, content: Tensor, code: Tensor, strength: float) -> Tensor:
+    """The features that the decoder is given."""
+    given: list[Tensor] = []
+    handle = network.decoders["2"].register_forward_pre_hook(lambda _, x: given.append(x[0]))
+    with torch.no_grad():
+        network(content, code, torch.tensor([strength]))
+    handle.remove()
+    return given[0]
+
+
+def test_the_features_get_the_styles_covariance(
+    network: wct.Network, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    content, style = real_pair
+    with torch.no_grad():
+        code = network.encode_style(style)
+        wanted, own = (covariance(network.encode(x, 2)) for x in (style, content))
+    got = covariance(decoded(network, content, code, 1.0))
+    scale = wanted.covariance.norm()
+    assert (got.covariance - wanted.covariance).norm() < 0.02 * scale
+    assert (own.covariance - wanted.covariance).norm() > 0.2 * scale, "the same already"
+    torch.testing.assert_close(got.mean, wanted.mean, rtol=1e-3, atol=1e-3)
+
+
+def test_strength_blends_features(network: wct.Network, real_pair: tuple[Tensor, Tensor]) -> None:
+    """α of section 3.2: linear in the features, and nothing of the style at 0."""
+    content, style = real_pair
+    with torch.no_grad():
+        code = network.encode_style(style)
+        own = network.encode(content, 2)
+    none, half, full = (decoded(network, content, code, s) for s in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(none, own)
+    torch.testing.assert_close(half, (own + full) / 2, rtol=1e-3, atol=1e-4)
+
+
+def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_pair: Any) -> None:
+    """And scaling one level changes no other."""
+    config = small(wct.METHOD, levels=("4", "2", "1"))
+    made = wct.Network(config, ())
+    with torch.no_grad():
+        wct.targets(made, vgg, real_pair, config)
+        reflecting = type(vgg)(16, padding_mode="reflect", last="relu4_1")
+        reflecting.load_state_dict({k: vgg.state_dict()[k] for k in reflecting.state_dict()})
+        for level in made.levels:
+            found = torch.cat([made.encode(x, level) for x in real_pair])
+            plain = torch.cat(
+                [reflecting(x, [f"relu{level}_1"])[f"relu{level}_1"] for x in real_pair]
+            )
+            assert float(found.square().mean()) == pytest.approx(1, rel=1e-3)
+            torch.testing.assert_close(
+                found, plain / plain.square().mean().sqrt(), rtol=1e-3, atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_it_learns_without_styles(
+    photographs: Path, paintings: Path, tmp_path: Path, shown: bool
+) -> None:
+    """Style pictures may be given, for previews; the card names none as learned."""
+    arguments = ["wct", "--content", str(photographs), "-o", str(tmp_path / "a.pt")]
+    arguments += ["--steps", "2", "--size", "32", "--batch", "1", "--width", "8", "--workers", "0"]
+    arguments += ["--levels", "2", "--levels", "1", "--save-every", "1"]
+    arguments += ["--style", str(paintings)] if shown else []
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    checkpoint = load_checkpoint(tmp_path / "a.pt")
+    assert checkpoint.card["styles"] == ""
+    assert {"loss relu2_1", "loss relu1_1"} <= checkpoint.card.keys()
+    assert (tmp_path / "a.preview.jpg").is_file()
