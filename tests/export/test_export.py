@@ -54,7 +54,8 @@ def styled(engine: Path) -> Stylizer:
     """The engine with some style set, not at full strength."""
     stylizer = Stylizer(engine)
     if "code" in stylizer.metadata.inputs:
-        return stylizer.set_style(trial_picture(72, 80, seed=5)[0], strength=0.6)
+        strength = 0.6 if "strength" in stylizer.metadata.inputs else 1.0
+        return stylizer.set_style(trial_picture(72, 80, seed=5)[0], strength=strength)
     if stylizer.styles:
         return stylizer.set_style(dict.fromkeys(stylizer.styles, 0.5))
     return stylizer

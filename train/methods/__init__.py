@@ -1,12 +1,13 @@
 """The fast methods by name. To add one: a module here that ends in METHOD, and two lines below."""
 
 from st.train.method import Batch, Method
-from st.train.methods import adain, cin, perceptual, stylebank, wct
+from st.train.methods import adain, cin, perceptual, prediction, stylebank, wct
 
 MODULES = (
     perceptual,
     cin,
     stylebank,
+    prediction,
     adain,
     wct,
 )
