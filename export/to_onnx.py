@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from st.export.storage import halve_exact
 from st.runtime.metadata import PROPERTY, Metadata
 
 OPSET = 20
@@ -62,6 +63,7 @@ def to_onnx(
     del model.graph.metadata_props[:]
     model.metadata_props.add(key=PROPERTY, value=metadata.dump())
     model.producer_name = "st"
+    halve_exact(model)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 

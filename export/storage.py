@@ -1,0 +1,32 @@
+"""Weights kept in half the bytes, where that loses nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+LEAST = 4096  # numbers in a weight that is worth a node
+
+
+def halve_exact(model: onnx.ModelProto) -> None:
+    """Keep every large float32 weight that float16 holds exactly as float16 and a cast.
+
+    Runtimes fold the casts when they open the model: the same numbers, from a smaller file. Weights
+    become so when a method rounds them in training (`st.train.methods.prediction`).
+    """
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < LEAST:
+            continue
+        values = numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
