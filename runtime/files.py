@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +38,50 @@ def write_beside(final: Path) -> Iterator[Path]:
         part.replace(final)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder_beside(final: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Give a new folder beside `final` to fill; it takes the name `final` on success.
+
+    What stood there is replaced only if it is an empty folder or `ours` says so. On any exception
+    the new folder is removed and what stood under `final` is untouched.
+
+    Raises:
+        BadInput: the folder around it does not exist, or something else stands there.
+    """
+    final = Path(os.path.abspath(final))  # noqa: PTH100 - resolve() would follow a link
+    name = printable(final)
+    if not final.parent.is_dir():
+        raise BadInput(f"{printable(final.parent)}: no such folder")
+    taken = final.is_symlink() or final.exists()
+    if taken and (final.is_symlink() or not final.is_dir()):
+        raise BadInput(f"{name}: there is a file of this name, give a folder")
+    if taken and any(final.iterdir()) and not ours(final):
+        raise BadInput(f"{name}: holds other files, give a new folder or an empty one")
+    new = Path(tempfile.mkdtemp(prefix=f".{final.name[:40]}-", suffix=".part", dir=final.parent))
+    old = new.with_suffix(".old")
+    try:
+        yield new
+        new.chmod(0o777 & ~_umask())
+        if taken:
+            final.rename(old)
+        try:
+            new.rename(final)
+        except OSError:
+            if taken:
+                old.rename(final)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept; made if it is not there."""
+    folder = Path(os.environ.get("ST_CACHE", Path.home() / ".cache" / "st"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def check_no_pipe(path: Path, name: str) -> None:

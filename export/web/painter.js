@@ -1,0 +1,59 @@
+// The page's handle on the worker: ask for a painting, get a promise.
+
+export class Painter {
+  #worker;
+  #asked = new Map(); // id -> [resolve, reject]
+  #last = 0;
+
+  /** told: called with (loaded, total) bytes while the engine loads. */
+  constructor(told) {
+    // Begun from a blob, the worker inherits the page's Content-Security-Policy; from its own
+    // address it would have none.
+    const code = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+    const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+    this.#worker = new Worker(blob, { type: "module", name: "st" });
+    this.#worker.onmessage = ({ data }) => {
+      if ("loaded" in data) return told(data.loaded, data.total);
+      const [resolve, reject] = this.#asked.get(data.id);
+      this.#asked.delete(data.id);
+      return "error" in data ? reject(new Error(data.error)) : resolve(data.result);
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#fail(event.message || "The page's own files could not be loaded: serve the folder anew.");
+    };
+    this.#worker.onmessageerror = () => this.#fail("The browser could not pass the picture on.");
+  }
+
+  /** Load the engine. wanted: "auto", "webgpu" or "wasm" -> {about, provider, threads}. */
+  open(wanted) {
+    return this.#ask("open", { wanted });
+  }
+
+  /** frame: {rgba, width, height}, whose bytes are given away -> painted RGBA bytes. */
+  paint({ rgba, width, height }, style, strength) {
+    return this.#ask("paint", { rgba, width, height, style, strength }, [rgba.buffer]);
+  }
+
+  /** A style picture, given away -> its style code. */
+  encode({ rgba, width, height }) {
+    return this.#ask("encode", { rgba, width, height }, [rgba.buffer]);
+  }
+
+  close() {
+    this.#worker.terminate();
+    this.#fail("closed");
+  }
+
+  #ask(ask, given, transfer = []) {
+    const id = ++this.#last;
+    const answer = new Promise((resolve, reject) => this.#asked.set(id, [resolve, reject]));
+    this.#worker.postMessage({ id, ask, ...given }, transfer);
+    return answer;
+  }
+
+  #fail(why) {
+    for (const [, reject] of this.#asked.values()) reject(new Error(why));
+    this.#asked.clear();
+  }
+}
