@@ -47,6 +47,7 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
         inputs=("content", *playing.controls),
         styles=checkpoint.styles if "weights" in playing.controls else (),
         code_size=playing.code_size,
+        blends=playing.blends,
         multiple=playing.multiple,
         min_size=playing.min_size,
         halo=playing.halo,
@@ -55,7 +56,7 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
     )
     yield _frames(network, folded, playing, base, output)
     if playing.code_size:
-        yield _encoder(network, folded, base, output.with_suffix(".encoder.onnx"))
+        yield _encoder(network, folded, playing, base, output.with_suffix(".encoder.onnx"))
     if playing.norms:
         yield _tiles(folded, playing, base, output.with_suffix(".tiles.onnx"))
 
@@ -110,12 +111,16 @@ def _frames(
     return _write(model, path, base, picture_parity(model, base, plain, trials))
 
 
-def _encoder(network: nn.Module, folded: nn.Module, base: Metadata, path: Path) -> Engine:
+def _encoder(
+    network: nn.Module, folded: nn.Module, playing: Playing, base: Metadata, path: Path
+) -> Engine:
     metadata = replace(base, kind="style-encoder", inputs=("style",), styles=(), halo=0)
-    example = {"style": _pictures(base, 1)[0]}
-    axes = picture_axes(base.multiple, base.min_size, batch=False)
-    model = to_onnx(EncoderGraph(folded), example, ["code"], axes, metadata)
-    trials = [{"style": picture} for picture in _pictures(base, 1)]
+    pictures, axes = _pictures(base, 1), picture_axes(base.multiple, base.min_size, batch=False)
+    if side := playing.style_size:
+        metadata, axes = replace(metadata, fixed_size=(side, side)), {}
+        pictures = [torch.from_numpy(trial_picture(side, side, seed)) for seed in range(len(SIZES))]
+    model = to_onnx(EncoderGraph(folded), {"style": pictures[0]}, ["code"], axes, metadata)
+    trials = [{"style": picture} for picture in pictures]
     return _write(
         model, path, metadata, code_parity(model, metadata, EncoderGraph(network), trials)
     )

@@ -84,10 +84,16 @@ def blended_code(
 ) -> NDArray[np.float32]:
     """The mean of style codes by their weights, (1, K).
 
-    Raises BadControl: a code of another engine, or bad weights.
+    Raises BadControl: a code of another engine, bad weights, or a blend for an engine whose styles
+    do not blend.
     """
     pairs = list(codes)
     shares = normalised(weight for _, weight in pairs)
+    if not metadata.blends and sum(share > 0 for share in shares) > 1:
+        raise BadControl(
+            f"styles of {printable(metadata.method, 40)} do not blend, its style code is the map "
+            "of one picture: give one style"
+        )
     total = np.zeros((1, metadata.code_size), np.float32)
     for (code, _), share in zip(pairs, shares, strict=True):
         if code.fingerprint != metadata.fingerprint or code.values.shape != total.shape[1:]:

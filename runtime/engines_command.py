@@ -105,7 +105,7 @@ def _controls(data: Metadata) -> list[str]:
     """What --style and --strength can do with this engine."""
     offered = ["named styles and blends of them"] if data.styles else []
     if "code" in data.inputs:
-        offered.append("any picture as style, and blends")
+        offered.append("any picture as style" + (", and blends" if data.blends else ", no blends"))
     inside = "strength" in data.inputs
     return [*offered, "strength" + ("" if inside else " (mixed with the source)")]
 

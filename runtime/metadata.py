@@ -43,6 +43,7 @@ class Metadata:
     min_size: and at least this.
     fixed_size: (height, width) of an engine that takes one size only.
     sizes: the least and the largest (height, width) of an engine built for a range of them.
+    blends: whether the mean of style codes is a style between them; if not, one is set at a time.
     halo: pixels around a tile that its result depends on.
     norms: channels of each normalisation layer, in order of execution ("tiles" only).
     fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
@@ -62,6 +63,7 @@ class Metadata:
     min_size: int = 1
     fixed_size: Size | None = None
     sizes: tuple[Size, Size] | None = None
+    blends: bool = True
     halo: int = 0
     norms: tuple[int, ...] = ()
     fingerprint: str = ""
@@ -112,6 +114,7 @@ def _checked(values: dict[str, Any]) -> Metadata:
         min_size=_count(values, "min_size", 1, 1, 4096),
         fixed_size=_size(values.get("fixed_size"), "fixed_size"),
         sizes=_sizes(values.get("sizes")),
+        blends=_flag(values, "blends", True),
         halo=_count(values, "halo", 0, 0, 4096),
         norms=tuple(_counts(values, "norms")),
         fingerprint=_text(values, "fingerprint", ""),
@@ -174,6 +177,13 @@ def _count(values: dict[str, Any], key: str, default: int, least: int, most: int
     value = values.get(key, default)
     if type(value) is not int or not least <= value <= most:
         raise BadEngine(f"engine metadata: {key} must be a whole number from {least} to {most}")
+    return value
+
+
+def _flag(values: dict[str, Any], key: str, default: bool) -> bool:
+    value = values.get(key, default)
+    if type(value) is not bool:
+        raise BadEngine(f"engine metadata: {key} must be true or false")
     return value
 
 

@@ -62,7 +62,7 @@ def as_style(picture: Frames, metadata: Metadata) -> Frames:
     padding would change the style's statistics; padded only where it is too small."""
     if metadata.fixed_size:
         height, width = metadata.fixed_size
-        return _resized(picture, height, width)[None]
+        return _resized(_of_shape(picture, width / height), height, width)[None]
     sides = picture.shape[:2]
     scale = min(1.0, SHORT_SIDE / min(sides), LONG_SIDE / max(sides))
     if metadata.sizes:
@@ -76,6 +76,14 @@ def as_style(picture: Frames, metadata: Metadata) -> Frames:
     top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
     batch = np.ascontiguousarray(picture[None, top : top + height, left : left + width])
     return pad(batch, *fitted_size(metadata, height, width))
+
+
+def _of_shape(picture: Frames, ratio: float) -> Frames:
+    """The middle of a picture, with that width over its height: strokes keep their shape."""
+    height, width = picture.shape[:2]
+    rows, columns = min(height, round(width / ratio)), min(width, round(height * ratio))
+    top, left = (height - max(1, rows)) // 2, (width - max(1, columns)) // 2
+    return picture[top : top + max(1, rows), left : left + max(1, columns)]
 
 
 def _resized(picture: Frames, height: int, width: int) -> Frames:

@@ -65,6 +65,8 @@ class Playing:
     norms: (channels, stride) of each instance norm in order, so that pictures can be painted in
         tiles; empty where the method does not allow it.
     code_size: floats in a style code; 0 without one.
+    style_size: side of the squares that encode_style takes in an engine; 0: any size.
+    blends: whether the mean of two style codes is a style between them.
     """
 
     controls: tuple[str, ...] = ()
@@ -73,6 +75,8 @@ class Playing:
     halo: int = 0
     norms: tuple[tuple[int, int], ...] = ()
     code_size: int = 0
+    style_size: int = 0
+    blends: bool = True
 
 
 @dataclass(frozen=True)

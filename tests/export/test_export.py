@@ -21,7 +21,7 @@ from st.train.methods import METHODS
 from st.train.transform import instance_norm
 
 # Settings that make a network small, for the methods that have them.
-SMALL = {"width": 8, "kernel": 3, "levels": ("3", "2")}
+SMALL = {"width": 8, "kernel": 3, "levels": ("3", "2"), "style_size": 48}
 
 
 def make_checkpoint(name: str, path: Path) -> Checkpoint:

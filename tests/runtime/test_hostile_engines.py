@@ -161,6 +161,7 @@ def test_random_damage_never_gets_past_our_own_errors(
         (edited(sizes=[[8, 8], [16, 10]], multiple=4), "multiples"),
         (edited(sizes=[[8, 8], [16, 16]], fixed_size=[8, 8]), "fixed_size"),
         (edited(precision="fp8"), "precision"),
+        (edited(blends=1), "blends"),
         (edited(half_error=[1.0, 0.1]), "half_error"),
         (edited(precision="fp16", half_error=[1.0]), "half_error"),
         (edited(precision="fp16", half_error=[1.0, None]), "half_error"),

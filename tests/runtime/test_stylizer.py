@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import toys
 from st.runtime import BadControl, BadEngine, BadInput, StError, StyleCode, Stylizer
 from st.runtime.metadata import PROPERTY, Metadata, parse
+from st.runtime.style_pictures import as_style
 
 
 def picture(height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:
@@ -282,6 +283,16 @@ def test_fixed_size_engines(tmp_path: Path) -> None:
         np.testing.assert_array_equal(stylizer(picture(*size)), 255 - picture(*size))
     with pytest.raises(BadInput, match="up to 12×8, not 13×8"):
         stylizer(picture(8, 13))
+
+
+def test_an_encoder_of_one_size_sees_the_middle_in_its_own_shape() -> None:
+    metadata = Metadata("fixed", "style-encoder", ("style",), code_size=1, fixed_size=(8, 8))
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = 200  # a square in the middle, which alone is seen
+    for style in (wide, wide.transpose(1, 0, 2), wide[:, 16:32]):
+        seen = as_style(np.ascontiguousarray(style), metadata)
+        assert seen.shape == (1, 8, 8, 3)
+        assert (seen == 200).all()
 
 
 def test_an_unknown_name_names_the_shipped_engines() -> None:

@@ -15,7 +15,10 @@ from st.train.command import main
 from st.train.methods import METHODS
 
 Invoke = Callable[..., Result]
-SMALL = {"wct": ["--levels", 3, "--width", 8]}  # what makes a network small
+SMALL = {
+    "wct": ["--levels", 3, "--width", 8],
+    "styleswap": ["--style-size", 32, "--width", 8],
+}  # what makes a network small
 
 
 @pytest.fixture

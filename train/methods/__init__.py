@@ -1,7 +1,7 @@
 """The fast methods by name. To add one: a module here that ends in METHOD, and two lines below."""
 
 from st.train.method import Batch, Method
-from st.train.methods import adain, cin, perceptual, prediction, stylebank, wct
+from st.train.methods import adain, cin, perceptual, prediction, stylebank, styleswap, wct
 
 MODULES = (
     perceptual,
@@ -9,6 +9,7 @@ MODULES = (
     stylebank,
     prediction,
     adain,
+    styleswap,
     wct,
 )
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in MODULES}
