@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from st.runtime.colour_keep import COLORS, check_color
 from st.runtime.errors import BadControl, printable
+from st.runtime.look_size import check_look_size, check_style_scale
 from st.runtime.metadata import Metadata
+from st.runtime.regions import Regions, Values
 from st.runtime.style_code import StyleCode
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The style and strength in force, as the engine's inputs. Made anew at every change.
+    """All that is in force. Made anew at every change.
 
     style: (1, S) weights over the named styles or (1, K) style code, float32; None for an engine
         with one style of its own, or when no style is set yet.
     strength: 0 leaves the picture, 1 paints all of it.
+    given: the style as it was set, to be encoded anew at another scale.
+    scale: of the style; in its code already where there is one.
+    regions, color, look_size: see the modules of these names.
     inputs: the engine's inputs beside the picture.
     """
 
     metadata: Metadata
-    style: NDArray[np.float32] | None = None
+    style: Values | None = None
     strength: float = 1.0
+    given: Any = None
+    scale: float = 1.0
+    regions: Regions | None = None
+    color: str = "style"
+    look_size: int | None = None
     inputs: Mapping[str, NDArray[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,8 +61,40 @@ class Controls:
         takes the strength itself."""
         return 1.0 if "strength" in self.metadata.inputs else self.strength
 
-    def with_style(self, style: NDArray[np.float32]) -> Controls:
-        return replace(self, style=style)
+    @property
+    def painting_scale(self) -> float:
+        """How many times smaller than the picture it is painted: named styles are scaled so."""
+        return 1.0 if "code" in self.metadata.inputs else self.scale
+
+    def with_style(self, style: Values | None, given: Any = None) -> Controls:
+        return replace(self, style=style, given=given)
+
+    def with_scale(self, scale: float, encode: Callable[[Any], Values]) -> Controls:
+        """encode: a style as it was set -> its code at that scale. Raises BadControl."""
+        check_style_scale(scale)
+        if scale == self.scale:
+            return self
+        scaled = replace(self, scale=float(scale))
+        if "code" not in self.metadata.inputs:
+            return scaled
+        if self.given is not None:
+            scaled = scaled.with_style(encode(self.given), self.given)
+        if self.regions is not None:
+            scaled = replace(scaled, regions=self.regions.encoded(encode))
+        return scaled
+
+    def with_color(self, color: str) -> Controls:
+        """Raises BadControl: not one of `st.runtime.colour_keep.COLORS`."""
+        check_color(color)
+        return replace(self, color=color)
+
+    def with_look_size(self, size: int | None) -> Controls:
+        """Raises BadControl: too small or too large."""
+        check_look_size(size)
+        return replace(self, look_size=size)
+
+    def with_regions(self, regions: Regions | None) -> Controls:
+        return replace(self, regions=regions)
 
     def with_strength(self, strength: float) -> Controls:
         """Raises BadControl: not a number from 0 to 1."""
@@ -120,3 +163,23 @@ def unknown_style(style: object, metadata: Metadata) -> BadControl:
     names = ", ".join(printable(name, 60) for name in metadata.styles[:40])
     more = ", …" if len(metadata.styles) > 40 else ""
     return BadControl(f"no style {printable(style, 80)!r}: this engine has {names}{more}")
+
+
+def offered(metadata: Metadata) -> list[str]:
+    """What can be set on an engine with this metadata, a line each."""
+    if metadata.kind != "stylizer":
+        return []
+    lines = ["named styles and blends of them"] if metadata.styles else []
+    anything = "code" in metadata.inputs
+    if anything:
+        lines.append(
+            "any picture as style" + (", and blends" if metadata.blends else ", no blends")
+        )
+    inside = "strength" in metadata.inputs
+    lines.append("strength" + ("" if inside else " (mixed with the source)"))
+    many = anything or len(metadata.styles) > 1
+    lines.append("regions, " + ("a style each" if many else "painted or not"))
+    lines.append(f"colours ({', '.join(COLORS)})")
+    lines.append("style scale (" + ("of its picture)" if anything else "by the painting's size)"))
+    lines.append("look size")
+    return lines

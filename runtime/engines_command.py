@@ -19,6 +19,7 @@ from rich.table import Table
 from st import engines
 from st.runtime.backend import DEVICES
 from st.runtime.command import command, fail
+from st.runtime.controls import offered
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.metadata import Metadata
 from st.runtime.onnx_file import read_engine
@@ -89,9 +90,7 @@ def inspect_engine(engine: str, as_json: bool) -> None:
     """Show what ENGINE (a name or a file) says of itself. Example: st-engines inspect paintings"""
     data = read_engine(engine_path(engine))[1]
     if as_json:
-        click.echo(
-            json.dumps(asdict(data) | {"card": dict(data.card), "controls": _controls(data)})
-        )
+        click.echo(json.dumps(asdict(data) | {"card": dict(data.card), "controls": offered(data)}))
         return
     table = Table(box=None, show_header=False)
     for key, value in _described(data).items():
@@ -99,15 +98,6 @@ def inspect_engine(engine: str, as_json: bool) -> None:
     for key, value in data.card:
         table.add_row(f"card: {printable(key)}", printable(value, 2000))
     _show(table)
-
-
-def _controls(data: Metadata) -> list[str]:
-    """What --style and --strength can do with this engine."""
-    offered = ["named styles and blends of them"] if data.styles else []
-    if "code" in data.inputs:
-        offered.append("any picture as style" + (", and blends" if data.blends else ", no blends"))
-    inside = "strength" in data.inputs
-    return [*offered, "strength" + ("" if inside else " (mixed with the source)")]
 
 
 def _described(data: Metadata) -> dict[str, object]:
@@ -121,7 +111,7 @@ def _described(data: Metadata) -> dict[str, object]:
         "method": data.method,
         "kind": data.kind,
         "inputs": ", ".join(data.inputs),
-        "controls": "; ".join(_controls(data)),
+        "controls": "; ".join(offered(data)),
         "styles": ", ".join(data.styles) or "none by name",
         "size": sizes,
         "fingerprint": data.fingerprint or "none",

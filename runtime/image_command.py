@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from st.runtime.command import command, fail
+from st.runtime.control_options import Looks, control_options
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.image_files import STREAM, Job, make_folder, pictures_in, plan
 from st.runtime.images import FORMATS, MAX_PIXELS, Picture, read_picture, resized, write_picture
@@ -37,7 +38,8 @@ PICTURES are files, folders, quoted globs, or - for standard input.
 Examples:
   st-image photo.jpg                        writes photo_stylized.jpg
   st-image photo.jpg -o art.png --style wave --strength 0.8
-  st-image photo.jpg --style wave:0.7 --style scream:0.3
+  st-image photo.jpg --style wave:0.7 --style the_scream:0.3
+  st-image photo.jpg --region sky.png=wave --feather 20 --color luminance
   st-image holiday/ 'more/*.png' -o out/    a folder for many
   st-image photo.jpg --all-styles           a sheet of every style
   cat photo.jpg | st-image - -o - > art.png
@@ -52,6 +54,7 @@ class Painter:
     engine: str
     styles: tuple[str, ...]
     strength: float
+    looks: Looks
     size: int | None
     tile: int | None
     max_pixels: int
@@ -105,6 +108,7 @@ class Progressing(AbstractContextManager["Progressing"]):
     "FOLDER_stylized/ for a folder]",
 )
 @stylizer_options
+@control_options
 @click.option(
     "--size",
     type=click.IntRange(1, 65_535),
@@ -162,6 +166,7 @@ def main(
     max_pixels: int,
     as_json: bool,
     watch: bool,
+    looks: Looks,
 ) -> None:
     ending = "styles" if all_styles else "stylized"
     if watch and not (len(pictures) == 1 and Path(pictures[0]).is_dir() and output != STREAM):
@@ -170,8 +175,9 @@ def main(
     if any(job.target is None for job in jobs):
         _check_stream_output(as_json)
     with open_stylizer(engine, styles, strength, device, threads) as stylizer:
+        looks.apply(stylizer, rest=bool(styles))
         painter = Painter(
-            stylizer, engine, styles, strength, size, tile, max_pixels, quality, all_styles
+            stylizer, engine, styles, strength, looks, size, tile, max_pixels, quality, all_styles
         )
         if all_styles and not _sheet_styles(painter):
             raise BadControl("--all-styles: this engine has no named styles, give some by --style")
@@ -245,6 +251,7 @@ def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
         "device": painter.stylizer.device,
         "style": {str(style): weight for style, weight in blend.items()},
         "strength": painter.strength,
+        **painter.looks.record(),
         "seconds": round(time.perf_counter() - start, 3),
         "warnings": [*picture.warnings, *left_out],
     }

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from st.engines import DEFAULT, find, names
 from st.runtime.companions import OpenEngine
-from st.runtime.controls import Controls, blended_code, named_weights, unknown_style
-from st.runtime.errors import BadControl, BadEngine, BadInput, printable
-from st.runtime.frames import Frames, as_batch, crop, fitted_size, mix, pad
+from st.runtime.controls import Controls
+from st.runtime.errors import BadControl, BadInput, printable
+from st.runtime.frames import Frames, as_batch
 from st.runtime.metadata import Metadata
-from st.runtime.style_code import SUFFIX as CODE_SUFFIX
+from st.runtime.painting import Painter, paint, size_of_painting
+from st.runtime.regions import Mask, Values, as_mask, make_regions
 from st.runtime.style_code import StyleCode
+from st.runtime.style_values import Style, encoded, style_values
 from st.runtime.tiling import TILE, Progress, paint_tiled
 
 WHOLE_PIXELS = 9_000_000  # up to 4096×2160 is painted in one run
-Style = str | Path | Frames | StyleCode
 
 
 class Stylizer:
@@ -94,6 +95,7 @@ class Stylizer:
         self,
         style: Style | Mapping[Any, float] | None = None,
         strength: float | None = None,
+        scale: float | None = None,
     ) -> Self:
         """Set the style of the calls to come, at once and from any thread.
 
@@ -101,28 +103,79 @@ class Stylizer:
             `StyleCode` or its .npz file, for engines that paint any style; or {style: weight}, a
             blend of these. None keeps the style.
         strength: 0 leaves the picture, 1 paints all of it. None keeps the strength.
+        scale: of the style's strokes, 0.25 to 4. Engines that paint any style see its picture
+            scaled; those with named styles paint at a size divided by it (`look_size`).
 
         Raises:
-            BadControl: a style, weight or strength that this engine does not offer.
+            BadControl: a style, weight, strength or scale that this engine does not offer.
             BadInput: a file that is missing or cannot be read.
         """
-        values = None if style is None else self._style_values(style)
-        with self._setting:
-            controls = self._controls
+
+        def change(controls: Controls) -> Controls:
             if strength is not None:
                 controls = controls.with_strength(strength)
-            if values is not None:
-                controls = controls.with_style(values)
-            self._controls = controls
-        return self
+            if style is not None and scale is not None:  # else both would be encoded
+                controls = controls.with_style(None)
+            if scale is not None:
+                controls = controls.with_scale(scale, self._encode(scale))
+            if style is not None:
+                controls = controls.with_style(self._encode(controls.scale)(style), style)
+            return controls
 
-    def __call__(self, frame: Frames, progress: Progress | None = None) -> Frames:
+        return self._change(change)
+
+    def set_regions(
+        self,
+        regions: Mapping[Any, Mask] | Iterable[tuple[Any, Mask]] | None,
+        feather: float = 0,
+        rest: Literal["picture", "style"] = "picture",
+    ) -> Self:
+        """Paint one style a region, from the next call on; None ends it.
+
+        regions: {style: mask} or (style, mask) pairs. A style as for `set_style`, or None for the
+            one set there. A mask is a picture's file or an array (h, w) of any size, which is
+            scaled to the picture: white, 255, 1.0 or True where the style paints.
+        feather: pixels that the regions' edges are soft over.
+        rest: what the masks leave free: the picture as it is, or painted in the style that is set.
+
+        Raises: as `set_style` does, and BadControl for more than 15 regions or a bad feather.
+        """
+        if rest not in ("picture", "style"):
+            raise BadControl(f"rest must be picture or style, not {printable(rest, 40)}")
+        if regions is None:
+            return self._change(lambda controls: controls.with_regions(None))
+        pairs = list(regions.items() if isinstance(regions, Mapping) else regions)
+
+        def change(controls: Controls) -> Controls:
+            encode = self._encode(controls.scale)
+            return controls.with_regions(make_regions(pairs, feather, rest == "style", encode))
+
+        return self._change(change)
+
+    def set_color(self, color: str) -> Self:
+        """Whose colours paintings have: the style's ("style"), the content's by keeping its chroma
+        ("luminance") or by matching the painting's colours to it ("histogram"), or nothing but the
+        style's colours on the content ("only"). Raises BadControl: another."""
+        return self._change(lambda controls: controls.with_color(color))
+
+    def set_look_size(self, size: int | None) -> Self:
+        """Paint every picture as if its longer side were that many pixels, and bring it back to its
+        own size; None paints it as it is. Raises BadControl: under 16 or over 16,384."""
+        return self._change(lambda controls: controls.with_look_size(size))
+
+    def __call__(
+        self,
+        frame: Frames,
+        progress: Progress | None = None,
+        masks: Sequence[Mask] | None = None,
+    ) -> Frames:
         """Paint one picture (H, W, 3) or a batch (N, H, W, 3), uint8 RGB; the result is new.
 
         A picture of more than `whole_pixels`, or larger than the engine was built for, is painted
         in tiles (see `tiled`).
 
         progress: called with (tiles done, tiles to do) while a picture is painted in tiles.
+        masks: of this picture, in place of those that `set_regions` was given, in their order.
 
         Raises:
             BadInput: another shape or type of array.
@@ -130,16 +183,22 @@ class Stylizer:
             BadEngine: too large for one run, and the engine has no tiles companion.
             StError: out of memory, closed, or used after a fork.
         """
-        batch = as_batch(frame)
-        height, width = batch.shape[1:3]
+        batch, controls = as_batch(frame), self._controls
+        height, width = size_of_painting(controls, *batch.shape[1:3])
         most = self.metadata.sizes and self.metadata.sizes[1]
         beyond = most is not None and (height > most[0] or width > most[1])
         if beyond or height * width > self._whole_pixels:
-            return self.tiled(frame, progress=progress)
-        painted = self._each(batch, self._controls, self._whole)
-        return painted if frame.ndim == 4 else painted[0]
+            return self._tiled(frame, batch, controls, TILE, progress, masks)
+        whole = Painter(self._whole, self.metadata)
+        return self._painted(frame, batch, controls, whole, self._one_a_run, masks)
 
-    def tiled(self, frame: Frames, tile: int = TILE, progress: Progress | None = None) -> Frames:
+    def tiled(
+        self,
+        frame: Frames,
+        tile: int = TILE,
+        progress: Progress | None = None,
+        masks: Sequence[Mask] | None = None,
+    ) -> Frames:
         """Paint like a call, in tiles: the same picture within 2/255, in memory that depends on the
         tile and not on the picture.
 
@@ -148,15 +207,7 @@ class Stylizer:
 
         Raises: as a call does, and BadEngine when the engine has no tiles companion.
         """
-        batch = as_batch(frame)
-        tiles = self._engine.tiles(*batch.shape[1:3])
-
-        def in_tiles(picture: Frames, controls: Controls) -> Frames:
-            return paint_tiled(tiles, picture[0], controls.inputs, tile, progress)[None]
-
-        controls = self._controls
-        painted = [self._paint(one[None], controls, in_tiles, tiles.metadata)[0] for one in batch]
-        return np.stack(painted) if frame.ndim == 4 else painted[0]
+        return self._tiled(frame, as_batch(frame), self._controls, tile, progress, masks)
 
     def encode_style(self, picture: str | Path | Frames) -> StyleCode:
         """The style code of a picture or its file; a picture seen before is not encoded again.
@@ -165,13 +216,7 @@ class Stylizer:
             BadControl: the engine paints its own styles only.
             BadInput: not a picture. BadEngine: the encoder beside the engine is missing.
         """
-        if "code" not in self.metadata.inputs:
-            raise self._own_styles_only()
-        if isinstance(picture, str | Path):
-            from st.runtime.images import read_picture
-
-            picture = read_picture(picture).rgb
-        return self._engine.encoder()(picture)
+        return encoded(self._engine, picture)
 
     def close(self) -> None:
         """Give back memory and threads. Calls after it raise StError."""
@@ -189,80 +234,49 @@ class Stylizer:
     ) -> None:
         self.close()
 
-    def _each(
+    def _change(self, change: Callable[[Controls], Controls]) -> Self:
+        with self._setting:
+            self._controls = change(self._controls)
+        return self
+
+    def _encode(self, scale: float) -> Callable[[Any], Values]:
+        return lambda style: style_values(self._engine, style, scale)
+
+    def _whole(self, content: Frames, inputs: Mapping[str, Any]) -> Frames:
+        return self._engine.backend.run({"content": content, **inputs}, ["stylized"])[0]
+
+    def _tiled(
         self,
+        frame: Frames,
         batch: Frames,
         controls: Controls,
-        run: Callable[[Frames, Controls], Frames],
+        tile: int,
+        progress: Progress | None,
+        masks: Sequence[Mask] | None,
     ) -> Frames:
-        if self._one_a_run and len(batch) > 1:
-            return np.concatenate([self._paint(one[None], controls, run) for one in batch])
-        return self._paint(batch, controls, run)
+        tiles = self._engine.tiles(*batch.shape[1:3])
 
-    def _paint(
+        def in_tiles(picture: Frames, inputs: Mapping[str, Any]) -> Frames:
+            return paint_tiled(tiles, picture[0], inputs, tile, progress)[None]
+
+        painter = Painter(in_tiles, tiles.metadata, tiled=True)
+        return self._painted(frame, batch, controls, painter, True, masks)
+
+    def _painted(
         self,
+        frame: Frames,
         batch: Frames,
         controls: Controls,
-        run: Callable[[Frames, Controls], Frames],
-        tiles: Metadata | None = None,
+        painter: Painter,
+        one_a_run: bool,
+        masks: Sequence[Mask] | None,
     ) -> Frames:
-        """Pad, run, mix with the source, crop; the batch itself is never written to.
-
-        tiles: of the engine that runs, where it is the tiles companion.
-        """
-        controls.check_style()
-        if controls.mix == 0:
-            return batch.copy()
-        height, width = batch.shape[1:3]
-        size = fitted_size(tiles or self.metadata, height, width, tiled=tiles is not None)
-        content = pad(batch, *size)
-        painted = run(content, controls)
-        if painted.shape != content.shape:
-            raise BadEngine(
-                f"this engine made {painted.shape} of a picture of {content.shape}: it is damaged "
-                "or its metadata is wrong"
-            )
-        if controls.mix < 1:
-            mix(content, painted, controls.mix)
-        return crop(painted, height, width)
-
-    def _whole(self, content: Frames, controls: Controls) -> Frames:
-        return self._engine.backend.run({"content": content, **controls.inputs}, ["stylized"])[0]
-
-    def _style_values(self, style: Style | Mapping[Any, float]) -> np.ndarray[Any, Any]:
-        metadata = self.metadata
-        blend = style if isinstance(style, Mapping) else None
-        if "code" in metadata.inputs:
-            if blend is None:
-                return blended_code(metadata, [(self._code(style), 1.0)])
-            return blended_code(metadata, [(self._code(s), weight) for s, weight in blend.items()])
-        if blend is not None and all(isinstance(name, str) for name in blend):
-            return named_weights(metadata, blend)
-        if isinstance(style, str):
-            return named_weights(metadata, {style: 1.0})
-        raise self._own_styles_only()
-
-    def _code(self, style: Any) -> StyleCode:
-        if isinstance(style, StyleCode):
-            return style
-        if isinstance(style, str | Path):
-            if Path(style).suffix == CODE_SUFFIX:
-                return StyleCode.load(style)
-            return self.encode_style(style)
-        if isinstance(style, np.ndarray):
-            return self.encode_style(style)
-        raise BadControl(
-            "a style must be a picture, a picture's file or a style code, "
-            f"not {printable(type(style).__name__)}"
-        )
-
-    def _own_styles_only(self) -> BadControl:
-        if self.styles:
-            return BadControl(
-                "this engine paints its own styles only, not those of pictures: "
-                + str(unknown_style("", self.metadata)).partition(": ")[2]
-            )
-        return BadControl("this engine has one style, which needs no setting")
+        own = None if masks is None else [as_mask(mask) for mask in masks]
+        if one_a_run and len(batch) > 1:
+            painted = np.concatenate([paint(one[None], controls, painter, own) for one in batch])
+        else:
+            painted = paint(batch, controls, painter, own)
+        return painted if frame.ndim == 4 else painted[0]
 
 
 def engine_path(engine: str | Path) -> Path:

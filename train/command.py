@@ -23,6 +23,9 @@ from rich.progress import (
 from st.runtime.command import one_line_errors
 from st.runtime.errors import BadInput, MissingExtra, printable
 
+ADDING_MINUTES = 10.0  # for a style added to a bank
+ADDING_STEPS = 100_000  # which minutes always end earlier
+
 
 def config_options(config: type) -> list[click.Option]:
     """A click option for every entry of a Config dataclass: --learning-rate for learning_rate."""
@@ -77,14 +80,30 @@ def read_settings(ctx: click.Context, _: click.Parameter, file: Path | None) -> 
     ctx.default_map = given
 
 
-def run_options(needs_style: bool) -> list[click.Option]:
-    """What every method takes; one that learns from photographs alone needs no --style."""
+def run_options(method: Any) -> list[click.Option]:
+    """What every method takes, and what those of its kind do."""
 
     def option(*names: str, **settings: Any) -> click.Option:
         return click.Option(names, **settings)
 
     folder = click.Path(path_type=Path)
     several = click.IntRange(min=1)
+    additions = [
+        option(
+            "--add-style",
+            "added",
+            multiple=True,
+            metavar="PICTURE",
+            help="train only this style, for the bank of --from; NAME=PICTURE names it; may be"
+            " repeated",
+        ),
+        option(
+            "--from",
+            "base",
+            metavar="MODEL|ENGINE",
+            help="the trained bank: a checkpoint, an .onnx engine or a shipped engine's name",
+        ),
+    ]
     return [
         option(
             "--config",
@@ -98,17 +117,25 @@ def run_options(needs_style: bool) -> list[click.Option]:
             "--content",
             type=folder,
             multiple=True,
-            required=True,
+            required=not method.bank,
             help="folder of photographs; may be repeated",
         ),
         option(
             "--style",
             "styles",
             multiple=True,
-            required=needs_style,
+            required=not (method.bank or method.content_only),
             help="style picture, NAME=PICTURE, or a folder of them; may be repeated",
         ),
+        *(additions if method.bank else []),
         option("-o", "--output", type=folder, required=True, help="checkpoint to write, NAME.pt"),
+        option(
+            "--minutes",
+            type=click.FloatRange(min=0, min_open=True),
+            help=f"end after so long [with --add-style {ADDING_MINUTES:g}, unless --steps is given]"
+            if method.bank
+            else "end after so long, or after --steps",
+        ),
         option(
             "--resume",
             is_flag=True,
@@ -182,9 +209,13 @@ def method_command(name: str) -> click.Command:
             kept = {"seed": saved.card.get("seed"), **saved.config}
             unsaid = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
             values |= {key: kept[key] for key in unsaid & kept.keys()}
-        config = make_config(method, {key: values.pop(key) for key in entries})
+        settings = {key: values.pop(key) for key in entries}
+        added, source = values.pop("added", ()), values.pop("base", None)
+        if added or source:
+            values |= _addition(ctx, added, source, values, settings)
+        config = make_config(method, settings)
         run = Run(**values)
-        if config.steps < method.least_steps:
+        if config.steps < method.least_steps and run.base is None:
             console.print(
                 f"warning: {config.steps} steps give little more than grey,"
                 f" {method.name} needs {method.least_steps} or more"
@@ -199,11 +230,39 @@ def method_command(name: str) -> click.Command:
         console.print(f"wrote {run.output}; next: st-export {run.output}")
 
     help_text = f"{method.title}.\n\n\b\nExample: {method.example}"
-    options: list[click.Parameter] = [
-        *run_options(not method.content_only),
-        *config_options(method.config),
-    ]
+    options: list[click.Parameter] = [*run_options(method), *config_options(method.config)]
     return click.Command(name, callback=callback, params=options, help=help_text)
+
+
+def _addition(
+    ctx: click.Context,
+    added: tuple[str, ...],
+    source: str | None,
+    values: dict[str, Any],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """The bank and the new styles of --add-style, and how long to train.
+
+    Changes `settings`: what the command line leaves unsaid is as in the bank's own training, and
+    the steps are as many as the minutes allow. Raises BadInput for half of what it takes.
+    """
+    from st.train.from_engine import load_any
+
+    if not added or not source:
+        raise BadInput("--add-style PICTURE and --from MODEL belong together")
+    if values["styles"]:
+        raise BadInput("--style trains a new bank: give new styles of --from by --add-style")
+
+    def unsaid(name: str) -> bool:
+        return ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+
+    base = load_any(source)
+    minutes = values["minutes"]
+    if minutes is None and unsaid("steps"):
+        minutes = ADDING_MINUTES
+    kept = {key: value for key, value in base.config.items() if key in settings and unsaid(key)}
+    settings |= kept | ({"steps": ADDING_STEPS} if unsaid("steps") else {})
+    return {"base": base, "styles": added, "minutes": minutes}
 
 
 def _check_output(output: Path) -> None:
@@ -231,9 +290,10 @@ def _show(console: Console, method: Any, config: Any, run: Any, load: Any) -> No
         for progress in train(method, config, run, load):
             losses |= progress.losses
             shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            bar.update(task, completed=progress.step, description=f"{method.name}  {shown}")
+            name, total = f"{method.name}  {shown}", progress.planned
+            bar.update(task, completed=progress.step, total=total, description=name)
             if not console.is_terminal and progress.step % run.save_every == 0:
-                console.print(f"step {progress.step}/{config.steps}  {shown}", highlight=False)
+                console.print(f"step {progress.step}/{progress.planned}  {shown}", highlight=False)
 
 
 class Methods(click.Group):

@@ -94,6 +94,8 @@ class Method:
     playing: network -> Playing.
     content_only: it learns from photographs alone; style pictures, if given, are for previews.
     rates: factors of the learning rate for parameters by name; 1 for the others.
+    bank: the parameter whose rows are the styles, where a style can be added with all else kept;
+        the terms of `step` then have a "style". Else "".
     balance: (network, step number) -> None; changes the gradients of a step before they are used.
     least_steps: below this the pictures are grey: the command warns.
     """
@@ -111,5 +113,6 @@ class Method:
     least_steps: int = 500
     vgg_depth: int = 16
     rates: Mapping[str, float] = field(default_factory=dict)
+    bank: str = ""
     balance: Callable[[nn.Module, int], None] | None = None
     example: str = ""

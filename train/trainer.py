@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from st.runtime.errors import BadInput, StError, Unavailable, printable
 from st.runtime.stop import stoppable
+from st.train.add_style import check_addition, choose_starts, joined, take_over
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features.vgg import VGG
 from st.train.method import SHIFT, Batch, Method
@@ -49,11 +50,18 @@ def resume_file(output: Path) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how a training runs, whatever the method."""
+    """Where and how a training runs, whatever the method.
+
+    content: folders; without any, a bank that styles are added to learns on their pictures.
+    base: the bank that the styles are added to, all else of it kept; None to train from the start.
+    minutes: end after so long, with the learning rate's fall timed to it; None ends at the steps.
+    """
 
     content: tuple[Path, ...]
     styles: tuple[str, ...]
     output: Path
+    base: Checkpoint | None = None
+    minutes: float | None = None
     resume: bool = False
     seed: int = 0
     device: str = "auto"
@@ -79,10 +87,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step and its weighted loss terms."""
+    """One finished step, its weighted loss terms, and how many steps it will be as things stand."""
 
     step: int
     losses: dict[str, float]
+    planned: int
 
 
 def choose_precision(device: torch.device) -> str:
@@ -102,10 +111,18 @@ def _native_bf16() -> bool:
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """A short warm-up, then `peak`, then a cosine to 0 over the last part."""
-    if step < WARM_UP:
-        return peak * (step + 1) / WARM_UP
+    warm_up = min(WARM_UP, steps // 5)
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
     late = (step / steps - HELD) / (1 - HELD)
     return peak if late <= 0 else peak * 0.5 * (1 + math.cos(math.pi * late))
+
+
+def planned_steps(step: int, steps: int, seconds: float, minutes: float | None) -> int:
+    """How many steps there will be, at the speed of the first `step` of them."""
+    if minutes is None or seconds <= 0 or step == 0:
+        return steps
+    return max(step, min(steps, round(step * minutes * 60 / seconds)))
 
 
 def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) -> Iterator[Progress]:
@@ -118,10 +135,13 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     fabric, precision = _fabric(run)
     torch.manual_seed(run.seed)
     styles = _styles(method, run.styles)
-    content_files = [file for folder in run.content for file in list_pictures(folder)]
+    content_files = _content(run, styles)
     names = () if method.styles == "any" else tuple(name for name, _ in styles)
     crops_styles = method.styles == "any" and not method.content_only
     network = method.build(config, names)
+    if run.base is not None:
+        check_addition(method, run.base, names)
+        take_over(method, network, run.base)
     _check_size(method, network, config.size)
     saved = resumable(run.resume_file, method, names) if run.resume else None
     optimizer = torch.optim.Adam(_parameter_groups(method, network))
@@ -155,6 +175,14 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         prefetch_factor=4 if run.workers else None,
         worker_init_fn=_leave_signals,
     )
+    if run.base is not None and saved is None:
+
+        def style_loss(batch: Batch) -> Tensor:
+            with torch.no_grad(), fabric.autocast():
+                return method.step(network, vgg, targets, batch, config)["style"]
+
+        trial = _to_device(fabric, batches[0])
+        choose_starts(method, network, run.base, style_loss, trial)
     started, seen = time.monotonic(), 0.0
     losses: dict[str, float] = {}
 
@@ -166,11 +194,11 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
 
     with stoppable() as stop, _log(run if fabric.is_global_zero else None) as note:
-        done = first
+        done, planned = first, config.steps
         for step, batch in enumerate(_until(stop, loader), first):
             batch = _to_device(fabric, batch)
             for group in optimizer.param_groups:
-                rate = learning_rate(step, config.steps, config.learning_rate)
+                rate = learning_rate(step, planned, config.learning_rate)
                 group["lr"] = rate * group["factor"]
             with fabric.autocast():
                 terms = method.step(network, vgg, targets, batch, config)
@@ -186,7 +214,8 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
             done, seen = step + 1, time.monotonic() - started
             if not all(math.isfinite(v) for v in losses.values()):
                 raise Diverged(f"loss became NaN at step {done}: try a lower --learning-rate")
-            last = done == config.steps
+            planned = first + planned_steps(done - first, config.steps - first, seen, run.minutes)
+            last = done == planned
             if note is not None:
                 for name, value in new.items():
                     note(f"loss/{name}", value, done)
@@ -195,15 +224,20 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
                     checkpoint(done, training=True).save(run.resume_file)
                 if done % run.preview_every == 0 or last:
                     write_preview(method, network, batches, pictures, run.preview_file)
-            yield Progress(done, new)
-        if first < done < config.steps:
+            yield Progress(done, new, planned)
+            if last:
+                break
+        if first < done < planned:
             if fabric.is_global_zero:
                 checkpoint(done, training=True).save(run.resume_file)
             raise Interrupted(f"stopped at step {done}, which is saved: go on with --resume")
-        if done < config.steps:
+        if done < planned:
             raise Interrupted("stopped before the first step")
     if fabric.is_global_zero:
-        checkpoint(max(first, config.steps), training=False).save(run.output)
+        learned = checkpoint(done, training=False)
+        if run.base is not None:
+            learned = joined(method, run.base, learned)
+        learned.save(run.output)
 
 
 def _fabric(run: Run) -> tuple[Fabric, str]:
@@ -269,6 +303,15 @@ def _styles(method: Method, given: Sequence[str]) -> list[tuple[str, Path]]:
     if method.styles == "one" and len(styles) != 1:
         raise BadInput(f"{method.name} learns one style, {len(styles)} pictures were given")
     return styles
+
+
+def _content(run: Run, styles: Sequence[tuple[str, Path]]) -> list[Path]:
+    """The files of the content folders, or the styles' where they are only added to a bank."""
+    if run.content:
+        return [file for folder in run.content for file in list_pictures(folder)]
+    if run.base is None:
+        raise BadInput("no photographs given: use --content FOLDER")
+    return [path for _, path in styles]
 
 
 def _check_size(method: Method, network: nn.Module, size: int) -> None:
@@ -363,7 +406,7 @@ def _card(
 ) -> dict[str, str | int | float]:
     """How the network came to be, for people: no paths of this machine, only names."""
     card: dict[str, str | int | float] = {
-        "content": f"{len(content)} pictures of {', '.join(folder.name for folder in run.content)}",
+        "content": f"{len(content)} pictures of {_folders(run)}",
         "styles": _listed(styles),
         "steps": step,
         "batch": config.batch,
@@ -375,6 +418,10 @@ def _card(
         "seconds": round(seconds),
     }
     return card | {f"loss {name}": round(value, 5) for name, value in losses.items()}
+
+
+def _folders(run: Run) -> str:
+    return ", ".join(folder.name for folder in run.content) or "the styles"
 
 
 def _listed(styles: Sequence[tuple[str, Path]], most: int = 32) -> str:

@@ -107,6 +107,25 @@ class FoldedUpsampleConv(nn.Conv2d):
         return functional.pixel_shuffle(super().forward(padded), 2)
 
 
+def unfold_upsampling(folded: Tensor) -> Tensor:
+    """The weight or bias of the UpsampleConv that a FoldedUpsampleConv was made of.
+
+    (4 * o, i, 3, 3) -> (o, i, 3, 3), or (4 * o,) -> (o,). Along each side a phase's kernel is
+    (k0, k1 + k2, 0) for phase 0 and (0, k0 + k1, k2) for phase 1.
+    """
+    if folded.ndim == 1:
+        return folded[::4].clone()
+    kernel = folded.unflatten(0, (-1, 2, 2))  # outputs, dy, dx, inputs, y, x
+
+    def along(phases: Tensor) -> Tensor:
+        """(2, …, 3) -> (…, 3): the kernel of both phases along the last dimension."""
+        first, last = phases[0][..., 0], phases[1][..., 2]
+        return torch.stack([first, phases[0][..., 1] - last, last], dim=-1)
+
+    rows = along(kernel.permute(1, 0, 2, 3, 5, 4))  # over dy and y: outputs, dx, inputs, x, y
+    return along(rows.permute(1, 0, 2, 4, 3))  # over dx and x: outputs, inputs, y, x
+
+
 def fold_upsampling(network: nn.Module) -> nn.Module:
     """A copy of a network with every UpsampleConv folded: the same pictures, in less time."""
     copied = copy.deepcopy(network)

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+import numpy as np
 
 from st.runtime.command import command
+from st.runtime.control_options import Looks, control_options
 from st.runtime.cpus import usable_cpus
 from st.runtime.errors import BadInput, printable
 from st.runtime.options import open_stylizer, stylizer_options
 from st.runtime.stop import stoppable
+from st.runtime.stylizer import Stylizer
 from st.video.codecs import CODECS
 from st.video.job import Job, default_target, open_reader, perform
 from st.video.look import parse_size
+from st.video.masks import open_masks
 from st.video.progress import progress
 from st.video.raw import parse_raw
 from st.video.window import Window, parse_time
@@ -30,6 +34,7 @@ EPILOG = """\b
 Examples:
   st-video in.mp4                                  writes in_stylized.mp4
   st-video in.mp4 -s wave --strength 0.7 -o wave.mov --codec prores
+  st-video in.mp4 --region person.mp4=mondrian     where a mask film is white
   st-video in.mp4 --start 1:30 --duration 10       ten seconds of it
   st-video in.mov -o frames/%05d.png               pictures; st-video frames/ goes back
   cat in.mkv | st-video - -o - | mpv -             Matroska on both pipes
@@ -46,6 +51,7 @@ Examples:
     "Matroska on standard output. [default: FILM with _stylized]",
 )
 @stylizer_options
+@control_options
 @click.option(
     "--codec",
     type=click.Choice(list(CODECS)),
@@ -93,6 +99,7 @@ def main(
     fps: str,
     raw: str | None,
     as_json: bool,
+    looks: Looks,
 ) -> None:
     """Paint every frame of FILM in a style; sound, subtitles, chapters and timing stay.
 
@@ -102,6 +109,8 @@ def main(
     H.264 is 8 bits a channel, also of 10-bit sources; hevc and prores keep 10. HDR becomes
     standard range. Films of odd width or height stay so, in 4:4:4, which some players refuse:
     --size brings them to even numbers. lossless keeps what was painted bit for bit.
+
+    A region's mask is a picture, or a film of the same length, of any size.
 
     Ctrl-C ends the film where it is: the file plays. A file that stood there before is kept, and
     the new one is named NAME_partial.
@@ -128,16 +137,32 @@ def main(
         click.echo(f"warning: {line}", err=True)
 
     reader = open_reader(job)
+    masks = None
     try:
         target = _target(output) or default_target(job, reader)
         pixels = reader.look.resized(job.size).width * reader.look.resized(job.size).height
-        paint, workers = _painter(engine, styles, strength, device, threads, pixels)
+        masks = open_masks(looks.masks(), job.window)
+        paint, workers = _painter(
+            engine, styles, strength, device, threads, pixels, looks, masks is not None
+        )
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
             result = perform(
-                job, reader, target, paint, workers, warn=warn, painted=advance, stop=stop
+                job,
+                reader,
+                target,
+                paint,
+                workers,
+                warn=warn,
+                painted=advance,
+                stop=stop,
+                masks=masks,
             )
+        if masks and masks.short():
+            warn("a mask film ends before the film: its last frame stayed")
     finally:
         reader.close()
+        if masks:
+            masks.close()
     if as_json:
         click.echo(json.dumps(asdict(result) | {"input": printable(source), "warnings": warnings}))
     elif output != "-":
@@ -152,17 +177,24 @@ def _painter(
     device: str,
     threads: int | None,
     pixels: int,
-) -> tuple[Any, int]:
+    looks: Looks,
+    moving: bool,
+) -> tuple[Stylizer, int]:
     """A Stylizer and how many frames to give it at a time.
 
     On ONNX Runtime's CPU, frames side by side with a thread or so each need a fifth less time than
     one after the other on all threads; very large frames would need too much memory for that.
+
+    moving: the masks come with the frames.
     """
     threads = threads or usable_cpus()
     side_by_side = device in ("auto", "cpu") and pixels <= LARGE
     workers = min(threads, MOST_WORKERS) if side_by_side else 2
     share = max(1, threads // workers) if side_by_side else threads
-    return open_stylizer(engine, styles, strength, device, share), workers
+    stylizer = open_stylizer(engine, styles, strength, device, share)
+    stand_in = np.ones((1, 1), np.uint8)
+    looks.apply(stylizer, bool(styles), (lambda _: stand_in) if moving else (lambda path: path))
+    return stylizer, workers
 
 
 def _path(text: str) -> Path:

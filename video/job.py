@@ -17,6 +17,7 @@ from av.error import FFmpegError
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.files import write_beside
 from st.video import codecs
+from st.video.masks import Masks
 from st.video.pipeline import Paint, run
 from st.video.raw import RawSink, RawSource
 from st.video.sequence import PictureSink, PictureSource, is_sequence
@@ -97,10 +98,12 @@ def perform(
     warn: Callable[[str], None] = lambda line: None,
     painted: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
+    masks: Masks | None = None,
 ) -> Result:
     """Do the job; `target` gets its name only when the film is whole.
 
     warn: gets one line for everything that could not be kept. painted: called once a frame.
+    masks: of the paint's regions, where they move.
     stop: when set, the film ends there, playable. If no file stood under `target` it is found
         there, else beside it as NAME_partial.
 
@@ -114,7 +117,7 @@ def perform(
     with _place(job, target) as place:
         sink = _open_sink(job, reader, place, warn)
         try:
-            frames = run(reader, sink, paint, workers, painted, stop)
+            frames = run(reader, sink, paint, workers, painted, stop, masks)
             if not frames and not stop.is_set():
                 raise StError("not one frame could be decoded")
             sink.close()

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from st.runtime.errors import StError
 from st.video.colour import Converter
 from st.video.look import Look
+from st.video.masks import Masks
 from st.video.sink import Sink
 
-Paint = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) for films with masks
 _POLL = 0.2  # seconds after which a waiting reader looks whether it should stop
 _PACKETS = 1024  # between reader and writer, at most
 
@@ -41,10 +42,12 @@ def run(
     workers: int = 2,
     painted: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
+    masks: Masks | None = None,
 ) -> int:
     """Paint every frame of `source` into `sink`; return how many.
 
     paint: (H, W, 3) uint8 RGB upright -> same; called from `workers` threads at a time.
+    masks: of the regions, given to `paint` with each frame.
     painted: called after each frame that is written.
     stop: when set, no more frames are taken; what is written so far stays whole.
 
@@ -60,7 +63,7 @@ def run(
     count = 0
     with ThreadPoolExecutor(workers, "paint") as pool:
         reader = threading.Thread(
-            target=_read, args=(source, pool, develop, line, room, leaving), name="read"
+            target=_read, args=(source, pool, develop, line, room, leaving, masks), name="read"
         )
         reader.start()
         try:
@@ -90,10 +93,11 @@ def run(
 def _read(
     source: Source,
     pool: ThreadPoolExecutor,
-    develop: Callable[[VideoFrame], Any],
+    develop: Callable[..., Any],
     line: queue.Queue[Any],
     room: threading.Semaphore,
     leaving: threading.Event,
+    masks: Masks | None,
 ) -> None:
     """The reader thread: frames to the painters, and everything in order to the line."""
 
@@ -116,7 +120,8 @@ def _read(
                 if leaving.is_set():
                     return
             try:
-                put(pool.submit(develop, item))
+                own = {} if masks is None else {"masks": masks.of(item)}
+                put(pool.submit(develop, item, **own))
             except RuntimeError:  # the pool is shut: the writer has left
                 return
         put(None)
@@ -124,7 +129,7 @@ def _read(
         put(error)
 
 
-def _developer(look: Look, sink: Sink, paint: Paint) -> Callable[[VideoFrame], Any]:
+def _developer(look: Look, sink: Sink, paint: Paint) -> Callable[..., Any]:
     """A function from a decoded frame to what the sink writes, for many threads."""
     own = threading.local()
     turn, wanted = look.turn, sink.look
@@ -132,12 +137,12 @@ def _developer(look: Look, sink: Sink, paint: Paint) -> Callable[[VideoFrame], A
     swaps = turn.swaps and not keeps_turn
     width, height = (wanted.height, wanted.width) if swaps else (wanted.width, wanted.height)
 
-    def develop(frame: VideoFrame) -> Any:
+    def develop(frame: VideoFrame, **masks: Any) -> Any:
         if not hasattr(own, "converter"):
             own.converter = Converter()
         opened = own.converter.open(frame, width, height)
         upright = turn.apply(opened.rgb)
-        painted = paint(upright)
+        painted = paint(upright, **masks)
         if painted.shape != upright.shape or painted.dtype != np.uint8:
             raise StError(f"the engine made {painted.shape} of a frame of {upright.shape}")
         if keeps_turn:

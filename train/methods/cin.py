@@ -115,6 +115,7 @@ METHOD = Method(
     paint,
     playing,
     least_steps=1_000,
+    bank="bank",
     rates={"bank": BANK_RATE},
     example="st-train cin --content photos/ --style paintings/ -o bank.pt",
 )

@@ -225,6 +225,7 @@ METHOD = Method(
     paint,
     playing,
     least_steps=1_000,
+    bank="bank",
     balance=balance,
     example="st-train stylebank --content photos/ --style paintings/ -o bank.pt",
 )

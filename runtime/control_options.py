@@ -1,0 +1,165 @@
+"""The options for everything beside style and strength, and how they are set on a Stylizer."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from st.runtime.colour_keep import COLORS
+from st.runtime.errors import BadControl, BadInput, printable
+from st.runtime.look_size import LEAST_LOOK, LEAST_SCALE, MOST_LOOK, MOST_SCALE
+from st.runtime.options import parse_style
+from st.runtime.regions import MOST_FEATHER, Mask
+from st.runtime.stylizer import Stylizer
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What `control_options` read. regions: MASK or MASK=STYLE, as given."""
+
+    regions: tuple[str, ...] = ()
+    feather: int = 0
+    color: str = "style"
+    style_scale: float = 1.0
+    look_size: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What differs from the defaults, for --json."""
+        usual = Looks()
+        return {key: value for key, value in vars(self).items() if value != getattr(usual, key)}
+
+    def masks(self) -> list[Path]:
+        """The mask of each region. Raises BadInput: not there."""
+        return [split_region(text)[0] for text in self.regions]
+
+    def apply(
+        self,
+        stylizer: Stylizer,
+        rest: bool,
+        read: Callable[[Path], Mask] = lambda path: path,
+    ) -> None:
+        """Set all of it. rest: whether what the masks leave free is painted, in the style that is
+        set; only if every region names its own. read: from a mask's file to the mask.
+
+        Raises: what `Stylizer.set_style` and `set_regions` raise.
+        """
+        stylizer.set_style(scale=self.style_scale)
+        stylizer.set_color(self.color).set_look_size(self.look_size)
+        if not self.regions:
+            if self.feather:
+                raise BadInput("--feather is for the edges of a --region: give one")
+            return
+        named = [parse_region(text, stylizer.styles) for text in self.regions]
+        own = all(style is not None for _, style in named)
+        stylizer.set_regions(
+            [(style, read(mask)) for mask, style in named],
+            self.feather,
+            "style" if rest and own else "picture",
+        )
+
+
+def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --region, --feather, --color, --style-scale and --look-size.
+
+    The command gets them as `looks`, a `Looks`.
+    """
+    options = (
+        click.option(
+            "--region",
+            "regions",
+            multiple=True,
+            metavar="MASK[=STYLE]",
+            help="Paint STYLE where this picture is white; repeat for several. Elsewhere is the "
+            "picture itself, or --style where that is given.",
+        ),
+        click.option(
+            "--feather",
+            type=click.IntRange(0, MOST_FEATHER),
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="Pixels that the edges of regions are soft over.",
+        ),
+        click.option(
+            "--color",
+            "--colour",
+            "color",
+            type=click.Choice(COLORS),
+            default="style",
+            show_default=True,
+            help="Whose colours: the style's; the picture's, by luminance or by matching the "
+            "histogram's mean and covariance; or only the style's colours, no strokes.",
+        ),
+        click.option(
+            "--style-scale",
+            type=click.FloatRange(LEAST_SCALE, MOST_SCALE),
+            default=1.0,
+            show_default=True,
+            metavar="X",
+            help="Strokes so many times larger.",
+        ),
+        click.option(
+            "--look-size",
+            type=click.IntRange(LEAST_LOOK, MOST_LOOK),
+            metavar="N",
+            help="Strokes as on a picture of N pixels, at any size: a thumbnail shows the print.",
+        ),
+    )
+
+    @functools.wraps(function)
+    def gathered(
+        *args: Any,
+        regions: tuple[str, ...],
+        feather: int,
+        color: str,
+        style_scale: float,
+        look_size: int | None,
+        **kwargs: Any,
+    ) -> Any:
+        looks = Looks(regions, feather, color, style_scale, look_size)
+        return function(*args, looks=looks, **kwargs)
+
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def parse_region(text: str, styles: Sequence[str]) -> tuple[Path, str | Path | None]:
+    """(mask, style) of "MASK" or "MASK=STYLE"; None for the style that is set for the whole.
+
+    styles: the engine's own.
+    Raises BadInput: the mask is not there. BadControl: no such style, or one with a weight.
+    """
+    mask, named = split_region(text)
+    if named is None:
+        return mask, None
+    style, weight = parse_style(named, styles)
+    if weight != 1:
+        raise BadControl(f"--region {printable(text)}: a region has one style, without a weight")
+    return mask, style
+
+
+def split_region(text: str) -> tuple[Path, str | None]:
+    """(mask, the style's text); the longest part that is a file is the mask. Raises BadInput."""
+    if _is_file(text):
+        return Path(text), None
+    head, equals, style = text.rpartition("=")
+    while equals and not _is_file(head):
+        head, equals, rest = head.rpartition("=")
+        style = f"{rest}={style}"
+    if not equals:
+        raise BadInput(f"--region {printable(text)}: give MASK=STYLE; no such mask")
+    return Path(head), style
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False

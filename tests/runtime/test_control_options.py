@@ -1,0 +1,123 @@
+"""--region, --feather, --color, --style-scale and --look-size, as users type them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+import toys
+from st.runtime import BadControl, BadInput
+from st.runtime.control_options import parse_region
+from st.runtime.engines_command import main as engines_main
+from st.runtime.image_command import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """photo.png, sky.png (white above), an engine, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(60, 190, (20, 30, 3), np.uint8)).save("photo.png")
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:10] = 255
+    Image.fromarray(mask).save("sky.png")
+    toys.tint_engine(tmp_path / "tint.onnx")
+    return tmp_path
+
+
+def paint(*arguments: object) -> Result:
+    given = ["photo.png", "-o", "out.png", "--engine", "tint.onnx", "--device", "cpu", "--json"]
+    return CliRunner().invoke(main, [*given, *map(str, arguments)])
+
+
+def read(name: str = "out.png") -> NDArray[np.uint8]:
+    return np.array(Image.open(name).convert("RGB"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_region_elsewhere_the_picture() -> None:
+    done = paint("--region", "sky.png=black")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["regions"] == ["sky.png=black"]
+    assert not read()[:10].any()
+    np.testing.assert_array_equal(read()[10:], read("photo.png")[10:])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_region_elsewhere_the_style_that_is_given() -> None:
+    assert paint("--style", "negative", "--region", "sky.png=black").exit_code == 0
+    assert not read()[:10].any()
+    np.testing.assert_array_equal(read()[10:], 255 - read("photo.png")[10:])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_region_of_the_style_that_is_given() -> None:
+    assert paint("--style", "black", "--region", "sky.png", "--feather", 4).exit_code == 0
+    assert not read()[:8].any()
+    np.testing.assert_array_equal(read()[12:], read("photo.png")[12:])
+
+
+@pytest.mark.usefixtures("folder")
+def test_colours_scale_and_look_size() -> None:
+    done = paint("--color", "luminance", "--style-scale", 2, "--look-size", 16)
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert (record["color"], record["style_scale"], record["look_size"]) == ("luminance", 2, 16)
+    assert read().shape == (20, 30, 3)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--region", "nosuch.png=black"], "no such mask"),
+        (["--region", "sky.png=nosuch"], "negative, black"),
+        (["--region", "sky.png=black:0.5"], "without a weight"),
+        (["--region", "tint.onnx=black"], "not a picture"),
+        (["--feather", "3"], "--region"),
+        (["--feather", "-1"], "range"),
+        (["--color", "sepia"], "sepia"),
+        (["--style-scale", "9"], "range"),
+        (["--look-size", "5"], "range"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(options: list[str], message: str) -> None:
+    done = paint(*options)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("Error")]) == 1
+    assert not Path("out.png").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_longest_name_that_is_a_file_is_the_mask(folder: Path) -> None:
+    styles = ("negative", "a=b")
+    Image.new("L", (2, 2)).save("day=1.png")
+    assert parse_region("sky.png", styles) == (Path("sky.png"), None)
+    assert parse_region("day=1.png", styles) == (Path("day=1.png"), None)
+    assert parse_region("day=1.png=a=b", styles) == (Path("day=1.png"), "a=b")
+    assert parse_region("sky.png=day=1.png", styles) == (Path("sky.png"), Path("day=1.png"))
+    for text in ("", "=", "=negative", "sky.png=", "x" * 5000, "\0=negative"):
+        with pytest.raises((BadInput, BadControl)):
+            parse_region(text, styles)
+
+
+@pytest.mark.usefixtures("folder")
+def test_inspect_shows_what_an_engine_offers(folder: Path) -> None:
+    toys.code_engine(folder / "code.onnx")
+    toys.identity_engine(folder / "one.onnx")
+    offers = {}
+    for name in ("tint", "code", "one"):
+        shown = CliRunner().invoke(engines_main, ["inspect", f"{name}.onnx", "--json"])
+        offers[name] = "; ".join(json.loads(shown.stdout)["controls"])
+    assert "regions, a style each" in offers["tint"]
+    assert "style scale (by the painting's size)" in offers["tint"]
+    assert "style scale (of its picture)" in offers["code"]
+    assert "regions, painted or not" in offers["one"]
+    assert all("colours (style, luminance, histogram, only)" in offer for offer in offers.values())
