@@ -111,8 +111,6 @@ def _encoder(path: Path, engine: Metadata) -> Metadata:
         check_encoder(backend.metadata, engine)
     except BadEngine as error:
         raise BadEngine(f"{printable(path)}: {error}") from None
-    if backend.metadata.fixed_size:
-        raise BadEngine(f"{printable(path)}: takes one size only: export it for any size")
     return backend.metadata
 
 

@@ -3,6 +3,7 @@
 import { Camera } from "./camera.js";
 import { Painter } from "./painter.js";
 import { decoded, fillHidden, pixels } from "./picture.js";
+import { largest } from "./pixels.js";
 import { FIRST_SIDE, PICTURE_SIDE, nextSide } from "./size.js";
 import { Styles } from "./styles.js";
 
@@ -59,6 +60,7 @@ function introduce() {
   side = FIRST_SIDE[engine.provider];
   at("add-style").hidden = !about.encoder;
   at("styles").hidden = !needsStyle();
+  at("blend").hidden = !metadata.blends;
   showStatus();
   if (styles.count) return;
   metadata.styles.forEach((name, i) => {
@@ -164,7 +166,7 @@ function show(rgba, width, height) {
 
 const chosenSide = () => Number(at("size").value);
 const needsStyle = () => Boolean(engine.about.metadata.styles.length || engine.about.metadata.code_size);
-const limits = () => engine.about.metadata.fixed_size;
+const limits = () => largest(engine.about.metadata);
 
 // Sources
 

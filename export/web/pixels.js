@@ -27,17 +27,21 @@ export function intoCanvas(picture, rgba, width, height) {
   }
 }
 
+/** The largest [height, width] that the engine takes, or null where any. */
+export function largest(metadata) {
+  return metadata.fixed_size ?? metadata.sizes?.[1] ?? null;
+}
+
 /** The least [height, width] that the engine takes and that holds a picture of this size. */
 export function fittedSize(metadata, height, width) {
-  if (metadata.fixed_size) {
-    const [most, widest] = metadata.fixed_size;
-    if (height > most || width > widest) {
-      throw new Error(`This engine takes pictures up to ${widest}×${most}.`);
-    }
-    return metadata.fixed_size;
+  const most = largest(metadata);
+  if (most && (height > most[0] || width > most[1])) {
+    throw new Error(`This engine takes pictures up to ${most[1]}×${most[0]}.`);
   }
+  if (metadata.fixed_size) return metadata.fixed_size;
   const step = metadata.multiple;
-  return [height, width].map((side) => Math.ceil(Math.max(side, metadata.min_size) / step) * step);
+  const least = metadata.sizes?.[0] ?? [metadata.min_size, metadata.min_size];
+  return [height, width].map((side, i) => Math.ceil(Math.max(side, least[i]) / step) * step);
 }
 
 /** Pad at the bottom and the right by reflection, or with the edge where that is too small. */
@@ -85,65 +89,93 @@ function rounded(value) {
  * change the style's statistics; padded only where it is too small.
  */
 export function asStyle(picture, metadata) {
+  if (metadata.fixed_size) {
+    const [height, width] = metadata.fixed_size;
+    const rows = Math.max(1, Math.min(picture.height, rounded((picture.width / width) * height)));
+    const columns = Math.max(1, Math.min(picture.width, rounded(picture.height * (width / height))));
+    return resized(middle(picture, rows, columns), height, width);
+  }
   let sides = [picture.height, picture.width];
-  const scale = Math.min(1, SHORT_SIDE / Math.min(...sides), LONG_SIDE / Math.max(...sides));
+  const scale = Math.min(
+    1,
+    SHORT_SIDE / Math.min(...sides),
+    LONG_SIDE / Math.max(...sides),
+    ...(metadata.sizes ? sides.map((side, i) => metadata.sizes[1][i] / side) : []),
+  );
   if (scale < 1) {
     sides = sides.map((side) => Math.max(1, rounded(side * scale)));
-    picture = reduced(picture, ...sides);
+    picture = resized(picture, ...sides);
   }
   const step = metadata.multiple;
   const least = Math.ceil(metadata.min_size / step) * step;
   const [height, width] = sides.map((s) => (s >= least ? Math.floor(s / step) * step : s));
-  const top = (sides[0] - height) >> 1;
-  const left = (sides[1] - width) >> 1;
+  return pad(middle(picture, height, width), ...fittedSize(metadata, height, width));
+}
+
+function middle(picture, height, width) {
+  const top = (picture.height - height) >> 1;
+  const left = (picture.width - width) >> 1;
   const data = new Uint8Array(height * width * 3);
   for (let y = 0; y < height; y++) {
     const from = ((top + y) * picture.width + left) * 3;
     data.set(picture.data.subarray(from, from + width * 3), y * width * 3);
   }
-  return pad({ data, width, height }, ...fittedSize(metadata, height, width));
+  return { data, width, height };
 }
 
-/** A smaller picture, each pixel the mean of the area that it covers (OpenCV's INTER_AREA). */
-function reduced(picture, height, width) {
-  const across = coverage(picture.width, width);
-  const down = coverage(picture.height, height);
-  const lines = new Float64Array(picture.height * width * 3);
+/** At another size, as OpenCV does it: means of areas where smaller, cubic where larger. */
+function resized(picture, height, width) {
+  const smaller = height < picture.height || width < picture.width;
+  const taps = smaller ? covered : cubic;
+  const across = taps(picture.width, width);
+  const down = taps(picture.height, height);
+  const line = width * 3;
+  const lines = new Float64Array(picture.height * line);
   for (let y = 0, to = 0; y < picture.height; y++) {
-    for (const { first, weights } of across) {
+    for (const { from, weights } of across) {
       for (let channel = 0; channel < 3; channel++, to++) {
-        let from = (y * picture.width + first) * 3 + channel;
-        for (const weight of weights) {
-          lines[to] += weight * picture.data[from];
-          from += 3;
+        for (let i = 0; i < from.length; i++) {
+          lines[to] += weights[i] * picture.data[(y * picture.width + from[i]) * 3 + channel];
         }
       }
     }
   }
-  const data = new Uint8Array(height * width * 3);
-  const line = width * 3;
-  down.forEach(({ first, weights }, y) => {
+  const data = new Uint8ClampedArray(height * line);
+  down.forEach(({ from, weights }, y) => {
     for (let x = 0; x < line; x++) {
       let sum = 0;
-      weights.forEach((weight, i) => (sum += weight * lines[(first + i) * line + x]));
-      data[y * line + x] = rounded(sum);
+      for (let i = 0; i < from.length; i++) sum += weights[i] * lines[from[i] * line + x];
+      data[y * line + x] = sum;
     }
   });
-  return { data, width, height };
+  return { data: new Uint8Array(data.buffer), width, height };
 }
 
-/** For each of `to` pixels, which of `from` it covers and by how much. */
-function coverage(from, to) {
-  const scale = from / to;
+/** For each of `to` pixels, which of `side` pixels it covers and by how much. */
+function covered(side, to) {
+  const scale = side / to;
   return Array.from({ length: to }, (_, at) => {
-    const [start, end] = [at * scale, Math.min((at + 1) * scale, from)];
+    const [start, end] = [at * scale, Math.min((at + 1) * scale, side)];
     const first = Math.floor(start + 1e-9);
-    const last = Math.min(Math.ceil(end - 1e-9), from);
-    const parts = Array.from(
-      { length: last - first },
-      (_, i) => Math.min(end, first + i + 1) - Math.max(start, first + i),
-    );
+    const count = Math.min(Math.ceil(end - 1e-9), side) - first;
+    const from = Array.from({ length: count }, (_, i) => first + i);
+    const parts = from.map((pixel) => Math.min(end, pixel + 1) - Math.max(start, pixel));
     const total = parts.reduce((a, b) => a + b);
-    return { first, weights: parts.map((part) => part / total) };
+    return { from, weights: parts.map((part) => part / total) };
+  });
+}
+
+/** For each of `to` pixels, the four of `side` around it, weighed by Keys' cubic (a = -3/4). */
+function cubic(side, to) {
+  return Array.from({ length: to }, (_, at) => {
+    const place = ((at + 0.5) * side) / to - 0.5;
+    const first = Math.floor(place);
+    const d = place - first;
+    const outer = (x) => -0.75 * (((x - 5) * x + 8) * x - 4);
+    const inner = (x) => (1.25 * x - 2.25) * x * x + 1;
+    return {
+      from: [-1, 0, 1, 2].map((i) => Math.min(side - 1, Math.max(0, first + i))),
+      weights: [outer(d + 1), inner(d), inner(1 - d), outer(2 - d)],
+    };
   });
 }

@@ -6,12 +6,14 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from browsers import chromium, complaints, needs_chromium, served
 from click.testing import CliRunner
@@ -22,6 +24,7 @@ from st.export.command import main
 from st.export.npm_package import tarball
 from st.export.parity import trial_picture
 from st.runtime import Stylizer, Unavailable
+from st.runtime.metadata import Metadata, parse
 
 pytestmark = needs_chromium
 
@@ -384,10 +387,23 @@ def test_threads_where_the_page_is_isolated(paintings: Path, browser: tuple[Any,
         assert not complaints(page.driver)
 
 
+def pixel_encoder(path: Path, side: str, **more: Any) -> None:
+    """The code is one pixel of the style as the encoder sees it, so that scaling it shows."""
+    text = f"""pixel (uint8[1, {side}, 3] style) => (float[1, 3] code)
+    <int64 row = {{21}}, int64 column = {{37}}> {{
+        x = Cast<to: int = 1>(style)
+        line = Gather<axis: int = 1>(x, row)
+        code = Gather<axis: int = 1>(line, column)
+    }}"""
+    shared = {"code_size": 3, "fingerprint": "mean"}
+    toys.save(text, path, Metadata("add", "style-encoder", ("style",), **shared, **more))
+
+
 def test_a_style_picture_of_the_visitors_own(tmp_path: Path, browser: tuple[Any, Path]) -> None:
     """Through the encoder beside the engine; beside a style that the page came with."""
     engine = toys.code_engine(tmp_path / "any.onnx")
-    own, large = trial_picture(40, 30, seed=1)[0], trial_picture(700, 901, seed=2)[0] // 2
+    pixel_encoder(engine.with_suffix(".encoder.onnx"), "H, W", multiple=8)
+    own, large = trial_picture(44, 60, seed=1)[0], trial_picture(700, 901, seed=2)[0] // 2
     (tmp_path / "dusk.png").write_bytes(encoded(own, ".png"))
     site = site_of(engine, tmp_path / "site", "--web-style", str(tmp_path / "dusk.png"))
     content = trial_picture(31, 45, seed=3)[0] // 3
@@ -408,6 +424,32 @@ def test_a_style_picture_of_the_visitors_own(tmp_path: Path, browser: tuple[Any,
         blend = {paint.encode_style(own): 0.5, paint.encode_style(large): 1.0}
         assert difference(page.canvas(), paint.set_style(blend)(content)) <= 2
         assert not complaints(page.driver)
+
+
+def test_an_encoder_of_one_size_and_styles_that_do_not_blend(
+    tmp_path: Path, browser: tuple[Any, Path]
+) -> None:
+    engine = toys.code_engine(tmp_path / "any.onnx")
+    model = onnx.load(engine)
+    (entry,) = model.metadata_props
+    entry.value = replace(parse(entry.value), blends=False).dump()
+    onnx.save(model, engine)
+    pixel_encoder(engine.with_suffix(".encoder.onnx"), "64, 48", fixed_size=(64, 48), blends=False)
+    content = trial_picture(31, 45, seed=3)[0] // 3
+    paint = Stylizer(engine)
+    with served(site_of(engine, tmp_path / "site")) as address:
+        page = Page(browser[0], address, tmp_path)
+        page.open(content)
+        assert page.alert == "Add a style picture to paint with."
+        np.testing.assert_array_equal(page.canvas(), content)
+        for name, sides in (("small", (40, 30)), ("large", (130, 200))):
+            style = trial_picture(*sides, seed=7)[0]
+            page.file("style-file", style, f"{name}.png")
+            page.wait(f"return document.querySelector('[data-style={name}]')")
+            page.settled()
+            assert difference(page.canvas(), paint.set_style(style)(content)) <= 2, name
+        assert not page.driver.find_element("id", "blend").is_displayed()
+        assert page.alert == ""
 
 
 def test_an_engine_of_one_style_shows_no_styles(tmp_path: Path, browser: tuple[Any, Path]) -> None:
