@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
+from st.runtime.metadata import Metadata
+from st.runtime.stylizer import WHOLE_PIXELS
+
 SMALLEST = 96  # pixels: the least shorter side
 STEP = 8  # sizes are multiples of it, which engines take without padding
 BEGIN = 640 * 360  # pixels to begin with: a first frame soon, on every machine
@@ -101,3 +104,22 @@ class Resolution:
         self._recent.clear()
         self._skip = FORGOTTEN
         self._calm = 0.0
+
+
+def resolution_for(
+    metadata: Metadata, width: int, height: int, target_fps: float, longest: int | None = None
+) -> Resolution:
+    """The sizes that an engine may paint pictures of this size at, and the choice among them.
+
+    longest: paint with this longer side, whatever the rate.
+    """
+    fixed = metadata.fixed_size
+    if not longest and not fixed:
+        return Resolution(sizes(width, height, WHOLE_PIXELS), target_fps)
+    # An engine of one size pads smaller pictures to it, so they would gain nothing.
+    scale = (longest or max(width, height)) / max(width, height)
+    if fixed:
+        scale = min(scale, fixed[1] / width, fixed[0] / height)
+    scale = min(1.0, scale)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Resolution([size], target_fps)

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 
 from st.runtime.metadata import Metadata
-from st.runtime.stylizer import WHOLE_PIXELS
-from st.video.adaptive import Resolution, sizes
+from st.video.adaptive import Resolution, resolution_for
 from st.video.live_picture import Picture, scaled
 
 
@@ -37,22 +36,10 @@ class LivePainter:
         height, width = picture.shape[:2]
         if self._resolution is None or self._of != (width, height):
             self._of = (width, height)
-            self._resolution = self._begin(width, height)
+            self._resolution = resolution_for(
+                self._metadata, width, height, self._target_fps, self._longest
+            )
         self.size = self._resolution.size
         painted = scaled(self._paint(scaled(picture, self.size)), (width, height))
         self._resolution.observe(time.monotonic() - began)
         return painted
-
-    def _begin(self, width: int, height: int) -> Resolution:
-        fixed = self._metadata.fixed_size
-        longest = max(width, height)
-        if self._longest or fixed:
-            # An engine of one size pads smaller pictures to it, so they would gain nothing.
-            scale = (self._longest or longest) / longest
-            if fixed:
-                scale = min(scale, fixed[1] / width, fixed[0] / height)
-            scale = min(1.0, scale)
-            choices = [(max(1, round(width * scale)), max(1, round(height * scale)))]
-        else:
-            choices = sizes(width, height, WHOLE_PIXELS)
-        return Resolution(choices, self._target_fps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -21,6 +22,7 @@ from st.video.live_source import opener_of
 from st.video.live_style import LiveStyle
 from st.video.look import parse_size
 from st.video.recorder import check_target
+from st.video.serve.options import check_options, serve_visitors, server_options
 from st.video.stream_output import check_url
 
 EPILOG = (
@@ -32,6 +34,8 @@ EPILOG = (
   st-webcam film.mp4 --loop --record painted.mp4
   st-webcam --virtual-camera -o rtmp://live.example.org/app/key
   st-webcam film.mp4 --headless --frames 200 --json
+  st-webcam --serve                             a page for this machine's browser
+  st-webcam --serve 0.0.0.0:8765                and for the phones around it
 \b
 Keys in the window:
 """
@@ -101,6 +105,7 @@ Keys in the window:
     metavar="SECONDS",
     help="End, failed, when a lost source stays away so long. [default: never]",
 )
+@server_options
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 @click.option("--list-cameras", "list_them", is_flag=True, help="List the cameras and end.")
 def main(
@@ -128,6 +133,8 @@ def main(
     give_up: float | None,
     as_json: bool,
     list_them: bool,
+    serve: str | None,
+    **door: Any,
 ) -> None:
     """Paint a camera, a stream or a film live.
 
@@ -140,6 +147,14 @@ def main(
     """
     if list_them:
         _list()
+        return
+    check_options(click.get_current_context(), serve is not None)
+    if serve is not None:
+        with open_stylizer(engine, (), 1.0, device, threads) as stylizer:
+            style = LiveStyle(stylizer, styles, strength)
+            asked = _size(size)
+            shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
+            serve_visitors(stylizer, style, click.echo, serve=serve, size=asked, **shared, **door)
         return
     opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
     if record is not None:

@@ -1,0 +1,227 @@
+"""The page in Chromium: its camera plays a clip, and what comes back is looked at."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("aiortc")
+pytest.importorskip("aiohttp")
+pytest.importorskip("selenium")
+
+import browser
+from browser import Page, camera_file, chromium
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from visiting import clip
+
+import toys
+
+pytestmark = pytest.mark.skipif(
+    not (browser.BROWSER and browser.DRIVER), reason="no chromium and chromedriver here"
+)
+FIGURES = re.compile(r"\d+ frames/s · \d+ ms · \d+×\d+")
+
+
+@contextmanager
+def webcam(*arguments: str, cache: Path, before: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """st-webcam --serve in a process of its own; the lines that it says first."""
+    run = "from st.video.webcam_command import main; main()"
+    program = [*before, sys.executable, "-c", run]
+    env = os.environ | {"XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        lines.append(process.stdout.readline().strip())
+        assert lines[0].startswith("http"), lines[0] + process.stdout.read()
+        if lines[0].startswith("https"):
+            lines.append(process.stdout.readline().strip())
+        yield lines
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            rest, _ = process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert process.returncode == 0
+    assert rest == "", "nothing is logged, and no token"
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("camera")
+    return camera_file(clip(folder), folder / "camera.y4m")
+
+
+def near(one: list[float], other: list[float], most: float = 12) -> bool:
+    return bool(np.abs(np.subtract(one, other)).max() < most)
+
+
+def negative(colour: list[float]) -> list[float]:
+    return [255 - value for value in colour]
+
+
+def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_path: Path) -> None:
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    serve = ["--serve", "127.0.0.1:0", "--engine", str(engine), "--paint-size", "320"]
+    with webcam(*serve, cache=tmp_path) as (url,), chromium(camera) as driver:
+        page = Page(driver, url)
+        page.start()
+        assert FIGURES.fullmatch(page.text("figures"))
+        page.wait(lambda: near(page.mean("painted"), negative(page.mean("camera"))))
+        assert not page.shown("picture-field"), "an engine of its own styles takes no pictures"
+        assert not page.shown("message")
+
+        page.set("style", 1)
+        page.wait(lambda: max(page.mean("painted")) < 12)
+        page.set("strength", 0)
+        page.wait(lambda: near(page.mean("painted"), page.mean("camera")))
+        page.set("strength", 100)
+        page.set("second", 0)
+        page.set("blend", 50)
+        half = lambda: [value / 2 for value in negative(page.mean("camera"))]  # noqa: E731
+        page.wait(lambda: near(page.mean("painted"), half()))
+
+        assert page.run("return getComputedStyle(painted).transform") == "matrix(-1, 0, 0, 1, 0, 0)"
+        page.click("mirror")
+        assert page.run("return getComputedStyle(painted).transform") == "none"
+        page.click("beside")
+        assert not page.shown("own")
+
+        info = json.load(urlopen(f"{url}info"))
+        assert info["sessions"] == 1
+        page.click("stop")
+        assert page.shown("start")
+        page.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
+        page.click("start")
+        page.wait(lambda: "frames/s" in page.text("figures"))
+        assert page.complaints() == []
+        driver.get("about:blank")
+        page.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
+
+
+def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path) -> None:
+    engine = toys.code_engine(tmp_path / "code.onnx")
+    dark, red = tmp_path / "dark.png", tmp_path / "my red.png"
+    cv2.imwrite(str(dark), np.zeros((20, 20, 3), np.uint8))
+    cv2.imwrite(str(red), np.full((1500, 20, 3), (0, 0, 90), np.uint8))
+    serve = ["--serve", "--engine", str(engine), "-s", str(dark), "--paint-size", "320"]
+    serve[1:1] = [":0"]
+    with webcam(*serve, cache=tmp_path) as (url,), chromium(camera) as driver:
+        page = Page(driver, url)
+        page.start()
+        page.wait(lambda: near(page.mean("painted"), page.mean("camera")))
+        driver.find_element("id", "picture").send_keys(str(red))
+        page.wait(lambda: page.mean("painted")[0] > page.mean("camera")[0] + 40)
+        options = page.run("return [...document.getElementById('style').options].map(o => o.text)")
+        assert options == ["dark", "my red.png"]
+        bad = tmp_path / "bad.png"
+        bad.write_bytes(b"no picture")
+        driver.find_element("id", "picture").send_keys(str(bad))
+        page.wait(lambda: "no picture" in page.text("message"))
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def house() -> Iterator[tuple[str, str]]:
+    """Two network namespaces, joined by a cable: 10.78.0.1 and 10.78.0.2."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if shutil.which("ip") is None:
+        pytest.skip("no ip program (iproute2) here")
+    server, client = names = f"st-s-{os.getpid()}", f"st-c-{os.getpid()}"
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        cable = ["link", "add", "eth-s", "netns", server, "type", "veth"]
+        ip(*cable, "peer", "name", "eth-c", "netns", client)
+        for name, device, number in ((server, "eth-s", 1), (client, "eth-c", 2)):
+            ip("-n", name, "addr", "add", f"10.78.0.{number}/24", "dev", device)
+            ip("-n", name, "link", "set", device, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield server, client
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr.strip()}")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+PROBE = """
+import hashlib, http.client, json, ssl, sys
+token, found = sys.argv[1], {}
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+def status(path, **headers):
+    line = http.client.HTTPSConnection("10.78.0.1", 8765, context=context, timeout=10)
+    line.request("GET", path, headers={name.replace("_", "-"): v for name, v in headers.items()})
+    found["mark"] = hashlib.sha256(line.sock.getpeercert(True)).hexdigest()
+    return line.getresponse().status
+found["bare"] = status("/info")
+found["token"] = status("/info", Authorization="Bearer " + token)
+found["host"] = status("/info", Authorization="Bearer " + token, Host="evil.example")
+found["origin"] = status("/info", Authorization="Bearer " + token, Origin="https://evil.example")
+plain = http.client.HTTPConnection("10.78.0.1", 8765, timeout=10)
+try:
+    plain.request("GET", "/info")
+    found["plain"] = plain.getresponse().status
+except (http.client.HTTPException, OSError):
+    found["plain"] = "refused"
+print(json.dumps(found))
+"""
+
+
+def test_over_tls_on_a_second_address(camera: Path, tmp_path: Path, house: tuple[str, str]) -> None:
+    server, client = (("ip", "netns", "exec", name) for name in house)
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    serve = ["--serve", "0.0.0.0:8765", "--engine", str(engine), "--paint-size", "320"]
+    with webcam(*serve, cache=tmp_path, before=server) as (url, said):
+        assert url.startswith("https://10.78.0.1:8765/?token=")
+        token = url.partition("=")[2]
+        probe = [*client, sys.executable, "-c", PROBE, token]
+        done = subprocess.run(probe, capture_output=True, text=True, timeout=60, check=True)
+        found = json.loads(done.stdout)
+        mark = said.removeprefix("certificate SHA-256 ").replace(":", "").lower()
+        assert found.pop("mark") == mark
+        expected = {"bare": 401, "token": 200, "host": 403, "origin": 403, "plain": "refused"}
+        assert found == expected
+
+        (pem,) = (tmp_path / "st" / "tls").glob("*.pem")
+        spki = x509.load_pem_x509_certificate(pem.read_bytes()).public_key()
+        form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        digest = base64.b64encode(hashlib.sha256(spki.public_bytes(*form)).digest()).decode()
+        program = [*client, sys.executable, browser.__file__, url, str(camera), digest]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+    assert seen["address"] == "https://10.78.0.1:8765/", "the token is gone from the address"
+    assert seen["secure"] is True
+    assert FIGURES.fullmatch(seen["figures"])
+    assert near(seen["painted"], negative(seen["camera"]), 25)
+    assert seen["complaints"] == []

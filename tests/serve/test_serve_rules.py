@@ -1,0 +1,373 @@
+"""Who comes in, and with what: every rule of the door, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("aiortc")
+pytest.importorskip("aiohttp")
+
+from visiting import SIZE, Camera, Served, served, stage_of, visitor
+
+import toys
+from st.runtime import Stylizer
+from st.video.serve import guard
+from st.video.serve.guard import HEADERS, Tries
+
+ROUTES = [
+    ("GET", "/"),
+    ("GET", "/?token=x"),
+    ("GET", "/page.css"),
+    ("GET", "/page.js"),
+    ("GET", "/stream.js"),
+    ("GET", "/icon.svg"),
+    ("GET", "/info"),
+    ("POST", "/offer"),
+    ("DELETE", "/sessions/x"),
+    ("POST", "/sessions/x/pictures"),
+    ("POST", "/stylize"),
+    ("GET", "/nothing"),
+    ("OPTIONS", "/stylize"),
+    ("PUT", "/"),
+]
+FLAT: list[NDArray[np.uint8]] = [np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)]
+TOKEN = "a token of the server's own choice"
+
+
+@pytest.fixture
+def tint(tmp_path: Path) -> Stylizer:
+    return Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="cpu", threads=1)
+
+
+def visit(
+    tint: Stylizer, work: Callable[[Served], Awaitable[None]], token: str | None = None
+) -> None:
+    async def run() -> None:
+        async with served(stage_of(tint), token) as server:
+            await work(server)
+
+    asyncio.run(run())
+
+
+async def statuses(server: Served, headers: dict[str, str]) -> set[int]:
+    found = set()
+    for method, path in ROUTES:
+        url = server.url + path
+        async with server.http.request(method, url, headers=headers, data=b"x") as answer:
+            found.add(answer.status)
+    return found
+
+
+async def raw(server: Served, request: bytes) -> bytes:
+    """The first line of the answer to these bytes."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    return line
+
+
+def test_a_foreign_host_is_refused_on_every_route(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        port = server.url.rpartition(":")[2]
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""):
+            assert await statuses(server, {"Host": host}) == {403}, host
+
+    visit(tint, work)
+
+
+def test_no_host_or_two_are_refused(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        own = server.url.removeprefix("http://").encode()
+        assert b" 403 " in await raw(server, b"GET / HTTP/1.0\r\n\r\n")
+        two = b"GET / HTTP/1.1\r\nHost: " + own + b"\r\nHost: evil\r\n\r\n"
+        assert (await raw(server, two)).split()[1] in (b"400", b"403")
+        assert b" 200 " in await raw(server, b"GET / HTTP/1.1\r\nHost: " + own + b"\r\n\r\n")
+
+    visit(tint, work)
+
+
+def test_a_foreign_origin_is_refused_on_every_route(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        https = server.url.replace("http", "https")
+        for origin in ("http://evil.example", "null", "http://127.0.0.1", https, ""):
+            assert await statuses(server, {"Origin": origin}) == {403}, origin
+        assert 200 in await statuses(server, {"Origin": server.url})
+
+    visit(tint, work)
+
+
+def test_the_right_token_does_not_help_a_foreign_page(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Origin": "https://evil.example"}
+        assert await statuses(server, headers) == {403}
+
+    visit(tint, work, TOKEN)
+
+
+def test_no_token_is_refused_on_every_route(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        found = set()
+        for method, path in ROUTES:
+            if "token" not in path:
+                async with server.http.request(method, server.url + path) as answer:
+                    found.add(answer.status)
+        assert found == {401}
+        async with server.http.get(f"{server.url}/info?token={TOKEN}") as answer:
+            assert answer.status == 401  # in the page's address only
+
+    visit(tint, work, TOKEN)
+
+
+def test_ten_wrong_tokens_a_minute(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(Tries.__init__, "__defaults__", (lambda: now[0],))
+
+    async def work(server: Served) -> None:
+        async def status(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with server.http.get(f"{server.url}/info", headers=headers) as answer:
+                return answer.status
+
+        for n in range(10):
+            assert await status(f"wrong {n}") == 401
+            now[0] += 1
+        assert await status(TOKEN) == 429
+        assert await status("wrong") == 429
+        now[0] += 49
+        assert await status(TOKEN) == 429
+        now[0] += 1.5  # the first try is a minute old
+        assert await status(TOKEN) == 200
+        assert await status("wrong") == 401
+        assert await status(TOKEN) == 429
+
+    visit(tint, work, TOKEN)
+
+
+def test_tries_are_counted_for_each_neighbourhood() -> None:
+    tries = Tries(lambda: 5.0)
+    for n in range(10):
+        tries.wrong(f"2001:db8::{n}")
+    assert tries.wait("2001:db8::ffff") > 0
+    assert tries.wait("2001:db8:0:1::1") == 0
+    assert tries.wait("192.0.2.1") == 0
+
+
+def test_the_memory_of_tries_is_bounded() -> None:
+    tries = Tries(lambda: 5.0)
+    for n in range(guard.REMEMBERED + 50):
+        tries.wrong(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
+    assert len(tries._wrong) == guard.REMEMBERED
+
+
+def test_tokens_are_compared_in_constant_time(
+    tint: Stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def spy(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(guard, "hmac", type("", (), {"compare_digest": staticmethod(spy)}))
+
+    async def work(server: Served) -> None:
+        for token in ("wrong", TOKEN[:-1] + "x", TOKEN):
+            headers = {"Authorization": f"Bearer {token}"}
+            async with server.http.get(f"{server.url}/info", headers=headers):
+                pass
+
+    visit(tint, work, TOKEN)
+    assert [one.decode() for one, _ in compared] == ["wrong", TOKEN[:-1] + "x", TOKEN]
+    assert {other.decode() for _, other in compared} == {TOKEN}
+
+
+def test_the_token_moves_from_the_address_to_a_cookie(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        url = f"{server.url}/"
+        async with server.http.get(url, params={"token": TOKEN}, allow_redirects=False) as answer:
+            assert answer.status == 303
+            assert answer.headers["Location"] == "/"
+            (cookie,) = answer.cookies.values()
+        assert cookie.value == TOKEN
+        assert cookie["httponly"] is True
+        assert cookie["secure"] is True
+        assert cookie["samesite"] == "Lax"
+        headers = {"Cookie": f'{cookie.key}="{TOKEN}"'}
+        async with server.http.get(f"{server.url}/info", headers=headers) as answer:
+            assert answer.status == 200
+
+    visit(tint, work, TOKEN)
+
+
+def test_a_body_over_64_kb_is_refused(tint: Stylizer) -> None:
+    async def chunks():
+        for _ in range(80):
+            yield b"x" * 1024
+
+    async def work(server: Served) -> None:
+        url, kind = f"{server.url}/offer", {"Content-Type": "application/json"}
+        sdp = {"sdp": "v=0\r\n" + "a=x\r\n" * 14_000}
+        async with server.http.post(url, json=sdp) as answer:
+            assert answer.status == 413
+        async with server.http.post(url, data=chunks(), headers=kind) as answer:
+            assert answer.status == 413
+        async with server.http.request("GET", server.url, data=b"x" * 70_000) as answer:
+            assert answer.status == 413
+        async with server.http.post(url, json={"sdp": "x" * 60_000}) as answer:
+            assert answer.status == 400
+        assert (await server.info())["sessions"] == 0
+
+    visit(tint, work)
+
+
+def test_a_body_is_refused_before_it_is_sent(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        host = server.url.removeprefix("http://").encode()
+        for path in (b"/offer", b"/stylize", b"/sessions/x/pictures"):
+            head = b"POST " + path + b" HTTP/1.1\r\nHost: " + host
+            head += b"\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+            assert b" 413 " in await raw(server, head)
+
+    visit(tint, work)
+
+
+def test_what_is_no_offer_is_refused_and_leaves_nothing(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        url = f"{server.url}/offer"
+        async with visitor(Camera(FLAT)) as one:
+            good = await one.offer()
+        video = good[good.index("m=video") : good.index("m=application")]
+        offers = [
+            "",
+            "x",
+            "v=0\r\n",
+            good.replace("m=video", "m=audio"),
+            good.replace("a=fingerprint", "a=print"),
+            good.replace("a=ice-pwd", "a=pwd"),
+            good.replace("VP8", "VP7").replace("H264", "H1"),
+            good.replace("m=application", "m=\0"),
+            good + video * 4,
+            good + "a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n" * 100,
+            good[: len(good) // 2],
+        ]
+        random = np.random.default_rng(3)
+        for _ in range(20):
+            noisy = np.frombuffer(good.encode(), np.uint8).copy()
+            noisy[random.integers(0, len(noisy), 12)] = random.integers(10, 127, 12)
+            offers.append(noisy.tobytes().decode())
+        for sdp in offers:
+            async with server.http.post(url, json={"sdp": sdp}) as answer:
+                assert answer.status in (200, 400, 503), sdp
+                text = await answer.text()
+                assert answer.status != 200 or json.loads(text)["session"]
+                if answer.status == 200:  # the damage did not matter
+                    leave = f"{server.url}/sessions/{json.loads(text)['session']}"
+                    async with server.http.delete(leave):
+                        pass
+        for body in (b"", b"[]", b"{}", b'{"sdp": 3}', b"\xff", b"[" * 60_000):
+            kind = {"Content-Type": "application/json"}
+            async with server.http.post(url, data=body, headers=kind) as answer:
+                assert answer.status == 400, body[:20]
+        async with server.http.post(url, data=b"{}") as answer:
+            assert answer.status == 415
+        await server.emptied(10)
+
+    visit(tint, work)
+
+
+def test_no_route_serves_a_path(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        host = server.url.removeprefix("http://").encode()
+        for path in (
+            b"/etc/passwd",
+            b"//etc/passwd",
+            b"/../../etc/passwd",
+            b"/page.js/../app.py",
+            b"/%2e%2e/%2e%2e/etc/passwd",
+            b"/..%2f..%2fetc%2fpasswd",
+            b"/page/page.html",
+            b"/page.html",
+            b"/app.py",
+            b"/sessions/..%2f..%2fetc/pictures",
+            b"/.git/config",
+            b"/\xc0\xae\xc0\xae/",
+            b"/page.css%00.html",
+        ):
+            line = await raw(server, b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert line.split()[1] in (b"400", b"404", b"405"), path
+
+    visit(tint, work)
+
+
+def test_every_answer_carries_the_headers(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        for headers in ({}, {"Host": "evil"}, {"Authorization": f"Bearer {TOKEN}"}):
+            for method, path in ROUTES:
+                url = server.url + path
+                async with server.http.request(method, url, headers=headers) as answer:
+                    for name, value in HEADERS.items():
+                        assert answer.headers[name] == value, (path, answer.status)
+                    assert not [h for h in answer.headers if h.lower().startswith("access-control")]
+
+    visit(tint, work, TOKEN)
+
+
+def test_the_page_names_no_other_server(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        for path in ("/", "/page.css", "/page.js", "/stream.js"):
+            async with server.http.get(server.url + path) as answer:
+                assert answer.status == 200
+                text = await answer.text()
+                assert "http://" not in text
+                assert "https://" not in text
+
+    visit(tint, work)
+
+
+def test_what_goes_wrong_inside_is_no_page_of_code(
+    tint: Stylizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from st.video.serve import app
+
+    def broken(*_: object) -> None:
+        raise KeyError("inner \x1b[31m matter")
+
+    monkeypatch.setattr(app, "asked", broken)
+
+    async def work(server: Served) -> None:
+        async with server.http.post(f"{server.url}/stylize", data=b"x") as answer:
+            assert answer.status == 500
+            assert "inner" not in await answer.text()
+
+    visit(tint, work)
+    said = capsys.readouterr().err
+    assert "inner" in said
+    assert "\x1b" not in said
+
+
+def test_a_slow_body_ends(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from st.video.serve import pictures
+
+    monkeypatch.setattr(pictures, "SECONDS", 0.3)
+
+    async def work(server: Served) -> None:
+        host = server.url.removeprefix("http://").encode()
+        for path in (b"/offer", b"/stylize"):
+            head = b"POST " + path + b" HTTP/1.1\r\nHost: " + host
+            head += b"\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\nx"
+            began = time.monotonic()
+            assert b" 408 " in await raw(server, head)
+            assert time.monotonic() - began < 5
+
+    visit(tint, work)

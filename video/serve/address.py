@@ -1,0 +1,121 @@
+"""Where the server listens, and by which names it may be called."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import ifaddr
+
+from st.runtime.errors import BadInput, Unavailable, printable
+
+LOOPBACK, PORT = "127.0.0.1", 8765
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Address:
+    """host: an IP address without brackets, or a name. port: 0 lets the system choose one."""
+
+    host: str = LOOPBACK
+    port: int = PORT
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it.
+
+        Raises Unavailable: a name that leads nowhere.
+        """
+        try:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise Unavailable(f"{self.host}: no such address here ({error.strerror})") from None
+        return all(ipaddress.ip_address(_bare(info[4][0])).is_loopback for info in found)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it stands for every address of this machine (0.0.0.0 or ::)."""
+        return self.host in ("0.0.0.0", "::")
+
+
+def parse_address(text: str) -> Address:
+    """ "HOST:PORT", "HOST", ":PORT" or "PORT"; IPv6 in brackets. Raises BadInput."""
+    if text.isdecimal() and text.isascii():
+        text = f":{text}"
+    head, colon, tail = text.rpartition(":")
+    if not colon or tail.endswith("]"):
+        head, tail = text, ""
+    if tail and not (tail.isdecimal() and tail.isascii() and int(tail) < 65536):
+        raise _refusal(text)
+    port = int(tail) if tail else PORT
+    if head.startswith("[") and head.endswith("]"):
+        try:
+            return Address(str(ipaddress.IPv6Address(head[1:-1])), port)
+        except ValueError:
+            raise _refusal(text) from None
+    host = head.lower() or LOOPBACK
+    if not _NAME.fullmatch(host):
+        raise _refusal(text)
+    return Address(host, port)
+
+
+def _refusal(text: str) -> BadInput:
+    return BadInput(
+        f"{printable(text, 80)!r} is no address: give HOST:PORT, such as {LOOPBACK}:{PORT} or "
+        f"0.0.0.0:{PORT}; IPv6 in brackets"
+    )
+
+
+def called(address: Address, more: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names and addresses that visitors may call the server by, the best one first.
+
+    more: names that the user allows, of a proxy before it for instance.
+    """
+    if address.everywhere:
+        name = socket.gethostname().lower()
+        names = [*local_addresses(address.host == "::"), name, f"{name}.local"]
+    else:
+        names = [address.host]
+    if address.everywhere or address.loopback:
+        names += [LOOPBACK, "localhost", "::1"]
+    return tuple(dict.fromkeys([*names, *(checked_name(name) for name in more)]))
+
+
+def checked_name(text: str) -> str:
+    """A host's name or address, lower case. Raises BadInput."""
+    host = text.lower().removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        if _NAME.fullmatch(host):
+            return host
+    raise BadInput(f"{printable(text, 80)!r} is no host's name: leave scheme, port and path out")
+
+
+def local_addresses(six: bool = True) -> list[str]:
+    """This machine's addresses, without loopback and those valid on one link only.
+
+    six: the IPv6 ones too.
+    """
+    found = [_bare(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    addresses = sorted({ipaddress.ip_address(ip) for ip in found}, key=lambda ip: ip.version)
+    return [
+        str(ip)
+        for ip in addresses
+        if not ip.is_loopback and not ip.is_link_local and (six or ip.version == 4)
+    ]
+
+
+def _bare(ip: object) -> str:
+    """An address as getaddrinfo or ifaddr gives it, without its zone."""
+    return str(ip[0] if isinstance(ip, tuple) else ip).partition("%")[0]
+
+
+def url(secure: bool, host: str, port: int) -> str:
+    """The origin of a server, without a slash at the end and as browsers send it."""
+    scheme, usual = ("https", 443) if secure else ("http", 80)
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" if port == usual else f"{scheme}://{shown}:{port}"

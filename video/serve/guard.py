@@ -1,0 +1,145 @@
+"""Who may come in: the right host and origin (403), the token (401), and what leaves with it.
+
+A server on localhost is open to every page in the user's browser, by a form, or by a name of the
+page's own that leads to 127.0.0.1 (DNS rebinding). So each request on every route, known or not,
+must call the server by one of its own names, and a request by a page must come from its own page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+
+TRIES, PERIOD = 10, 60.0  # wrong tokens from one address in so many seconds
+REMEMBERED = 10_000  # addresses
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+    "Server": "st",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Tries:
+    """Counts an address's wrong tokens over the last minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wrong(self, remote: str | None) -> None:
+        """Count one."""
+        key = _neighbourhood(remote)
+        self._wrong.setdefault(key, deque(maxlen=TRIES)).append(self._clock())
+        self._wrong.move_to_end(key)
+        while len(self._wrong) > REMEMBERED:
+            self._wrong.popitem(last=False)
+
+    def wait(self, remote: str | None) -> float:
+        """Seconds until this address may try again; 0 when it may."""
+        times = self._wrong.get(_neighbourhood(remote), ())
+        return max(0.0, times[0] + PERIOD - self._clock()) if len(times) == TRIES else 0.0
+
+
+def _neighbourhood(remote: str | None) -> str:
+    """An address; of IPv6 its /64, since one machine has all of those."""
+    try:
+        ip = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return ""
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+class Guard:
+    """Lets nobody in before `allow`."""
+
+    def __init__(self, token: str | None, tries: Tries | None = None) -> None:
+        """token: None where only this machine can come in."""
+        self._token = token
+        self._tries = tries or Tries()
+        self._hosts: frozenset[str] = frozenset()
+        self._origins: frozenset[str] = frozenset()
+        self._cookie = "st"
+
+    def allow(self, origins: Iterable[str]) -> None:
+        """Let in who calls the server so. origins: "https://HOST:PORT", as browsers send them."""
+        self._origins = frozenset(origins)
+        self._hosts = frozenset(origin.partition("://")[2] for origin in self._origins)
+        # Browsers keep one jar for all ports of a host.
+        self._cookie = (
+            "st-" + hashlib.sha256("".join(sorted(self._origins)).encode()).hexdigest()[:8]
+        )
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a request in, or answer it here."""
+        # Not `request.host`, which falls back on the machine's own name.
+        hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            return refusal(403, "this server is not called so: see its printed address")
+        if len(origins) > 1 or not self._origins.issuperset(o.lower() for o in origins):
+            return refusal(403, "requests by other pages are refused")
+        if self._token is None:
+            return await handler(request)
+        if wait := self._tries.wait(request.remote):
+            answer = refusal(429, "too many wrong tokens: wait a minute")
+            answer.headers["Retry-After"] = str(int(wait) + 1)
+            return answer
+        given = self._given(request)
+        if not given:
+            return refusal(401, "open the address that the server printed, with its token")
+        # All bytes are looked at, whichever differ: the time tells nothing.
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode()):
+            self._tries.wrong(request.remote)
+            return refusal(401, "wrong token: open the address that the server printed")
+        if "token" in request.query:
+            return self._kept()
+        return await handler(request)
+
+    def _given(self, request: web.Request) -> str | None:
+        if request.path == "/" and request.method == "GET" and "token" in request.query:
+            return request.query["token"]
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return token.strip()
+        return request.cookies.get(self._cookie)
+
+    def _kept(self) -> web.Response:
+        """To the page, the token moved from the address to a cookie."""
+        answer = web.Response(status=303, headers={"Location": "/"})
+        assert self._token is not None
+        # Lax, not strict: strict would not be sent on this redirect from a link in a message.
+        answer.set_cookie(
+            self._cookie, self._token, path="/", secure=True, httponly=True, samesite="Lax"
+        )
+        return answer
+
+
+def refusal(status: int, why: str) -> web.Response:
+    """An error as JSON, and the connection closed: a body that was refused is not read."""
+    answer = web.json_response({"error": why}, status=status)
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    answer.force_close()
+    return answer
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, errors too."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = HEADERS["Server"]

@@ -1,0 +1,103 @@
+"""The options of st-webcam for --serve, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from st.runtime.errors import BadInput, MissingExtra
+from st.runtime.stylizer import Stylizer
+from st.video.live_style import LiveStyle
+
+# What of st-webcam's options goes with --serve, beside those below.
+SHARED = {"engine", "styles", "strength", "device", "threads", "size", "target_fps", "paint_size"}
+OWN = {"serve", "cert", "key", "names", "max_sessions"}
+
+
+def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --serve and what belongs to it; the command gets them by the names in `OWN`."""
+    file = click.Path(path_type=Path)
+    options = (
+        click.option(
+            "--serve",
+            is_flag=False,
+            flag_value="",
+            metavar="[HOST:PORT]",
+            help="Serve a page that paints its visitors' cameras [127.0.0.1:8765]; on any address "
+            "but loopback with TLS and a token.",
+        ),
+        click.option("--cert", type=file, metavar="PEM", help="--serve: a TLS certificate."),
+        click.option("--key", type=file, metavar="PEM", help="--serve: its key."),
+        click.option(
+            "--host-name",
+            "names",
+            multiple=True,
+            metavar="NAME",
+            help="--serve: a further name that visitors call it by; repeatable.",
+        ),
+        click.option(
+            "--max-sessions",
+            type=click.IntRange(min=1),
+            default=4,
+            show_default=True,
+            metavar="N",
+            help="--serve: visitors at once.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def check_options(context: click.Context, serving: bool) -> None:
+    """Raises BadInput when options of the other way to play were given."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        shown = max(parameter.opts, key=len) if parameter.param_type_name == "option" else "SOURCE"
+        if serving and name not in SHARED | OWN:
+            raise BadInput(f"--serve paints its visitors' own cameras: leave {shown} out")
+        if not serving and name in OWN:
+            raise BadInput(f"{shown} goes with --serve")
+
+
+def serve_visitors(
+    stylizer: Stylizer,
+    style: LiveStyle,
+    tell: Callable[[str], object],
+    *,
+    serve: str,
+    cert: Path | None,
+    key: Path | None,
+    names: tuple[str, ...],
+    max_sessions: int,
+    threads: int | None,
+    size: tuple[int, int] | None,
+    target_fps: float | None,
+    paint_size: int | None,
+) -> None:
+    """Serve until Ctrl-C. tell: told the address, then the certificate's fingerprint.
+
+    Raises: as `st.video.serve.server.serve` does; MissingExtra: its libraries are not installed.
+    """
+    try:
+        from st.video.serve.address import parse_address
+        from st.video.serve.server import Door
+        from st.video.serve.server import serve as run
+        from st.video.serve.session import Stage
+        from st.video.serve.settings import Settings
+    except ImportError:
+        raise MissingExtra("--serve", "serve") from None
+    begin = Settings(style.first, style.second, style.blend, style.strength)
+    stage = Stage(stylizer, style.choices, begin, longest=paint_size)
+    if target_fps is not None:
+        stage = replace(stage, target_fps=target_fps)
+    if size is not None:
+        stage = replace(stage, size=size)
+    door = Door(parse_address(serve), cert, key, names, max_sessions, threads)
+    run(stage, door, tell)

@@ -1,0 +1,144 @@
+// One visit: the camera to the server, its painting back, settings and figures beside them.
+
+const GATHERING = 2000; // milliseconds to wait for the browser's own addresses
+const BEAT = 1000; // between two figures; the server takes ten seconds of silence for an end
+
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+// A request to this server; `Refused` with its own words where it answers with an error.
+export async function ask(path, options = {}) {
+  const answer = await fetch(path, { credentials: "same-origin", ...options });
+  const values = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(values.error || answer.statusText, answer.status);
+  return values;
+}
+
+export class Stream {
+  // camera: a MediaStream. on: {painted(MediaStream), measured({…}), message(text), ended()}
+  constructor(camera, on) {
+    this.on = on;
+    this.server = { delay: null };
+    this.counted = null;
+    this.ended = false;
+    this.peer = new RTCPeerConnection({ iceServers: [] });
+    this.channel = this.peer.createDataChannel("controls");
+    this.channel.onmessage = (event) => this.#heard(JSON.parse(event.data));
+    this.sender = this.peer.addTrack(camera.getVideoTracks()[0], camera);
+    this.peer.ontrack = ({ track, streams, receiver }) => {
+      // Paint it as soon as it is there: a live picture has nothing to gain from a buffer.
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      else if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+      on.painted(streams[0] || new MediaStream([track]));
+    };
+    this.peer.onconnectionstatechange = () => {
+      if (["failed", "closed"].includes(this.peer.connectionState)) this.close();
+    };
+  }
+
+  // Connect; resolves when settings can be sent.
+  async open() {
+    await this.peer.setLocalDescription(await this.peer.createOffer());
+    await this.#gathered();
+    const answer = await ask("/offer", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ sdp: this.peer.localDescription.sdp }),
+    });
+    this.session = answer.session;
+    await this.peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    await new Promise((resolve, reject) => {
+      this.channel.onopen = resolve;
+      this.channel.onclose = () => {
+        reject(new Error("The connection was lost."));
+        this.close();
+      };
+      this.failed = reject;
+    });
+    this.beat = setInterval(() => this.#measure(), BEAT);
+  }
+
+  set(settings) {
+    this.#send({ settings });
+  }
+
+  // A style picture, to the number that settings name it by.
+  async sendPicture(blob) {
+    const path = `/sessions/${this.session}/pictures`;
+    return (await ask(path, { method: "POST", body: blob })).style;
+  }
+
+  async replaceCamera(camera) {
+    await this.sender.replaceTrack(camera.getVideoTracks()[0]);
+  }
+
+  close() {
+    if (this.ended) return;
+    this.ended = true;
+    clearInterval(this.beat);
+    this.peer.close();
+    this.failed?.(new Error("The connection was lost."));
+    if (this.session) {
+      const leave = { method: "DELETE", keepalive: true, credentials: "same-origin" };
+      fetch(`/sessions/${this.session}`, leave).catch(() => {});
+    }
+    this.on.ended();
+  }
+
+  #send(values) {
+    if (this.channel.readyState === "open") this.channel.send(JSON.stringify(values));
+  }
+
+  #heard(values) {
+    if ("error" in values) this.on.message(values.error);
+    if ("delay" in values) this.server = values;
+  }
+
+  #gathered() {
+    return new Promise((resolve) => {
+      const done = () => this.peer.iceGatheringState === "complete" && resolve();
+      this.peer.addEventListener("icegatheringstatechange", done);
+      setTimeout(resolve, GATHERING);
+      done();
+    });
+  }
+
+  // The painted frames a second that are shown, and the delay: what the server took, the way there
+  // and back, and the browser's own buffer and decoder.
+  async #measure() {
+    this.#send({ ping: Math.round(performance.now()) });
+    let round = 0;
+    let video = null;
+    for (const entry of (await this.peer.getStats()).values()) {
+      if (entry.type === "candidate-pair" && entry.nominated) {
+        round = entry.currentRoundTripTime || 0;
+      } else if (entry.type === "inbound-rtp" && entry.kind === "video") {
+        video = entry;
+      }
+    }
+    if (!video || this.ended) return;
+    const now = {
+      time: video.timestamp,
+      frames: video.framesDecoded || 0,
+      waited: video.jitterBufferDelay || 0,
+      emitted: video.jitterBufferEmittedCount || 0,
+      decoding: video.totalDecodeTime || 0,
+    };
+    const before = this.counted;
+    this.counted = now;
+    if (!before || now.time <= before.time || this.server.delay === null) return;
+    const frames = now.frames - before.frames;
+    const waited = (now.waited - before.waited) / Math.max(1, now.emitted - before.emitted);
+    const decoding = (now.decoding - before.decoding) / Math.max(1, frames);
+    this.on.measured({
+      rate: (1000 * frames) / (now.time - before.time),
+      delay: this.server.delay + 1000 * (round + waited + decoding),
+      width: this.server.width,
+      height: this.server.height,
+    });
+  }
+}

@@ -1,0 +1,47 @@
+"""From a camera's frame to a painted one, in a thread of a bounded pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from av import VideoFrame
+
+from st.runtime import Stylizer
+
+T = TypeVar("T")
+
+
+class Pool:
+    """Threads that paint. What is given to it by the event loop never holds the loop up."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="paint")
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises. A cancelled wait leaves work that has begun to end."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def paint_frame(paint: Stylizer, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """A frame painted at this size, yuv420p, with the shape and the time of the one given.
+
+    Cameras by WebRTC are BT.601 without a tag, in and out, which is libswscale's own choice.
+    """
+    rgb = np.asarray(frame.reformat(width, height, "rgb24").to_ndarray(), np.uint8)
+    painted = VideoFrame.from_ndarray(paint(rgb), "rgb24")
+    # The size is in steps that suit engines, the shape shown must be the camera's.
+    shown = width, _even(width * frame.height / frame.width)
+    painted = painted.reformat(*shown, format="yuv420p")
+    painted.pts, painted.time_base = frame.pts, frame.time_base
+    return painted
+
+
+def _even(side: float) -> int:
+    return max(2, 2 * round(side / 2))

@@ -1,0 +1,279 @@
+"""One visitor: their camera in, its painting out, their settings by a data channel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import aiortc.codecs.vpx
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from av import VideoFrame
+
+from st.runtime import BadInput, StError, StyleCode, Stylizer
+from st.runtime.errors import printable
+from st.video.adaptive import Resolution, resolution_for
+from st.video.live_style import Choice
+from st.video.serve.backlog import bound_backlog
+from st.video.serve.newest import ClosedError, Newest
+from st.video.serve.painting import Pool, paint_frame
+from st.video.serve.settings import Settings, parse_settings, styled
+
+SILENCE = 10.0  # seconds without a frame or a message, after which a peer is taken for dead
+PATIENCE = 5.0  # seconds for a connection to close
+PICTURES = 8  # style pictures a visitor may have sent
+MOST_MESSAGE = 4096  # characters
+MOST_MEDIA, MOST_CANDIDATES = 4, 64  # in an offer
+LARGEST = 4096 * 2304  # pixels of a frame
+
+# aiortc has no setting for it. Brush strokes need more than a face before a wall; the visitor's
+# browser tells how much of it the network bears.
+aiortc.codecs.vpx.MAX_BITRATE = 6_000_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every visitor begins with.
+
+    choices: the styles to choose from; none for an engine with one style of its own.
+    target_fps: painted frames a second to hold by painting smaller.
+    longest: paint with this longer side, whatever the rate.
+    size: (width, height) to ask the visitor's camera for.
+    """
+
+    base: Stylizer
+    choices: Sequence[Choice]
+    begin: Settings
+    target_fps: float = 24.0
+    longest: int | None = None
+    size: tuple[int, int] = (960, 540)
+
+
+class Session:
+    """Made for an offer; ends by `close`, or by itself when the peer leaves or falls silent.
+
+    number: names it in addresses; nobody can guess it.
+    closed: called once when everything is given back.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        pool: Pool,
+        closed: Callable[[Session], None],
+        silence: float = SILENCE,
+    ) -> None:
+        self.number = secrets.token_urlsafe(16)
+        self._stage = stage
+        self._choices = list(stage.choices)
+        self._settings = stage.begin
+        self._paint = styled(stage.base, self._choices, stage.begin)
+        self._pool = pool
+        self._closed = closed
+        self._silence = silence
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._incoming: Newest[tuple[VideoFrame, float]] = Newest()
+        self._outgoing: Newest[VideoFrame] = Newest()
+        self._channel: RTCDataChannel | None = None
+        self._track: MediaStreamTrack | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing: asyncio.Task[None] | None = None
+        self._heard = time.monotonic()
+        self._delays: list[float] = []  # each frame's delay since the last report, seconds
+        self._came = self._size = (0, 0)
+        self._resolution: Resolution | None = None
+        self._said = ""
+
+    async def answer(self, sdp: str) -> str:
+        """The answer to a browser's offer.
+
+        Raises BadInput: no offer, or one without a camera.
+        """
+        if sdp.count("\nm=") > MOST_MEDIA or sdp.count("a=candidate") > MOST_CANDIDATES:
+            raise BadInput("an offer of too many parts")
+        peer = self._peer
+        peer.on("track", self._on_track)
+        peer.on("datachannel", self._on_channel)
+        peer.on("connectionstatechange", self._on_state)
+        try:
+            await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+            if self._track is None:
+                raise BadInput("an offer without a camera")
+            peer.addTrack(_Painted(self._outgoing))
+            for transceiver in peer.getTransceivers():
+                bound_backlog(transceiver.receiver)
+            await peer.setLocalDescription(await peer.createAnswer())
+        except (BadInput, asyncio.CancelledError):
+            raise
+        except Exception as error:  # aiortc raises a dozen kinds on what is no offer
+            raise BadInput(f"no offer that can be answered ({type(error).__name__})") from None
+        self._begin(self._paint_all())
+        self._begin(self._watch())
+        return peer.localDescription.sdp
+
+    def set(self, settings: Settings) -> None:
+        """Paint so from the next frame on. Raises BadControl: a style that is not there."""
+        self._paint = styled(self._stage.base, self._choices, settings)
+        self._settings = settings
+
+    def add_picture(self, code: StyleCode) -> int:
+        """The number by which settings name the picture. Raises BadInput: too many."""
+        if len(self._choices) - len(self._stage.choices) >= PICTURES:
+            raise BadInput(f"{PICTURES} style pictures are kept: reload the page to begin anew")
+        self._choices.append(Choice("picture", {code: 1.0}))
+        return len(self._choices) - 1
+
+    def close(self) -> asyncio.Task[None]:
+        """Begin to give everything back; the task ends when that is done."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        return self._closing
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside; its end, good or bad, is the session's."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            print(f"{type(error).__name__}: {printable(error, 300)}", file=sys.stderr)
+        self.close()
+
+    async def _close(self) -> None:
+        self._incoming.close()
+        self._outgoing.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(Exception):  # a peer that is gone is no trouble of ours
+            async with asyncio.timeout(PATIENCE):
+                await self._peer.close()
+        self._closed(self)
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "video" and self._track is None:
+            self._track = track
+            self._begin(self._receive(track))
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if self._channel is None:
+            self._channel = channel
+            channel.on("message", self._on_message)
+
+    def _on_state(self) -> None:
+        if self._peer.connectionState in ("failed", "closed"):
+            self.close()
+
+    def _on_message(self, message: str | bytes) -> None:
+        """{"settings": {…}}, {"ping": number}, or both."""
+        self._heard = time.monotonic()
+        if not isinstance(message, str) or len(message) > MOST_MESSAGE:
+            self.close()
+            return
+        try:
+            values = json.loads(message)
+            if not isinstance(values, dict):
+                raise BadInput("a message is an object")
+            if "settings" in values:
+                self.set(parse_settings(values["settings"], self._settings))
+            if isinstance(values.get("ping"), int | float):
+                self._send(pong=values["ping"])
+        except (ValueError, RecursionError):
+            self._send(error="a message is JSON")
+        except StError as error:
+            self._send(error=str(error))
+
+    def _send(self, **values: Any) -> None:
+        if self._channel is not None and self._channel.readyState == "open":
+            with contextlib.suppress(ConnectionError, aiortc.exceptions.InvalidStateError):
+                self._channel.send(json.dumps(values))
+
+    async def _receive(self, track: MediaStreamTrack) -> None:
+        """Take every frame as it comes, so that none waits in the track's own queue."""
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame = await track.recv()
+                self._heard = time.monotonic()
+                if not isinstance(frame, VideoFrame) or frame.width * frame.height > LARGEST:
+                    break
+                self._incoming.put((frame, self._heard))
+
+    async def _paint_all(self) -> None:
+        with contextlib.suppress(ClosedError):
+            while True:
+                frame, came = await self._incoming.get()
+                began = time.monotonic()
+                resolution = self._fitting(frame)
+                work = partial(paint_frame, self._paint, frame, *resolution.size)
+                try:
+                    painted = await self._pool.run(work)
+                except StError as error:
+                    self._say(printable(error))
+                    painted = frame  # the visitor sees that the camera and the server are there
+                else:
+                    self._say("")
+                ended = time.monotonic()
+                resolution.observe(ended - began)
+                self._delays.append(ended - came)
+                self._size = (painted.width, painted.height)
+                self._outgoing.put(painted)
+
+    def _fitting(self, frame: VideoFrame) -> Resolution:
+        """Browsers change a camera's size with the network: each begins anew."""
+        if self._resolution is None or self._came != (frame.width, frame.height):
+            self._came = (frame.width, frame.height)
+            stage = self._stage
+            self._resolution = resolution_for(
+                stage.base.metadata, *self._came, stage.target_fps, stage.longest
+            )
+        return self._resolution
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._send(error=text)
+
+    async def _watch(self) -> None:
+        """Report once a second, and end when the peer has been silent for too long."""
+        while time.monotonic() - self._heard < self._silence:
+            await asyncio.sleep(1)
+            delays, self._delays = self._delays, []
+            if delays:
+                self._send(
+                    rate=len(delays),
+                    delay=round(1000 * sum(delays) / len(delays)),
+                    width=self._size[0],
+                    height=self._size[1],
+                )
+
+
+class _Painted(MediaStreamTrack):
+    """The painted frames as a track."""
+
+    kind = "video"
+
+    def __init__(self, frames: Newest[VideoFrame]) -> None:
+        super().__init__()
+        self._frames = frames
+
+    async def recv(self) -> VideoFrame:
+        try:
+            return await self._frames.get()
+        except ClosedError:
+            self.stop()
+            raise MediaStreamError from None
