@@ -15,15 +15,18 @@ PAPER, INK = (255, 255, 255), (30, 30, 30)
 def contact_sheet(cells: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
     """Lay out (label, (H, W, 3) uint8 RGB) cells, all of one H and W, near to a square.
 
+    A label may have a second line, which is set smaller.
     Returns (H', W', 3) uint8 RGB. Raises ValueError when there is no cell.
     """
     if not cells:
         raise ValueError("a contact sheet of nothing")
     height, width = cells[0][1].shape[:2]
     gap = max(4, width // 40)
-    font = ImageFont.load_default(max(10, min(width // 12, 40)))
-    line = math.ceil(sum(font.getmetrics())) if isinstance(font, ImageFont.FreeTypeFont) else 12
-    step_x, step_y = width + gap, height + line + 2 * gap
+    count = 1 + max(label.count("\n") for label, _ in cells)
+    sizes = [max(10, min(width // part, 40)) for part in (12, 20)][:count]
+    fonts = [ImageFont.load_default(size) for size in sizes]
+    lines = [_height(font) for font in fonts]
+    step_x, step_y = width + gap, height + sum(lines) + 2 * gap
     columns = max(1, min(len(cells), round(math.sqrt(len(cells) * step_y / step_x))))
     rows = math.ceil(len(cells) / columns)
     sheet = Image.new("RGB", (gap + columns * step_x, gap + rows * step_y), PAPER)
@@ -31,10 +34,16 @@ def contact_sheet(cells: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.
     for index, (label, pixels) in enumerate(cells):
         x, y = gap + index % columns * step_x, gap + index // columns * step_y
         sheet.paste(Image.fromarray(pixels), (x, y))
-        text = _fitted(label, width, draw, font)
-        middle = x + (width - draw.textlength(text, font)) / 2
-        draw.text((middle, y + height + gap // 2), text, INK, font)
+        y += height + gap // 2
+        for line, font, own in zip(label.split("\n"), fonts, lines, strict=False):
+            text = _fitted(line, width, draw, font)
+            draw.text((x + (width - draw.textlength(text, font)) / 2, y), text, INK, font)
+            y += own
     return np.array(sheet)
+
+
+def _height(font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> int:
+    return math.ceil(sum(font.getmetrics())) if isinstance(font, ImageFont.FreeTypeFont) else 12
 
 
 def _fitted(
