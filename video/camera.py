@@ -185,7 +185,7 @@ def _api() -> int:
 
 def _quiet() -> None:
     """OpenCV's own words on a missing camera would stand beside our one line."""
-    cv2.setLogLevel(0)  # pyright: ignore[reportAttributeAccessIssue]
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _listed(devices: list[Device]) -> str:

@@ -32,7 +32,7 @@ HELP = (
     ("i", "the line of figures: on, off"),
     ("f", "full screen: on, off"),
     ("h", "this help"),
-    ("q", "quit"),
+    ("q, escape", "quit; escape leaves the full screen first"),
 )
 _NAMES = {
     "n": "right",
@@ -44,7 +44,6 @@ _NAMES = {
     "?": "h",
     "f1": "h",
     "f11": "f",
-    "escape": "q",
     QUIT: "q",
 }
 
@@ -83,6 +82,7 @@ class Desk:
             "i": self._switch_figures,
             "f": window.switch_full_screen,
             "h": self._switch_help,
+            "escape": self._escape,
             "q": self._leave,
         }
 
@@ -137,6 +137,12 @@ class Desk:
 
     def _switch_help(self) -> None:
         self._help = not self._help
+
+    def _escape(self) -> None:
+        if self._window.full_screen:
+            self._window.switch_full_screen()
+        else:
+            self._leave()
 
     def _leave(self) -> None:
         self._quit = True

@@ -120,9 +120,10 @@ def play(
         meter = Meter()
         desk = Desk(window, live, style, meter, recordings, show.folder) if window else None
 
+        watch = _Watch(live, feed, show.give_up, say)
+
         def each(shown: Shown | None) -> bool:
-            if show.give_up is not None and live.running and feed.away > show.give_up:
-                raise Unavailable(f"no picture for {show.give_up:g} s: {live.trouble}")
+            watch.look()
             return desk is None or desk.show(shown)
 
         began = time.monotonic()
@@ -148,6 +149,25 @@ def play(
         streamed=stream.written if stream else 0,
         sent=camera.written if camera else 0,
     )
+
+
+class _Watch:
+    """Tells when the source is lost and when it is back, and gives up in the end."""
+
+    def __init__(
+        self, live: Live, feed: Feed, give_up: float | None, say: Callable[[str], None]
+    ) -> None:
+        self._live, self._feed, self._give_up, self._say = live, feed, give_up, say
+        self._lost = False
+
+    def look(self) -> None:
+        """Raises Unavailable: it was away for too long."""
+        trouble = self._live.trouble if self._live.running else ""
+        if trouble and self._give_up is not None and self._feed.away > self._give_up:
+            raise Unavailable(f"gave up after {self._give_up:g} s: {trouble}")
+        if bool(trouble) != self._lost:
+            self._say(f"warning: {trouble}" if trouble else f"back: {self._feed.description}")
+        self._lost = bool(trouble)
 
 
 def _outlets(

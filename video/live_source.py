@@ -50,7 +50,7 @@ def _means_file(source: str) -> bool:
         path = Path(source)
         if path.exists():
             return True
-        if "/" in source or "\\" in source or path.suffix:
+        if set(source) & set("/\\\0") or not (path.suffix[1:] or "0").isdecimal():
             raise BadInput(f"{printable(source)}: no such file")
     except (OSError, ValueError):  # a name too long, or with a NUL in it
         raise BadInput(f"{printable(source)}: no such file") from None

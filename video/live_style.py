@@ -63,8 +63,7 @@ class LiveStyle:
         count = len(self.choices)
         if count < 2:
             return
-        if self.blend or self.second == self.first:
-            self.second = (self.second + 1) % count
+        self.second = ((self.second if self.blend else self.first) + 1) % count
         if self.second == self.first:
             self.second = (self.second + 1) % count
         self.blend = self.blend or 0.5

@@ -40,22 +40,23 @@ class Window:
             pygame.font.init()
             scale = min(1.0, LARGEST[0] / size[0], LARGEST[1] / size[1])
             self._windowed = max(160, round(size[0] * scale)), max(120, round(size[1] * scale))
-            self._full, self._title = full_screen, title
+            self.full_screen, self._title = full_screen, title
             self._screen = self._opened()
         except pygame.error as error:
             pygame.quit()
             raise _no_screen(error) from None
         self._fonts: dict[int, Any] = {}
         self._picture: Picture | None = None
+        self._text: object = None  # what is written; None to draw anew
 
     def _opened(self) -> Any:
         pygame = self._pygame
-        if self._full:
+        if self.full_screen:
             screen = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
         else:
             screen = pygame.display.set_mode(self._windowed, pygame.RESIZABLE)
         pygame.display.set_caption(self._title)
-        pygame.mouse.set_visible(not self._full)
+        pygame.mouse.set_visible(not self.full_screen)
         pygame.key.set_repeat(400, 80)
         return screen
 
@@ -66,8 +67,11 @@ class Window:
         for event in self._pygame.event.get():
             if event.type == self._pygame.QUIT:
                 pressed.append(QUIT)
-            elif event.type == self._pygame.VIDEORESIZE and not self._full:
+            elif event.type == self._pygame.VIDEORESIZE and not self.full_screen:
                 self._windowed = event.w, event.h
+                self._text = None
+            elif event.type == self._pygame.VIDEOEXPOSE:
+                self._text = None
             elif event.type == self._pygame.KEYDOWN:
                 typed = event.unicode
                 shown = typed and typed.isprintable() and not typed.isspace()
@@ -75,7 +79,8 @@ class Window:
         return pressed
 
     def switch_full_screen(self) -> None:
-        self._full = not self._full
+        self._text = None
+        self.full_screen = not self.full_screen
         # Anew, since a window that only grows may stay where it was.
         self._pygame.display.quit()
         self._pygame.display.init()
@@ -88,7 +93,11 @@ class Window:
         help: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Draw a picture, or the last one again, with lines of text at its foot and, where there
-        is any, help in the middle: (keys, what they do)."""
+        is any, help in the middle: (keys, what they do). Nothing is drawn when nothing changed."""
+        text = (tuple(lines), tuple(help))
+        if picture is None and text == self._text:
+            return
+        self._text = text
         self._picture = self._picture if picture is None else picture
         self._screen.fill((0, 0, 0))
         if self._picture is not None:

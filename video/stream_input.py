@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError
+from av.error import ExitError, FFmpegError, ProtocolNotFoundError
 from av.video.frame import VideoFrame
 
 from st.runtime.errors import BadInput, Unavailable, printable
@@ -144,7 +144,6 @@ def _connect(url: str, scheme: str, name: str, timeout: tuple[float, float]) -> 
     options = {
         "protocol_whitelist": _PROTOCOLS,
         "format_whitelist": _FORMATS,
-        "fflags": "nobuffer",
         "probesize": "500000",
         "analyzeduration": "1000000",
     }
@@ -161,4 +160,11 @@ def _connect(url: str, scheme: str, name: str, timeout: tuple[float, float]) -> 
 def _why(error: FFmpegError, seconds: float) -> str:
     if isinstance(error, ExitError):  # our own time is up
         return f"nothing came for {seconds:g} s"
+    return why(error)
+
+
+def why(error: FFmpegError) -> str:
+    """What FFmpeg says of a URL, in a few words."""
+    if isinstance(error, ProtocolNotFoundError):
+        return "the FFmpeg in PyAV's wheel has no such protocol (docs/live.md names ways round)"
     return printable(error.strerror, 80)

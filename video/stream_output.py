@@ -9,11 +9,11 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from st.runtime.errors import BadInput, StError, Unavailable, printable
+from st.runtime.errors import BadInput, StError, Unavailable
 from st.video.codecs import encoder_threads
 from st.video.colour import BT709, Converter, Opened
 from st.video.live_picture import Picture
-from st.video.stream_input import shown_url
+from st.video.stream_input import shown_url, why
 
 CLOCK = Fraction(1, 90_000)
 FORMATS = {
@@ -50,13 +50,13 @@ class StreamOutput:
         try:
             self._target = av.open(url, "w", format=FORMATS[scheme], container_options=options)
         except FFmpegError as error:
-            raise Unavailable(f"{self._name}: {printable(error.strerror, 80)}") from None
+            raise Unavailable(f"{self._name}: {why(error)}") from None
         try:
             self._video = self._add(size, rate, bitrate)
             self._target.start_encoding()
         except FFmpegError as error:
             self.abandon()
-            raise Unavailable(f"{self._name}: {printable(error.strerror, 80)}") from None
+            raise Unavailable(f"{self._name}: {why(error)}") from None
         self._converter = Converter()
         self._begin: float | None = None
         self._last = -1
@@ -89,7 +89,7 @@ class StreamOutput:
         try:
             self._target.mux(self._video.encode(frame))
         except FFmpegError as error:
-            raise StError(f"{self._name}: {printable(error.strerror, 80)}") from None
+            raise StError(f"{self._name}: {why(error)}") from None
 
     def close(self, when: float) -> None:
         try:

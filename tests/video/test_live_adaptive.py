@@ -1,0 +1,149 @@
+"""The size of painting: falls at once, rises with care, settles, and never swings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from st.runtime.metadata import Metadata
+from st.video import live_painter
+from st.video.adaptive import FULL, ROOM, Resolution, sizes
+from st.video.live_painter import LivePainter
+
+FRAMES = 1200
+
+
+def simulate(
+    resolution: Resolution, fixed: float, a_pixel: float, noise: float, seed: int, frames: int
+) -> list[tuple[int, int]]:
+    """Sizes, frame by frame, on a machine that takes fixed + a_pixel * pixels seconds."""
+    random = np.random.default_rng(seed)
+    chosen = []
+    for _ in range(frames):
+        width, height = resolution.size
+        chosen.append((width, height))
+        took = fixed + a_pixel * width * height
+        resolution.observe(took * (1 + noise * random.uniform(-1, 1)))
+    return chosen
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(st.integers(100, 2000), st.integers(100, 2000)),
+    target=st.floats(5, 60),
+    share=st.floats(0.01, 20),
+    fixed=st.floats(0, 0.4),
+    noise=st.floats(0, 0.1),
+    seed=st.integers(0, 99),
+)
+def test_it_settles_where_the_rate_holds(
+    size: tuple[int, int], target: float, share: float, fixed: float, noise: float, seed: int
+) -> None:
+    choices = sizes(*size)
+    a_pixel = share / target / (size[0] * size[1])  # the whole picture takes `share` of a frame
+    resolution = Resolution(choices, target)
+    chosen = simulate(resolution, fixed / target, a_pixel, noise, seed, FRAMES)
+    settled = chosen[-FRAMES // 3 :]
+    assert len({*settled}) == 1, "it swings"
+    cost = [(fixed / target + a_pixel * w * h) * target for w, h in choices]
+    at = choices.index(settled[0])
+    assert cost[at] <= 1.0 or at == len(choices) - 1
+    # And no size is left out that would surely have fitted, even by the cautious forecast.
+    for larger in range(at):
+        pixels = choices[larger][0] * choices[larger][1] / (settled[0][0] * settled[0][1])
+        assert cost[at] * pixels * (1 + noise) > ROOM * (1 - noise)
+
+
+@settings(max_examples=20, deadline=None)
+@given(slow=st.floats(1.5, 8), seed=st.integers(0, 99))
+def test_it_falls_when_the_machine_gets_busy_and_comes_back(slow: float, seed: int) -> None:
+    choices = sizes(1280, 720)
+    a_pixel = 0.5 / 30 / (1280 * 720)
+    resolution = Resolution(choices, 30)
+    before = simulate(resolution, 0, a_pixel, 0.05, seed, 600)
+    busy = simulate(resolution, 0, a_pixel * slow, 0.05, seed, 600)
+    after = simulate(resolution, 0, a_pixel, 0.05, seed, 4000)
+    assert before[-1] == (1280, 720)
+    width, height = busy[-1]
+    assert a_pixel * slow * width * height * 30 <= 1
+    if a_pixel * slow * 1280 * 720 * 30 > 1.06:
+        late = busy.index(next(size for size in busy if size != (1280, 720)))
+        assert late <= 10  # frames: at once
+    assert after[-1] == (1280, 720)
+    assert len({*after[-1000:]}) == 1
+
+
+def test_a_single_slow_frame_changes_nothing() -> None:
+    resolution = Resolution(sizes(640, 360), 30)
+    for number in range(200):
+        resolution.observe(1.0 if number % 20 == 0 else 0.02)
+        assert resolution.size == (640, 360)
+
+
+def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
+    """A machine that falls off a cliff above a size, as where a cache is full."""
+    resolution = Resolution(sizes(1280, 720), 30)
+    rises, last = [], resolution.size[0]
+    for number in range(6000):
+        resolution.observe(0.05 if resolution.size[0] > 800 else 0.01)
+        if resolution.size[0] > last:
+            rises.append(number)
+        last = resolution.size[0]
+    gaps = np.diff(rises)
+    assert len(rises) < 12
+    assert gaps[-1] > 5 * gaps[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(width=st.integers(1, 8000), height=st.integers(1, 8000), most=st.integers(10_000, 10**8))
+def test_sizes_shrink_and_keep_the_shape(width: int, height: int, most: int) -> None:
+    found = sizes(width, height, most)
+    pixels = [w * h for w, h in found]
+    assert pixels == sorted(pixels, reverse=True)
+    assert len({*found}) == len(found) >= 1
+    assert all(1 <= w <= max(width, 8) and 1 <= h <= max(height, 8) for w, h in found)
+    assert width * height > most or found[0] == (width, height)
+    for w, h in found:
+        assert w * h <= most or min(w, h) <= 96
+        assert abs(w - width * h / height) <= 8 + 8 * width / height
+
+
+def test_full_and_room_leave_a_gap() -> None:
+    assert ROOM * 1.15 < FULL < 1
+
+
+def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that painting moves: a 720p picture takes four times as long as there is."""
+    now = [0.0]
+    monkeypatch.setattr(live_painter.time, "monotonic", lambda: now[0])
+    seen = []
+
+    def paint(picture: np.ndarray) -> np.ndarray:
+        seen.append(picture.shape)
+        now[0] += picture.shape[0] * picture.shape[1] / (1280 * 720) * 4 / 25
+        return 255 - picture
+
+    painter = LivePainter(paint, Metadata("toy"), 25)
+    picture = np.full((720, 1280, 3), 55, np.uint8)
+    for _ in range(300):
+        painted = painter(picture)
+        assert painted.shape == picture.shape
+        assert (painted == 200).all()
+    width, height = painter.size
+    assert 0.5 < width * height / (1280 * 720 / 4) <= 1
+    assert width / height == pytest.approx(16 / 9, rel=0.05)
+    assert seen[-1] == (height, width, 3)
+    # Another size of frame begins anew.
+    assert painter(np.zeros((200, 100, 3), np.uint8)).shape == (200, 100, 3)
+
+
+def test_a_size_of_the_users_and_an_engines_only_size_stay() -> None:
+    picture = np.zeros((90, 160, 3), np.uint8)
+    chosen = LivePainter(lambda p: p, Metadata("toy"), 30, longest=80)
+    chosen(picture)
+    assert chosen.size == (80, 45)
+    fixed = LivePainter(lambda p: p, Metadata("toy", fixed_size=(64, 64)), 30)
+    fixed(picture)
+    assert fixed.size == (64, 36)

@@ -1,0 +1,140 @@
+"""The slot, the styles, and what is done to pictures."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import clips
+import numpy as np
+import pytest
+
+from st.runtime import Stylizer
+from st.runtime.errors import BadControl, BadInput
+from st.runtime.images import Picture, write_picture
+from st.video.live_picture import compared, fitted, mirrored
+from st.video.live_style import LiveStyle
+from st.video.newest import Newest
+from toys import code_engine, identity_engine, tint_engine
+
+
+def test_the_slot_keeps_one_thing_only() -> None:
+    slot: Newest[np.ndarray] = Newest()
+    kept = []
+    for number in range(1000):
+        frame = np.full(1000, number)
+        kept.append(weakref.ref(frame))
+        slot.put(frame)
+    del frame
+    gc.collect()
+    assert sum(ref() is not None for ref in kept) == 1
+    newest = slot.take()
+    assert newest is not None
+    assert newest[0] == 999
+    assert slot.take() is None
+    assert slot.take(timeout=0.01) is None
+    assert slot.replaced == 999
+
+
+def test_the_slot_wakes_who_waits() -> None:
+    slot: Newest[int] = Newest()
+    threading.Timer(0.05, slot.put, [7]).start()
+    assert slot.take(timeout=20) == 7
+
+
+def test_styles_step_blend_and_fade(tmp_path: Path) -> None:
+    frame = np.full((8, 8, 3), 55, np.uint8)
+    with Stylizer(tint_engine(tmp_path / "tint.onnx"), device="cpu") as paint:
+        style = LiveStyle(paint)
+        assert [choice.label for choice in style.choices] == ["negative", "black"]
+        assert style.label == "negative"
+        assert (paint(frame) == 200).all()
+        style.step(1)
+        assert (paint(frame) == 0).all()
+        style.step(1)
+        assert (paint(frame) == 200).all()
+        style.step(-1)
+        assert style.label == "black"
+        style.choose(0)
+        style.next_second()
+        assert style.label == "negative 50 % + black 50 %"
+        assert (paint(frame) == 100).all()
+        style.set_blend(style.blend + 0.25)
+        assert (paint(frame) == 50).all()
+        style.set_blend(7)
+        assert (paint(frame) == 0).all()
+        style.step(1)
+        style.step(1)
+        style.set_strength(0.5)
+        assert style.label == "negative, strength 50%"
+        assert (np.abs(paint(frame).astype(int) - (200 + 55) / 2) <= 1).all()
+        style.set_strength(-3)
+        assert (paint(frame) == 55).all()
+
+
+def test_two_styles_given_are_a_blend_to_move(tmp_path: Path) -> None:
+    frame = np.full((8, 8, 3), 55, np.uint8)
+    with Stylizer(tint_engine(tmp_path / "tint.onnx"), device="cpu") as paint:
+        style = LiveStyle(paint, ["negative:1", "black:3"])
+        assert style.label == "negative 25 % + black 75 %"
+        assert (paint(frame) == 50).all()
+        with pytest.raises(BadControl, match="negative, black"):
+            LiveStyle(paint, ["wave"])
+        with pytest.raises(BadControl, match="--strength"):
+            LiveStyle(paint, [], 2)
+
+
+def test_pictures_as_styles_are_encoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    for name, value in (("dark", 10), ("mid", 40), ("light", 100)):
+        path = tmp_path / f"{name}.png"
+        write_picture(Picture(np.full((16, 16, 3), value, np.uint8)), path)
+        names.append(str(path))
+    with Stylizer(code_engine(tmp_path / "code.onnx"), device="cpu") as paint:
+        with pytest.raises(BadControl, match="--style PICTURE"):
+            LiveStyle(paint)
+        style = LiveStyle(paint, names)
+        for name in names:
+            Path(name).unlink()  # they are not read again
+        frame = np.zeros((8, 8, 3), np.uint8)
+        assert style.label == "dark + mid + light"
+        assert (paint(frame) == 50).all()
+        style.step(1)
+        assert style.label == "dark"
+        assert (paint(frame) == 10).all()
+        style.next_second()
+        assert (paint(frame) == 25).all()
+        with pytest.raises(BadInput, match="no such file"):
+            LiveStyle(paint, [str(tmp_path / "none.png")])
+
+
+def test_an_engine_of_one_style_has_nothing_to_choose(tmp_path: Path) -> None:
+    with Stylizer(identity_engine(tmp_path / "identity.onnx"), device="cpu") as paint:
+        style = LiveStyle(paint)
+        for change in (style.next_second, lambda: style.step(1), lambda: style.set_blend(0.5)):
+            change()
+        assert style.label == "identity"
+
+
+def test_mirror_compare_and_fit() -> None:
+    source, painted = clips.scene(0), 255 - clips.scene(0)
+    np.testing.assert_array_equal(mirrored(source), source[:, ::-1])
+    assert compared(source, painted, "") is painted
+    both = compared(source, painted, "before-after")
+    np.testing.assert_array_equal(both[:, :31], source[:, :31])
+    np.testing.assert_array_equal(both[:, 33:], painted[:, 33:])
+    assert (painted == 255 - source).all()  # not written to
+    beside = compared(source, painted, "side-by-side")
+    assert beside.shape == source.shape
+    assert (beside[:10] == 0).all()  # bars: the shape is kept
+    middle = beside[24].astype(int)
+    assert np.abs(middle[:32] + middle[32:] - 255).max() <= 2
+    wide = fitted(np.full((10, 10, 3), 9, np.uint8), (40, 10))
+    assert wide.shape == (10, 40, 3)
+    assert (wide[:, 15:25] == 9).all()
+    assert wide[:, :15].max() == wide[:, 25:].max() == 0
+    assert fitted(np.full((49, 65, 3), 9, np.uint8), (64, 48)).min() == 9  # one odd pixel, no bar

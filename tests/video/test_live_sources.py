@@ -1,0 +1,255 @@
+"""Real streams on loopback and real films as sources: newest first, lost and found, never hung."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import clips
+import numpy as np
+import pytest
+from streams import MjpegServer, RtspServer, free_port, wait_for
+
+from st.runtime.errors import BadInput, Unavailable
+from st.runtime.metadata import Metadata
+from st.video.feed import Captured, Feed
+from st.video.live import Live, Meter
+from st.video.live_painter import LivePainter
+from st.video.live_source import opener_of
+from st.video.playback import Pace, Playback
+from st.video.stream_input import Stream, shown_url
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.video.feed.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("st.video.feed.LONGEST_PAUSE", 0.2)
+
+
+@pytest.fixture
+def mjpeg() -> Iterator[MjpegServer]:
+    with MjpegServer(clips.scene) as server:
+        yield server
+
+
+def stream_opener(url: str, read_seconds: float = 5.0):
+    return lambda stop: Stream(url, stop, read_seconds=read_seconds)
+
+
+def taken(feed: Feed) -> Captured:
+    return wait_for(feed.newest.take)
+
+
+def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
+    feed = Feed(stream_opener(mjpeg.url))
+    try:
+        assert feed.size == (64, 48)
+        assert "64×48, mjpeg" in feed.description
+        assert np.abs(taken(feed).rgb.astype(int) - clips.scene(0)).mean() < 60
+        mjpeg.refused.set()
+        mjpeg.drop()
+        wait_for(lambda: "503" in feed.trouble or "Server" in feed.trouble)
+        feed.newest.take()
+        # It comes back with other pictures, of another size.
+        mjpeg.scene = lambda number: np.full((96, 128, 3), (10, 200, 30), np.uint8)
+        mjpeg.refused.clear()
+        again = taken(feed)
+        assert again.rgb.shape == (96, 128, 3)
+        assert np.abs(again.rgb.astype(int) - (10, 200, 30)).max() < 8
+        assert feed.trouble == ""
+        assert feed.reopened == 1
+    finally:
+        feed.close()
+
+
+def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
+    feed = Feed(stream_opener(mjpeg.url, read_seconds=0.5))
+    try:
+        mjpeg.hanging.set()
+        wait_for(lambda: "nothing came for 0.5 s" in feed.trouble)
+        mjpeg.hanging.clear()
+        feed.newest.take()
+        taken(feed)
+        assert mjpeg.visits >= 2
+    finally:
+        feed.close()
+
+
+def test_a_server_that_answers_nothing_at_all(mjpeg: MjpegServer) -> None:
+    mjpeg.hanging.set()
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="nothing came for 0.5 s"):
+        Feed(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
+    assert time.monotonic() - began < 10
+
+
+def test_rtsp_goes_over_tcp_and_is_opened_again() -> None:
+    server = RtspServer(lambda number: np.full((48, 64, 3), 40 + 10 * number, np.uint8))
+    try:
+        feed = Feed(stream_opener(server.url, read_seconds=1.0))
+        try:
+            assert server.transports
+            assert all("TCP" in transport for transport in server.transports)
+            assert "secret" not in feed.description
+            assert taken(feed).rgb.shape == (48, 64, 3)
+            server.drop()
+            wait_for(lambda: feed.reopened == 1)
+            server.hanging.set()
+            wait_for(lambda: feed.trouble)
+            assert "secret" not in feed.trouble
+            server.hanging.clear()
+            wait_for(lambda: feed.reopened == 2)
+        finally:
+            feed.close()
+    finally:
+        server.close()
+
+
+def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
+    """The scene's grey tells when it was sent; 30 come a second, three are painted."""
+    began = time.monotonic()
+    mjpeg.scene = lambda number: np.full((16, 16, 3), min(250, number), np.uint8)
+    feed = Feed(stream_opener(mjpeg.url))
+    ages = []
+
+    def slow(picture: np.ndarray) -> np.ndarray:
+        time.sleep(0.33)
+        return picture
+
+    live = Live(feed, LivePainter(slow, Metadata("toy"), 30), 30)
+    live.limit = 8
+    meter = Meter()
+    live.start()
+    greys = []
+    while live.running:
+        if shown := live.shown.take(0.1):
+            meter.count(shown.when)
+            ages.append(time.monotonic() - shown.when)
+            greys.append(int(shown.picture.mean()))
+    live.close()
+    feed.close()
+    assert live.painted == 8
+    assert time.monotonic() - began > 2.5
+    # In a queue the eighth would be two seconds old, and the eighth frame that was sent.
+    assert max(ages[1:]) < 1.5
+    assert greys[-1] > 20
+    assert feed.newest.replaced > 10
+    assert 1 < meter.rate < 4
+    assert 0.3 < meter.delay() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "words"),
+    [
+        ("http://127.0.0.1:{port}/x", Unavailable, "refused"),
+        (
+            "rtsp://me:pass@127.0.0.1:{port}/x",
+            Unavailable,
+            r"^rtsp://127\.0\.0\.1:\d+/x: .*refused",
+        ),
+        ("file:///etc/passwd", BadInput, "plays http"),
+        ("concat://a|b", BadInput, "plays http"),
+    ],
+)
+def test_urls_that_do_not_open(url: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as raised:
+        Feed(stream_opener(url.format(port=free_port())))
+    assert "pass@" not in str(raised.value)
+
+
+def test_a_playlist_may_name_the_network_and_no_file_of_this_machine(
+    tmp_path: Path, mjpeg: MjpegServer
+) -> None:
+    segment = clips.film(tmp_path / "secret.ts")
+    base = mjpeg.url.removesuffix("/camera")
+    lines = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
+    pages = {
+        "/good.m3u8": lines.format(f"{base}/part.ts").encode(),
+        "/bad.m3u8": lines.format(f"file:{segment}").encode(),
+        "/part.ts": segment.read_bytes(),
+    }
+    mjpeg._answer = lambda request: request.wfile.write(
+        b"HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n"
+        + pages[request.path]
+    )
+    feed = Feed(stream_opener(f"{base}/good.m3u8"))
+    assert feed.size == (64, 48)
+    feed.close()
+    with pytest.raises((Unavailable, BadInput)):
+        Feed(lambda stop: Stream(f"{base}/bad.m3u8", stop, open_seconds=2))
+
+
+def test_what_people_see_of_a_url() -> None:
+    assert shown_url("rtsp://u:p@cam/live?token=x\x1b") == "rtsp://cam/live"
+
+
+def test_a_film_plays_at_its_own_rate(tmp_path: Path) -> None:
+    path = clips.film(tmp_path / "in.mp4", frames=24)  # one second
+    began = time.monotonic()
+    feed = Feed(partial(Playback, path))
+    assert feed.rate == 24
+    wait_for(lambda: feed.ended)
+    took = time.monotonic() - began
+    feed.close()
+    assert 0.9 < took < 6
+    assert feed.trouble == ""
+
+
+def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
+    path = clips.film(tmp_path / "in.mp4", frames=6, rotation=90)
+    feed = Feed(opener_of(str(path), (24, 24), None, mjpg=True, loop=True))
+    try:
+        assert feed.size == (18, 24)  # upright, its shape kept
+        time.sleep(0.8)
+        assert not feed.ended
+        assert taken(feed).rgb.shape == (24, 18, 3)
+    finally:
+        feed.close()
+
+
+def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> None:
+    """It comes at once, and is shown at its own rate to its end."""
+    data = clips.film(tmp_path / "in.mkv", frames=24).read_bytes()
+    head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
+    mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
+    began = time.monotonic()
+    feed = Feed(stream_opener(mjpeg.url))
+    wait_for(lambda: feed.ended)
+    assert 0.8 < time.monotonic() - began < 6
+    feed.close()
+
+
+def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("st.video.playback.time.monotonic", lambda: now[0])
+    pace = Pace()
+    assert pace.due(7.0) == 100
+    assert pace.due(7.5) == 100.5
+    assert pace.due(90.0) == 100  # a jump
+    assert pace.due(90.1) == pytest.approx(100.1)
+    now[0] = 105
+    assert pace.due(90.2) == 105  # fell behind
+    assert not pace.skips(105)
+    assert pace.skips(104.8)
+    now[0] = 106
+    assert not pace.skips(104.8)  # something is shown now and then, however late
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "error", "words"),
+    [
+        ("none.mp4", {}, BadInput, "no such file"),
+        ("a/b", {}, BadInput, "no such file"),
+        ("no\0pe", {}, BadInput, "no such file"),
+        ("http://127.0.0.1/x", {"fps": 30.0}, BadInput, "--fps is for cameras"),
+        ("0", {"loop": True}, BadInput, "--loop is for films"),
+    ],
+)
+def test_sources_that_cannot_be(
+    source: str, settings: dict, error: type[Exception], words: str
+) -> None:
+    wanted = {"size": None, "fps": None, "mjpg": True, "loop": False} | settings
+    with pytest.raises(error, match=words):
+        opener_of(source, **wanted)
