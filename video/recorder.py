@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Recorder:
         self._stack = contextlib.ExitStack()
         part = self._stack.enter_context(write_beside(target))
         look = Look(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
-        encoding = Encoding(codecs.codec_for(container, None, alpha=False))
+        encoding = Encoding(_codec(container))
         try:
             self._sink = FilmSink(part, container, encoding, look, None, _no_warning)
         except BaseException as error:
@@ -79,6 +80,15 @@ class Recorder:
         stamp = VideoFrame(2, 2, "gray")
         stamp.pts, stamp.time_base, stamp.duration = ticks, CLOCK, until - ticks
         self._sink.write(self._sink.develop(self._converter, picture, Opened(picture), stamp))
+
+
+def _codec(container: str) -> codecs.Codec:
+    """The container's usual one, in the order of showing: with pictures out of order MP4 takes the
+    film's length from one that is not its last."""
+    codec = codecs.codec_for(container, None, alpha=False)
+    if codec.encoder == "libx264":
+        codec = replace(codec, options=codec.options | {"bf": "0"})
+    return codec
 
 
 def check_target(target: Path) -> None:

@@ -1,31 +1,19 @@
-"""What is shown, to a streaming server or program: RTMP, SRT, UDP, RTSP."""
+"""What is shown, to a streaming server or program: RTMP, UDP, TCP, RTSP, SRT."""
 
 from __future__ import annotations
 
 import contextlib
-from fractions import Fraction
-from typing import Any
+import json
+import os
+import subprocess
+import sys
 
-import av
-from av.error import FFmpegError
-
-from st.runtime.errors import BadInput, StError, Unavailable
-from st.video.codecs import encoder_threads
-from st.video.colour import BT709, Converter, Opened
+from st.runtime.errors import BadInput, StError, Unavailable, printable
 from st.video.live_picture import Picture
-from st.video.stream_input import shown_url, why
+from st.video.stream_input import shown_url
+from st.video.stream_sender import CONNECTED, FORMATS, STAMP
 
-CLOCK = Fraction(1, 90_000)
-FORMATS = {
-    "rtmp": "flv",
-    "rtmps": "flv",
-    "srt": "mpegts",
-    "udp": "mpegts",
-    "tcp": "mpegts",
-    "rtsp": "rtsp",
-}
-KEYFRAME_SECONDS = 2  # what streaming services ask for
-WAIT = 10_000_000  # microseconds that a server may keep us waiting
+CLOSING = 5.0  # seconds that the sender gets to end
 
 
 def check_url(url: str) -> None:
@@ -36,68 +24,71 @@ def check_url(url: str) -> None:
 
 
 class StreamOutput:
-    """See st.video.outlet.Writer. H.264 tuned for little delay, at most `bitrate` bits a second."""
+    """See st.video.outlet.Writer. The work is done by a process of its own: see stream_sender."""
 
-    def __init__(self, url: str, size: tuple[int, int], rate: float, bitrate: int) -> None:
-        """Connect. size: (width, height), both even. Raises Unavailable: nobody there."""
+    def __init__(
+        self,
+        url: str,
+        size: tuple[int, int],
+        rate: float,
+        bitrate: int,
+        patience: float = 10.0,
+    ) -> None:
+        """Connect. size: (width, height), both even. bitrate: the most to send, bits a second.
+        patience: seconds that the server may keep us waiting.
+
+        Raises Unavailable: nobody there.
+        """
         self._name = shown_url(url)
-        scheme = url.partition("://")[0].lower()
-        if scheme == "udp" and "pkt_size" not in url:
-            url += ("&" if "?" in url else "?") + "pkt_size=1316"  # seven packets a datagram
-        options = {"rtsp_transport": "tcp"} if scheme == "rtsp" else {}
-        if scheme in ("rtmp", "rtmps", "tcp"):
-            options["rw_timeout"] = str(WAIT)
-        try:
-            self._target = av.open(url, "w", format=FORMATS[scheme], container_options=options)
-        except FFmpegError as error:
-            raise Unavailable(f"{self._name}: {why(error)}") from None
-        try:
-            self._video = self._add(size, rate, bitrate)
-            self._target.start_encoding()
-        except FFmpegError as error:
-            self.abandon()
-            raise Unavailable(f"{self._name}: {why(error)}") from None
-        self._converter = Converter()
         self._begin: float | None = None
-        self._last = -1
-
-    def _add(self, size: tuple[int, int], rate: float, bitrate: int) -> Any:
-        whole_rate = max(1, round(rate))
-        video: Any = self._target.add_stream("libx264", rate=whole_rate)
-        context = video.codec_context
-        context.width, context.height = size
-        context.pix_fmt = "yuv420p"
-        context.time_base = video.time_base = CLOCK
-        context.gop_size = KEYFRAME_SECONDS * whole_rate
-        context.thread_count = encoder_threads()
-        BT709.stamp(context)
-        context.options = {
-            "preset": "veryfast",
-            "tune": "zerolatency",
-            "crf": "23",
-            "maxrate": str(bitrate),
-            "bufsize": str(bitrate),
-        }
-        return video
+        self._patience = patience
+        self._sender = subprocess.Popen(
+            [sys.executable, "-m", "st.video.stream_sender"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=os.name == "posix",  # Ctrl-C is for the show, which ends the sender
+        )
+        settings = {"url": url, "width": size[0], "height": size[1]}
+        settings |= {"rate": rate, "bitrate": bitrate, "patience": patience}
+        with contextlib.suppress(OSError):  # it says itself what is wrong
+            self._put(json.dumps(settings).encode() + b"\n")
+        line = self._said()
+        if line != CONNECTED:
+            self.abandon()
+            raise Unavailable(f"{self._name}: {line}")
 
     def write(self, picture: Picture, when: float) -> None:
         """Raises StError: the connection is lost."""
         self._begin = when if self._begin is None else self._begin
-        frame = self._converter.to_film(picture, Opened(picture), "yuv420p", BT709)
-        self._last = max(self._last + 1, round((when - self._begin) / CLOCK))
-        frame.pts, frame.time_base = self._last, CLOCK
         try:
-            self._target.mux(self._video.encode(frame))
-        except FFmpegError as error:
-            raise StError(f"{self._name}: {why(error)}") from None
+            self._put(STAMP.pack(when - self._begin))
+            self._put(picture.data)
+        except OSError:
+            raise StError(f"{self._name}: {self._said()}") from None
 
     def close(self, when: float) -> None:
-        try:
-            self._target.mux(self._video.encode(None))
-            self._target.close()
-        except FFmpegError:
-            self.abandon()  # the other side may have left first
+        assert self._sender.stdin is not None
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._sender.stdin.close()
+            self._sender.wait(CLOSING)
+        self.abandon()
 
     def abandon(self) -> None:
-        with contextlib.suppress(FFmpegError, OSError, ValueError):
-            self._target.close()
+        self._sender.kill()
+        for pipe in (self._sender.stdin, self._sender.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        self._sender.wait()
+
+    def _put(self, data: bytes | memoryview) -> None:
+        assert self._sender.stdin is not None
+        self._sender.stdin.write(data)
+        self._sender.stdin.flush()
+
+    def _said(self) -> str:
+        """What the sender says next; its watch ends it when the server says nothing."""
+        assert self._sender.stdout is not None
+        line = self._sender.stdout.readline().decode(errors="replace").strip()
+        return printable(line, 120) or f"no answer for {self._patience:g} s"

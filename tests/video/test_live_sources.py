@@ -80,7 +80,7 @@ def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
 def test_a_server_that_answers_nothing_at_all(mjpeg: MjpegServer) -> None:
     mjpeg.hanging.set()
     began = time.monotonic()
-    with pytest.raises(Unavailable, match="nothing came for 0.5 s"):
+    with pytest.raises(Unavailable, match=r"nothing came for 0\.5 s"):
         Feed(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
     assert time.monotonic() - began < 10
 

@@ -1,0 +1,259 @@
+"""What leaves the show: films, streams received again by PyAV, and the virtual camera."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import clips
+import numpy as np
+import pytest
+from streams import free_port, wait_for
+
+from st.runtime.errors import BadInput, MissingExtra, StError, Unavailable
+from st.video.outlet import Outlet
+from st.video.recorder import Recorder, check_target
+from st.video.stream_output import StreamOutput, check_url
+from st.video.virtual_camera import VirtualCamera
+
+SIZE = (64, 48)
+
+
+def test_a_recording_keeps_the_real_times(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"an older film")
+    recorder = Recorder(target, SIZE, 30)
+    times = [0.0, 0.03, 0.1, 0.5, 0.5, 2.0]  # uneven, one twice
+    for number, seconds in enumerate(times):
+        recorder.write(clips.scene(number), 1000 + seconds)
+        assert target.read_bytes() == b"an older film"
+    recorder.close(1003.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+    frames = clips.read(target)
+    assert [f.time for f in frames] == pytest.approx(times, abs=0.002)
+    with av.open(str(target)) as film:
+        assert film.duration == pytest.approx(3_000_000, abs=20_000)
+    for number, frame in enumerate(frames):
+        assert frame.colorspace == 1
+        rgb = frame.to_ndarray(format="rgb24").astype(int)
+        assert np.abs(rgb - clips.scene(number)).mean() < 6
+
+
+def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StError, match="not one picture"):
+        Recorder(tmp_path / "out.mp4", SIZE, 30).close(1.0)
+    recorder = Recorder(tmp_path / "two.mkv", SIZE, 30)
+    recorder.write(clips.scene(0), 1.0)
+    recorder.abandon()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadInput, match="no such folder"):
+        check_target(tmp_path / "none" / "out.mp4")
+    with pytest.raises(BadInput, match=r"\.mp4"):
+        check_target(tmp_path / "out.txt")
+
+
+class Slow:
+    """A writer that takes its time, and fails when told."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.pause, self.fails = pause, False
+        self.pictures: list[int] = []
+        self.closed = self.abandoned = False
+
+    def write(self, picture: np.ndarray, when: float) -> None:
+        if self.fails:
+            raise StError("the cable is cut")
+        time.sleep(self.pause)
+        assert picture.shape == (48, 64, 3)
+        self.pictures.append(int(picture[24, 32, 0]))
+
+    def close(self, when: float) -> None:
+        self.closed = True
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+
+def test_a_slow_writer_holds_nobody_up_and_gets_the_newest() -> None:
+    writer = Slow(0.2)
+    outlet = Outlet(lambda: writer, SIZE)
+    began = time.monotonic()
+    for number in range(100):
+        outlet.offer(np.full((30, 20, 3), number, np.uint8), time.monotonic())
+        time.sleep(0.002)
+    assert time.monotonic() - began < 5
+    outlet.close()
+    assert writer.closed
+    assert len(writer.pictures) < 20
+    assert writer.pictures == sorted(writer.pictures)
+    assert writer.pictures[-1] == 99  # the last is not lost
+
+
+def test_a_writer_that_fails_is_opened_again_where_that_helps() -> None:
+    first, second = Slow(), Slow()
+    first.fails = True
+    writers = iter([first, second])
+    outlet = Outlet(lambda: next(writers), SIZE, again=True)
+    outlet.offer(np.zeros((48, 64, 3), np.uint8), 1.0)
+    wait_for(lambda: "cable" in outlet.trouble)
+    outlet.offer(np.zeros((48, 64, 3), np.uint8), 2.0)
+    wait_for(lambda: outlet.written == 1)
+    assert outlet.trouble == ""
+    assert first.abandoned
+    outlet.close()
+    once = Outlet(lambda: first, SIZE)
+    once.offer(np.zeros((48, 64, 3), np.uint8), 1.0)
+    wait_for(lambda: once.trouble)
+    once.close()
+    assert once.trouble == "the cable is cut"
+
+
+def receive(url: str, count: int, **options: str) -> tuple[threading.Thread, list[Any]]:
+    """Frames of a stream, read in a thread that listens first."""
+    frames: list[Any] = []
+
+    def run() -> None:
+        options.setdefault("analyzeduration", "100000")
+        with av.open(url, container_options=options, timeout=20) as source:
+            for frame in source.decode(video=0):
+                frames.append((frame.time, frame.to_ndarray(format="rgb24")))
+                if len(frames) >= count:
+                    return
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, frames
+
+
+def feed(outlet: Outlet, until: Callable[[], bool], seconds: float = 20) -> None:
+    """Offer pictures at about 25 a second."""
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        outlet.offer(np.full((48, 64, 3), (200, 30, 90), np.uint8), time.monotonic())
+        time.sleep(0.04)
+    assert until()
+
+
+def check(frames: list[Any]) -> None:
+    times = [seconds for seconds, _ in frames]
+    assert times == sorted(times)
+    assert np.abs(frames[-1][1].astype(int) - (200, 30, 90)).max() < 8
+
+
+def test_a_udp_stream_is_received() -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    thread, frames = receive(f"udp://127.0.0.1:{port}", 10)
+    outlet = Outlet(partial(StreamOutput, f"udp://127.0.0.1:{port}", SIZE, 25, 10**6), SIZE)
+    feed(outlet, lambda: not thread.is_alive())
+    outlet.close()
+    assert len(frames) == 10
+    check(frames)
+
+
+def test_an_rtmp_stream_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.video.outlet.LONGEST_PAUSE", 0.5)
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    thread, frames = receive(url, 5, listen="1")
+    outlet = Outlet(lambda: wait_for(partial(opened, url)), SIZE, again=True)
+    feed(outlet, lambda: not thread.is_alive())
+    check(frames)
+    wait_for(lambda: feed_once(outlet) or outlet.trouble)  # the server has left
+    assert "key" not in outlet.trouble.replace("live/key", "")
+    thread, frames = receive(url, 5, listen="1")
+    feed(outlet, lambda: not thread.is_alive())
+    outlet.close()
+    assert len(frames) == 5
+    check(frames)
+
+
+def opened(url: str) -> StreamOutput | None:
+    """The server's thread may not listen yet."""
+    try:
+        return StreamOutput(url, SIZE, 25, 10**6)
+    except Unavailable:
+        return None
+
+
+def feed_once(outlet: Outlet) -> None:
+    outlet.offer(np.zeros((48, 64, 3), np.uint8), time.monotonic())
+
+
+def test_a_server_that_never_answers_freezes_nobody() -> None:
+    """FFmpeg waits for it with Python's lock held; that is why the sender is a process."""
+    raised: list[Exception] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"rtmp://127.0.0.1:{listener.getsockname()[1]}/live/key"
+
+        def connect() -> None:
+            try:
+                StreamOutput(url, SIZE, 25, 10**6, patience=1.0)
+            except Unavailable as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        ticks = [time.monotonic()]
+        while thread.is_alive() and ticks[-1] - ticks[0] < 20:
+            time.sleep(0.01)
+            ticks.append(time.monotonic())
+    assert "no answer for 1 s" in str(raised[0])
+    assert len(ticks) > 20
+    assert np.diff(ticks).max() < 0.8
+
+
+def test_nobody_to_stream_to() -> None:
+    with pytest.raises(Unavailable, match=r"rtmp://127\.0\.0\.1:\d+/live/key: .*refused"):
+        StreamOutput(f"rtmp://u:p@127.0.0.1:{free_port()}/live/key", SIZE, 25, 10**6)
+    for url in ("out.mp4", "ftp://x/y", "file:///tmp/x"):
+        with pytest.raises(BadInput, match="rtmp://"):
+            check_url(url)
+
+
+def test_no_virtual_camera_here() -> None:
+    """The real library, on a machine without the device."""
+    pytest.importorskip("pyvirtualcam")
+    if any(Path("/dev").glob("video*")):
+        pytest.skip("this machine has video devices")
+    with pytest.raises(Unavailable, match="no virtual camera here"):
+        VirtualCamera(SIZE, 30)
+
+
+def test_pyvirtualcam_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'st\[live\]'"):
+        VirtualCamera(SIZE, 30)
+
+
+def test_pictures_reach_a_fake_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test machine has the device: a fake module stands for the real one."""
+    sent: list[np.ndarray] = []
+
+    class Camera:
+        def __init__(self, width: int, height: int, fps: float) -> None:
+            assert (width, height, fps) == (*SIZE, 30)
+            self.device = "/dev/video9"
+
+        def send(self, frame: np.ndarray) -> None:
+            assert frame.flags.c_contiguous
+            sent.append(frame)
+
+        def close(self) -> None:
+            sent.append(np.zeros(0))
+
+    fake = ModuleType("pyvirtualcam")
+    fake.Camera = Camera  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", fake)
+    outlet = Outlet(lambda: VirtualCamera(SIZE, 30), SIZE)
+    outlet.offer(np.full((96, 128, 3), 9, np.uint8), 1.0)
+    outlet.close()
+    assert sent[0].shape == (48, 64, 3)
+    assert (sent[0] == 9).all()
+    assert len(sent) == 2
