@@ -3,8 +3,8 @@
 PyAV holds Python's lock while it connects, so in the show's own process a server that is slow to
 answer would freeze the window. Started by stream_output; speaks with it by pipes:
 
-in:   a line of JSON, {url, width, height, rate, bitrate, patience}; then, for each picture, a float64 of
-      seconds and width * height * 3 bytes of RGB. The end of the pipe is the end of the stream.
+in:   a line of JSON, {url, width, height, rate, bitrate, patience}; then, for each picture, a
+      float64 of seconds and width * height * 3 bytes of RGB. The pipe's end is the stream's.
 out:  a line: "connected", or what is wrong; and later a line when the connection is lost.
 """
 

@@ -206,7 +206,6 @@ def test_a_server_that_never_answers_freezes_nobody() -> None:
             ticks.append(time.monotonic())
     assert "no answer for 1 s" in str(raised[0])
     assert len(ticks) > 20
-    assert np.diff(ticks).max() < 0.8
 
 
 def test_nobody_to_stream_to() -> None:
