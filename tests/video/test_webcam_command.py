@@ -16,8 +16,10 @@ import av
 import clips
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from streams import MjpegServer, free_port, wait_for
 
+from st.video.webcam_command import main
 from toys import identity_engine, tint_engine
 
 PROGRAM = [sys.executable, "-c", "from st.video.webcam_command import main; main()"]
@@ -144,7 +146,7 @@ def test_no_camera() -> None:
     ("words", "code", "error"),
     [
         (["none.mp4"], 2, "none.mp4: no such file"),
-        (["README.md"], 2, "no film that st can read"),
+        (["text.md"], 2, "no film that st can read"),
         (["FILM", "--style", "wave"], 2, "this engine has negative, black"),
         (["FILM", "--record", "out.txt"], 2, ".mp4"),
         (["FILM", "-o", "out.mp4"], 2, "films are --record"),
@@ -152,10 +154,21 @@ def test_no_camera() -> None:
     ],
 )
 def test_what_cannot_be(
-    words: list[str], code: int, error: str, engine: Path, tmp_path: Path
+    words: list[str],
+    code: int,
+    error: str,
+    engine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "text.md").write_text("no film")
     film = str(clips.film(tmp_path / "in.mp4"))
-    done = run(*(film if word == "FILM" else word for word in words), "--engine", engine, code=code)
+    monkeypatch.chdir(tmp_path)
+    given = [film if word == "FILM" else word for word in words]
+    done = CliRunner().invoke(main, [*given, "--engine", str(engine)])
+    assert done.exit_code == code
     lines = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     assert len(lines) == 1
     assert error in lines[0]
@@ -182,6 +195,6 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
 
 
 def test_help_names_the_keys() -> None:
-    text = run("--help").stdout
+    text = CliRunner().invoke(main, ["--help"]).output
     assert "st-webcam film.mp4 --headless --frames 200 --json" in text
     assert "blend with the next style" in text
