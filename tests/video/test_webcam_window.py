@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Screen:
         subprocess.run(["xdotool", "key", *keys], env=self.environment, check=True, timeout=20)
 
     def pixels(self) -> np.ndarray:
-        """(H, W, 3) of the whole screen."""
+        """(H, W, 3) of the whole screen. Not at every moment: the machine has other work."""
+        time.sleep(0.1)
         return np.array(ImageGrab.grab(xdisplay=self.name).convert("RGB"))
 
     def greys(self) -> tuple[int, int]:
@@ -182,6 +184,7 @@ def test_keys(
     wait_for(lambda: abs(screen.pixels()[corner].astype(int) - (255 - LEFT)).max() < 8)
     screen.press("Escape")  # leaves the full screen first
     wait_for(lambda: screen.pixels()[corner].max() == 0)
+    screen.wait(255 - LEFT, 255 - RIGHT)
     screen.press("q")
     assert program.wait(20) == 0
 
