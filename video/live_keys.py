@@ -72,9 +72,9 @@ class Desk:
             "left": lambda: style.step(-1),
             "up": lambda: style.set_strength(style.strength + STEP),
             "down": lambda: style.set_strength(style.strength - STEP),
-            "b": style.next_second,
-            ".": lambda: style.set_blend(style.blend + STEP),
-            ",": lambda: style.set_blend(style.blend - STEP),
+            "b": lambda: self._blend(style.next_second),
+            ".": lambda: self._blend(lambda: style.set_blend(style.blend + STEP)),
+            ",": lambda: self._blend(lambda: style.set_blend(style.blend - STEP)),
             "m": self._mirror,
             "c": self._compare,
             "s": self._snapshot,
@@ -125,6 +125,13 @@ class Desk:
 
     def say(self, line: str) -> None:
         self._said, self._until = line, time.monotonic() + SAID
+
+    def _blend(self, change: Callable[[], None]) -> None:
+        if not self._style.blends:
+            self.say("the styles of this engine do not blend")
+        elif len(self._style.choices) < 2:
+            self.say("there is one style: nothing to blend it with")
+        change()
 
     def _mirror(self) -> None:
         self._live.mirror = not self._live.mirror

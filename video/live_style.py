@@ -27,6 +27,7 @@ class LiveStyle:
     choices: the engine's named styles, or the pictures that were given; none for an engine with
         one style of its own.
     first, second: numbers of the styles that are blended.
+    blends: whether there are styles between two; if not, blending does nothing.
     blend: 0 is all `first`, 1 all `second`.
     strength: 0 leaves the picture, 1 paints all of it.
     """
@@ -35,7 +36,7 @@ class LiveStyle:
         self, stylizer: Stylizer, styles: Sequence[str] = (), strength: float = 1.0
     ) -> None:
         """styles: as --style gives them: one to begin with, two that are blended by their weights,
-            more as one choice of its own.
+            more as one choice of its own. Where styles do not blend, each is a choice.
 
         Raises:
             BadControl: no such style or strength, or an engine that needs a style and got none.
@@ -43,6 +44,7 @@ class LiveStyle:
         """
         check_strength(strength)
         self._stylizer = stylizer
+        self.blends = stylizer.metadata.blends
         self.choices, shares = _choices(stylizer, styles)
         self.first, self.second, self.blend = shares
         self.strength = strength
@@ -61,7 +63,7 @@ class LiveStyle:
     def next_second(self) -> None:
         """Blend with the next style; half and half where there was no blend."""
         count = len(self.choices)
-        if count < 2:
+        if count < 2 or not self.blends:
             return
         self.second = ((self.second if self.blend else self.first) + 1) % count
         if self.second == self.first:
@@ -71,7 +73,7 @@ class LiveStyle:
 
     def set_blend(self, blend: float) -> None:
         """How much of the second style, held within 0..1."""
-        if len(self.choices) < 2:
+        if len(self.choices) < 2 or not self.blends:
             return
         if self.second == self.first:
             self.second = (self.first + 1) % len(self.choices)
@@ -121,6 +123,8 @@ def _choices(
     numbers = [labels.index(str(style)) for style in given]
     total = sum(given.values())
     shares = [weight / total for weight in given.values()]
+    if not stylizer.metadata.blends:
+        return tuple(choices), (numbers[0], numbers[0], 0.0)
     if len(numbers) > 2:
         mixed: dict[Any, float] = {}
         for number, share in zip(numbers, shares, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import clips
@@ -110,6 +111,21 @@ def test_pictures_as_styles_are_encoded_once(
         assert (paint(frame) == 25).all()
         with pytest.raises(BadInput, match="no such file"):
             LiveStyle(paint, [str(tmp_path / "none.png")])
+
+
+def test_styles_that_do_not_blend_are_chosen_one_by_one(tmp_path: Path) -> None:
+    for name, value in (("dark", 10), ("light", 100)):
+        write_picture(Picture(np.full((16, 16, 3), value, np.uint8)), tmp_path / f"{name}.png")
+    with Stylizer(code_engine(tmp_path / "code.onnx"), device="cpu") as paint:
+        paint.metadata = replace(paint.metadata, blends=False)
+        style = LiveStyle(paint, [str(tmp_path / "dark.png"), str(tmp_path / "light.png")])
+        frame = np.zeros((8, 8, 3), np.uint8)
+        assert (paint(frame) == 10).all()
+        style.next_second()
+        style.set_blend(0.5)
+        assert (style.label, style.blend) == ("dark", 0)
+        style.step(1)
+        assert (paint(frame) == 100).all()
 
 
 def test_an_engine_of_one_style_has_nothing_to_choose(tmp_path: Path) -> None:
