@@ -24,17 +24,16 @@ pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
 pytest.importorskip("selenium")
 
-import browser
-from browser import Page, camera_file, chromium
+import live_page
+from browsers import complaints, needs_chromium
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from live_page import camera_file, page
 from visiting import clip
 
 import toys
 
-pytestmark = pytest.mark.skipif(
-    not (browser.BROWSER and browser.DRIVER), reason="no chromium and chromedriver here"
-)
+pytestmark = needs_chromium
 FIGURES = re.compile(r"\d+ frames/s · \d+ ms · \d+×\d+")
 
 
@@ -87,40 +86,39 @@ def negative(colour: list[float]) -> list[float]:
 def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     serve = ["--serve", "127.0.0.1:0", "--engine", str(engine), "--paint-size", "320"]
-    with webcam(*serve, cache=tmp_path) as (url,), chromium(camera) as driver:
-        page = Page(driver, url)
-        page.start()
-        assert FIGURES.fullmatch(page.text("figures"))
-        page.wait(lambda: near(page.mean("painted"), negative(page.mean("camera"))))
-        assert not page.shown("picture-field"), "an engine of its own styles takes no pictures"
-        assert not page.shown("message")
+    with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
+        one.start()
+        assert FIGURES.fullmatch(one.text("figures"))
+        one.wait(lambda: near(one.mean("painted"), negative(one.mean("camera"))))
+        assert not one.shown("picture-field"), "an engine of its own styles takes no pictures"
+        assert not one.shown("message")
 
-        page.set("style", 1)
-        page.wait(lambda: max(page.mean("painted")) < 12)
-        page.set("strength", 0)
-        page.wait(lambda: near(page.mean("painted"), page.mean("camera")))
-        page.set("strength", 100)
-        page.set("second", 0)
-        page.set("blend", 50)
-        half = lambda: [value / 2 for value in negative(page.mean("camera"))]  # noqa: E731
-        page.wait(lambda: near(page.mean("painted"), half()))
+        one.set("style", 1)
+        one.wait(lambda: max(one.mean("painted")) < 12)
+        one.set("strength", 0)
+        one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
+        one.set("strength", 100)
+        one.set("second", 0)
+        one.set("blend", 50)
+        half = lambda: [value / 2 for value in negative(one.mean("camera"))]  # noqa: E731
+        one.wait(lambda: near(one.mean("painted"), half()))
 
-        assert page.run("return getComputedStyle(painted).transform") == "matrix(-1, 0, 0, 1, 0, 0)"
-        page.click("mirror")
-        assert page.run("return getComputedStyle(painted).transform") == "none"
-        page.click("beside")
-        assert not page.shown("own")
+        assert one.run("return getComputedStyle(painted).transform") == "matrix(-1, 0, 0, 1, 0, 0)"
+        one.click("mirror")
+        assert one.run("return getComputedStyle(painted).transform") == "none"
+        one.click("beside")
+        assert not one.shown("own")
 
         info = json.load(urlopen(f"{url}info"))
         assert info["sessions"] == 1
-        page.click("stop")
-        assert page.shown("start")
-        page.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
-        page.click("start")
-        page.wait(lambda: "frames/s" in page.text("figures"))
-        assert page.complaints() == []
-        driver.get("about:blank")
-        page.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
+        one.click("stop")
+        assert one.shown("start")
+        one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
+        one.click("start")
+        one.wait(lambda: "frames/s" in one.text("figures"))
+        assert complaints(one.driver) == []
+        one.driver.get("about:blank")
+        one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
 
 
 def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path) -> None:
@@ -130,18 +128,17 @@ def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path)
     cv2.imwrite(str(red), np.full((1500, 20, 3), (0, 0, 90), np.uint8))
     serve = ["--serve", "--engine", str(engine), "-s", str(dark), "--paint-size", "320"]
     serve[1:1] = [":0"]
-    with webcam(*serve, cache=tmp_path) as (url,), chromium(camera) as driver:
-        page = Page(driver, url)
-        page.start()
-        page.wait(lambda: near(page.mean("painted"), page.mean("camera")))
-        driver.find_element("id", "picture").send_keys(str(red))
-        page.wait(lambda: page.mean("painted")[0] > page.mean("camera")[0] + 40)
-        options = page.run("return [...document.getElementById('style').options].map(o => o.text)")
+    with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
+        one.start()
+        one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
+        one.driver.find_element("id", "picture").send_keys(str(red))
+        one.wait(lambda: one.mean("painted")[0] > one.mean("camera")[0] + 40)
+        options = one.run("return [...document.getElementById('style').options].map(o => o.text)")
         assert options == ["dark", "my red.png"]
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"no picture")
-        driver.find_element("id", "picture").send_keys(str(bad))
-        page.wait(lambda: "no picture" in page.text("message"))
+        one.driver.find_element("id", "picture").send_keys(str(bad))
+        one.wait(lambda: "no picture" in one.text("message"))
 
 
 def ip(*arguments: str) -> None:
@@ -216,8 +213,19 @@ def test_over_tls_on_a_second_address(camera: Path, tmp_path: Path, house: tuple
         spki = x509.load_pem_x509_certificate(pem.read_bytes()).public_key()
         form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         digest = base64.b64encode(hashlib.sha256(spki.public_bytes(*form)).digest()).decode()
-        program = [*client, sys.executable, browser.__file__, url, str(camera), digest]
-        done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+        program = [
+            *client,
+            sys.executable,
+            live_page.__file__,
+            url,
+            str(camera),
+            str(tmp_path),
+            digest,
+        ]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            program, capture_output=True, text=True, timeout=120, check=False, env=env
+        )
         assert done.returncode == 0, done.stderr
         seen = json.loads(done.stdout)
     assert seen["address"] == "https://10.78.0.1:8765/", "the token is gone from the address"

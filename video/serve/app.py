@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -66,6 +67,7 @@ class Visits:
             {
                 "styles": [choice.label for choice in stage.choices],
                 "begin": vars(stage.begin),
+                "blends": stage.base.metadata.blends,
                 "pictures": _takes_pictures(stage),
                 "camera": {
                     "width": stage.size[0],
@@ -130,6 +132,10 @@ class Visits:
 
     def _gone(self, session: Session) -> None:
         self._sessions.pop(session.number, None)
+        if not self._sessions:
+            # aiortc's objects hold each other, with codecs and their threads: left to Python's own
+            # time they pile up. The short stop that it costs is felt by nobody now.
+            gc.collect()
 
     async def _shutdown(self, _app: web.Application) -> None:
         await asyncio.gather(*(session.close() for session in self._sessions.values()))

@@ -25,7 +25,9 @@ class Newest(Generic[T]):
         self._change = asyncio.Event()
 
     def put(self, item: T) -> None:
-        """Lay down an item; one that still lies there is dropped."""
+        """Lay down an item; one that still lies there is dropped, and any after the end."""
+        if self._closed:
+            return
         self.dropped += self._item is not None
         self._item = item
         self._change.set()

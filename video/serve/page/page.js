@@ -40,7 +40,7 @@ function addStyle(label, number) {
 function showStyles() {
   const many = $("style").options.length;
   $("style-field").hidden = many < 1;
-  $("blend-field").hidden = many < 2;
+  $("blend-field").hidden = many < 2 || !info.blends;
 }
 
 function showValues() {

@@ -1,14 +1,12 @@
 """The page in a real browser without a window, its camera playing a clip.
 
-As a program, for another network namespace: browser.py URL CLIP SPKI -> what it saw, as JSON.
+As a program, for another network namespace: live_page.py URL CLIP FOLDER SPKI -> what it saw, JSON.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import av
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webdriver import WebDriver
+from browsers import chromium, complaints
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MEAN = """
 const video = document.getElementById(arguments[0]);
 const canvas = document.createElement("canvas");
@@ -52,47 +46,39 @@ def camera_file(clip: Path, target: Path, frames: int = 50) -> Path:
 
 
 @contextmanager
-def chromium(clip: Path, spki: str = "") -> Iterator[WebDriver]:
-    """spki: SHA-256 of the one self-signed key to trust, base64."""
-    with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = BROWSER or ""
-        for argument in (
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--window-size=1280,800",
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-video-capture={clip}",
-            f"--user-data-dir={profile}",
-            *([f"--ignore-certificate-errors-spki-list={spki}"] if spki else []),
-        ):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        try:
-            yield driver
-        finally:
-            driver.quit()
+def page(url: str, clip: Path, folder: Path, spki: str = "") -> Iterator[Page]:
+    """The page in a browser whose camera plays the clip.
+
+    spki: SHA-256 of the one self-signed key to trust, base64.
+    """
+    flags = [
+        "--disable-gpu",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={clip}",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 10.78.0.1",
+    ]
+    if spki:
+        flags.append(f"--ignore-certificate-errors-spki-list={spki}")
+    with chromium(folder, flags=flags) as driver:
+        yield Page(driver, url)
 
 
 class Page:
     """The page's controls, as a visitor uses them."""
 
-    def __init__(self, driver: WebDriver, url: str) -> None:
+    def __init__(self, driver: Any, url: str) -> None:
         self.driver = driver
         driver.get(url)
 
     def click(self, name: str) -> None:
-        self.driver.find_element(By.ID, name).click()
+        self.driver.find_element("id", name).click()
 
     def text(self, name: str) -> str:
-        return self.driver.find_element(By.ID, name).text
+        return self.driver.find_element("id", name).text
 
     def shown(self, name: str) -> bool:
-        return self.driver.find_element(By.ID, name).is_displayed()
+        return self.driver.find_element("id", name).is_displayed()
 
     def set(self, name: str, value: object) -> None:
         """Choose a style by its number, or move a slider."""
@@ -125,26 +111,17 @@ class Page:
         assert self.shown("own")
         self.wait(lambda: max(self.mean("camera")) > 0)
 
-    def complaints(self) -> list[str]:
-        """The browser's own errors and warnings: of scripts, of the content security policy."""
-        return [
-            entry["message"]
-            for entry in self.driver.get_log("browser")  # type: ignore[attr-defined]
-            if entry["level"] in ("SEVERE", "WARNING")
-        ]
 
-
-def main(url: str, clip: str, spki: str) -> None:
-    with chromium(Path(clip), spki) as driver:
-        page = Page(driver, url)
-        page.start()
+def main(url: str, clip: str, folder: str, spki: str) -> None:
+    with page(url, Path(clip), Path(folder), spki) as one:
+        one.start()
         seen = {
-            "address": driver.current_url,
-            "secure": page.run("return isSecureContext"),
-            "figures": page.text("figures"),
-            "camera": page.mean("camera"),
-            "painted": page.mean("painted"),
-            "complaints": page.complaints(),
+            "address": one.driver.current_url,
+            "secure": one.run("return isSecureContext"),
+            "figures": one.text("figures"),
+            "camera": one.mean("camera"),
+            "painted": one.mean("painted"),
+            "complaints": complaints(one.driver),
         }
     print(json.dumps(seen))
 

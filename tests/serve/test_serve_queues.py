@@ -1,0 +1,80 @@
+"""Nothing waits in a line: the place for one frame, and the bound on what aiortc decodes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+pytest.importorskip("aiortc")
+
+from aiortc import RTCPeerConnection
+
+from st.video.serve.backlog import WAITING, Backlog, bound_backlog
+from st.video.serve.newest import ClosedError, Newest
+
+
+def test_a_newer_frame_takes_the_place() -> None:
+    async def run() -> None:
+        place: Newest[int] = Newest()
+        for number in range(5):
+            place.put(number)
+        assert await place.get() == 4
+        assert place.dropped == 4
+        waiting = asyncio.create_task(place.get())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        place.put(7)
+        assert await waiting == 7
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_a_place_that_is_closed() -> None:
+    async def run() -> None:
+        place: Newest[int] = Newest()
+        waiting = asyncio.create_task(place.get())
+        await asyncio.sleep(0.01)
+        place.close()
+        with pytest.raises(ClosedError):
+            await waiting
+        place.put(1)
+        with pytest.raises(ClosedError):
+            await place.get()
+
+    asyncio.run(run())
+
+
+def test_frames_to_decode_are_dropped_together_and_a_whole_one_is_asked_for() -> None:
+    damaged = threading.Event()
+    frames = Backlog(damaged, most=4)
+    for number in range(4):
+        frames.put(number)
+    assert not damaged.is_set()
+    frames.put(4)
+    assert damaged.is_set()
+    assert frames.get_nowait() == 4
+    assert frames.dropped == 4
+    for number in range(4):
+        frames.put(number)
+    frames.put(None)  # the end is never lost, and drops nothing
+    assert [frames.get_nowait() for _ in range(5)] == [0, 1, 2, 3, None]
+
+
+def test_aiortc_takes_the_bounded_queue() -> None:
+    """It has no setting for it: this fails when a release names its queue otherwise."""
+
+    async def run() -> None:
+        peer = RTCPeerConnection()
+        receiver = peer.addTransceiver("video").receiver
+        bound_backlog(receiver)
+        replaced = vars(receiver)["_RTCRtpReceiver__decoder_queue"]
+        assert isinstance(replaced, Backlog)
+        error = vars(receiver)["_RTCRtpReceiver__decoder_error"]
+        for number in range(WAITING + 1):
+            replaced.put(number)
+        assert error.is_set()
+        await peer.close()
+
+    asyncio.run(run())
