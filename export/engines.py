@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from st.export.graphs import EncoderGraph, FrameGraph, TileGraph, onnx_instance_norm
+from st.export.graphs import EncoderGraph, FrameGraph, TextureGraph, TileGraph, onnx_instance_norm
 from st.export.parity import Parity, code_parity, picture_parity, trial_picture
 from st.export.to_onnx import picture_axes, to_onnx
 from st.runtime.files import write_beside
 from st.runtime.metadata import PROPERTY, Metadata
+from st.runtime.noise import draw_noise
 from st.train.checkpoint import Checkpoint
 from st.train.method import Playing
 from st.train.methods import METHODS
@@ -44,12 +45,15 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
     folded = fold_upsampling(network).eval()
     base = Metadata(
         method=checkpoint.method,
-        inputs=("content", *playing.controls),
+        kind="texture" if playing.texture else "stylizer",
+        inputs=playing.controls if playing.texture else ("content", *playing.controls),
         styles=checkpoint.styles if "weights" in playing.controls else (),
         code_size=playing.code_size,
         blends=playing.blends,
         multiple=playing.multiple,
         min_size=playing.min_size,
+        scale=playing.scale,
+        noise=playing.noise,
         halo=playing.halo,
         fingerprint=fingerprint(checkpoint),
         card=tuple(sorted(checkpoint.card.items())),
@@ -70,18 +74,23 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def _controls(network: nn.Module, playing: Playing, base: Metadata, seed: int) -> dict[str, Tensor]:
-    """Example controls: a blend of all styles, some picture's style code, a strength below 1."""
+def _inputs(
+    network: nn.Module, playing: Playing, base: Metadata, seed: int, picture: Tensor
+) -> dict[str, Tensor]:
+    """Example inputs: a picture (a texture engine gets its size alone), a blend of all styles, some
+    picture's style code, a strength below 1, noise."""
     random = torch.Generator().manual_seed(seed)
     weights = torch.rand(1, max(1, len(base.styles)), generator=random)
     values = {
         "weights": weights / weights.sum(),
         "strength": torch.tensor([0.75]),
+        "noise": torch.from_numpy(draw_noise(seed, playing.noise, *picture.shape[1:3]).copy()),
     }
     if playing.code_size:
         with torch.no_grad():
             values["code"] = EncoderGraph(network)(_pictures(base, 1, seed + len(SIZES))[0])
-    return {name: values[name] for name in playing.controls}
+    content = {} if playing.texture else {"content": picture}
+    return content | {name: values[name] for name in playing.controls}
 
 
 def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
@@ -99,13 +108,14 @@ def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
 def _frames(
     network: nn.Module, folded: nn.Module, playing: Playing, base: Metadata, path: Path
 ) -> Engine:
-    graph = FrameGraph(folded, onnx_instance_norm if playing.norms else None)
-    example = {"content": _pictures(base, 2)[0]} | _controls(folded, playing, base, 0)
+    of = TextureGraph if playing.texture else FrameGraph
+    graph = of(folded, onnx_instance_norm if playing.norms else None)
+    example = _inputs(folded, playing, base, 0, _pictures(base, 2)[0])
     axes = picture_axes(base.multiple, base.min_size, batch=True)
     model = to_onnx(graph, example, ["stylized"], axes, base)
-    plain = FrameGraph(network, None)
+    plain = of(network, None)
     trials = [
-        {"content": picture} | _controls(folded, playing, base, seed)
+        _inputs(folded, playing, base, seed, picture)
         for seed, picture in enumerate(_pictures(base, 1))
     ]
     return _write(model, path, base, picture_parity(model, base, plain, trials))
@@ -136,8 +146,7 @@ def _tiles(folded: nn.Module, playing: Playing, base: Metadata, path: Path) -> E
     random = torch.Generator().manual_seed(0)
     margins = torch.tensor([2, 1, 0, 1]) * base.multiple
     trials = [
-        {"content": picture}
-        | _controls(folded, playing, base, seed)
+        _inputs(folded, playing, base, seed, picture)
         | {"moments": torch.rand(2, sum(channels), generator=random) + 0.5, "margins": margins}
         for seed, picture in enumerate(_pictures(base, 1))
     ]

@@ -50,6 +50,18 @@ class FrameGraph(nn.Module):
         return to_bytes(self.network(to_unit(content), *controls, **self.settings))
 
 
+class TextureGraph(nn.Module):
+    """(noise, *controls) -> stylized."""
+
+    def __init__(self, network: nn.Module, norm: Callable[..., Tensor] | None) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = {} if norm is None else {"norm": norm}
+
+    def forward(self, noise: Tensor, *controls: Tensor) -> Tensor:
+        return to_bytes(self.network(None, noise, *controls, **self.settings))
+
+
 class EncoderGraph(nn.Module):
     """style -> code."""
 

@@ -38,9 +38,14 @@ def to_onnx(
     axes: dict[int, Any],
     metadata: Metadata,
 ) -> bytes:
-    """An ONNX model as bytes, checked by onnx.checker. The first input is the dynamic picture."""
+    """An ONNX model as bytes, checked by onnx.checker.
+
+    The first input is the dynamic picture, or noise; noise is (1, C, H, W) of the picture's size.
+    """
     picture, *controls = inputs.values()
-    shapes = (axes, tuple(None for _ in controls)) if controls else (axes,)
+    noise = {2: axes[1], 3: axes[2]}
+    own, *others = (noise if name == "noise" else None for name in inputs)
+    shapes = (own or axes, tuple(others)) if controls else (own or axes,)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
         warnings.simplefilter("ignore")
         traced = torch.export.export(graph.eval(), (picture, *controls), dynamic_shapes=shapes)

@@ -54,7 +54,8 @@ def open_engine(
 
     device: one of `DEVICES`; "auto" is cuda where ONNX Runtime has it, else cpu.
     threads: processor threads of one run; by default all that this process may use.
-    kind: what the engine must be, one of `st.runtime.metadata.KINDS`.
+    kind: what the engine must be, one of `st.runtime.metadata.KINDS`; a texture engine will do
+        for a stylizer.
 
     Raises:
         BadInput: no such file.
@@ -73,7 +74,7 @@ def open_engine(
     if path.suffix != ".onnx":
         raise BadEngine(f"{name}: not an engine, st plays .onnx files")
     data, metadata = read_engine(path)
-    if metadata.kind != kind:
+    if metadata.kind != kind and (metadata.kind, kind) != ("texture", "stylizer"):
         raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
     try:
         if device.startswith("openvino"):
@@ -98,12 +99,14 @@ def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]
     """(inputs, outputs) that a graph with this metadata must have."""
     height, width = metadata.fixed_size or (None, None)
     picture = Port("uint8", (None, height, width, 3))
+    enlarged = [side and side * metadata.scale for side in (height, width)]
     every = {
         "content": picture,
         "style": picture,
         "weights": Port("float32", (1, len(metadata.styles))),
         "code": Port("float32", (1, metadata.code_size)),
         "strength": Port("float32", (1,)),
+        "noise": Port("float32", (1, metadata.noise, height, width)),
         "moments": Port("float32", (2, sum(metadata.norms))),
         "margins": Port("int64", (4,)),
     }
@@ -111,21 +114,20 @@ def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]
     if metadata.kind == "style-encoder":
         return inputs, {"code": every["code"]}
     norms = {f"moments_{i}": Port("float32", (2, n)) for i, n in enumerate(metadata.norms)}
-    return inputs, {"stylized": picture, **norms}
+    return inputs, {"stylized": Port("uint8", (None, *enlarged, 3)), **norms}
 
 
 def check_ports(
     metadata: Metadata, inputs: Mapping[str, Port], outputs: Mapping[str, Port]
 ) -> None:
     """Raises BadEngine unless a graph's inputs and outputs are what its metadata says."""
-    needed = {
-        "stylizer": {"content"},
-        "style-encoder": {"style"},
-        "tiles": {"content", "moments", "margins"},
+    needed, more = {
+        "stylizer": ({"content"}, {"weights", "code", "strength", "noise"}),
+        "texture": ({"noise"}, {"weights"}),
+        "style-encoder": ({"style"}, set()),
+        "tiles": ({"content", "moments", "margins"}, {"weights", "code", "strength"}),
     }[metadata.kind]
-    allowed = needed | (
-        set() if metadata.kind == "style-encoder" else {"weights", "code", "strength"}
-    )
+    allowed = needed | more
     named = set(metadata.inputs)
     if not needed <= named <= allowed or {"weights", "code"} <= named:
         raise BadEngine(f"no {metadata.kind} takes {', '.join(metadata.inputs)}")

@@ -46,6 +46,8 @@ class OpenEngine:
 
         Raises BadEngine: it is not there, or another engine's. StError: closed.
         """
+        if self.metadata.scale > 1:  # no place depends on the whole picture: it needs no twin
+            return self.backend
         with self._opening:
             if self._tiles is None:
                 path = self._companion("tiles")

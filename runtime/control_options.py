@@ -13,6 +13,7 @@ import click
 from st.runtime.colour_keep import COLORS
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.look_size import LEAST_LOOK, LEAST_SCALE, MOST_LOOK, MOST_SCALE
+from st.runtime.noise import SEEDS
 from st.runtime.options import parse_style
 from st.runtime.regions import MOST_FEATHER, Mask
 from st.runtime.stylizer import Stylizer
@@ -27,6 +28,7 @@ class Looks:
     color: str = "style"
     style_scale: float = 1.0
     look_size: int | None = None
+    seed: int | None = None
 
     def record(self) -> dict[str, Any]:
         """What differs from the defaults, for --json."""
@@ -50,6 +52,8 @@ class Looks:
         """
         stylizer.set_style(scale=self.style_scale)
         stylizer.set_color(self.color).set_look_size(self.look_size)
+        if self.seed is not None:
+            stylizer.set_seed(self.seed)
         if not self.regions:
             if self.feather:
                 raise BadInput("--feather is for the edges of a --region: give one")
@@ -64,7 +68,7 @@ class Looks:
 
 
 def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --region, --feather, --color, --style-scale and --look-size.
+    """Add --region, --feather, --color, --style-scale, --look-size and --seed.
 
     The command gets them as `looks`, a `Looks`.
     """
@@ -109,6 +113,12 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             help="Strokes as on a picture of N pixels, at any size: a thumbnail shows the print.",
         ),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, SEEDS - 1),
+            metavar="N",
+            help="Of engines that paint with noise: another N, another picture. [default: 0]",
+        ),
     )
 
     @functools.wraps(function)
@@ -119,9 +129,10 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         color: str,
         style_scale: float,
         look_size: int | None,
+        seed: int | None,
         **kwargs: Any,
     ) -> Any:
-        looks = Looks(regions, feather, color, style_scale, look_size)
+        looks = Looks(regions, feather, color, style_scale, look_size, seed)
         return function(*args, looks=looks, **kwargs)
 
     wrapped: Callable[..., Any] = gathered

@@ -14,6 +14,7 @@ from st.runtime.colour_keep import COLORS, check_color
 from st.runtime.errors import BadControl, printable
 from st.runtime.look_size import check_look_size, check_style_scale
 from st.runtime.metadata import Metadata
+from st.runtime.noise import check_seed
 from st.runtime.regions import Regions, Values
 from st.runtime.style_code import StyleCode
 
@@ -28,6 +29,7 @@ class Controls:
     given: the style as it was set, to be encoded anew at another scale.
     scale: of the style; in its code already where there is one.
     regions, color, look_size: see the modules of these names.
+    seed: of the noise that the engine paints with.
     inputs: the engine's inputs beside the picture.
     """
 
@@ -39,6 +41,7 @@ class Controls:
     regions: Regions | None = None
     color: str = "style"
     look_size: int | None = None
+    seed: int = 0
     inputs: Mapping[str, NDArray[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +77,7 @@ class Controls:
         check_style_scale(scale)
         if scale == self.scale:
             return self
+        self._check_same_size("--style-scale")
         scaled = replace(self, scale=float(scale))
         if "code" not in self.metadata.inputs:
             return scaled
@@ -91,9 +95,14 @@ class Controls:
     def with_look_size(self, size: int | None) -> Controls:
         """Raises BadControl: too small or too large."""
         check_look_size(size)
+        if size is not None:
+            self._check_same_size("--look-size")
         return replace(self, look_size=size)
 
     def with_regions(self, regions: Regions | None) -> Controls:
+        """Raises BadControl: the engine has no styles that regions could differ in."""
+        if regions is not None:
+            self._check_same_size("--region")
         return replace(self, regions=regions)
 
     def with_strength(self, strength: float) -> Controls:
@@ -101,6 +110,16 @@ class Controls:
         if not isinstance(strength, int | float) or not 0 <= strength <= 1:
             raise BadControl(f"strength must be a number from 0 to 1, not {printable(strength)}")
         return replace(self, strength=float(strength))
+
+    def with_seed(self, seed: int) -> Controls:
+        """Raises BadControl: no seed, or the engine paints without noise."""
+        if not self.metadata.noise:
+            raise BadControl("this engine paints without noise: a seed changes nothing")
+        return replace(self, seed=check_seed(seed))
+
+    def _check_same_size(self, what: str) -> None:
+        if self.metadata.scale > 1:
+            raise BadControl(f"{what}: this engine enlarges pictures and has no styles")
 
     def check_style(self) -> None:
         """Raises BadControl when the engine needs a style and none is set."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -26,6 +27,7 @@ from st.runtime.images import FORMATS, MAX_PIXELS, Picture, read_picture, resize
 from st.runtime.options import blend_of, open_stylizer, stylizer_options
 from st.runtime.sheet import contact_sheet
 from st.runtime.stylizer import Stylizer
+from st.runtime.texture_image import make_texture
 
 SHEET_CELL = 320  # longer side of a cell of the contact sheet, in pixels
 POLL_SECONDS = 1.0
@@ -43,6 +45,7 @@ Examples:
   st-image holiday/ 'more/*.png' -o out/    a folder for many
   st-image photo.jpg --all-styles           a sheet of every style
   cat photo.jpg | st-image - -o - > art.png
+  st-image --engine bricks.onnx --texture 1024x512 --seed 7 -o wall.png
 """
 
 
@@ -99,7 +102,7 @@ class Progressing(AbstractContextManager["Progressing"]):
 
 
 @command(help=HELP)
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURES...")
+@click.argument("pictures", nargs=-1, metavar="PICTURES...")
 @click.option(
     "-o",
     "--output",
@@ -114,6 +117,11 @@ class Progressing(AbstractContextManager["Progressing"]):
     type=click.IntRange(1, 65_535),
     metavar="N",
     help="Scale to N pixels on the longer side first.",
+)
+@click.option(
+    "--texture",
+    metavar="WxH",
+    help="Make a texture of W×H pixels instead, by an engine that does; -o FILE, no PICTURES.",
 )
 @click.option(
     "--all-styles",
@@ -159,6 +167,7 @@ def main(
     device: str,
     threads: int | None,
     size: int | None,
+    texture: str | None,
     all_styles: bool,
     format: str | None,
     quality: int,
@@ -168,6 +177,15 @@ def main(
     watch: bool,
     looks: Looks,
 ) -> None:
+    if texture is not None:
+        if pictures or output is None:
+            raise BadInput("--texture makes a picture out of nothing: give -o FILE, no pictures")
+        with open_stylizer(engine, styles, strength, device, threads) as stylizer:
+            looks.apply(stylizer, rest=bool(styles))
+            make_texture(stylizer, texture, output, format, quality)
+        return
+    if not pictures:
+        raise click.UsageError("Missing argument 'PICTURES...'.")
     ending = "styles" if all_styles else "stylized"
     if watch and not (len(pictures) == 1 and Path(pictures[0]).is_dir() and output != STREAM):
         raise BadInput("--watch takes one folder, and a folder to write to")
@@ -234,7 +252,7 @@ def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
     result = (
         _sheet(painter, picture, progress)
         if painter.sheet
-        else replace(picture, rgb=_styled(painter, picture.rgb, progress))
+        else _painted(painter, picture, progress)
     )
     if job.target:
         make_folder(job.target.parent)
@@ -255,6 +273,15 @@ def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - start, 3),
         "warnings": [*picture.warnings, *left_out],
     }
+
+
+def _painted(painter: Painter, picture: Picture, progress: Progressing) -> Picture:
+    """The painting with the picture's transparency, at the painting's size."""
+    rgb, alpha = _styled(painter, picture.rgb, progress), picture.alpha
+    if alpha is not None and alpha.shape != rgb.shape[:2]:
+        size = (rgb.shape[1], rgb.shape[0])
+        alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+    return replace(picture, rgb=rgb, alpha=alpha)
 
 
 def _styled(painter: Painter, rgb: NDArray[np.uint8], progress: Progressing) -> NDArray[np.uint8]:

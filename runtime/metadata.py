@@ -18,10 +18,12 @@ PROPERTY = "st"
 MAX_BYTES = 64 * 1024
 MAX_STYLES = 4096
 MAX_CODE = 1 << 20
-KINDS = ("stylizer", "style-encoder", "tiles")
+KINDS = ("stylizer", "texture", "style-encoder", "tiles")
 Size = tuple[int, int]  # (height, width)
 PRECISIONS = ("fp32", "fp16")
-INPUTS = ("content", "style", "weights", "code", "strength", "moments", "margins")
+INPUTS = ("content", "style", "weights", "code", "strength", "noise", "moments", "margins")
+MAX_SCALE = 16
+MAX_NOISE = 64
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Metadata:
     Pictures are uint8, (N, H, W, 3), RGB, 0..255, in (`content` or `style`) and out (`stylized`).
 
     kind:
-        "stylizer"       content [+ weights | code] [+ strength] -> stylized
+        "stylizer"       content [+ weights | code] [+ strength] [+ noise] -> stylized
+        "texture"        noise [+ weights] -> stylized, a picture of the noise's size
         "style-encoder"  style -> code, (1, code_size) float32
         "tiles"          a stylizer's twin for one tile of a large picture: it takes the whole
                          picture's moments and also returns the tile's own (see st.runtime.tiling)
@@ -39,11 +42,15 @@ class Metadata:
         weights   (1, len(styles)) float32, convex weights over the named styles
         code      (1, code_size) float32, a style code
         strength  (1,) float32, 0..1
+        noise     (1, noise, H, W) float32, even, 0..1, of the picture's size
     multiple: height and width must be multiples of it.
     min_size: and at least this.
     fixed_size: (height, width) of an engine that takes one size only.
     sizes: the least and the largest (height, width) of an engine built for a range of them.
     blends: whether the mean of style codes is a style between them; if not, one is set at a time.
+    scale: stylized is so many times larger than content; above 1, no place of it depends on
+        more of the picture than `halo` around it.
+    noise: channels of the noise; 0 without any.
     halo: pixels around a tile that its result depends on.
     norms: channels of each normalisation layer, in order of execution ("tiles" only).
     fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
@@ -64,6 +71,8 @@ class Metadata:
     fixed_size: Size | None = None
     sizes: tuple[Size, Size] | None = None
     blends: bool = True
+    scale: int = 1
+    noise: int = 0
     halo: int = 0
     norms: tuple[int, ...] = ()
     fingerprint: str = ""
@@ -74,7 +83,7 @@ class Metadata:
 
     @property
     def picture_input(self) -> str:
-        return "style" if self.kind == "style-encoder" else "content"
+        return {"style-encoder": "style", "texture": "noise"}.get(self.kind, "content")
 
     def dump(self) -> str:
         """This metadata as JSON. Raises BadEngine when no reader would take it back."""
@@ -115,6 +124,8 @@ def _checked(values: dict[str, Any]) -> Metadata:
         fixed_size=_size(values.get("fixed_size"), "fixed_size"),
         sizes=_sizes(values.get("sizes")),
         blends=_flag(values, "blends", True),
+        scale=_count(values, "scale", 1, 1, MAX_SCALE),
+        noise=_count(values, "noise", 0, 0, MAX_NOISE),
         halo=_count(values, "halo", 0, 0, 4096),
         norms=tuple(_counts(values, "norms")),
         fingerprint=_text(values, "fingerprint", ""),
@@ -148,6 +159,10 @@ def _checked(values: dict[str, Any]) -> Metadata:
         raise BadEngine("engine metadata: weights and named styles go together")
     if ("code" in metadata.inputs or metadata.kind == "style-encoder") != bool(metadata.code_size):
         raise BadEngine("engine metadata: code and code_size go together")
+    if ("noise" in metadata.inputs) != bool(metadata.noise):
+        raise BadEngine("engine metadata: noise and its channels go together")
+    if metadata.scale > 1 and (metadata.kind != "stylizer" or set(metadata.inputs) != {"content"}):
+        raise BadEngine("engine metadata: what enlarges pictures takes nothing but them")
     if (metadata.kind == "tiles") != bool(metadata.norms):
         raise BadEngine("engine metadata: norms belong to tiles")
     return metadata

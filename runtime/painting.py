@@ -1,5 +1,7 @@
 """The order in which a picture is painted, with all controls.
 
+0. where the engine enlarges, the picture stands enlarged for itself in 4 and 5, and the painting
+   gets its histogram   enlarging
 1. the picture is scaled to the size it is painted at   look_size
 2. padded to a size that the engine takes, painted, cropped   frames
 3. brought back to its own size   look_size
@@ -22,10 +24,12 @@ from numpy.typing import NDArray
 
 from st.runtime.colour_keep import recolour
 from st.runtime.controls import Controls
+from st.runtime.enlarging import enlarged, enlarged_painting
 from st.runtime.errors import BadEngine
 from st.runtime.frames import Frames, crop, fitted_size, mix, pad
 from st.runtime.look_size import brought_back, painting_size, scaled
 from st.runtime.metadata import Metadata
+from st.runtime.noise import draw_noise
 from st.runtime.regions import compose
 
 
@@ -75,6 +79,11 @@ def paint(
 def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
     """All but the regions."""
     controls.check_style()
+    scale = painter.metadata.scale
+    if scale > 1:
+        painted = enlarged_painting(run_engine(batch, controls, painter), batch)
+        batch = enlarged(batch, scale)
+        return finished(painted, batch, controls)
     if controls.mix == 0:
         return batch.copy()
     height, width = batch.shape[1:3]
@@ -86,6 +95,11 @@ def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
     if small is not batch:
         pairs = zip(painted, small, batch, strict=True)
         painted = np.stack([brought_back(*pair) for pair in pairs])
+    return finished(painted, batch, controls)
+
+
+def finished(painted: Frames, batch: Frames, controls: Controls) -> Frames:
+    """Colours and strength, 4 and 5; pictures of one size."""
     if controls.color != "style":
         pairs = zip(painted, batch, strict=True)
         painted = np.stack([recolour(*pair, controls.color) for pair in pairs])
@@ -96,12 +110,17 @@ def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
 
 def run_engine(batch: Frames, controls: Controls, painter: Painter) -> Frames:
     """Pad, run, crop."""
-    height, width = batch.shape[1:3]
-    content = pad(batch, *fitted_size(painter.metadata, height, width, painter.tiled))
-    painted = painter.run(content, controls.inputs)
-    if painted.shape != content.shape:
+    metadata, (height, width) = painter.metadata, batch.shape[1:3]
+    content = pad(batch, *fitted_size(metadata, height, width, painter.tiled))
+    inputs = controls.inputs
+    if metadata.noise:
+        noise = draw_noise(controls.seed, metadata.noise, *content.shape[1:3])
+        inputs = {**inputs, "noise": noise}
+    painted = painter.run(content, inputs)
+    expected = (len(content), *(metadata.scale * side for side in content.shape[1:3]), 3)
+    if painted.shape != expected:
         raise BadEngine(
             f"this engine made {painted.shape} of a picture of {content.shape}: it is damaged "
             "or its metadata is wrong"
         )
-    return crop(painted, height, width)
+    return crop(painted, metadata.scale * height, metadata.scale * width)

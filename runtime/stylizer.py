@@ -14,8 +14,9 @@ from st.engines import DEFAULT, find, names
 from st.runtime.companions import OpenEngine
 from st.runtime.controls import Controls
 from st.runtime.errors import BadControl, BadInput, printable
-from st.runtime.frames import Frames, as_batch
+from st.runtime.frames import Frames, as_batch, crop, fitted_size
 from st.runtime.metadata import Metadata
+from st.runtime.noise import draw_noise
 from st.runtime.painting import Painter, paint, size_of_painting
 from st.runtime.regions import Mask, Values, as_mask, make_regions
 from st.runtime.style_code import StyleCode
@@ -26,7 +27,8 @@ WHOLE_PIXELS = 9_000_000  # up to 4096×2160 is painted in one run
 
 
 class Stylizer:
-    """Paint pictures: (H, W, 3) uint8 RGB, any size, to the same shape.
+    """Paint pictures: (H, W, 3) uint8 RGB, any size, to the same shape; an engine that enlarges
+    pictures (`metadata.scale` above 1) gives as many times the height and the width.
 
     >>> paint = Stylizer("paintings").set_style("wave", strength=0.8)
     >>> painted = paint(frame)
@@ -70,7 +72,8 @@ class Stylizer:
         self.device: str = opened.device
         self.styles: tuple[str, ...] = self.metadata.styles
         self._controls = controls
-        self._one_a_run = opened.backend.inputs["content"].shape[0] == 1
+        picture = opened.backend.inputs[opened.metadata.picture_input]
+        self._one_a_run = picture.shape[0] == 1
         self._setting = threading.Lock()  # guards _controls while it is replaced
 
     def styled(
@@ -104,8 +107,7 @@ class Stylizer:
             blend of these. None keeps the style.
         strength: 0 leaves the picture, 1 paints all of it. None keeps the strength.
         scale: of the style's strokes, 0.25 to 4. Engines that paint any style see its picture
-            scaled; those with named styles paint at a size divided by it (`look_size`). Style codes
-            keep the scale that they were made with.
+            scaled; those with named styles paint at a size divided by it (`look_size`).
 
         Raises:
             BadControl: a style, weight, strength or scale that this engine does not offer.
@@ -118,10 +120,9 @@ class Stylizer:
             if style is not None and scale is not None:  # else both would be encoded
                 controls = controls.with_style(None)
             if scale is not None:
-                controls = controls.with_scale(scale, self._encode(scale, codes=False))
+                controls = controls.with_scale(scale, self._encode(scale))
             if style is not None:
-                encode = self._encode(controls.scale, codes=scale in (None, 1))
-                controls = controls.with_style(encode(style), style)
+                controls = controls.with_style(self._encode(controls.scale)(style), style)
             return controls
 
         return self._change(change)
@@ -165,6 +166,37 @@ class Stylizer:
         own size; None paints it as it is. Raises BadControl: under 16 or over 16,384."""
         return self._change(lambda controls: controls.with_look_size(size))
 
+    def set_seed(self, seed: int) -> Self:
+        """Draw the noise that the engine paints with anew, from the next call on.
+
+        seed: 0 to 2³² - 1, 0 to begin with; the same paints the same picture.
+        Raises BadControl: another, or the engine paints without noise.
+        """
+        return self._change(lambda controls: controls.with_seed(seed))
+
+    def texture(self, height: int, width: int) -> Frames:
+        """A texture of that size, out of noise alone: (height, width, 3) uint8 RGB.
+
+        The seed and the style are those set. A height and a width that are multiples of
+        `metadata.multiple` give a texture that tiles without a seam, where its method does so.
+
+        Raises:
+            BadControl: the engine paints pictures, not textures.
+            BadInput: no such size, or more than `whole_pixels`.
+        """
+        metadata, controls = self.metadata, self._controls
+        if metadata.kind != "texture":
+            raise BadControl(
+                "this engine paints pictures, not textures: train one with --mode texture"
+            )
+        if height < 1 or width < 1 or height * width > self._whole_pixels:
+            raise BadInput(f"no texture of {width}×{height}: up to {self._whole_pixels} pixels")
+        size = fitted_size(metadata, height, width)
+        noise = draw_noise(controls.seed, metadata.noise, *size)
+        inputs = {"noise": noise, **controls.inputs}
+        (made,) = self._engine.backend.run(inputs, ["stylized"])
+        return crop(made, height, width)[0]
+
     def __call__(
         self,
         frame: Frames,
@@ -181,15 +213,20 @@ class Stylizer:
 
         Raises:
             BadInput: another shape or type of array.
-            BadControl: no style is set, and the engine has none of its own.
+            BadControl: no style is set, and the engine has none of its own; or it makes textures.
             BadEngine: too large for one run, and the engine has no tiles companion.
             StError: out of memory, closed, or used after a fork.
         """
         batch, controls = as_batch(frame), self._controls
+        if self.metadata.kind == "texture":
+            raise BadControl("this engine makes textures, not pictures: use texture(height, width)")
         height, width = size_of_painting(controls, *batch.shape[1:3])
         most = self.metadata.sizes and self.metadata.sizes[1]
         beyond = most is not None and (height > most[0] or width > most[1])
-        if beyond or height * width > self._whole_pixels:
+        scale = self.metadata.scale
+        # Enlarging is done at full size in many channels: a quarter of the pixels fills the memory.
+        pixels = height * width * (1 if scale == 1 else 4 * scale**2)
+        if beyond or pixels > self._whole_pixels:
             return self._tiled(frame, batch, controls, TILE, progress, masks)
         whole = Painter(self._whole, self.metadata)
         return self._painted(frame, batch, controls, whole, self._one_a_run, masks)
@@ -212,14 +249,13 @@ class Stylizer:
         return self._tiled(frame, as_batch(frame), self._controls, tile, progress, masks)
 
     def encode_style(self, picture: str | Path | Frames) -> StyleCode:
-        """The style code of a picture or its file, at the scale that is set; a picture seen before
-        is not encoded again.
+        """The style code of a picture or its file; a picture seen before is not encoded again.
 
         Raises:
             BadControl: the engine paints its own styles only.
             BadInput: not a picture. BadEngine: the encoder beside the engine is missing.
         """
-        return encoded(self._engine, picture, self._controls.scale)
+        return encoded(self._engine, picture)
 
     def close(self) -> None:
         """Give back memory and threads. Calls after it raise StError."""
@@ -242,8 +278,8 @@ class Stylizer:
             self._controls = change(self._controls)
         return self
 
-    def _encode(self, scale: float, codes: bool = True) -> Callable[[Any], Values]:
-        return lambda style: style_values(self._engine, style, scale, codes)
+    def _encode(self, scale: float) -> Callable[[Any], Values]:
+        return lambda style: style_values(self._engine, style, scale)
 
     def _whole(self, content: Frames, inputs: Mapping[str, Any]) -> Frames:
         return self._engine.backend.run({"content": content, **inputs}, ["stylized"])[0]
@@ -260,7 +296,8 @@ class Stylizer:
         tiles = self._engine.tiles(*batch.shape[1:3])
 
         def in_tiles(picture: Frames, inputs: Mapping[str, Any]) -> Frames:
-            return paint_tiled(tiles, picture[0], inputs, tile, progress)[None]
+            side = max(1, tile // tiles.metadata.scale)
+            return paint_tiled(tiles, picture[0], inputs, side, progress)[None]
 
         painter = Painter(in_tiles, tiles.metadata, tiled=True)
         return self._painted(frame, batch, controls, painter, True, masks)

@@ -70,9 +70,9 @@ def paint_tiled(
     tile: int = TILE,
     progress: Progress | None = None,
 ) -> Frames:
-    """Paint one picture by a "tiles" engine.
+    """Paint one picture by a "tiles" engine, or by one that enlarges pictures.
 
-    picture: (H, W, 3) uint8, of a size that the engine takes. -> the same shape.
+    picture: (H, W, 3) uint8, of a size that the engine takes. -> the same shape, or enlarged.
     controls: the engine's inputs beside the picture, moments and margins.
     tile: side of a tile in pixels, less where the engine was built for less; memory grows with its
         square.
@@ -98,10 +98,11 @@ def paint_tiled(
             content = picture[row.start : row.stop, column.start : column.stop]
             inputs = {
                 "content": np.ascontiguousarray(content)[None],
-                "moments": moments,
-                "margins": np.array([row.before, row.after, column.before, column.after]),
                 **controls,
             }
+            if metadata.kind == "tiles":
+                margins = np.array([row.before, row.after, column.before, column.after])
+                inputs |= {"moments": moments, "margins": margins}
             (result,) = engine.run(inputs, [output])
             yield row, column, result
             done += 1
@@ -118,12 +119,19 @@ def paint_tiled(
         moments = moments.copy()
         moments[:, first : first + channels] = merge_moments(parts)
         first += channels
-    painted = np.empty_like(picture)
+    scale = metadata.scale
+    painted = np.empty((picture.shape[0] * scale, picture.shape[1] * scale, 3), np.uint8)
     for row, column, result in each("stylized"):
-        if result.shape != (1, row.stop - row.start, column.stop - column.start, 3):
+        height, width = (scale * (span.stop - span.start) for span in (row, column))
+        if result.shape != (1, height, width, 3):
             raise BadEngine(f"the tiles engine gave a picture of shape {result.shape}")
-        painted[row.core, column.core] = result[0, row.inner, column.inner]
+        place = _enlarged(row.core, scale), _enlarged(column.core, scale)
+        painted[place] = result[0, _enlarged(row.inner, scale), _enlarged(column.inner, scale)]
     return painted
+
+
+def _enlarged(part: slice, scale: int) -> slice:
+    return slice(scale * part.start, scale * part.stop)
 
 
 def _length(span: Span) -> int:

@@ -60,13 +60,16 @@ class Playing:
     The network is called as network(content, *controls); with `norms`, also with norm=FUNCTION, to
     replace its instance norms. With a "code" among the controls it has encode_style(style) -> code.
 
-    controls: the inputs after the content, in order: "weights", "code", "strength".
+    controls: the inputs after the content, in order: "weights", "code", "strength", "noise".
     multiple, min_size: what the sides of a picture must be. halo: pixels that a result reaches.
     norms: (channels, stride) of each instance norm in order, so that pictures can be painted in
         tiles; empty where the method does not allow it.
     code_size: floats in a style code; 0 without one.
     style_size: side of the squares that encode_style takes in an engine; 0: any size.
     blends: whether the mean of two style codes is a style between them.
+    scale: how many times larger than its content a picture is.
+    noise: channels of the "noise", which is of the content's size.
+    texture: it paints out of noise alone: it is called as network(None, *controls).
     """
 
     controls: tuple[str, ...] = ()
@@ -77,6 +80,9 @@ class Playing:
     code_size: int = 0
     style_size: int = 0
     blends: bool = True
+    scale: int = 1
+    noise: int = 0
+    texture: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,10 @@ class Method:
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
     playing: network -> Playing.
     content_only: it learns from photographs alone; style pictures, if given, are for previews.
-    rates: factors of the learning rate for parameters by name; 1 for the others.
+    style_only: of a config: it learns from style pictures alone, and the content of a batch is
+        black, of the right size.
+    rates: factors of the learning rate for parameters by name, or the start of one up to a dot; 1
+        for the others.
     bank: the parameter whose rows are the styles, where a style can be added with all else kept;
         the terms of `step` then have a "style". Else "".
     balance: (network, step number) -> None; changes the gradients of a step before they are used.
@@ -110,6 +119,7 @@ class Method:
     paint: Callable[[nn.Module, Tensor, Tensor | None, int], Tensor]
     playing: Callable[[Any], Playing]
     content_only: bool = False
+    style_only: Callable[[Any], bool] = lambda config: False
     least_steps: int = 500
     vgg_depth: int = 16
     rates: Mapping[str, float] = field(default_factory=dict)

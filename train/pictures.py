@@ -125,7 +125,7 @@ class Batches(Dataset[Batch]):
     every style is seen equally often.
     """
 
-    content: Sequence[Path]
+    content: Sequence[Path]  # without any, the contents are black
     style: Sequence[Path]  # to crop from; empty for methods with named styles
     styles: int  # how many named styles
     size: int
@@ -150,6 +150,8 @@ class Batches(Dataset[Batch]):
         return int(random.permutation(self.styles)[place])
 
     def _crops(self, files: Sequence[Path], random: np.random.Generator) -> Tensor:
+        if not files:
+            return torch.zeros(self.count, 3, self.size, self.size)
         chosen = random.integers(len(files), size=self.count)
         crops = [random_crop(open_rgb(files[i]), self.size, random) for i in chosen]
         return torch.stack([to_tensor(crop) for crop in crops])

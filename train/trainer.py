@@ -135,7 +135,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     fabric, precision = _fabric(run)
     torch.manual_seed(run.seed)
     styles = _styles(method, run.styles)
-    content_files = _content(run, styles)
+    content_files = [] if method.style_only(config) else _content(run, styles)
     names = () if method.styles == "any" else tuple(name for name, _ in styles)
     crops_styles = method.styles == "any" and not method.content_only
     network = method.build(config, names)
@@ -374,8 +374,14 @@ def _parameter_groups(method: Method, network: nn.Module) -> list[dict[str, Any]
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(method.rates.get(name, 1.0), []).append(parameter)
+            groups.setdefault(_rate(method, name), []).append(parameter)
     return [{"params": group, "factor": factor} for factor, group in groups.items()]
+
+
+def _rate(method: Method, name: str) -> float:
+    """The factor of a parameter's learning rate: its own, or that of the part it belongs to."""
+    owners = (name, *(name[:at] for at, letter in enumerate(name) if letter == "."))
+    return next((method.rates[owner] for owner in owners if owner in method.rates), 1.0)
 
 
 def _average_gradients(fabric: Fabric, network: nn.Module) -> None:
@@ -406,7 +412,7 @@ def _card(
 ) -> dict[str, str | int | float]:
     """How the network came to be, for people: no paths of this machine, only names."""
     card: dict[str, str | int | float] = {
-        "content": f"{len(content)} pictures of {_folders(run)}",
+        "content": _content_said(run, content),
         "styles": _listed(styles),
         "steps": step,
         "batch": config.batch,
@@ -420,8 +426,11 @@ def _card(
     return card | {f"loss {name}": round(value, 5) for name, value in losses.items()}
 
 
-def _folders(run: Run) -> str:
-    return ", ".join(folder.name for folder in run.content) or "the styles"
+def _content_said(run: Run, content: Sequence[Path]) -> str:
+    if not content:
+        return "none, noise alone"
+    folders = ", ".join(folder.name for folder in run.content) or "the styles"
+    return f"{len(content)} pictures of {folders}"
 
 
 def _listed(styles: Sequence[tuple[str, Path]], most: int = 32) -> str:

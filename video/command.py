@@ -20,6 +20,7 @@ from st.runtime.options import open_stylizer, stylizer_options
 from st.runtime.stop import stoppable
 from st.runtime.stylizer import Stylizer
 from st.video.codecs import CODECS
+from st.video.enlarge import enlarging
 from st.video.job import Job, default_target, open_reader, perform
 from st.video.look import parse_size
 from st.video.masks import open_masks
@@ -142,9 +143,10 @@ def main(
         target = _target(output) or default_target(job, reader)
         pixels = reader.look.resized(job.size).width * reader.look.resized(job.size).height
         masks = open_masks(looks.masks(), job.window)
-        paint, workers = _painter(
+        stylizer, workers = _painter(
             engine, styles, strength, device, threads, pixels, looks, masks is not None
         )
+        job, paint = enlarging(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
             result = perform(
                 job,

@@ -16,8 +16,11 @@ from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features import VGG
 from st.train.method import Batch, Method, Playing
 from st.train.methods import METHODS
+from st.train.noise import draw
 
 NAMES = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}
+
+FALLS = {"superres": 0.98}  # it begins as an enlargement that is hard to beat
 
 
 @pytest.fixture(scope="module", params=sorted(METHODS))
@@ -46,8 +49,8 @@ def batch_of(method: Method, content: Tensor, style: Tensor) -> Batch:
     return Batch(pair[0], index, pair[1] if method.styles == "any" else None, (3, 5))
 
 
-def controls(method: Method, network: Any, playing: Playing) -> list[Tensor]:
-    """Values for everything that the network is driven by."""
+def controls(method: Method, network: Any, playing: Playing, like: Tensor) -> list[Tensor]:
+    """Values for everything that the network is driven by, for pictures of this size."""
     names, made = NAMES[method.styles], []
     for name in playing.controls:
         if name == "weights":
@@ -55,6 +58,8 @@ def controls(method: Method, network: Any, playing: Playing) -> list[Tensor]:
         elif name == "code":
             random = torch.Generator().manual_seed(1)
             made.append(network.encode_style(torch.rand(1, 3, 40, 33, generator=random)))
+        elif name == "noise":
+            made.append(draw(like, playing.noise, 1, count=1))
         else:
             made.append(torch.tensor([0.7]))
     return made
@@ -86,7 +91,7 @@ def test_step_teaches_every_weight(
 def test_loss_falls_on_a_real_pair(
     method: Method, small: Callable[..., Any], vgg: VGG, real_pair: Any
 ) -> None:
-    config = small(method, batch=2)
+    config, goal = small(method, batch=2), FALLS.get(method.name, 0.8)
     torch.manual_seed(0)
     network = method.build(config, NAMES[method.styles])
     targets = prepare(method, network, config, vgg, real_pair[1])
@@ -101,9 +106,9 @@ def test_loss_falls_on_a_real_pair(
         total.backward()
         optimizer.step()
         totals.append(float(total.detach()))
-        if totals[-1] < 0.8 * totals[0]:
+        if totals[-1] < goal * totals[0]:
             break
-    assert totals[-1] < 0.8 * totals[0], totals
+    assert totals[-1] < goal * totals[0], totals
 
 
 def test_checkpoint_round_trip(
@@ -139,7 +144,7 @@ def test_playing_names_the_norms(method: Method, network: Any) -> None:
         return x
 
     with torch.no_grad():
-        painted = network(content, *controls(method, network, playing), norm=norm)
+        painted = network(content, *controls(method, network, playing, content), norm=norm)
     assert painted.shape == content.shape
     assert tuple(seen) == playing.norms
     assert all(playing.multiple % stride == 0 for _, stride in seen)
@@ -148,7 +153,7 @@ def test_playing_names_the_norms(method: Method, network: Any) -> None:
 def test_playing_halo_holds(method: Method, network: Any) -> None:
     """With given statistics, what lies beyond the halo of a tile changes nothing in it."""
     playing = method.playing(network)
-    if not playing.norms:
+    if not playing.norms and playing.scale == 1:
         pytest.skip("painted whole: a result depends on the whole picture")
     step = playing.multiple
     width = 2 * playing.halo + 6 * step
@@ -158,8 +163,10 @@ def test_playing_halo_holds(method: Method, network: Any) -> None:
     def local(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return x * scale[..., None, None] + shift[..., None, None]
 
-    painted = network(content, *controls(method, network, playing), norm=local)
-    painted[..., left : left + step].square().sum().backward()
+    given = controls(method, network, playing, content)
+    painted = network(content, *given, **({"norm": local} if playing.norms else {}))
+    place = slice(playing.scale * left, playing.scale * (left + step))
+    painted[..., place].square().sum().backward()
     assert content.grad is not None
     reached = content.grad.abs().amax(dim=(0, 1, 2)).nonzero().flatten()
     assert int(reached.min()) >= left - playing.halo
@@ -177,8 +184,8 @@ def test_any_multiple_is_painted_at_its_size(
     height, width = (playing.min_size + n * playing.multiple for n in (rows, columns))
     content = torch.rand(1, 3, height, width)
     with torch.no_grad():
-        painted = network(content, *controls(method, network, playing))
-    assert painted.shape == content.shape
+        painted = network(content, *controls(method, network, playing, content))
+    assert painted.shape == (1, 3, playing.scale * height, playing.scale * width)
     assert bool(painted.isfinite().all())
 
 
@@ -223,7 +230,7 @@ def test_weights_blend(method: Method, network: Any, real_pair: Any) -> None:
     before = bank.clone()
     bank += 0.5 * torch.randn_like(bank)
     try:
-        rest = controls(method, network, method.playing(network))[1:]
+        rest = controls(method, network, method.playing(network), real_pair[0])[1:]
         with torch.no_grad():
             one, half, two = (
                 network(real_pair[0], torch.tensor([w]), *rest)

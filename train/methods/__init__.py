@@ -1,10 +1,22 @@
 """The fast methods by name. To add one: a module here that ends in METHOD, and two lines below."""
 
 from st.train.method import Batch, Method
-from st.train.methods import adain, cin, perceptual, prediction, stylebank, styleswap, wct
+from st.train.methods import (
+    adain,
+    cin,
+    perceptual,
+    prediction,
+    stylebank,
+    styleswap,
+    superres,
+    texture,
+    wct,
+)
 
 MODULES = (
+    texture,
     perceptual,
+    superres,
     cin,
     stylebank,
     prediction,

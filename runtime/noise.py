@@ -1,0 +1,27 @@
+"""The noise that some engines paint with: a picture's other half, drawn from a seed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadControl, printable
+
+SEEDS = 1 << 32
+
+
+@lru_cache(maxsize=2)  # the frames of a film have the same noise: new noise would flicker
+def draw_noise(seed: int, channels: int, height: int, width: int) -> NDArray[np.float32]:
+    """Even noise, 0..1, float32: (1, channels, height, width), the same for the same arguments."""
+    made = np.random.default_rng(seed).random((1, channels, height, width), dtype=np.float32)
+    made.flags.writeable = False
+    return made
+
+
+def check_seed(seed: object) -> int:
+    """Raises BadControl: not a whole number from 0 to 2³² - 1."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise BadControl(f"a seed is a whole number from 0 to {SEEDS - 1}, not {printable(seed)}")
+    return int(seed)

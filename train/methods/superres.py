@@ -1,0 +1,164 @@
+"""Super-resolution by perceptual losses: pictures four or eight times larger.
+
+Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and super-resolution",
+ECCV 2016, arXiv:1603.08155, section 4.2. The input is the photograph blurred (σ = 1) and scaled
+down by bicubic interpolation; the network learns that VGG-16 sees the photograph's relu2_2 in what
+it makes of it (eq. 2). Where it is played, the result's histogram is matched to the input's.
+
+    st-train superres --factor 4 --content photos/ -o x4.pt
+
+Unlike the paper's: the distance is relative; no batch normalisation, so that a place depends on its
+neighbourhood alone and any picture can be made in tiles; nearest upsampling and reflection padding
+where they have transposed convolutions and zeros; and the network's output is added to the input
+enlarged without it, which is a better start than grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from st.train.features.vgg import VGG, layer_names
+from st.train.losses import relative_distance, total_variation
+from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.transform import ReflectConv, UpsampleConv
+
+LAYERS = layer_names(16)
+BLUR = 1.0  # deviation of the blur before scaling down, pixels
+FACTORS = ("4", "8")
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(20_000, "training steps", 1)
+    size: int = option(288, "pixels of a square training crop, before it is made small", 32)
+    batch: int = option(4, "crops a step", 1)
+    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    factor: str = option("4", "times larger", choices=FACTORS)
+    width: int = option(64, "channels", 1)
+    blocks: int = option(4, "residual blocks", 0)
+    kernel: int = option(9, "of the first and the last convolution, odd", 1)
+    content_weight: float = option(1.0, "of the relative distance of features", 0)
+    pixel_weight: float = option(0.0, "of the mean squared difference, which the paper has not", 0)
+    tv_weight: float = option(0.1, "of the total variation", 0)
+    content_layer: str = option("relu2_2", "VGG layer that is compared", choices=LAYERS)
+
+
+class Network(nn.Module):
+    """content (N, 3, h, w), RGB, 0..1 -> pictures (N, 3, factor·h, factor·w), not clamped."""
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        width, kernel = config.width, config.kernel // 2 * 2 + 1
+        self.factor = int(config.factor)
+        self.first = ReflectConv(3, width, kernel)
+        self.residual = nn.ModuleList(
+            ReflectConv(width, width, 3) for _ in range(2 * config.blocks)
+        )
+        doublings = self.factor.bit_length() - 1
+        self.up = nn.ModuleList(UpsampleConv(width, width) for _ in range(doublings))
+        self.last = ReflectConv(width, 3, kernel)
+        with torch.no_grad():
+            self.last.weight *= 0.1
+
+    def forward(self, content: Tensor) -> Tensor:
+        x = torch.relu(self.first(content))
+        for one, two in zip(self.residual[::2], self.residual[1::2], strict=True):
+            x = x + two(torch.relu(one(x)))
+        for conv in self.up:
+            x = torch.relu(conv(x))
+        scale = float(self.factor)
+        enlarged = functional.interpolate(
+            content, scale_factor=scale, mode="bilinear", align_corners=False
+        )
+        return enlarged + self.last(x)
+
+
+def degrade(pictures: Tensor, factor: int) -> Tensor:
+    """The paper's low-resolution input: blurred, then every `factor` pixels by bicubic weights.
+
+    (N, 3, H, W), sides multiples of factor -> (N, 3, H / factor, W / factor).
+    """
+    reach = round(3 * BLUR)
+    places = torch.arange(-reach, reach + 1, dtype=pictures.dtype, device=pictures.device)
+    bell = torch.exp(-places.square() / (2 * BLUR**2))
+    bell = (bell / bell.sum()).repeat(3, 1, 1, 1)
+    padded = functional.pad(pictures, [reach] * 4, mode="reflect")
+    blurred = functional.conv2d(padded, bell, groups=3)
+    blurred = functional.conv2d(blurred, bell.transpose(2, 3), groups=3)
+    small = functional.interpolate(
+        blurred,
+        scale_factor=1 / factor,
+        mode="bicubic",
+        antialias=True,
+        recompute_scale_factor=True,
+    )
+    return small.clamp(0, 1)
+
+
+def _whole(pictures: Tensor, factor: int) -> Tensor:
+    """The top left, of sides that are multiples of the factor."""
+    height, width = (side // factor * factor for side in pictures.shape[2:])
+    return pictures[..., :height, :width]
+
+
+def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
+    """Nothing to prepare: the photographs are the targets."""
+
+
+def step(
+    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """Eq. 2 on relu2_2: what the network makes of the small crop, against the crop."""
+    factor, layer = cast(Network, net).factor, config.content_layer
+    want = _whole(shifted(batch.content, batch.shift), factor)
+    with torch.autocast(want.device.type, enabled=False):
+        small = degrade(want, factor)
+    made = net(small)
+    with torch.no_grad():
+        features = vgg(want, [layer])[layer]
+    content = relative_distance(vgg(made, [layer])[layer], features)
+    terms = {
+        "content": config.content_weight * content,
+        "tv": config.tv_weight * total_variation(made),
+    }
+    if config.pixel_weight:
+        terms["pixel"] = config.pixel_weight * functional.mse_loss(made.float(), want)
+    return terms
+
+
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """A preview: the picture made small, and large again."""
+    factor = cast(Network, net).factor
+    whole = _whole(content, factor)
+    made = net(degrade(whole, factor))
+    missing = [n - m for n, m in zip(content.shape[2:], whole.shape[2:], strict=True)]
+    return functional.pad(made, [0, missing[1], 0, missing[0]], mode="replicate")
+
+
+def playing(net: Network) -> Playing:
+    edge = net.last.kernel_size[0] // 2
+    # The last convolutions are on finer maps: a pixel of the input holds several of their steps.
+    halo = edge + len(net.residual) + len(net.up) + -(-edge // net.factor) + 1
+    return Playing(min_size=2 * max(edge, 1), halo=halo, scale=net.factor)
+
+
+METHOD = Method(
+    "superres",
+    "Super-resolution by perceptual losses (Johnson et al., ECCV 2016): ×4 and ×8",
+    Config,
+    "any",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    content_only=True,
+    least_steps=300,
+    example="st-train superres --factor 4 --content photos/ -o x4.pt",
+)
