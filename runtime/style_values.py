@@ -21,19 +21,23 @@ Style = str | Path | Frames | StyleCode
 
 
 def style_values(
-    engine: OpenEngine, style: Style | Mapping[Any, float], scale: float = 1.0
+    engine: OpenEngine,
+    style: Style | Mapping[Any, float],
+    scale: float = 1.0,
+    codes: bool = True,
 ) -> Values:
     """A style, or {style: weight}, as weights (1, S) or a style code (1, K).
 
-    scale: of pictures. Raises: as `Stylizer.set_style` does.
+    scale: of pictures. codes: whether style codes may be given, which keep their own scale.
+    Raises: as `Stylizer.set_style` does.
     """
     metadata = engine.metadata
     blend = style if isinstance(style, Mapping) else None
     if "code" in metadata.inputs:
         blend = {0: 1.0} if blend is None else blend
         given = [style] if not isinstance(style, Mapping) else list(style)
-        codes = [_code(engine, one, scale) for one in given]
-        return blended_code(metadata, zip(codes, blend.values(), strict=True))
+        made = [_code(engine, one, scale, codes) for one in given]
+        return blended_code(metadata, zip(made, blend.values(), strict=True))
     if blend is not None and all(isinstance(name, str) for name in blend):
         return named_weights(metadata, blend)
     if isinstance(style, str):
@@ -52,11 +56,11 @@ def encoded(engine: OpenEngine, picture: str | Path | Frames, scale: float = 1.0
     return engine.encoder()(picture, scale)
 
 
-def _code(engine: OpenEngine, style: Any, scale: float) -> StyleCode:
+def _code(engine: OpenEngine, style: Any, scale: float, codes: bool) -> StyleCode:
     if isinstance(style, str | Path) and Path(style).suffix == CODE_SUFFIX:
         style = StyleCode.load(style)
     if isinstance(style, StyleCode):
-        if scale != 1:
+        if not codes:
             raise BadControl(
                 "a style code keeps the scale that it was made with: give the picture itself"
             )

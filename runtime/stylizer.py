@@ -107,7 +107,8 @@ class Stylizer:
             blend of these. None keeps the style.
         strength: 0 leaves the picture, 1 paints all of it. None keeps the strength.
         scale: of the style's strokes, 0.25 to 4. Engines that paint any style see its picture
-            scaled; those with named styles paint at a size divided by it (`look_size`).
+            scaled; those with named styles paint at a size divided by it (`look_size`). Style codes
+            keep the scale that they were made with.
 
         Raises:
             BadControl: a style, weight, strength or scale that this engine does not offer.
@@ -120,9 +121,10 @@ class Stylizer:
             if style is not None and scale is not None:  # else both would be encoded
                 controls = controls.with_style(None)
             if scale is not None:
-                controls = controls.with_scale(scale, self._encode(scale))
+                controls = controls.with_scale(scale, self._encode(scale, codes=False))
             if style is not None:
-                controls = controls.with_style(self._encode(controls.scale)(style), style)
+                encode = self._encode(controls.scale, codes=scale in (None, 1))
+                controls = controls.with_style(encode(style), style)
             return controls
 
         return self._change(change)
@@ -249,13 +251,14 @@ class Stylizer:
         return self._tiled(frame, as_batch(frame), self._controls, tile, progress, masks)
 
     def encode_style(self, picture: str | Path | Frames) -> StyleCode:
-        """The style code of a picture or its file; a picture seen before is not encoded again.
+        """The style code of a picture or its file, at the scale that is set; a picture seen before
+        is not encoded again.
 
         Raises:
             BadControl: the engine paints its own styles only.
             BadInput: not a picture. BadEngine: the encoder beside the engine is missing.
         """
-        return encoded(self._engine, picture)
+        return encoded(self._engine, picture, self._controls.scale)
 
     def close(self) -> None:
         """Give back memory and threads. Calls after it raise StError."""
@@ -278,8 +281,8 @@ class Stylizer:
             self._controls = change(self._controls)
         return self
 
-    def _encode(self, scale: float) -> Callable[[Any], Values]:
-        return lambda style: style_values(self._engine, style, scale)
+    def _encode(self, scale: float, codes: bool = True) -> Callable[[Any], Values]:
+        return lambda style: style_values(self._engine, style, scale, codes)
 
     def _whole(self, content: Frames, inputs: Mapping[str, Any]) -> Frames:
         return self._engine.backend.run({"content": content, **inputs}, ["stylized"])[0]

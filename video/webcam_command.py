@@ -11,6 +11,7 @@ import click
 import cv2
 
 from st.runtime.command import command
+from st.runtime.control_options import Looks, control_options
 from st.runtime.cpus import usable_cpus
 from st.runtime.errors import BadInput, printable
 from st.runtime.options import open_stylizer, stylizer_options
@@ -46,6 +47,7 @@ Keys in the window:
 @command(name="st-webcam", epilog=EPILOG)
 @click.argument("source", metavar="[SOURCE]", default="0")
 @stylizer_options
+@control_options
 @click.option(
     "--size",
     metavar="WxH",
@@ -134,6 +136,7 @@ def main(
     as_json: bool,
     list_them: bool,
     serve: str | None,
+    looks: Looks,
     **door: Any,
 ) -> None:
     """Paint a camera, a stream or a film live.
@@ -151,6 +154,7 @@ def main(
     check_options(click.get_current_context(), serve is not None)
     if serve is not None:
         with open_stylizer(engine, (), 1.0, device, threads) as stylizer:
+            looks.apply(stylizer, bool(styles))
             style = LiveStyle(stylizer, styles, strength)
             asked = _size(size)
             shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
@@ -180,6 +184,7 @@ def main(
     )
     cv2.setNumThreads(threads or usable_cpus())
     with open_stylizer(engine, (), 1.0, device, threads) as stylizer, stoppable() as stop:
+        looks.apply(stylizer, bool(styles))
         style = LiveStyle(stylizer, styles, strength)
         summary = play(show, opener, stylizer, style, stop, _say)
     if as_json:

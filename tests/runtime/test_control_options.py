@@ -121,3 +121,13 @@ def test_inspect_shows_what_an_engine_offers(folder: Path) -> None:
     assert "style scale (of its picture)" in offers["code"]
     assert "regions, painted or not" in offers["one"]
     assert all("colours (style, luminance, histogram, only)" in offer for offer in offers.values())
+
+
+def test_every_command_that_paints_takes_the_controls() -> None:
+    from st.video.command import main as video_main
+    from st.video.webcam_command import main as webcam_main
+
+    for command in (main, video_main, webcam_main):
+        shown = CliRunner().invoke(command, ["--help"]).stdout
+        for option in ("--region", "--feather", "--color", "--style-scale", "--look-size"):
+            assert option in shown

@@ -157,8 +157,11 @@ def test_a_scale_encodes_anew_what_was_set(tmp_path: Path) -> None:
     assert code.set_style(scale=1)(frame)[0, 0, 0] == whole
     assert code.set_style(style, scale=4)(frame)[0, 0, 0] == scaled_up
     saved = StyleCode(np.zeros(3, np.float32), "mean")
-    with pytest.raises(BadControl, match="keeps the scale"):
-        code.set_style(saved)
+    assert code.encode_style(style).values[0] > 70
+    assert code.set_style(saved)(frame)[0, 0, 0] == 0
+    for bad in ({"scale": 2}, {"style": saved, "scale": 2}, {"style": {saved: 1}, "scale": 2}):
+        with pytest.raises(BadControl, match="keeps the scale"):
+            code.set_style(**bad)
     assert code.set_style(saved, scale=1)(frame)[0, 0, 0] == 0
     mask = np.ones((1, 1), bool)
     code.set_style(style, scale=1).set_regions([(style, mask)]).set_style(scale=4)
