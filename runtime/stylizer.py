@@ -15,6 +15,7 @@ from st.runtime.companions import OpenEngine
 from st.runtime.controls import Controls
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.frames import Frames, as_batch, crop, fitted_size
+from st.runtime.identity import identity
 from st.runtime.metadata import Metadata
 from st.runtime.noise import draw_noise
 from st.runtime.painting import Painter, paint, size_of_painting
@@ -93,6 +94,12 @@ class Stylizer:
         other._begin(self._engine, self._controls, self._whole_pixels)
         other._own = False
         return other.set_style(style, strength)
+
+    @property
+    def identity(self) -> str:
+        """A text that is the same, in any process, for the same engine, device and settings."""
+        settings = (self.metadata, self._engine.device, self._whole_pixels, self._controls)
+        return identity(settings)
 
     def set_style(
         self,

@@ -81,6 +81,11 @@ Examples:
     metavar="WxH@FPS",
     help="Pipes carry bare rgb24 frames of this size and rate instead of Matroska.",
 )
+@click.option(
+    "--resume/--anew",
+    default=True,
+    help="Go on where an earlier start was killed, or begin anew.  [default: resume]",
+)
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 def main(
     source: str,
@@ -99,6 +104,7 @@ def main(
     no_audio: bool,
     fps: str,
     raw: str | None,
+    resume: bool,
     as_json: bool,
     looks: Looks,
 ) -> None:
@@ -114,7 +120,8 @@ def main(
     A region's mask is a picture, or a film of the same length, of any size.
 
     Ctrl-C ends the film where it is: the file plays. A file that stood there before is kept, and
-    the new one is named NAME_partial.
+    the new one is named NAME_partial. After Ctrl-C, a crash or a power cut, the same command goes
+    on after the last finished part (some ten seconds), which lie hidden beside the film until then.
     """
     if raw and source != "-" and output != "-":
         raise BadInput("--raw is for pipes: FILM or -o must be -")
@@ -154,6 +161,8 @@ def main(
                 target,
                 paint,
                 workers,
+                settings=stylizer.identity,
+                resume=resume,
                 warn=warn,
                 painted=advance,
                 stop=stop,

@@ -6,19 +6,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.files import write_beside
 from st.video import codecs
+from st.video.chunks import PartSink, Rest, put_together
+from st.video.look import Look
 from st.video.masks import Masks
-from st.video.pipeline import Paint, run
+from st.video.parts import Parts
+from st.video.pipeline import Paint, Source, run
 from st.video.raw import RawSink, RawSource
 from st.video.sequence import PictureSink, PictureSource, is_sequence
 from st.video.sink import Encoding, FilmSink, Sink
@@ -50,7 +53,10 @@ class Job:
 
 @dataclass
 class Result:
-    """What came of a job. frames_per_second: of work, not of the film."""
+    """What came of a job.
+
+    frames_per_second: of work, not of the film. resumed: frames that an earlier start had painted.
+    """
 
     output: str
     frames: int
@@ -59,7 +65,7 @@ class Result:
     damaged: int
     seconds: float
     frames_per_second: float
-    interrupted: bool = False
+    resumed: int = 0
 
 
 class Interrupted(StError):
@@ -95,6 +101,8 @@ def perform(
     paint: Paint,
     workers: int = 2,
     *,
+    settings: str | None = None,
+    resume: bool = True,
     warn: Callable[[str], None] = lambda line: None,
     painted: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
@@ -102,64 +110,171 @@ def perform(
 ) -> Result:
     """Do the job; `target` gets its name only when the film is whole.
 
+    settings: a text that is the same when `paint` is: films into files are then painted in parts,
+        and a job that was killed goes on after its last finished part when it is done again.
+    resume: False begins anew.
     warn: gets one line for everything that could not be kept. painted: called once a frame.
     masks: of the paint's regions, where they move.
     stop: when set, the film ends there, playable. If no file stood under `target` it is found
         there, else beside it as NAME_partial.
 
     Raises:
-        BadInput: choices that do not go together, or output and input are one file.
+        BadInput: choices that do not go together, output and input are one file, or another
+            process is making the same film.
         Interrupted: it was stopped.
-        StError, OSError: decoding, painting or writing failed; nothing is left behind.
+        StError, OSError: decoding, painting or writing failed; nothing but finished parts is left.
     """
-    stop = stop or threading.Event()
     began = time.monotonic()
-    with _place(job, target) as place:
-        sink = _open_sink(job, reader, place, warn)
-        try:
-            frames = run(reader, sink, paint, workers, painted, stop, masks)
-            if not frames and not stop.is_set():
-                raise StError("not one frame could be decoded")
-            sink.close()
-        except FFmpegError as error:
-            sink.abandon()
-            raise _told(error, target) from None
-        except BaseException:
-            sink.abandon()
-            raise
-        interrupted = stop.is_set()
-        if interrupted and isinstance(place, Path) and isinstance(target, Path):
-            _keep_partial(place, target, frames)
+    work = _Work(paint, workers, warn, painted, stop or threading.Event(), masks)
+    files = isinstance(job.source, Path) and isinstance(target, Path) and not _is_pictures(target)
+    # Masks that move are read along with the film's frames: such a job begins at the beginning.
+    if settings is not None and files and masks is None and isinstance(reader, Film):
+        done = _in_parts(job, reader, target, work, settings, resume)
+    else:
+        done = _straight(job, reader, target, work)
     if reader.damaged:
         warn(f"{reader.damaged} damaged frames or packets in the source: repaired or skipped")
     if isinstance(reader, Film) and reader.deinterlaced:
         warn("interlaced source: made progressive, as many frames as before")
-    if interrupted:
-        raise Interrupted(f"stopped after {frames} frames: {_shown(target)} ends there")
+    if work.stop.is_set():
+        raise Interrupted(
+            f"stopped after {done.frames} frames: {_shown(target)} ends there{done.again}"
+        )
     seconds = time.monotonic() - began
     return Result(
         output=_shown(target),
-        frames=frames,
-        width=sink.look.upright().width,
-        height=sink.look.upright().height,
+        frames=done.frames,
+        width=done.look.upright().width,
+        height=done.look.upright().height,
         damaged=reader.damaged,
         seconds=round(seconds, 3),
-        frames_per_second=round(frames / seconds, 2),
+        frames_per_second=round((done.frames - done.resumed) / seconds, 2),
+        resumed=done.resumed,
     )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How to paint, whom to tell, and when to stop: see `perform`."""
+
+    paint: Paint
+    workers: int
+    warn: Callable[[str], None]
+    painted: Callable[[], None]
+    stop: threading.Event
+    masks: Masks | None
+
+    def run(self, source: Source, sink: Sink) -> int:
+        return run(source, sink, self.paint, self.workers, self.painted, self.stop, self.masks)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """again: how to go on, for the message of a stop."""
+
+    frames: int
+    look: Look
+    resumed: int = 0
+    again: str = ""
+
+
+def _straight(job: Job, reader: Reader, target: Path | BinaryIO, work: _Work) -> _Done:
+    """Decode, paint and write at once."""
+    with _place(job, target) as place:
+        sink = _open_sink(job, reader, place, work.warn)
+        with _abandoning(sink, target):
+            frames = work.run(reader, sink)
+            if not frames and not work.stop.is_set():
+                raise StError("not one frame could be decoded")
+            sink.close()
+        if work.stop.is_set() and isinstance(place, Path) and isinstance(target, Path):
+            _keep_partial(place, target, frames)
+    return _Done(frames, sink.look)
+
+
+def _in_parts(
+    job: Job, reader: Film, target: Path | BinaryIO, work: _Work, settings: str, resume: bool
+) -> _Done:
+    """Paint the parts that are not there yet, then write the film from them."""
+    assert isinstance(job.source, Path)
+    assert isinstance(target, Path)
+    container = codecs.container_of(target)
+    _refuse_same(job.source, target)
+    with closing(Parts(target)) as parts:
+        place = parts.folder / f"film{target.suffix}"
+        sink = _film_sink(job, reader, place, container, work.warn)
+        with _abandoning(sink, target):
+            parts.take_up(_plan(job.source, job.window, settings, sink), resume)
+            if resumed := parts.frames:
+                work.warn(f"going on after {resumed} frames, which an earlier start painted")
+            pieces = PartSink(sink, parts)
+            frames = resumed
+            if not parts.whole:
+                frames += work.run(Rest(reader, resumed, work.painted), pieces)
+            stopped = work.stop.is_set()
+            if not stopped:
+                pieces.close()
+            if not frames and not stopped:
+                raise StError("not one frame could be decoded")
+            if frames:
+                with closing(Film(job.source, job.window)) as again:
+                    put_together(sink, again, parts.done, pieces.rest(), cut=stopped)
+            sink.close()
+        go_on = ", start it again to go on" if parts.done else ""
+        if stopped:
+            _keep_partial(place, target, frames, go_on)
+        place.replace(target)
+        if not stopped:
+            parts.forget()
+    return _Done(frames, sink.look, resumed, go_on)
+
+
+def _plan(source: Path, window: Window, settings: str, sink: FilmSink) -> dict[str, Any]:
+    """What decides the coded picture: the source, the part of it, the painter and the encoder."""
+    status = source.stat()
+    return {
+        "source": [source.name, status.st_size, status.st_mtime_ns],
+        "window": repr(window),
+        "painter": settings,
+        **sink.plan,
+    }
+
+
+@contextmanager
+def _abandoning(sink: Sink, target: Path | BinaryIO) -> Iterator[None]:
+    """Let go of the sink on any failure, and tell FFmpeg's in a line."""
+    try:
+        yield
+    except FFmpegError as error:
+        sink.abandon()
+        raise _told(error, target) from None
+    except BaseException:
+        sink.abandon()
+        raise
 
 
 def _open_sink(
     job: Job, reader: Reader, target: Path | BinaryIO, warn: Callable[[str], None]
 ) -> Sink:
-    look = reader.look.resized(job.size)
-    film = reader if isinstance(reader, Film) else None
     if isinstance(target, Path) and _is_pictures(target):
-        if film and film.others and job.sound:
+        if isinstance(reader, Film) and reader.others and job.sound:
             warn("pictures hold no sound or subtitles: left out")
-        return PictureSink(target, look)
+        return PictureSink(target, reader.look.resized(job.size))
     if not isinstance(target, Path) and job.raw:
         return RawSink(target, reader.look, *job.raw)
     container = codecs.container_of(target) if isinstance(target, Path) else "matroska"
+    return _film_sink(job, reader, target, container, warn)
+
+
+def _film_sink(
+    job: Job,
+    reader: Reader,
+    target: Path | BinaryIO,
+    container: str,
+    warn: Callable[[str], None],
+) -> FilmSink:
+    look = reader.look.resized(job.size)
+    film = reader if isinstance(reader, Film) else None
     codec = codecs.codec_for(container, job.codec, look.alpha)
     encoding = Encoding(codec, job.quality, job.preset, job.sound)
     return FilmSink(target, container, encoding, look, film, warn)
@@ -193,7 +308,7 @@ def _refuse_same(source: Path | BinaryIO, target: Path) -> None:
         raise BadInput(f"{printable(target)}: is the input, choose another output")
 
 
-def _keep_partial(part: Path, target: Path, frames: int) -> None:
+def _keep_partial(part: Path, target: Path, frames: int, again: str = "") -> None:
     """Rename an interrupted film out of the way of the good one that stands there."""
     if not frames:
         raise Interrupted("stopped before the first frame: nothing written")
@@ -203,7 +318,7 @@ def _keep_partial(part: Path, target: Path, frames: int) -> None:
         part.replace(beside)
         raise Interrupted(
             f"stopped after {frames} frames: {printable(target)} is as it was, "
-            f"what was done is {printable(beside)}"
+            f"what was done is {printable(beside)}{again}"
         )
 
 

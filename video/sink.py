@@ -16,6 +16,7 @@ from av.codec.context import Flags
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -95,11 +96,13 @@ class FilmSink:
         self._tags = _tagged(look.tags, codec, self._pixels, warn)
         if look.alpha and not codec.alpha:
             warn(f"{container}, {codec.encoder}: no transparency, left out (.mov keeps it)")
-        options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
+        self._codec = codec
+        self._options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
+        self.written = Fraction(0)  # seconds up to which packets were put
         self._target = _open(target, container, film)
         self._tracks: dict[int, Track] = {}
         try:
-            self._video = self._add_picture(codec, container, options)
+            self._video = self._add_picture(container)
             if film is not None:
                 dress(self._video, film.video)
                 self._tracks = add_tracks(self._target, film.others, encoding.sound, warn)
@@ -110,29 +113,35 @@ class FilmSink:
             self.abandon()
             raise
 
-    def _add_picture(self, codec: Codec, container: str, options: dict[str, str]) -> Any:
-        look = self.look
+    def _add_picture(self, container: str) -> Any:
+        look, codec = self.look, self._codec
         try:
             video: Any = self._target.add_stream(codec.encoder, rate=look.rate)
         except ValueError:
             raise BadInput(f"{container} does not hold {codec.encoder}: try .mkv or .mov") from None
         context = video.codec_context
+        video.time_base = look.time_base
+        self._set(context)
+        if codec.encoder == "libx265" and container in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # QuickTime plays no other
+        if look.turn.matrix:
+            video.set_display_matrix(look.turn.matrix)
+        return video
+
+    def _set(self, context: Any) -> None:
+        """Give an encoder the film's look and the user's choices."""
+        look, options = self.look, dict(self._options)
         context.width, context.height, context.pix_fmt = look.width, look.height, self._pixels
-        context.time_base = video.time_base = look.time_base
+        context.time_base = look.time_base
         context.sample_aspect_ratio = look.aspect
         self._tags.stamp(context)
         context.thread_count = encoder_threads()
-        context.thread_type = "FRAME" if codec.encoder.startswith("libx264") else "SLICE"
+        context.thread_type = "FRAME" if self._codec.encoder.startswith("libx264") else "SLICE"
         context.flags |= Flags.frame_duration
         if "global_quality" in options:  # in FFmpeg's lambda units, and only with this flag
             context.qscale = True
             options["global_quality"] = str(int(options["global_quality"]) * 118)
-        if codec.encoder == "libx265" and container in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # QuickTime plays no other
         context.options = options
-        if look.turn.matrix:
-            video.set_display_matrix(look.turn.matrix)
-        return video
 
     def _start(self) -> None:
         try:
@@ -156,12 +165,36 @@ class FilmSink:
     def write(self, developed: VideoFrame) -> None:
         self._target.mux(self._video.encode(developed))
 
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the coded picture depends on, beside the frames: as JSON takes it."""
+        told = (self._codec.encoder, self._options, self._pixels, self._tags, self.look)
+        return {"coding": repr(told), "threads": encoder_threads()}
+
+    def encoder(self) -> VideoCodecContext:
+        """An encoder like the film's own, beginning with a keyframe; `put` takes its packets."""
+        own = self._video.codec_context
+        context = VideoCodecContext.create(self._codec.encoder, "w")
+        context.framerate = own.framerate
+        self._set(context)
+        context.flags |= own.flags & Flags.global_header
+        return context  # type: ignore[return-value]
+
+    def put(self, packet: Packet[Any]) -> None:
+        """Write a packet of one of `encoder`'s; in order, its times in `look.time_base`."""
+        packet.time_base = self.look.time_base
+        packet.stream = self._video
+        if packet.pts is not None:
+            self.written = max(self.written, (packet.pts + 1) * self.look.time_base)
+        self._target.mux(packet)
+
     def copy(self, packet: Packet[Any]) -> None:
         if track := self._tracks.get(packet.stream_index):
             track.put(packet)
 
     def close(self) -> None:
-        self._target.mux(self._video.encode(None))
+        if not self.written:
+            self._target.mux(self._video.encode(None))
         for track in self._tracks.values():
             track.finish()
         self._target.close()

@@ -105,6 +105,19 @@ class Film:
             yield self._early.popleft()
         yield from self._items
 
+    def copied(self) -> Iterator[Packet]:
+        """Only the packets of `others`, no picture decoded; instead of `items`, not after it."""
+        while self._early:
+            item = self._early.popleft()
+            if isinstance(item, Packet):
+                yield item
+        done: set[int] = set()
+        for packet in self._packets():
+            if packet is None or packet.stream_index == self.video.index:
+                continue
+            if self._within(packet, done):
+                yield packet
+
     def close(self) -> None:
         self.container.close()
 

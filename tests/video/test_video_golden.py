@@ -57,25 +57,35 @@ def stylise(
     target: Path,
     paint: Callable[[np.ndarray], np.ndarray] = lambda frame: frame,
     lines: list[str] | None = None,
+    settings: str | None = None,
     **choices: Any,
 ) -> Result:
     job = Job(source, **choices)
     reader = open_reader(job)
     try:
         warn = (lines if lines is not None else []).append
-        return perform(job, reader, target, paint, 2, warn=warn)
+        return perform(job, reader, target, paint, 2, settings=settings, warn=warn)
     finally:
         reader.close()
 
 
+@pytest.fixture(params=["at once", "in parts"])
+def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """How a film is made: both ways must keep all that there is."""
+    monkeypatch.setattr("st.video.chunks.PART", 7)
+    return None if request.param == "at once" else "an engine that paints nothing"
+
+
 @pytest.fixture(params=GOLDEN)
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, Path, list[str]]:
+def golden(
+    request: pytest.FixtureRequest, settings: str | None, tmp_path: Path
+) -> tuple[str, Path, Path, list[str]]:
     suffix, how, codec = GOLDEN[request.param]
     source = clips.film(tmp_path / f"in{suffix}", **how)
     lines: list[str] = []
     target = tmp_path / f"out{suffix}"
     quality = None if request.param == "alpha" else 0  # lossless, in H.264
-    stylise(source, target, lines=lines, codec=codec, quality=quality)
+    stylise(source, target, lines=lines, settings=settings, codec=codec, quality=quality)
     return request.param, source, target, lines
 
 
@@ -107,18 +117,18 @@ def test_golden_clip(golden: tuple[str, Path, Path, list[str]]) -> None:
             assert np.abs(p - q).max() <= limit
 
 
-def test_sound_and_subtitles_are_copied_bit_for_bit(tmp_path: Path) -> None:
+def test_sound_and_subtitles_are_copied_bit_for_bit(settings: str | None, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", sounds=2, subtitles="subrip")
-    stylise(source, tmp_path / "out.mkv")
+    stylise(source, tmp_path / "out.mkv", settings=settings)
     for kind, number in (("audio", 0), ("audio", 1), ("subtitle", 0)):
         assert clips.packets(tmp_path / "out.mkv", kind, number) == clips.packets(
             source, kind, number
         )
 
 
-def test_mp4_sound_keeps_its_priming(tmp_path: Path) -> None:
+def test_mp4_sound_keeps_its_priming(settings: str | None, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", sounds=1)
-    stylise(source, tmp_path / "out.mp4")
+    stylise(source, tmp_path / "out.mp4", settings=settings)
     waves = []
     for path in (source, tmp_path / "out.mp4"):
         with av.open(str(path)) as film:

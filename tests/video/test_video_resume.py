@@ -1,0 +1,240 @@
+"""A film that was killed goes on, and is the film of an unbroken run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import clips
+import numpy as np
+import pytest
+
+from st.runtime.errors import BadInput
+from st.video.job import Interrupted, Job, Result, open_reader, perform
+
+Picture = np.ndarray[Any, Any]
+
+
+def inverted(frame: Picture) -> Picture:
+    return 255 - frame
+
+
+def dying(moment: int) -> Callable[[Picture], Picture]:
+    """A painter that fails at that frame, as a kill would: what was not finished is lost."""
+    lock, calls = threading.Lock(), iter(range(1, 10_000))
+
+    def paint(frame: Picture) -> Picture:
+        with lock:
+            if next(calls) == moment:
+                raise KeyboardInterrupt("killed")
+        return inverted(frame)
+
+    return paint
+
+
+def make(
+    source: Path,
+    target: Path,
+    paint: Callable[[Picture], Picture] = inverted,
+    settings: str = "inverted",
+    warnings: list[str] | None = None,
+    resume: bool = True,
+    stop: threading.Event | None = None,
+    painted: Callable[[], None] = lambda: None,
+    **choices: Any,
+) -> Result:
+    job = Job(source, **choices)
+    reader = open_reader(job)
+    try:
+        return perform(
+            job,
+            reader,
+            target,
+            paint,
+            settings=settings,
+            resume=resume,
+            warn=(warnings if warnings is not None else []).append,
+            stop=stop,
+            painted=painted,
+        )
+    finally:
+        reader.close()
+
+
+def all_packets(path: Path) -> list[list[tuple[Any, ...]]]:
+    """Every packet of every stream; not the container's own numbers, which may be random."""
+    streams: dict[int, list[tuple[Any, ...]]] = {}
+    with av.open(str(path)) as film:
+        for packet in film.demux():
+            if packet.size:
+                told = (packet.pts, packet.dts, packet.duration, packet.is_keyframe, bytes(packet))
+                streams.setdefault(packet.stream_index, []).append(told)
+    return [streams[index] for index in sorted(streams)]
+
+
+@pytest.fixture(autouse=True)
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.video.chunks.PART", 7)
+
+
+VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "codec"),
+    [
+        ("a.mp4", {"sounds": 1}, None),
+        ("a.mkv", {"sounds": 2, "subtitles": "subrip"}, None),
+        ("a.mp4", {"times": VARIABLE}, "hevc"),
+        ("a.mov", {}, "prores"),
+        ("a.ts", {"sounds": 1}, None),
+        ("a.webm", {"codec": "libvpx-vp9", "pixels": "yuva420p", "alpha": True}, None),
+    ],
+)
+def test_a_killed_film_is_the_unbroken_one(
+    name: str, how: dict[str, Any], codec: str | None, tmp_path: Path
+) -> None:
+    source = clips.film(tmp_path / name, **how)
+    suffix = source.suffix
+    unbroken, killed = (tmp_path / f"{word}{suffix}" for word in ("unbroken", "killed"))
+    make(source, unbroken, codec=codec)
+    resumed = 0
+    for moment in (2, 12, 5):
+        with pytest.raises(KeyboardInterrupt):
+            make(source, killed, dying(moment), codec=codec)
+        assert not killed.exists()
+    warnings: list[str] = []
+    result = make(source, killed, codec=codec, warnings=warnings)
+    resumed = result.resumed
+    assert resumed in (7, 14)
+    assert f"going on after {resumed} frames" in warnings[0]
+    assert result.frames == clips.FRAMES
+    assert all_packets(killed) == all_packets(unbroken)
+    assert len(clips.read(killed)) == clips.FRAMES
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, killed.name, unbroken.name])
+
+
+def parts_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.st-parts")
+
+
+def half_made(tmp_path: Path) -> tuple[Path, Path]:
+    """A film of which two parts are done."""
+    source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        make(source, target, dying(22))
+    assert len(list(parts_of(target).glob("*.npz"))) >= 1
+    return source, target
+
+
+@pytest.mark.parametrize(
+    "change", [{"settings": "another style"}, {"size": 32}, {"quality": 40}, {"resume": False}]
+)
+def test_another_film_begins_anew(change: dict[str, Any], tmp_path: Path) -> None:
+    source, target = half_made(tmp_path)
+    assert make(source, target, **change).resumed == 0
+    assert not parts_of(target).exists()
+
+
+def test_a_changed_source_begins_anew(tmp_path: Path) -> None:
+    source, target = half_made(tmp_path)
+    clips.film(source, frames=12)
+    result = make(source, target)
+    assert (result.resumed, result.frames) == (0, 12)
+
+
+def test_a_damaged_part_is_painted_again(tmp_path: Path) -> None:
+    source, target = half_made(tmp_path)
+    first = parts_of(target) / "000000.npz"
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    first.write_bytes(data)
+    assert make(source, target).resumed == 0
+    assert len(clips.read(target)) == clips.FRAMES
+
+
+def test_killed_while_it_was_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    with monkeypatch.context() as patch:
+
+        def die(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("st.video.job.put_together", die)
+        with pytest.raises(KeyboardInterrupt):
+            make(source, target)
+
+    def refuse(frame: Picture) -> Picture:
+        raise AssertionError("every frame is painted already")
+
+    assert make(source, target, refuse).resumed == clips.FRAMES
+    assert len(clips.read(target)) == clips.FRAMES
+
+
+def test_a_stop_leaves_a_film_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    source, target = clips.film(tmp_path / "in.mp4", sounds=1), tmp_path / "out.mp4"
+    stop, count = threading.Event(), iter(range(1, 100))
+
+    def painted() -> None:
+        if next(count) == 10:
+            stop.set()
+
+    with pytest.raises(Interrupted, match=r"stopped after 10 frames.*start it again to go on"):
+        make(source, target, stop=stop, painted=painted)
+    assert len(clips.read(target)) == 10
+    assert clips.packets(target, "audio")[-1][0] < 1.0
+    assert make(source, target).resumed == 7
+    unbroken = tmp_path / "unbroken.mp4"
+    make(source, unbroken)
+    assert all_packets(target) == all_packets(unbroken)
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    refused: list[str] = []
+
+    def paint(frame: Picture) -> Picture:
+        if not refused:
+            with pytest.raises(BadInput, match="another st-video is making it") as error:
+                make(source, target)
+            refused.append(str(error.value))
+        return inverted(frame)
+
+    make(source, target, paint)
+    assert refused
+    assert len(clips.read(target)) == clips.FRAMES
+
+
+def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
+    """As a user meets it: three kills at moments of their own, then the whole film."""
+    source, target = clips.film(tmp_path / "in.mp4", frames=60, sounds=1), tmp_path / "out.mp4"
+    program = """
+import sys, time
+import st.video.chunks
+from pathlib import Path
+from st.video.job import Job, open_reader, perform
+st.video.chunks.PART = 7
+def paint(frame):
+    time.sleep(0.02)
+    return 255 - frame
+job = Job(Path(sys.argv[1]))
+perform(job, open_reader(job), Path(sys.argv[2]), paint, settings="inverted")
+"""
+    for done in (1, 3, 5):
+        process = subprocess.Popen([sys.executable, "-c", program, str(source), str(target)])
+        until = time.monotonic() + 60
+        while len(list(parts_of(target).glob("*.npz"))) < done and time.monotonic() < until:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not target.exists()
+    subprocess.run([sys.executable, "-c", program, str(source), str(target)], check=True)
+    unbroken = tmp_path / "unbroken.mp4"
+    make(source, unbroken)
+    assert all_packets(target) == all_packets(unbroken)
