@@ -31,6 +31,14 @@ def encoder(level: int) -> VGG:
     return VGG(16, padding_mode="reflect", last=deepest(level))
 
 
+def student(level: int, width: int) -> VGG:
+    """A narrow VGG up to a level, to be trained: He's weights."""
+    made = VGG(16, padding_mode="reflect", last=deepest(level), width=width).requires_grad_(True)
+    for conv in made.children():
+        he(cast(nn.Conv2d, conv))
+    return made
+
+
 def fill(encoder: VGG, vgg: VGG, pictures: Sequence[Tensor], levels: Sequence[int]) -> None:
     """Take over VGG's weights, with these levels scaled to a mean square of 1 on the pictures.
 
@@ -53,17 +61,17 @@ def fill(encoder: VGG, vgg: VGG, pictures: Sequence[Tensor], levels: Sequence[in
             after.weight.data *= energy.sqrt()
 
 
-def mirror(level: int, width: int = FULL) -> nn.Sequential:
+def mirror(level: int, width: int = FULL, inputs: int = 0) -> nn.Sequential:
     """A decoder: features of a level (N, C, H, W) -> pictures, about 0..1, not clamped.
 
     VGG backwards, a pooling becoming a nearest ×2. width: of its last block; FULL is VGG's, and the
-    others keep their ratio to it.
+    others keep their ratio to it. inputs: C, VGG's by default.
     """
     layers: list[nn.Module] = []
     names = layer_names(16)
     backwards = names[names.index(deepest(level)) :: -1]
     convolutions = [name for name in backwards if name.startswith("conv")]
-    inputs, pooled = WIDTHS[level - 1], False
+    inputs, pooled = inputs or WIDTHS[level - 1], False
     for name in backwards:
         if name.startswith("pool"):
             pooled = True
@@ -96,11 +104,16 @@ def initialise(decoder: nn.Sequential) -> None:
     """
     *rest, last = (layer for layer in decoder if isinstance(layer, nn.Conv2d))
     for conv in (*rest, last):
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        nn.init.zeros_(cast(Tensor, conv.bias))
+        he(conv)
     with torch.no_grad():
         last.weight *= 0.25
         cast(Tensor, last.bias).fill_(0.5)
+
+
+def he(conv: nn.Conv2d) -> None:
+    """He's weights, no bias: a relu after it keeps the signal's scale."""
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    nn.init.zeros_(cast(Tensor, conv.bias))
 
 
 def reach(encoder: VGG, decoder: nn.Sequential) -> int:

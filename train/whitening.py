@@ -47,29 +47,29 @@ def covariance(features: Tensor) -> Covariance:
     return Covariance(mean[..., 0], product / flat.shape[2])
 
 
-def roots(matrix: Tensor) -> Roots:
-    """S^(1/2) and S^(-1/2) of S = matrix + EPS |matrix| 1: (N, C, C), in float32 or wider.
+def roots(matrix: Tensor, eps: float = EPS) -> Roots:
+    """S^(1/2) and S^(-1/2) of S = matrix + eps |matrix| 1: (N, C, C), in float32 or wider.
 
-    matrix: symmetric, no eigenvalue below 0. |matrix| is Frobenius' norm, so the eigenvalues of
-    S / |matrix| lie between EPS and 1 + EPS, which the scaling of the steps relies on.
+    matrix: symmetric, no eigenvalue below 0. eps: EPS or more. |matrix| is Frobenius' norm, so the
+    eigenvalues of S / |matrix| lie between eps and 1 + eps: the scaling of the steps relies on it.
     """
     matrix = wide(matrix)
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     norm = matrix.square().sum(dim=(1, 2), keepdim=True).sqrt() + FLAT
-    y = (matrix / norm + EPS * identity) / (1 + EPS)
+    y = (matrix / norm + eps * identity) / (1 + eps)
     z = identity
     with torch.autocast(matrix.device.type, enabled=False):
-        for a in _scales():
+        for a in _scales(eps):
             # y -> S^(1/2) and z -> S^(-1/2) while z y -> 1.
             step = 1.5 * a * identity - 0.5 * a**3 * (z @ y)
             y, z = y @ step, step @ z
-    root = (norm * (1 + EPS)).sqrt()
+    root = (norm * (1 + eps)).sqrt()
     return Roots(y * root, z / root)
 
 
-def _scales() -> list[float]:
+def _scales(eps: float) -> list[float]:
     """The factor of each step: by how far the smallest singular value of y is known to be up."""
-    low, scales = EPS**0.5, []
+    low, scales = eps**0.5, []
     for _ in range(STEPS):
         a = (3 / (1 + low + low**2)) ** 0.5
         scales.append(a)

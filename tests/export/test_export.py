@@ -35,6 +35,8 @@ def make_checkpoint(name: str, path: Path) -> Checkpoint:
     styles = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}[method.styles]
     network = method.build(config, styles)
     for key, value in network.state_dict().items():
+        if key.startswith("encoder.") and value.ndim == 4:
+            value *= 6**0.5  # with no norms, torch's defaults would leave it a signal of nothing
         if value.dtype.is_floating_point and value.ndim <= 2:
             value += 0.2 * torch.randn_like(value)
         assert torch.isfinite(value).all(), key

@@ -17,6 +17,8 @@ from st.train.methods import METHODS
 Invoke = Callable[..., Result]
 SMALL = {
     "wct": ["--levels", 3, "--width", 8],
+    "adain": ["--width", 8],
+    "avatarnet": ["--style-size", 32, "--width", 8],
     "styleswap": ["--style-size", 32, "--width", 8],
 }  # what makes a network small
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -99,9 +101,10 @@ def test_one_colour_becomes_the_mean_of_the_style(
     torch.testing.assert_close(got, flat, rtol=1e-3, atol=2e-2)
 
 
-def test_the_steps_are_enough_for_the_smallest_value() -> None:
-    """Singular values from sqrt(EPS) to 1 all end at 1."""
-    x = torch.logspace(torch.tensor(EPS).log10().item() / 2, 0, 200, dtype=torch.float64)
-    for a in _scales():
+@pytest.mark.parametrize("eps", [EPS, 1e-4])
+def test_the_steps_are_enough_for_the_smallest_value(eps: float) -> None:
+    """Singular values from sqrt(eps) to 1 all end at 1."""
+    x = torch.logspace(math.log10(eps) / 2, 0, 200, dtype=torch.float64)
+    for a in _scales(eps):
         x = 0.5 * a * x * (3 - (a * x) ** 2)
     torch.testing.assert_close(x, torch.ones_like(x), rtol=0, atol=1e-6)

@@ -29,6 +29,8 @@ class VGG(nn.Module):
     pooling: "max" as trained, or "average", which Gatys et al. found smoother.
     padding_mode: "zeros" as trained, or "reflect", for encoders whose features are decoded again.
     last: the deepest layer there is.
+    width: channels of the first block, to which the others keep their ratio; 64 is VGG. A narrower
+        one has no published weights.
     """
 
     mean: Tensor
@@ -40,6 +42,7 @@ class VGG(nn.Module):
         pooling: str = "max",
         padding_mode: Literal["zeros", "reflect"] = "zeros",
         last: str = "pool5",
+        width: int = WIDTHS[0],
     ) -> None:
         super().__init__()
         self.depth = depth
@@ -49,10 +52,10 @@ class VGG(nn.Module):
         inputs = 3
         for name in self.names:
             if name.startswith("conv"):
-                width = WIDTHS[int(name[4]) - 1]
-                conv = nn.Conv2d(inputs, width, 3, padding=1, padding_mode=padding_mode)
+                outputs = WIDTHS[int(name[4]) - 1] * width // WIDTHS[0]
+                conv = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding_mode)
                 self.add_module(name, conv)
-                inputs = width
+                inputs = outputs
         self.register_buffer("mean", torch.zeros(3, 1, 1))
         self.register_buffer("std", torch.ones(3, 1, 1))
         self.requires_grad_(False)

@@ -3,6 +3,7 @@
 from st.train.method import Batch, Method
 from st.train.methods import (
     adain,
+    avatarnet,
     cin,
     perceptual,
     prediction,
@@ -21,6 +22,7 @@ MODULES = (
     stylebank,
     prediction,
     adain,
+    avatarnet,
     styleswap,
     wct,
 )

@@ -9,6 +9,10 @@ encoder's mirror, turns the result t into a picture.
 
 Unlike the paper's: VGG-16 in place of VGG-19; distances are relative, so one weight suits every
 style; the loss sees its pictures at a place of VGG's pooling raster that changes (`shifted`).
+
+VGG is most of what a frame costs. With `--width 16` a narrow encoder of VGG's shape takes its
+place: it learns with the decoder, and a linear map of its features must give VGG's (distillation by
+hints, Romero et al., "FitNets", ICLR 2015). The loss network stays VGG.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.train.autoencoder import deepest, encoder, fill, mirror, reach, stride
+from st.train.autoencoder import FULL, deepest, encoder, fill, mirror, reach, stride, student
 from st.train.features.vgg import VGG, WIDTHS, layer_names
 from st.train.losses import moments, relative_distance, wide
 from st.train.method import Batch, Method, Playing, option, shifted
@@ -28,7 +32,6 @@ from st.train.transform import Norm, instance_norm
 
 LEVEL = 4
 DEEPEST = deepest(LEVEL)
-CHANNELS = WIDTHS[LEVEL - 1]
 MULTIPLE = stride(LEVEL)
 LAYERS = layer_names(16)[: layer_names(16).index(DEEPEST) + 1]
 
@@ -39,8 +42,12 @@ class Config:
     size: int = option(256, "pixels of a square training crop", 32)
     batch: int = option(8, "pairs of a content and a style crop a step", 1)
     learning_rate: float = option(3e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    width: int = option(
+        FULL, f"channels of the first block; {FULL}: VGG encodes; less: a student, and faster", 8
+    )
     content_weight: float = option(1.0, "of the relative distance to the target features", 0)
     style_weight: float = option(10.0, "of the relative distance of means and deviations", 0)
+    encoder_weight: float = option(1.0, "of a student's relative distance from VGG", 0)
     style_layers: tuple[str, ...] = option(
         ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
         "VGG layer that style is compared on; repeat for several",
@@ -65,24 +72,29 @@ def adain(features: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
 
 
 class Network(nn.Module):
-    """content (N, 3, H, W), RGB, 0..1, style code (N or 1, 1024), strength (1,) -> pictures.
+    """content (N, 3, H, W), RGB, 0..1, style code (N or 1, 2C), strength (1,) -> pictures.
 
-    H and W are multiples of 8. Pictures are about 0..1, not clamped. A blend of styles is the same
-    blend of their codes; strength 1 paints, 0 gives the content back as the decoder knows it.
+    H and W are multiples of 8; C is 512 with VGG as encoder. Pictures are about 0..1, not clamped.
+    A blend of styles is the same blend of their codes; strength 1 paints, 0 gives the content back
+    as the decoder knows it.
     The encoder is part of the state, so a checkpoint needs no other weights.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.encoder = encoder(LEVEL)
-        self.decoder = mirror(LEVEL)
+        self.distilled = config.width != FULL
+        self.channels = WIDTHS[LEVEL - 1] * config.width // FULL
+        self.encoder = student(LEVEL, config.width) if self.distilled else encoder(LEVEL)
+        self.decoder = mirror(LEVEL, config.width, self.channels)
+        if self.distilled:  # from the student's features to VGG's; only training needs it
+            self.teach = nn.Conv2d(self.channels, WIDTHS[LEVEL - 1], 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) -> features (N, 512, H/8, W/8)."""
+        """Pictures (N, 3, H, W) -> features (N, C, H/8, W/8)."""
         return self.encoder(images, [DEEPEST])[DEEPEST]
 
     def encode_style(self, style: Tensor) -> Tensor:
-        """Style pictures (N, 3, H, W), RGB, 0..1, 16 pixels a side or more -> codes (N, 1024)."""
+        """Style pictures (N, 3, H, W), RGB, 0..1, 16 pixels a side or more -> codes (N, 2C)."""
         return statistics(self.encode(style))
 
     def forward(
@@ -93,31 +105,41 @@ class Network(nn.Module):
         return self.decoder(features + strength[..., None, None, None] * (styled - features))
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
-    """Nothing to prepare but the encoder: every step has styles of its own."""
-    fill(cast(Network, net).encoder, vgg, styles, [LEVEL])
+def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> VGG:
+    """The loss network: the encoder itself, once it has VGG's weights, or a student's teacher."""
+    network = cast(Network, net)
+    teacher = encoder(LEVEL).to(vgg.mean.device) if network.distilled else network.encoder
+    fill(teacher, vgg, styles, [LEVEL])
+    return teacher
 
 
-def step(
-    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
-) -> dict[str, Tensor]:
-    """Eq. 11-13, compared by the network's own encoder: the target t is made of its features."""
-    network, layers = cast(Network, net), {DEEPEST, *config.style_layers}
+def step(net: nn.Module, vgg: VGG, targets: VGG, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """Eq. 11-13. With VGG as encoder the target t is made of the network's own features."""
+    network, teacher, layers = cast(Network, net), targets, {DEEPEST, *config.style_layers}
     assert batch.style is not None
+    content = shifted(batch.content, batch.shift)
     with torch.no_grad():
-        style = network.encoder(batch.style, layers)
-        code = statistics(style[DEEPEST])
-        target = adain(network.encode(batch.content), code)
-        want = adain(network.encode(shifted(batch.content, batch.shift)), code)
-    painted = network.decoder(target)
-    got = network.encoder(shifted(painted, batch.shift), layers)
+        style = teacher(batch.style, layers)
+        plain = teacher(content, [DEEPEST])[DEEPEST]
+        want = adain(plain, statistics(style[DEEPEST]))
+    code = network.encode_style(batch.style)
+    painted = network.decoder(adain(network.encode(batch.content), code))
+    got = teacher(shifted(painted, batch.shift), layers)
     distances = [
         relative_distance(statistics(got[k]), statistics(style[k])) for k in config.style_layers
     ]
-    return {
+    terms = {
         "content": config.content_weight * relative_distance(got[DEEPEST], want),
         "style": config.style_weight * torch.stack(distances).mean(),
     }
+    if network.distilled:
+        pairs = ((content, plain), (batch.style, style[DEEPEST]))
+        apart = [
+            relative_distance(network.teach(network.encode(images)), features)
+            for images, features in pairs
+        ]
+        terms["encoder"] = config.encoder_weight * torch.stack(apart).mean()
+    return terms
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
@@ -135,8 +157,8 @@ def playing(net: Network) -> Playing:
         multiple=MULTIPLE,
         min_size=2 * MULTIPLE,
         halo=halo,
-        norms=((CHANNELS, MULTIPLE),),
-        code_size=2 * CHANNELS,
+        norms=((net.channels, MULTIPLE),),
+        code_size=2 * net.channels,
     )
 
 

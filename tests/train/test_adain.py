@@ -1,0 +1,60 @@
+"""AdaIN with VGG as its encoder, and with a student of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from st.train.autoencoder import FULL
+from st.train.features import VGG
+from st.train.method import Batch
+from st.train.methods import adain
+
+
+def ready(width: int, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> tuple[Any, Any, Any]:
+    torch.manual_seed(0)
+    config = small(adain.METHOD, width=width)
+    network = adain.Network(config, ())
+    with torch.no_grad():
+        teacher = adain.targets(network, vgg, real_pair, config)
+    return network, teacher, config
+
+
+def test_vgg_encodes_and_stays(
+    small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    """The target is made of the very features that the decoder is given."""
+    network, teacher, config = ready(FULL, small, vgg, real_pair)
+    assert teacher is network.encoder
+    assert not any(p.requires_grad for p in network.encoder.parameters())
+    content, style = real_pair
+    terms = adain.step(network, vgg, teacher, Batch(content, torch.zeros(1), style), config)
+    assert set(terms) == {"content", "style"}
+    own = adain.statistics(network.encode(content))
+    assert network.encode(content).square().mean() == pytest.approx(1, rel=0.7)
+    assert own.shape == (1, adain.playing(network).code_size)
+
+
+def test_a_student_comes_nearer_to_its_teacher(
+    small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    """A small part of VGG, from whose features a linear map makes VGG's better and better."""
+    network, teacher, config = ready(8, small, vgg, real_pair)
+    size = sum(p.numel() for p in network.encoder.parameters())
+    assert size < 0.05 * sum(p.numel() for p in teacher.parameters())
+    assert adain.playing(network).code_size == 2 * 64
+    content, style = real_pair
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    apart = []
+    for _ in range(12):
+        batch = Batch(content, torch.zeros(1), style)
+        loss = adain.step(network, vgg, teacher, batch, config)["encoder"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        apart.append(float(loss.detach()))
+    assert apart[-1] < 0.8 * apart[0], apart
