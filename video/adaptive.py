@@ -13,7 +13,7 @@ from statistics import median
 from st.runtime.metadata import Metadata
 from st.runtime.stylizer import WHOLE_PIXELS
 
-SMALLEST = 96  # pixels: the least shorter side
+SMALLEST = 144  # pixels: the least shorter side; below it a painting is mush
 STEP = 8  # sizes are multiples of it, which engines take without padding
 BEGIN = 640 * 360  # pixels to begin with: a first frame soon, on every machine
 RATIO = 2**-0.25  # of one size's sides to the next larger one's; half the pixels in two steps

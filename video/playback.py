@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from st.runtime.errors import StError
 from st.video.colour import Converter
 from st.video.feed import Captured
+from st.video.live_picture import Picture
 from st.video.look import Look
 from st.video.source import Film
 
@@ -97,7 +98,7 @@ class Playback:
             self._film.close()
             self._film = Film(self._path)
 
-    def _upright(self, frame: VideoFrame):
+    def _upright(self, frame: VideoFrame) -> Picture:
         turn, look = self._film.look.turn, self._look
         size = (look.height, look.width) if turn.swaps else (look.width, look.height)
         return turn.apply(self._converter.open(frame, *size).rgb)

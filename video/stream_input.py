@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -79,7 +80,8 @@ class Stream:
             raise Unavailable(f"{self._name}: no picture in this stream")
         stream = streams[0]
         rate = stream.average_rate or stream.guessed_rate
-        self.rate: float | None = float(rate) if rate and rate <= 1000 else None
+        guess = self._container.format.name == "mpjpeg"  # which says nothing of its rate
+        self.rate: float | None = float(rate) if rate and rate <= 1000 and not guess else None
         context = stream.codec_context
         self.description = f"{self._name}: {context.width}×{context.height}, {context.name}"
         context.thread_type = "SLICE"  # by frames would hold back as many as there are threads
@@ -97,7 +99,7 @@ class Stream:
     def close(self) -> None:
         self._container.close()
 
-    def _play(self):
+    def _play(self) -> Iterator[Captured]:
         while True:
             for packet in self._container.demux(video=0):
                 came = time.monotonic()

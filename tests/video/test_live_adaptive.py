@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from st.runtime.metadata import Metadata
 from st.video import live_painter
-from st.video.adaptive import FULL, ROOM, Resolution, sizes
+from st.video.adaptive import FULL, ROOM, SMALLEST, Resolution, sizes
 from st.video.live_painter import LivePainter
 
 FRAMES = 1200
@@ -106,7 +106,7 @@ def test_sizes_shrink_and_keep_the_shape(width: int, height: int, most: int) -> 
     assert all(1 <= w <= max(width, 8) and 1 <= h <= max(height, 8) for w, h in found)
     assert width * height > most or found[0] == (width, height)
     for w, h in found:
-        assert w * h <= most or min(w, h) <= 96
+        assert w * h <= most or min(w, h) <= SMALLEST
         assert abs(w - width * h / height) <= 8 + 8 * width / height
 
 
@@ -127,7 +127,7 @@ def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
     painter = LivePainter(paint, Metadata("toy"), 25)
     picture = np.full((720, 1280, 3), 55, np.uint8)
-    for _ in range(300):
+    for _ in range(150):
         painted = painter(picture)
         assert painted.shape == picture.shape
         assert (painted == 200).all()

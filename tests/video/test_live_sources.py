@@ -14,7 +14,7 @@ from streams import MjpegServer, RtspServer, free_port, wait_for
 
 from st.runtime.errors import BadInput, Unavailable
 from st.runtime.metadata import Metadata
-from st.video.feed import Captured, Feed
+from st.video.feed import Captured, Feed, Opener
 from st.video.live import Live, Meter
 from st.video.live_painter import LivePainter
 from st.video.live_source import opener_of
@@ -34,7 +34,7 @@ def mjpeg() -> Iterator[MjpegServer]:
         yield server
 
 
-def stream_opener(url: str, read_seconds: float = 5.0):
+def stream_opener(url: str, read_seconds: float = 5.0) -> Opener:
     return lambda stop: Stream(url, stop, read_seconds=read_seconds)
 
 

@@ -43,6 +43,7 @@ class Screen:
     def __init__(self) -> None:
         reader, writer = os.pipe()
         words = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "{}x{}x24".format(*SCREEN)]
+        words += ["-noreset"]  # else it starts anew whenever a reader of pixels leaves it alone
         self._server = subprocess.Popen(
             words, pass_fds=[writer], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
