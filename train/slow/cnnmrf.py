@@ -9,6 +9,9 @@ longest side under 64 pixels. The style is also cut scaled and rotated, to fit t
 
     st-slow cnnmrf --content photo.jpg --style wave.jpg -o painted.jpg
 
+The paper's layers are relu3_1 and relu4_1. On the VGG-16 used here these do not hold the style's
+colours (a sunset came out purple), so relu2_1 is with them; `--style-layers` chooses.
+
 Patches are matched anew every few evaluations; between, the losses are one smooth function. Content
 with nothing like it in the style comes out strange: that is the method's limit (section 6).
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -40,18 +44,21 @@ from st.train.slow.styles import (
     weighted_layers,
 )
 
+TURNED = "relu3_1"  # the finest layer that the style is scaled and rotated for
+
 
 @dataclass(frozen=True)
 class Config(Settings):
     size: int = option(384, "longest side of the result, pixels", least=1)
     steps: int = option(400, "evaluations of the losses, over all sizes", least=1)
     coarsest: int = option(32, "halve the size while it stays above this: under 64 at the start")
-    content_weight: float = option(1.0, "alpha_1 of eq. 1", least=0)
-    style_weight: float = option(4.0, "of the energy of patches, eq. 1", least=0)
+    content_weight: float = option(2.0, "alpha_1 of eq. 1", least=0)
+    style_weight: float = option(15.0, "of the energy of patches, eq. 1", least=0)
     tv_weight: float = option(10.0, "alpha_2 of eq. 1, of the squared gradient", least=0)
     content_layer: str = option("relu4_2", "VGG layer that content is compared on")
     style_layers: tuple[str, ...] = option(
-        ("relu3_1", "relu4_1"), "LAYER or LAYER:WEIGHT that patches are cut from; may be repeated"
+        ("relu2_1", "relu3_1", "relu4_1"),
+        "LAYER or LAYER:WEIGHT that patches are cut from; may be repeated",
     )
     patch: int = option(3, "cells of a patch's side", least=1)
     scales: tuple[float, ...] = option((0.85, 1.0, 1.15), "of the style picture; may be repeated")
@@ -79,7 +86,14 @@ def cnnmrf(
     if any(s.mask is None for s in given) and len({s.weight for s in given}) > 1:
         raise BadInput("cnnmrf picks patches: without a mask each, its styles take no weights")
     network = perceptual(vgg, content)
-    return paint(content, given, config, lambda c, s: objective(network, c, s, config), callback)
+    return paint(
+        content,
+        given,
+        config,
+        lambda c, s: objective(network, c, s, config),
+        callback,
+        fall=1.0,  # as many at each size, as in the paper
+    )
 
 
 def check_config(config: Config) -> None:
@@ -157,18 +171,24 @@ def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config
 def find_patches(
     vgg: Network, styles: list[Style], layers: Sequence[str], config: Config
 ) -> dict[str, Match]:
-    """The patches of all styles, scaled and rotated; in one bank, or one a region."""
+    """The patches of all styles, scaled and rotated; in one bank, or one a region.
+
+    Layers finer than `TURNED` see the styles as they are: they have four times as many patches and
+    more, and follow the coarser layers' lead.
+    """
+    fine = [name for name in layers if vgg.names.index(name) < vgg.names.index(TURNED)]
+    coarse = [name for name in layers if name not in fine]
     groups = [styles] if all(style.mask is None for style in styles) else [[s] for s in styles]
     matches = {name: Match([], [group[0].mask for group in groups]) for name in layers}
     source = torch.Generator().manual_seed(config.seed)
     for group in groups:
         maps: dict[str, list[Tensor]] = {name: [] for name in layers}
         for style in group:
-            for scale in config.scales:
-                for degrees in config.rotations:
-                    seen = vgg(turned(style.picture, scale, degrees), layers)
-                    for name in layers:
-                        maps[name].append(seen[name])
+            for scale, degrees in product(config.scales, config.rotations):
+                for name, seen in vgg(turned(style.picture, scale, degrees), coarse).items():
+                    maps[name].append(seen)
+            for name, seen in vgg(style.picture, fine).items() if fine else ():
+                maps[name].append(seen)
         for name in layers:
             bank = Bank.of(maps[name], config.patch)
             if config.most_patches and len(bank) > config.most_patches:

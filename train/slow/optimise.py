@@ -172,12 +172,12 @@ def pyramid(
     return sizes
 
 
-def share_out(steps: int, levels: int, least: int = 1) -> list[int]:
-    """Evaluations for each level: half as many as on the level before, but no fewer than `least`.
+def share_out(steps: int, levels: int, least: int = 1, fall: float = 2.0) -> list[int]:
+    """Evaluations for each level: a `fall`-th of those on the level before, but at least `least`.
 
     A level starts from the result of the last one, so it has less to do, at four times the cost.
     """
-    shares = [2.0**-i for i in range(levels)]
+    shares = [fall**-i for i in range(levels)]
     counts = [max(least, round(steps * share / sum(shares))) for share in shares]
     counts[0] = max(least, counts[0] + steps - sum(counts))
     return counts
@@ -191,18 +191,19 @@ def paint(
     callback: Callback | None = None,
     tasks: int = 1,
     least_side: int = LEAST_SIDE,
+    fall: float = 2.0,
 ) -> Tensor:
     """Minimise an objective over the pixels, coarse to fine.
 
     content: (1, 3, H, W), RGB, 0..1. tasks: how many the objective has. least_side: pixels that
-    every level's short side has. Returns (1, 3, h, w), RGB, 0..1, longest side settings.size,
-    or the size of the level where the callback stopped it.
+    every level's short side has. fall: see `share_out`. Returns (1, 3, h, w), RGB, 0..1, longest
+    side settings.size, or the size of the level where the callback stopped it.
     Raises BadInput for settings and pictures that cannot be used.
     """
     given = check(content, styles, settings)
     wide, high = content.shape[-1], content.shape[-2]
     levels = pyramid(high, wide, settings.size, settings.coarsest, least_side)
-    counts = share_out(settings.steps, len(levels), tasks)
+    counts = share_out(settings.steps, len(levels), tasks, fall)
     picture, result, done = None, content, 0
     for (height, width), count in zip(levels, counts, strict=True):
         small = resize(content, height, width).clamp(0, 1)
