@@ -12,7 +12,8 @@ belongs to one style alone is that style's painting to the bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,10 @@ class Regions:
     masks: tuple[NDArray[Any], ...]
     feather: float = 0.0
     painted_rest: bool = False
-    _plans: dict[tuple[int, int], Plan] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def _plans(self) -> dict[tuple[int, int], Plan]:
+        return {}
 
     def encoded(self, encode: Callable[[Any], Values]) -> Regions:
         """The same regions, their styles encoded anew."""
