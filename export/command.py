@@ -3,18 +3,59 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from st.export.size_option import SIZE
 from st.runtime.command import command
 from st.runtime.errors import BadInput, MissingExtra, printable
+from st.runtime.stylizer import engine_path
+
+if TYPE_CHECKING:
+    from st.export.formats import Options, Written
+
+NAMES = ("onnx", "tensorrt", "tensorrt-rtx")
+
+
+def tensorrt_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What only TensorRT's formats take."""
+    for option in reversed(
+        (
+            click.option("--min", "least", type=SIZE, help="Smallest frame.  [least possible]"),
+            click.option("--opt", "best", type=SIZE, help="Fastest frame size.  [1280x720]"),
+            click.option("--max", "most", type=SIZE, help="Largest frame.  [1920x1080]"),
+            click.option(
+                "--capability",
+                "capabilities",
+                metavar="N",
+                type=int,
+                multiple=True,
+                help="tensorrt-rtx: GPU to build for, 75 for 7.5 (Turing); repeat. [80 and later]",
+            ),
+            click.option("--any-gpu", is_flag=True, help="tensorrt: for every GPU from 8.0 on."),
+            click.option("--no-plugin", is_flag=True, help="tensorrt: without st's own kernels."),
+            click.option(
+                "--level", type=click.IntRange(0, 5), help="How long the builder searches.  [3]"
+            ),
+            click.option("--refit", is_flag=True, help="Leave the weights replaceable."),
+        )
+    ):
+        function = option(function)
+    return function
 
 
 @command(name="st-export")
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-f", "--format", "formats", type=click.Choice(NAMES), multiple=True, help="Repeat.  [onnx]"
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="engine to write [NAME.onnx]")
+@click.option("--half", is_flag=True, help="FP16, statistics in FP32: NAME.fp16.onnx and so on.")
+@tensorrt_options
 @click.option(
     "--web",
     "site",
@@ -29,7 +70,15 @@ from st.runtime.errors import BadInput, MissingExtra, printable
     multiple=True,
     help="picture or .npz code that the page offers as a style, for engines of any style; repeat",
 )
-def main(model: Path, output: Path | None, site: Path | None, styles: tuple[str, ...]) -> None:
+def main(
+    model: Path,
+    formats: tuple[str, ...],
+    output: Path | None,
+    half: bool,
+    site: Path | None,
+    styles: tuple[str, ...],
+    **tensorrt: Any,
+) -> None:
     """Turn MODEL, a checkpoint of st-train, into ONNX engines for any height and width.
 
     \b
@@ -39,23 +88,41 @@ def main(model: Path, output: Path | None, site: Path | None, styles: tuple[str,
 
     Each is compared with PyTorch; the difference is printed and kept inside.
 
-    With --web, MODEL may also be an engine or a shipped engine's name, and DIR becomes a folder for
-    any static server: its page paints the visitor's camera and pictures in their own browser.
+    With -f tensorrt-rtx it becomes NAME.rtx.trt, built on any machine; with -f tensorrt NAME.trt,
+    built on the GPU that shall run it. NAME.trt.json beside it says what it is. For these, and for
+    --half and --web, MODEL may also be an .onnx engine or a shipped engine's name.
+
+    With --web DIR becomes a folder for any static server: its page paints the visitor's camera and
+    pictures in their own browser.
 
     \b
     Examples: st-export wave.pt && st-image photo.jpg --engine wave.onnx
+              st-export wave.pt -f tensorrt-rtx --half --max 1920x1080
               st-export paintings --web site/ && python3 -m http.server -d site
     """
     if styles and not site:
         raise click.UsageError("--web-style belongs to --web")
-    ready = site is not None and model.suffix in ("", ".onnx")
-    if ready and output:
-        raise click.UsageError(f"{printable(model)} is an engine already: leave out -o")
-    if site is None:
+    formats = tuple(dict.fromkeys(formats)) or ("onnx",)
+    ready = model.suffix == ".onnx" or (model.suffix == "" and not model.is_file())
+    more = half or formats != ("onnx",)
+    if any(value not in (None, False, ()) for value in tensorrt.values()) and formats == ("onnx",):
+        raise click.UsageError(
+            "--min, --opt, --max and what follows them need --format tensorrt-rtx or tensorrt"
+        )
+    if site and more:
+        raise click.UsageError("--web takes no other format, and no --half")
+    if site is None and not more:
+        if ready:
+            raise BadInput(
+                f"{printable(model)}: an engine already; give a checkpoint (.pt), --half, "
+                "--format tensorrt-rtx or --web"
+            )
         _export(model, output or model.with_suffix(".onnx"))
+    elif site is None:
+        _convert(model, ready, formats, output, _options(half, tensorrt))
     elif ready:
-        from st.runtime.stylizer import engine_path
-
+        if output:
+            raise click.UsageError(f"{printable(model)} is an engine already: leave out -o")
         _write_site(engine_path(str(model)), site, styles)
     elif output:
         _write_site(_export(model, output), site, styles)
@@ -65,7 +132,79 @@ def main(model: Path, output: Path | None, site: Path | None, styles: tuple[str,
             _write_site(_export(model, engine), site, styles)
 
 
-def _export(model: Path, engine: Path) -> Path:
+def _options(half: bool, tensorrt: dict[str, Any]) -> Options:
+    try:
+        from st.export.formats import Options
+        from st.export.trt_job import Settings
+        from st.export.trt_profile import Asked
+    except ModuleNotFoundError:
+        raise MissingExtra("exporting", "export") from None
+    sizes = (tensorrt[name] for name in ("least", "best", "most"))
+    settings = Settings(
+        "tensorrt-rtx",
+        capabilities=tuple(dict.fromkeys(tensorrt["capabilities"])),
+        level=tensorrt["level"],
+        refit=tensorrt["refit"],
+        any_gpu=tensorrt["any_gpu"],
+        plugin=not tensorrt["no_plugin"],
+    )
+    return Options(half, Asked(*sizes), settings)
+
+
+def _convert(
+    model: Path, ready: bool, formats: tuple[str, ...], output: Path | None, options: Options
+) -> None:
+    """Write the formats asked for, and from a checkpoint the .onnx that they are made of."""
+    from st.export.build_bar import build_bar
+    from st.export.formats import FORMATS, check_all, output_of, write_all
+
+    check_all(formats, options.settings)
+    base = Path(model.name) if model.suffix == "" else model.with_suffix("")
+    if output:
+        first = formats[0]
+        suffix = FORMATS[first].suffix
+        if len(formats) > 1:
+            raise click.UsageError("-o names one engine: leave it out or give one --format")
+        if not output.name.endswith(suffix) or output.name == suffix:
+            raise BadInput(f"{printable(output)}: {first} engines are written as NAME{suffix}")
+        base = output.with_name(output.name.removesuffix(suffix))
+    outputs = {
+        name: output or output_of(base, name, options.half)
+        for name in formats
+        if options.half or name != "onnx"
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if ready:
+            engine = engine_path(str(model))
+        else:
+            kept = formats != ("onnx",)  # TensorRT's engines bring the one for the CPU
+            plain = base.with_name(base.name + ".onnx") if kept else Path(folder, "plain.onnx")
+            engine = _export(model, plain, say=kept)
+        with build_bar() as bar:
+            for written in write_all(engine, outputs, options, bar.of):
+                click.echo(_said(written))
+
+
+def _said(written: Written) -> str:
+    """A line about an engine just written."""
+    size = written.path.stat().st_size / 1e6
+    parts = [f"{printable(written.path)}  {size:.1f} MB"]
+    if build := written.build:
+        from st.runtime.engine_words import build_words
+
+        parts += build_words(build)
+    if half := written.half:
+        from st.runtime.engine_words import half_words
+
+        parts += half_words(half.metadata)
+        if half.metadata.kind != "style-encoder":
+            parts.append(f"{half.flat:.0f} on pictures of one grey")
+        if half.wide:
+            parts.append(f"{half.wide} tensors too large for FP16 left in FP32")
+    return f"{parts[0]}  {', '.join(parts[1:])}"
+
+
+def _export(model: Path, engine: Path, say: bool = True) -> Path:
     try:
         from st.export.engines import export
         from st.train.checkpoint import load_checkpoint
@@ -76,6 +215,8 @@ def _export(model: Path, engine: Path) -> Path:
     checkpoint = load_checkpoint(model)
     with Console(stderr=True).status("tracing the network"):
         for made in export(checkpoint, engine):
+            if not say:
+                continue
             size = made.path.stat().st_size / 1e6
             unit = "of its largest entry" if made.metadata.kind == "style-encoder" else "of 255"
             click.echo(

@@ -15,12 +15,12 @@ Core = tuple[Tensor, Tensor]  # which rows and columns of a map are the tile's o
 
 def to_unit(pictures: Tensor) -> Tensor:
     """uint8 (N, H, W, 3) -> float (N, 3, H, W), 0..1."""
-    return pictures.permute(0, 3, 1, 2).float() / 255
+    return pictures.float().permute(0, 3, 1, 2) / 255  # TensorRT only casts uint8
 
 
 def to_bytes(images: Tensor) -> Tensor:
     """float (N, 3, H, W), 0..1, -> uint8 (N, H, W, 3), rounded to nearest."""
-    return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    return (images * 255).round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def onnx_instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -9,17 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from st.export.errors import ParityError
 from st.runtime.cpus import usable_cpus
-from st.runtime.errors import StError
 from st.runtime.metadata import Metadata
 from st.runtime.ort import OrtBackend
 
 LIMIT = 2  # steps of 1/255: one from rounding, one from the order of sums
 CODE_LIMIT = 1e-3  # of a style code, relative to its largest entry
-
-
-class ParityError(StError):
-    """An engine differs from PyTorch by more than rounding."""
 
 
 @dataclass(frozen=True)

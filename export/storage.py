@@ -30,3 +30,22 @@ def halve_exact(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def widen(model: onnx.ModelProto) -> None:
+    """The reverse of `halve_exact`: constants again, for tools that fold no casts."""
+    halves = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16}
+    kept = []
+    for node in model.graph.node:
+        weight = halves.get(node.input[0]) if node.op_type == "Cast" else None
+        if weight is None or node.attribute[0].i != TensorProto.FLOAT:
+            kept.append(node)
+            continue
+        values = numpy_helper.to_array(weight).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+    used = {name for node in kept for name in node.input}
+    unused = [t for t in model.graph.initializer if t.name in halves and t.name not in used]
+    for tensor in unused:
+        model.graph.initializer.remove(tensor)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)

@@ -34,19 +34,23 @@ def load_tensorrt(flavour: Flavour) -> ModuleType:
 
     Raises MissingExtra: not installed. Unavailable: its shared libraries do not load.
     """
+    name = check_installed(flavour)
     if flavour == "tensorrt-rtx":
         preload_rtx()
-    tried = MODULES[flavour]
-    for name in tried:
-        if importlib.util.find_spec(name) is None:
-            continue
-        try:
-            return importlib.import_module(name)
-        except ImportError as error:  # a shared library that it needs
-            raise Unavailable(
-                f"{title(flavour)} does not load: {printable(error, 300)}; "
-                f"pip install 'st[{flavour}]' brings what it needs"
-            ) from None
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:  # a shared library that it needs
+        raise Unavailable(
+            f"{title(flavour)} does not load: {printable(error, 300)}; "
+            f"pip install 'st[{flavour}]' brings what it needs"
+        ) from None
+
+
+def check_installed(flavour: Flavour) -> str:
+    """The name of a flavour's module; nothing is loaded. Raises MissingExtra: there is none."""
+    for name in MODULES[flavour]:
+        if importlib.util.find_spec(name) is not None:
+            return name
     raise MissingExtra(title(flavour), flavour)
 
 

@@ -1,0 +1,49 @@
+"""What commands say of TensorRT and FP16 engines."""
+
+from __future__ import annotations
+
+from st.runtime.metadata import Metadata, Size
+from st.runtime.tensorrt_library import title
+from st.runtime.trt_file import Build
+
+
+def build_words(build: Build) -> list[str]:
+    """Library, sizes, GPUs and extras of a TensorRT engine."""
+    words = [f"{title(build.flavour)} {build.version}", profile_words(build)]
+    words.append("GPUs of " + capability_words(build))
+    if build.plugin:
+        words.append("with st's kernels")
+    if build.refittable:
+        words.append("refittable")
+    return words
+
+
+def profile_words(build: Build) -> str:
+    least, best, most = (size_words(size) for size in build.profile)
+    if least == most:
+        return f"{least} only"
+    return f"{least} to {most}, best at {best}"
+
+
+def capability_words(build: Build) -> str:
+    named = ", ".join(dotted(c) for c in build.capabilities)
+    return f"{dotted(min(build.capabilities))} and later" if build.later else named
+
+
+def half_words(metadata: Metadata) -> list[str]:
+    """How far an FP16 engine is from FP32."""
+    if metadata.half_error is None:
+        return [metadata.precision.upper()]
+    largest, mean = metadata.half_error
+    unit = "of its largest entry" if metadata.kind == "style-encoder" else "of 255"
+    return [f"FP16 differs from FP32 by at most {largest:.2g} (mean {mean:.2g}) {unit}"]
+
+
+def dotted(capability: int) -> str:
+    """89 -> 8.9"""
+    return f"{capability // 10}.{capability % 10}"
+
+
+def size_words(size: Size) -> str:
+    """(height, width) -> WIDTH×HEIGHT"""
+    return f"{size[1]}×{size[0]}"

@@ -1,0 +1,53 @@
+"""Which NVIDIA GPU is here, asked of its driver."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+
+from st.runtime.errors import Unavailable
+
+DRIVER = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
+MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """name: as its driver calls it. capability: 89 is 8.9. driver: the newest CUDA that it
+    supports, 13000 is 13.0."""
+
+    name: str
+    capability: int
+    driver: int
+
+
+def find_gpu(index: int = 0) -> Gpu:
+    """Raises Unavailable: no driver, or no such device."""
+    name = DRIVER.get(sys.platform)
+    if name is None:
+        raise Unavailable("there are no NVIDIA GPUs on this operating system")
+    try:
+        cuda = ctypes.CDLL(name)
+    except OSError:
+        raise Unavailable(
+            f"no NVIDIA driver here ({name} is not found): look at nvidia-smi"
+        ) from None
+    if error := cuda.cuInit(0):
+        raise Unavailable(f"the NVIDIA driver finds no GPU (CUDA error {error})")
+    device, number = ctypes.c_int(), ctypes.c_int()
+    if cuda.cuDeviceGetCount(ctypes.byref(number)) or number.value <= index:
+        raise Unavailable(f"no GPU {index}: the NVIDIA driver has {number.value}")
+    label = ctypes.create_string_buffer(200)
+    major, minor, driver = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    failed = (
+        cuda.cuDeviceGet(ctypes.byref(device), index)
+        or cuda.cuDeviceGetName(label, len(label), device)
+        or cuda.cuDeviceGetAttribute(ctypes.byref(major), MAJOR, device)
+        or cuda.cuDeviceGetAttribute(ctypes.byref(minor), MINOR, device)
+        or cuda.cuDriverGetVersion(ctypes.byref(driver))
+    )
+    if failed:
+        raise Unavailable(f"the NVIDIA driver tells nothing of GPU {index} (CUDA error {failed})")
+    capability = 10 * major.value + minor.value
+    return Gpu(label.value.decode(errors="replace"), capability, driver.value)
