@@ -69,16 +69,20 @@ def _refusal(text: str) -> BadInput:
     )
 
 
+def visited(address: Address) -> list[str]:
+    """What visitors are told to call the server by."""
+    return (local_addresses(address.host) or [LOOPBACK]) if address.everywhere else [address.host]
+
+
 def called(address: Address, more: Iterable[str] = ()) -> tuple[str, ...]:
-    """The names and addresses that visitors may call the server by, the best one first.
+    """All that visitors may call the server by.
 
     more: names that the user allows, of a proxy before it for instance.
     """
+    names = visited(address)
     if address.everywhere:
         name = socket.gethostname().lower()
-        names = [*local_addresses(address.host == "::"), name, f"{name}.local"]
-    else:
-        names = [address.host]
+        names += [name, f"{name}.local"]
     if address.everywhere or address.loopback:
         names += [LOOPBACK, "localhost", "::1"]
     return tuple(dict.fromkeys([*names, *(checked_name(name) for name in more)]))
@@ -95,18 +99,13 @@ def checked_name(text: str) -> str:
     raise BadInput(f"{printable(text, 80)!r} is no host's name: leave scheme, port and path out")
 
 
-def local_addresses(six: bool = True) -> list[str]:
-    """This machine's addresses, without loopback and those valid on one link only.
-
-    six: the IPv6 ones too.
-    """
+def local_addresses(everywhere: str) -> list[str]:
+    """This machine's addresses of the kind that 0.0.0.0 or :: stands for, without loopback and
+    those valid on one link only."""
+    version = ipaddress.ip_address(everywhere).version
     found = [_bare(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
-    addresses = sorted({ipaddress.ip_address(ip) for ip in found}, key=lambda ip: ip.version)
-    return [
-        str(ip)
-        for ip in addresses
-        if not ip.is_loopback and not ip.is_link_local and (six or ip.version == 4)
-    ]
+    addresses = sorted(ip for ip in map(ipaddress.ip_address, found) if ip.version == version)
+    return [str(ip) for ip in addresses if not ip.is_loopback and not ip.is_link_local]
 
 
 def _bare(ip: object) -> str:

@@ -82,7 +82,7 @@ def serve_visitors(
     target_fps: float | None,
     paint_size: int | None,
 ) -> None:
-    """Serve until Ctrl-C. tell: told the address, then the certificate's fingerprint.
+    """Serve until Ctrl-C. tell: told the addresses, then the certificate's fingerprint.
 
     Raises: as `st.video.serve.server.serve` does; MissingExtra: its libraries are not installed.
     """

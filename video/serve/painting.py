@@ -1,16 +1,20 @@
-"""From a camera's frame to a painted one, in a thread of a bounded pool."""
+"""From a camera's frame to a painted one, in a thread of a bounded pool, and on its way out."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from st.runtime import Stylizer
+from st.video.serve.newest import ClosedError, Newest
 
 T = TypeVar("T")
 
@@ -45,3 +49,26 @@ def paint_frame(paint: Stylizer, frame: VideoFrame, width: int, height: int) -> 
 
 def _even(side: float) -> int:
     return max(2, 2 * round(side / 2))
+
+
+class PaintedTrack(MediaStreamTrack):
+    """The painted frames as a track. sending: seconds that encoding and sending take."""
+
+    kind = "video"
+
+    def __init__(self, frames: Newest[VideoFrame]) -> None:
+        super().__init__()
+        self.sending = 0.0
+        self._frames = frames
+        self._given: float | None = None
+
+    async def recv(self) -> VideoFrame:
+        if self._given is not None:  # who asks for the next has sent the last
+            self.sending += (time.monotonic() - self._given - self.sending) / 8
+        try:
+            frame = await self._frames.get()
+        except ClosedError:
+            self.stop()
+            raise MediaStreamError from None
+        self._given = time.monotonic()
+        return frame

@@ -17,7 +17,7 @@ from aiohttp import web
 from st.runtime import BadInput, StError
 from st.runtime.cpus import usable_cpus
 from st.runtime.stop import stoppable
-from st.video.serve.address import Address, called, url
+from st.video.serve.address import Address, called, url, visited
 from st.video.serve.app import Visits
 from st.video.serve.certificate import fingerprint, own_certificate, tls
 from st.video.serve.guard import Guard
@@ -48,7 +48,7 @@ class Door:
 def serve(stage: Stage, door: Door, tell: Callable[[str], object] = print) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    tell: told where the server is, line by line: its URL first, then the certificate's fingerprint.
+    tell: told where the server is, line by line: its URLs, then the certificate's fingerprint.
 
     Raises:
         BadInput: an address, name, certificate or key that cannot be used.
@@ -79,9 +79,9 @@ async def _serve(
             why = os.strerror(error.errno or 0)
             raise StError(f"{address.host}:{address.port} cannot be served at: {why}") from None
         port = runner.addresses[0][1]
-        origins = [url(context is not None, name, port) for name in names]
-        guard.allow(origins)
-        tell(origins[0] + ("/" if token is None else f"/?token={token}"))
+        guard.allow(url(context is not None, name, port) for name in names)
+        for host in visited(address):
+            tell(url(context is not None, host, port) + (f"/?token={token}" if token else "/"))
         if certificate is not None:
             tell(f"certificate SHA-256 {fingerprint(certificate)}")
         while not stop.is_set():

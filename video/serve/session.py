@@ -30,13 +30,14 @@ from st.video.adaptive import Resolution, resolution_for
 from st.video.live_style import Choice
 from st.video.serve.backlog import bound_backlog
 from st.video.serve.newest import ClosedError, Newest
-from st.video.serve.painting import Pool, paint_frame
+from st.video.serve.painting import PaintedTrack, Pool, paint_frame
 from st.video.serve.settings import Settings, parse_settings, styled
 
 SILENCE = 10.0  # seconds without a frame or a message, after which a peer is taken for dead
 PATIENCE = 5.0  # seconds for a connection to close
 PICTURES = 8  # style pictures a visitor may have sent
 MOST_MESSAGE = 4096  # characters
+MOST_UNREAD = 64 * 1024  # bytes
 MOST_MEDIA, MOST_CANDIDATES = 4, 64  # in an offer
 LARGEST = 4096 * 2304  # pixels of a frame
 
@@ -88,14 +89,16 @@ class Session:
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._incoming: Newest[tuple[VideoFrame, float]] = Newest()
         self._outgoing: Newest[VideoFrame] = Newest()
+        self._sent = PaintedTrack(self._outgoing)
         self._channel: RTCDataChannel | None = None
         self._track: MediaStreamTrack | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
         self._heard = time.monotonic()
-        self._delays: list[float] = []  # each frame's delay since the last report, seconds
+        self._frames: list[tuple[float, float, float]] = []  # since the last report, see _report
         self._came = self._size = (0, 0)
         self._resolution: Resolution | None = None
+        self._interval = 0.0  # seconds between frames of the camera
         self._said = ""
 
     async def answer(self, sdp: str) -> str:
@@ -113,7 +116,7 @@ class Session:
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             if self._track is None:
                 raise BadInput("an offer without a camera")
-            peer.addTrack(_Painted(self._outgoing))
+            peer.addTrack(self._sent)
             for transceiver in peer.getTransceivers():
                 bound_backlog(transceiver.receiver)
             await peer.setLocalDescription(await peer.createAnswer())
@@ -199,16 +202,20 @@ class Session:
             self._send(error=str(error))
 
     def _send(self, **values: Any) -> None:
-        if self._channel is not None and self._channel.readyState == "open":
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            return
+        if channel.bufferedAmount < MOST_UNREAD:  # else the peer does not read, and need not know
             with contextlib.suppress(ConnectionError, aiortc.exceptions.InvalidStateError):
-                self._channel.send(json.dumps(values))
+                channel.send(json.dumps(values))
 
     async def _receive(self, track: MediaStreamTrack) -> None:
         """Take every frame as it comes, so that none waits in the track's own queue."""
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
-                self._heard = time.monotonic()
+                before, self._heard = self._heard, time.monotonic()
+                self._interval += (min(1.0, self._heard - before) - self._interval) / 8
                 if not isinstance(frame, VideoFrame) or frame.width * frame.height > LARGEST:
                     break
                 self._incoming.put((frame, self._heard))
@@ -229,7 +236,7 @@ class Session:
                     self._say("")
                 ended = time.monotonic()
                 resolution.observe(ended - began)
-                self._delays.append(ended - came)
+                self._frames.append((came, ended, self._sent.sending))
                 self._size = (painted.width, painted.height)
                 self._outgoing.put(painted)
 
@@ -252,28 +259,20 @@ class Session:
         """Report once a second, and end when the peer has been silent for too long."""
         while time.monotonic() - self._heard < self._silence:
             await asyncio.sleep(1)
-            delays, self._delays = self._delays, []
-            if delays:
-                self._send(
-                    rate=len(delays),
-                    delay=round(1000 * sum(delays) / len(delays)),
-                    width=self._size[0],
-                    height=self._size[1],
-                )
+            self._report()
 
+    def _report(self) -> None:
+        """Tell the rate, the size, and the delay between a frame's last packet and its painting's.
 
-class _Painted(MediaStreamTrack):
-    """The painted frames as a track."""
-
-    kind = "video"
-
-    def __init__(self, frames: Newest[VideoFrame]) -> None:
-        super().__init__()
-        self._frames = frames
-
-    async def recv(self) -> VideoFrame:
-        try:
-            return await self._frames.get()
-        except ClosedError:
-            self.stop()
-            raise MediaStreamError from None
+        aiortc hands a frame over when the next one begins, so a frame's time is part of it.
+        """
+        frames, self._frames = self._frames, []
+        if not frames:
+            return
+        came, ended, sending = (sum(times) / len(frames) for times in zip(*frames, strict=True))
+        self._send(
+            rate=len(frames),
+            delay=round(1000 * (self._interval + ended - came + sending)),
+            width=self._size[0],
+            height=self._size[1],
+        )

@@ -140,6 +140,7 @@ async function connect() {
   stream = new Stream(camera, {
     painted: (media) => {
       $("painted").srcObject = media;
+      stream.time($("painted"));
     },
     measured: ({ rate, delay, width, height }) => {
       tries = 0;

@@ -24,6 +24,7 @@ export class Stream {
     this.on = on;
     this.server = { delay: null };
     this.counted = null;
+    this.shown = []; // milliseconds from a frame's last packet to the screen
     this.ended = false;
     this.peer = new RTCPeerConnection({ iceServers: [] });
     this.channel = this.peer.createDataChannel("controls");
@@ -64,6 +65,16 @@ export class Stream {
 
   set(settings) {
     this.#send({ settings });
+  }
+
+  // Time what this video element shows, where the browser tells.
+  time(video) {
+    if (!video.requestVideoFrameCallback) return;
+    const note = (_now, frame) => {
+      if (frame.receiveTime) this.shown.push(frame.expectedDisplayTime - frame.receiveTime);
+      if (!this.ended) video.requestVideoFrameCallback(note);
+    };
+    video.requestVideoFrameCallback(note);
   }
 
   // A style picture, to the number that settings name it by.
@@ -107,36 +118,35 @@ export class Stream {
     });
   }
 
-  // The painted frames a second that are shown, and the delay: what the server took, the way there
-  // and back, and the browser's own buffer and decoder.
+  // The painted frames a second that are shown, and the delay from camera to screen: the browser's
+  // encoder, the way there and back, what the server took, the browser's buffer and decoder.
   async #measure() {
     this.#send({ ping: Math.round(performance.now()) });
     let round = 0;
-    let video = null;
+    const now = {};
     for (const entry of (await this.peer.getStats()).values()) {
       if (entry.type === "candidate-pair" && entry.nominated) {
         round = entry.currentRoundTripTime || 0;
       } else if (entry.type === "inbound-rtp" && entry.kind === "video") {
-        video = entry;
+        now.time = entry.timestamp;
+        now.frames = entry.framesDecoded || 0;
+        now.buffered = (entry.jitterBufferDelay || 0) + (entry.totalDecodeTime || 0);
+      } else if (entry.type === "outbound-rtp" && entry.kind === "video") {
+        now.encoded = entry.framesEncoded || 0;
+        now.encoding = entry.totalEncodeTime || 0;
       }
     }
-    if (!video || this.ended) return;
-    const now = {
-      time: video.timestamp,
-      frames: video.framesDecoded || 0,
-      waited: video.jitterBufferDelay || 0,
-      emitted: video.jitterBufferEmittedCount || 0,
-      decoding: video.totalDecodeTime || 0,
-    };
     const before = this.counted;
     this.counted = now;
-    if (!before || now.time <= before.time || this.server.delay === null) return;
-    const frames = now.frames - before.frames;
-    const waited = (now.waited - before.waited) / Math.max(1, now.emitted - before.emitted);
-    const decoding = (now.decoding - before.decoding) / Math.max(1, frames);
+    const shown = this.shown.splice(0);
+    if (this.ended || !before || !(now.time > before.time) || this.server.delay === null) return;
+    const each = (what, many) => (now[what] - before[what]) / Math.max(1, now[many] - before[many]);
+    const screen = shown.length
+      ? shown.reduce((sum, one) => sum + one, 0) / shown.length
+      : 1000 * each("buffered", "frames");
     this.on.measured({
-      rate: (1000 * frames) / (now.time - before.time),
-      delay: this.server.delay + 1000 * (round + waited + decoding),
+      rate: (1000 * (now.frames - before.frames)) / (now.time - before.time),
+      delay: 1000 * (each("encoding", "encoded") + round) + this.server.delay + screen,
       width: this.server.width,
       height: this.server.height,
     });

@@ -1,0 +1,80 @@
+"""st-webcam --serve as a command: what it takes, and what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import toys
+from st.video.webcam_command import main
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--serve", "--record", "x.mp4"], "leave --record out"),
+        (["film.mp4", "--serve"], "leave SOURCE out"),
+        (["--serve", "--mirror"], "leave --mirror out"),
+        (["--serve", "--json"], "leave --json out"),
+        (["--cert", "x.pem"], "--cert goes with --serve"),
+        (["--max-sessions", "2"], "--max-sessions goes with --serve"),
+        (["--serve", ":0", "--max-sessions", "0"], "--max-sessions"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments: list[str], words: str) -> None:
+    assert words in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--serve", "here:port"], "HOST:PORT"),
+        (["--serve", ":0", "--key", "x.pem"], "--cert FILE"),
+        (["--serve", ":0", "--cert", "x.pem"], "x.pem: no such file"),
+        (["--serve", ":0", "--host-name", "http://x/"], "no host's name"),
+        (["--serve", ":0", "-s", "wave"], "negative, black"),
+    ],
+)
+def test_values_that_cannot_be_used(tmp_path: Path, arguments: list[str], words: str) -> None:
+    pytest.importorskip("aiortc")
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    assert words in refused(*arguments, "--engine", str(engine))
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("aiortc")
+    import socket
+
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ["--serve", f":{port}", "--engine", str(engine)]
+        result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port} cannot be served at: Address already in use" in result.output
+
+
+def test_without_the_extra_it_says_which(tmp_path: Path) -> None:
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    code = f"""
+import sys
+sys.modules["aiortc"] = None
+from st.video.webcam_command import main
+main(["--serve", ":0", "--engine", {str(engine)!r}])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Error: --serve needs an extra: pip install 'st[serve]'"
