@@ -32,12 +32,18 @@ def check_addition(method: Method, base: Checkpoint, names: Sequence[str]) -> No
             )
 
 
-def take_over(method: Method, network: nn.Module, base: Checkpoint) -> None:
-    """Fill a network of new styles with the bank's shared weights, and freeze them."""
+def take_over(
+    method: Method, network: nn.Module, base: Checkpoint, start: Tensor | None = None
+) -> None:
+    """Fill a network of new styles with the bank's shared weights, and freeze them.
+
+    start: rows of the new styles, by default the mean of the bank's.
+    """
     own, bank = network.state_dict(), base.state.get(method.bank)
     if bank is None or bank.shape[1:] != own[method.bank].shape[1:]:
         raise BadInput("--from has a network of another shape")
-    rows = bank.mean(0, keepdim=True).expand_as(own[method.bank])
+    rows = bank.mean(0, keepdim=True) if start is None else start
+    rows = rows.expand_as(own[method.bank])
     replace(base, state=base.state | {method.bank: rows}).fill(network)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name == method.bank)

@@ -101,7 +101,8 @@ def run_options(method: Any) -> list[click.Option]:
             "--from",
             "base",
             metavar="MODEL|ENGINE",
-            help="the trained bank: a checkpoint, an .onnx engine or a shipped engine's name",
+            help="the trained bank: a checkpoint, an .onnx engine or a shipped engine's name; for"
+            " cin also a style prediction's, whose code is the start",
         ),
     ]
     return [
@@ -245,6 +246,8 @@ def _addition(
     the steps are as many as the minutes allow. Raises BadInput for half of what it takes.
     """
     from st.train.from_engine import load_any
+    from st.train.pictures import style_files
+    from st.train.predicted import predicted_bank, predicts
 
     if not added or not source:
         raise BadInput("--add-style PICTURE and --from MODEL belong together")
@@ -254,13 +257,17 @@ def _addition(
     def unsaid(name: str) -> bool:
         return ctx.get_parameter_source(name) is ParameterSource.DEFAULT
 
-    base = load_any(source)
+    start = None
+    if predicts(source) and ctx.info_name == "cin":
+        base, start = predicted_bank(source, style_files(added))
+    else:
+        base = load_any(source)
     minutes = values["minutes"]
     if minutes is None and unsaid("steps"):
         minutes = ADDING_MINUTES
     kept = {key: value for key, value in base.config.items() if key in settings and unsaid(key)}
     settings |= kept | ({"steps": ADDING_STEPS} if unsaid("steps") else {})
-    return {"base": base, "styles": added, "minutes": minutes}
+    return {"base": base, "start": start, "styles": added, "minutes": minutes}
 
 
 def _check_output(output: Path) -> None:

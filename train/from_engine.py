@@ -42,7 +42,7 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
     if metadata.method not in METHODS:
         raise BadInput(f"{shown}: unknown method {printable(metadata.method, 40)!r}")
     method = METHODS[metadata.method]
-    weights, norms = _weights(data)
+    weights, norms = weights_of(data)
     for config in _configs(method, weights):
         network = method.build(config, metadata.styles)
         state = _state(network, weights | _of_norms(network, norms))
@@ -57,7 +57,7 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _weights(data: bytes) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
+def weights_of(data: bytes) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
     """The network's initializers by their names in its state dict, and the scale and shift of every
     instance norm that has its own, in the order they run: these lose their names on the way."""
     try:

@@ -54,6 +54,7 @@ class Run:
 
     content: folders; without any, a bank that styles are added to learns on their pictures.
     base: the bank that the styles are added to, all else of it kept; None to train from the start.
+    start: the rows that the added styles start at; by default the best of the bank's.
     minutes: end after so long, with the learning rate's fall timed to it; None ends at the steps.
     """
 
@@ -61,6 +62,7 @@ class Run:
     styles: tuple[str, ...]
     output: Path
     base: Checkpoint | None = None
+    start: Tensor | None = None
     minutes: float | None = None
     resume: bool = False
     seed: int = 0
@@ -141,7 +143,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     network = method.build(config, names)
     if run.base is not None:
         check_addition(method, run.base, names)
-        take_over(method, network, run.base)
+        take_over(method, network, run.base, run.start)
     _check_size(method, network, config.size)
     saved = resumable(run.resume_file, method, names) if run.resume else None
     optimizer = torch.optim.Adam(_parameter_groups(method, network))
@@ -175,7 +177,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         prefetch_factor=4 if run.workers else None,
         worker_init_fn=_leave_signals,
     )
-    if run.base is not None and saved is None:
+    if run.base is not None and run.start is None and saved is None:
 
         def style_loss(batch: Batch) -> Tensor:
             with torch.no_grad(), fabric.autocast():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from st.train.command import main
 from st.train.features import VGG
 from st.train.from_engine import engine_checkpoint
 from st.train.methods import METHODS
+from st.train.pictures import load_style
 from st.train.trainer import planned_steps
 from st.train.transform import FoldedUpsampleConv, UpsampleConv, unfold_upsampling
 
@@ -155,3 +157,45 @@ def test_an_engine_whose_graph_says_otherwise(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "bank.onnx")
     with pytest.raises(BadInput, match="cannot be read back"):
         engine_checkpoint(tmp_path / "bank.onnx")
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "engine"])
+def test_a_bank_out_of_style_prediction(
+    kind: str,
+    predicting: Path,
+    tmp_path: Path,
+    paintings: Path,
+    photographs: Path,
+    vgg: VGG,
+) -> None:
+    """One row, begun at the predicted code, on the transfer network that predicted it."""
+    saved = load_checkpoint(predicting)
+    source = predicting if kind == "checkpoint" else predicting.with_suffix(".onnx")
+    picture = paintings / "strokes.png"
+    words = ("--content", photographs, "--steps", 1, "--learning-rate", 0)
+    add("cin", source, tmp_path / "one.pt", picture, *words)
+    bank = load_checkpoint(tmp_path / "one.pt")
+    assert (bank.method, bank.styles) == ("cin", ("new",))
+    for key, value in bank.state.items():
+        if key != "bank":
+            torch.testing.assert_close(value, saved.state[key], rtol=1e-5, atol=1e-6)
+    network: Any = saved.network()
+    expected = network.encode_style(load_style(picture, 384 if kind == "checkpoint" else 96))
+    torch.testing.assert_close(bank.state["bank"], expected.detach(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def predicting(small: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of style prediction, its engine and its encoder beside it."""
+    path = tmp_path_factory.mktemp("prediction") / "any.pt"
+    torch.manual_seed(0)
+    method = METHODS["prediction"]
+    config = small(method)
+    network = method.build(config, ())
+    for name, parameter in network.named_parameters():
+        if name.startswith(("transform", "style")):
+            parameter.data += 0.02 * torch.randn_like(parameter)
+    saved = Checkpoint("prediction", dataclasses.asdict(config), (), network.state_dict())
+    saved.save(path)
+    list(itertools.islice(export(saved, path.with_suffix(".onnx")), 2))
+    return path

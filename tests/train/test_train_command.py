@@ -16,6 +16,9 @@ from st.train.methods import METHODS
 
 Invoke = Callable[..., Result]
 SMALL = {
+    "texture": ["--scales", 3],
+    "diversified": ["--width", 8],
+    "mgan": ["--width", 8],
     "wct": ["--levels", 3, "--width", 8],
     "adain": ["--width", 8],
     "avatarnet": ["--style-size", 32, "--width", 8],
@@ -31,7 +34,8 @@ def st_train(
     monkeypatch.chdir(tmp_path)
 
     def invoke(method: str, *words: object, sizes: bool = True) -> Result:
-        style = paintings / "strokes.png" if method == "perceptual" else paintings
+        one = method in METHODS and METHODS[method].styles == "one"
+        style = paintings / "strokes.png" if one else paintings
         given = ["--content", photographs, "--style", style, "-o", "model.pt", "--device", "cpu"]
         if sizes:
             given += ["--steps", 2, "--size", 32, "--batch", 1, "--workers", 0]

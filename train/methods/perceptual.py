@@ -6,6 +6,8 @@ content (eq. 2) and the painting's Gram matrices (eq. 4) in what it paints.
 
     st-train perceptual --content photos/ --style wave.jpg -o wave.pt
 
+With --patch-weight above 0 it learns from the style's patches too: docs/fused-statistics.md.
+
 Unlike the paper's: distances are relative, so one weight suits every style; the learning rate
 falls, and fewer steps do than their 40,000; nearest upsampling and reflection padding where they
 have transposed convolutions and one wide margin; instance in place of batch normalisation, as in
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +26,8 @@ from torch import Tensor, nn
 from st.train.features.vgg import VGG, layer_names
 from st.train.losses import gram, relative_distance, total_variation
 from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.patch_term import patch_loss, style_patches
+from st.train.slow.patches import Bank
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
 
 LAYERS = layer_names(16)
@@ -39,6 +44,8 @@ class Config:
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    patch_weight: float = option(0.0, "of the nearest patches of the style, which is not in it", 0)
+    patch_layer: str = option("relu3_1", "VGG layer that patches are of", choices=LAYERS)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
@@ -61,29 +68,39 @@ class Network(nn.Module):
         return self.transform(content, self.code, norm)
 
 
-def targets(
-    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
-) -> dict[str, Tensor]:
-    """Gram matrices of the style picture by layer, each (1, C, C): made once."""
+class Style(NamedTuple):
+    """Gram matrices of the style picture by layer, each (1, C, C), and patches if they count."""
+
+    grams: dict[str, Tensor]
+    patches: Bank | None
+
+
+def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> Style:
+    """What the style's loss compares with: made once."""
     (style,) = styles
-    return {k: gram(features) for k, features in vgg(style, config.style_layers).items()}
+    seen = vgg(style, {*config.style_layers, config.patch_layer})
+    patches = style_patches(seen[config.patch_layer]) if config.patch_weight else None
+    return Style({k: gram(seen[k]) for k in config.style_layers}, patches)
 
 
-def step(
-    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
-) -> dict[str, Tensor]:
+def step(net: nn.Module, vgg: VGG, style: Style, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Eq. 2, 4 and 5: content and style distances of what the network paints."""
     painted = shifted(net(batch.content), batch.shift)
     with torch.no_grad():
         want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
-    got = vgg(painted, {config.content_layer, *config.style_layers})
-    style = torch.stack([relative_distance(gram(got[k]), grams[k]) for k in config.style_layers])
+    patches = [] if style.patches is None else [config.patch_layer]
+    got = vgg(painted, {config.content_layer, *config.style_layers, *patches})
+    distances = [relative_distance(gram(got[k]), style.grams[k]) for k in config.style_layers]
     k = config.content_layer
-    return {
+    terms = {
         "content": config.content_weight * relative_distance(got[k], want[k]),
-        "style": config.style_weight * style.mean(),
+        "style": config.style_weight * torch.stack(distances).mean(),
         "tv": config.tv_weight * total_variation(painted),
     }
+    if style.patches is not None:
+        distance = patch_loss(got[config.patch_layer], style.patches)
+        terms["patches"] = config.patch_weight * distance
+    return terms
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:

@@ -1,0 +1,75 @@
+"""What only the Markovian GAN promises: two players, neither with a gradient of the other's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from st.train.features import VGG
+from st.train.method import Batch
+from st.train.methods.mgan import METHOD, Network, hinge, step, targets
+from st.train.trainer import _rate
+
+
+def gradients(module: torch.nn.Module) -> float:
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
+
+
+def test_each_player_has_its_own_terms(
+    small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    torch.manual_seed(0)
+    content, style = real_pair
+    config = small(METHOD)
+    network = Network(config, ("wave",))
+    with torch.no_grad():
+        patches = targets(network, vgg, [style], config)
+    batch = Batch(content, torch.tensor([0]))
+    for names, learns, rests in (
+        (("critic",), network.discriminator, network.generator),
+        (("content", "style", "tv"), network.generator, network.discriminator),
+    ):
+        network.zero_grad()
+        terms = step(network, vgg, patches, batch, config)
+        torch.stack([terms[name] for name in names]).sum().backward()
+        assert gradients(learns) > 0
+        assert gradients(rests) == 0
+        assert gradients(network.encoder) == 0
+
+
+def test_the_discriminator_learns_to_tell_patches_apart(
+    small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    """Its own term falls while the generator stands still, and the generator's rises."""
+    torch.manual_seed(0)
+    content, style = real_pair
+    config = small(METHOD)
+    network = Network(config, ("wave",))
+    with torch.no_grad():
+        patches = targets(network, vgg, [style], config)
+    batch = Batch(content, torch.tensor([0]))
+    adam = torch.optim.Adam(network.discriminator.parameters(), lr=3e-3)
+    first = step(network, vgg, patches, batch, config)
+    for _ in range(15):
+        terms = step(network, vgg, patches, batch, config)
+        adam.zero_grad()
+        terms["critic"].backward()
+        adam.step()
+    last = step(network, vgg, patches, batch, config)
+    assert float(last["critic"].detach()) < 0.6 * float(first["critic"].detach())
+    assert float(last["style"].detach()) > float(first["style"].detach())
+
+
+def test_the_hinge() -> None:
+    scores = torch.tensor([2.0, 0.5, -1.0])
+    assert float(hinge(scores, 1)) == pytest.approx((0 + 0.5 + 2) / 3)
+    assert float(hinge(scores, -1)) == pytest.approx((3 + 1.5 + 0) / 3)
+
+
+def test_the_discriminator_has_a_rate_of_its_own() -> None:
+    assert _rate(METHOD, "discriminator.1.weight") == METHOD.rates["discriminator"]
+    assert _rate(METHOD, "generator.0.weight") == 1.0

@@ -1,0 +1,230 @@
+"""Diversified synthesis: many textures or styles, and a different picture for different noise.
+
+Li, Fang, Yang, Wang, Lu and Yang, "Diversified texture synthesis with feed-forward networks", CVPR
+2017, arXiv:1703.01664. A selector maps the one-hot choice of a style to an embedding, which guides
+the generator at every scale (section 3.1). The Gram matrices are of activations less their mean
+(eq. 3), which tells textures apart that differ in colour; a diversity loss drives what one style
+makes of different noise apart (eq. 5); and the styles are taught one after the other, each added to
+those before it (section 3.4).
+
+    st-train diversified --content photos/ --style paintings/ -o many.pt
+    st-train diversified --mode texture --style textures/ -o textures.pt
+
+Unlike the paper's: distances are relative, so one weight suits every style; the embedding joins
+each layer as channels that are the same everywhere, before the layer's ReLU and norm; nearest
+upsampling and reflection padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from st.train.features.vgg import VGG, layer_names
+from st.train.losses import gram, relative_distance, total_variation, wide
+from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.noise import draw, every
+from st.train.transform import InstanceNorm, ReflectConv, UpsampleConv
+
+LAYERS = layer_names(16)
+MODES = ("stylize", "texture")
+PREVIEW = 1  # seed of the previews' noise
+DOWN = 2  # halvings of a photograph before it meets the noise
+COARSE = 4  # halvings from a texture to its noise
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(8_000, "training steps", 1)
+    size: int = option(192, "pixels of a square training crop", 32)
+    batch: int = option(4, "pictures a step, all of one style, in pairs of one content", 2)
+    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    mode: str = option("stylize", "of photographs, or texture: of noise alone", choices=MODES)
+    width: int = option(32, "channels of the finest layers; twice as many each scale down", 1)
+    blocks: int = option(3, "residual blocks at the coarsest scale", 0)
+    embedding: int = option(16, "numbers that a style is chosen by, and channels of the noise", 1)
+    stage: int = option(500, "steps before each further style joins", 1)
+    style_size: int = option(256, "short side of the style pictures: the scale of the strokes", 32)
+    content_weight: float = option(1.0, "of the relative distance of features", 0)
+    style_weight: float = option(12.5, "of the relative distance of mean-less Gram matrices", 0)
+    diversity_weight: float = option(0.5, "of how far apart pictures of one style are", 0)
+    tv_weight: float = option(2.0, "of the total variation", 0)
+    content_layer: str = option("relu4_2", "VGG layer of content and diversity", choices=LAYERS)
+    style_layers: tuple[str, ...] = option(
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
+        "VGG layer that style is compared on; repeat for several",
+        choices=LAYERS,
+    )
+
+
+class Guided(nn.Module):
+    """A convolution that the embedding of the style joins as further channels, a ReLU, a norm.
+
+    In this order: before a norm alone, channels that are the same everywhere would be taken away.
+    """
+
+    def __init__(self, conv: ReflectConv, embedding: int) -> None:
+        super().__init__()
+        self.conv = conv
+        # What a convolution makes of constant channels is a constant: one product gives it.
+        self.guide = nn.Linear(embedding, conv.out_channels, bias=False)
+        self.norm = InstanceNorm(conv.out_channels)
+
+    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
+        return self.norm(torch.relu(self.conv(x) + self.guide(embedded)[..., None, None]))
+
+
+class Network(nn.Module):
+    """content (N, 3, H, W), noise (N or 1, C, H, W), weights (N or 1, S) of the styles -> 0..1.
+
+    In texture mode content is None. Pictures are RGB, 0..1; the noise is even, 0..1. H and W are
+    multiples of 4, or of 16 for textures.
+    """
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.texture = config.mode == "texture"
+        size, width = config.embedding, config.width
+        halvings = COARSE if self.texture else DOWN
+        self.multiple = 2**halvings
+        self.selector = nn.Linear(len(names), size, bias=False)
+        nn.init.normal_(self.selector.weight)
+        widths = [min(width * 2**k, 4 * width) for k in range(halvings + 1)]
+        self.down = nn.ModuleList()
+        if not self.texture:
+            convolutions = [ReflectConv(3, widths[0], 3)]
+            convolutions += [ReflectConv(i, o, 3, stride=2) for i, o in pairwise(widths)]
+            self.down.extend(Guided(conv, size) for conv in convolutions)
+        joined = size + (0 if self.texture else widths[-1])
+        self.join = Guided(ReflectConv(joined, widths[-1], 3), size)
+        self.residual = nn.ModuleList(
+            Guided(ReflectConv(widths[-1], widths[-1], 3), size) for _ in range(config.blocks)
+        )
+        self.up = nn.ModuleList(
+            Guided(UpsampleConv(i, o), size) for i, o in pairwise(reversed(widths))
+        )
+        self.last = ReflectConv(widths[0], 3, 3)
+        self.tint = nn.Linear(size, 3, bias=False)
+
+    def forward(self, content: Tensor | None, noise: Tensor, weights: Tensor) -> Tensor:
+        with torch.autocast(noise.device.type, enabled=False):
+            embedded = self.selector(weights)
+        # The bilinear map of the paper: each number of the choice scales a noise of its own.
+        x = every(noise - 0.5, self.multiple) * embedded[..., None, None]
+        if content is not None:
+            features = content
+            for layer in self.down:
+                features = layer(features, embedded)
+            x = torch.cat([features, x.expand(features.shape[0], -1, -1, -1)], dim=1)
+        x = self.join(x, embedded)
+        for layer in self.residual:
+            x = x + layer(x, embedded)
+        for layer in self.up:
+            x = layer(x, embedded)
+        return torch.sigmoid(self.last(x) + self.tint(embedded)[..., None, None])
+
+    def one_hot(self, index: Tensor) -> Tensor:
+        """The selector's choice: (N,) -> (N, S)."""
+        styles = self.selector.in_features
+        return functional.one_hot(index, styles).to(self.selector.weight.dtype)
+
+
+def centred_gram(features: Tensor) -> Tensor:
+    """Eq. 3: the Gram matrix of activations less their mean, (N, C, H, W) -> (N, C, C).
+
+    In float32: the mean is most of what there is.
+    """
+    x = wide(features)
+    return gram(x - x.mean(dim=(1, 2, 3), keepdim=True))
+
+
+def diversity(features: Tensor, partner: Tensor) -> Tensor:
+    """Eq. 5 without its sign: how far the pictures' features are from their partners', a scalar.
+
+    Relative to their size, so that no weight suits one layer only.
+    """
+    x, y = wide(features), wide(partner).detach()
+    distance = (x - y).abs().flatten(1).mean(1)
+    return (distance / y.abs().flatten(1).mean(1).clamp_min(1e-6)).mean()
+
+
+def taught(index: Tensor, step: int, styles: int, config: Config) -> Tensor:
+    """The style of this step, of those that have joined by now, for all pictures of a batch."""
+    known = min(styles, 1 + step // config.stage)
+    return index[:1].expand_as(index) % known
+
+
+def targets(
+    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
+) -> dict[str, Tensor]:
+    """Mean-less Gram matrices of the style pictures by layer, each (S, C, C): made once."""
+    rows = [vgg(style, config.style_layers) for style in styles]
+    return {k: torch.cat([centred_gram(row[k]) for row in rows]) for k in config.style_layers}
+
+
+def step(
+    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """Eq. 2-6: pairs of one content and one style, each picture with noise of its own."""
+    network = cast(Network, net)
+    half = -(-len(batch.content) // 2)
+    content = torch.cat([batch.content[:half]] * 2)
+    styles = network.selector.in_features
+    index = taught(batch.index[:1].expand(2 * half), batch.step, styles, config)
+    noise = draw(content, config.embedding, batch.seed)
+    made = network(None if network.texture else content, noise, network.one_hot(index))
+    painted, layer = shifted(made, batch.shift), config.content_layer
+    got = vgg(painted, {layer, *config.style_layers})
+    style = [relative_distance(centred_gram(got[k]), grams[k][index]) for k in config.style_layers]
+    terms = {
+        "style": config.style_weight * torch.stack(style).mean(),
+        "diversity": -config.diversity_weight * diversity(got[layer], got[layer].roll(half, 0)),
+        "tv": config.tv_weight * total_variation(painted),
+    }
+    if not network.texture:
+        with torch.no_grad():
+            want = vgg(shifted(content[:half], batch.shift), [layer])[layer]
+        same = relative_distance(got[layer], torch.cat([want, want]))
+        terms["content"] = config.content_weight * same
+    return terms
+
+
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """One preview picture in the style of that index, always of the same noise."""
+    network = cast(Network, net)
+    chosen = network.one_hot(torch.tensor([index], device=content.device))
+    noise = draw(content, network.config.embedding, PREVIEW)
+    return network(None if network.texture else content, noise, chosen)
+
+
+def playing(net: Network) -> Playing:
+    return Playing(
+        ("noise", "weights"),
+        net.multiple,
+        4 * net.multiple,
+        noise=net.config.embedding,
+        texture=net.texture,
+    )
+
+
+METHOD = Method(
+    "diversified",
+    "Diversified synthesis (Li et al., CVPR 2017): many styles, another picture for other noise",
+    Config,
+    "many",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    style_only=lambda config: config.mode == "texture",
+    least_steps=1_000,
+    example="st-train diversified --content photos/ --style paintings/ -o many.pt",
+)
