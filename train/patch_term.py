@@ -35,5 +35,6 @@ def patch_loss(features: Tensor, bank: Bank) -> Tensor:
     for one in wide(features).split(1):
         with torch.autocast(one.device.type, enabled=False):
             found = nearest(one, bank)
-            terms.append(patch_distance(one, lay(bank, found, *one.shape[2:])))
+            height, width = one.shape[2:]
+            terms.append(patch_distance(one, lay(bank, found, height, width)))
     return torch.stack(terms).mean()
