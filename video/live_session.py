@@ -152,13 +152,15 @@ def play(
 
 
 class _Watch:
-    """Tells when the source is lost and when it is back, and gives up in the end."""
+    """Tells the terminal when the source is lost and when it is back, and what else does not work;
+    gives up in the end."""
 
     def __init__(
         self, live: Live, feed: Feed, give_up: float | None, say: Callable[[str], None]
     ) -> None:
         self._live, self._feed, self._give_up, self._say = live, feed, give_up, say
         self._lost = False
+        self._failing: set[Outlet] = set()
 
     def look(self) -> None:
         """Raises Unavailable: it was away for too long."""
@@ -168,6 +170,12 @@ class _Watch:
         if bool(trouble) != self._lost:
             self._say(f"warning: {trouble}" if trouble else f"back: {self._feed.description}")
         self._lost = bool(trouble)
+        for outlet in self._live.outlets:
+            if not outlet.trouble:
+                self._failing.discard(outlet)
+            elif outlet not in self._failing:
+                self._failing.add(outlet)
+                self._say(f"warning: {outlet.trouble}")
 
 
 def _outlets(

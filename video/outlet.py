@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from st.runtime.errors import printable
 from st.video.live_picture import Picture, fitted
 from st.video.newest import Newest
 
@@ -76,7 +77,7 @@ class Outlet:
                     self._writer = self._opener()
                 self._writer.write(fitted(item[0], self._size), item[1])
             except Exception as error:  # a library's own, too: the show goes on without it
-                self.trouble = str(error)
+                self.trouble = _told(error)
                 self._give_up()
                 if not self._again:
                     return
@@ -92,9 +93,14 @@ class Outlet:
             if self._writer is not None:
                 self._writer.close(self._end or 0.0)
         except Exception as error:
-            self.trouble = str(error)
+            self.trouble = _told(error)
 
     def _give_up(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.abandon()
+
+
+def _told(error: Exception) -> str:
+    """The system's words without the name of a part that nobody knows."""
+    return printable((isinstance(error, OSError) and error.strerror) or error)

@@ -30,7 +30,6 @@ class Recorder:
         Raises BadInput: no film's suffix, no such folder.
         """
         container = codecs.container_of(target)
-        self._target = target
         self._stack = contextlib.ExitStack()
         part = self._stack.enter_context(write_beside(target))
         look = Look(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
@@ -57,13 +56,13 @@ class Recorder:
         """Raises StError: nothing was recorded, or the film cannot be finished."""
         try:
             if self._begin is None or self._waiting is None:
-                raise StError(f"{printable(self._target)}: not one picture to record")
+                raise StError("not one picture to record")
             self._encode(max(self._waiting[1] + 1, round((when - self._begin) / CLOCK)))
             self._sink.close()
         except BaseException as error:
             self.abandon()
             if isinstance(error, FFmpegError):
-                raise StError(f"{printable(self._target)}: {error.strerror}") from None
+                raise StError(printable(error.strerror)) from None
             raise
         self._stack.close()
 

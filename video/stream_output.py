@@ -47,7 +47,9 @@ class StreamOutput:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=os.name == "posix",  # Ctrl-C is for the show, which ends the sender
+            # Ctrl-C is for the show, which ends the sender.
+            start_new_session=os.name == "posix",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         settings = {"url": url, "width": size[0], "height": size[1]}
         settings |= {"rate": rate, "bitrate": bitrate, "patience": patience}

@@ -90,6 +90,22 @@ def test_a_signal_ends_it_and_the_recording_plays(
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_a_full_disk(engine: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "st-test", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    try:
+        film = clips.film(tmp_path / "in.mp4", size=(320, 240))
+        words = ("--engine", engine, "--headless", "--loop", "--frames", 60)
+        done = run(film, *words, "--record", disk / "out.mkv", code=1)
+        assert f"Error: {disk}/out.mkv could not be recorded: No space" in done.stderr
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_an_unplugged_stream_under_the_program(engine: Path, tmp_path: Path) -> None:
     """It is told, opened again, and in the end given up; the film keeps both parts."""
     with MjpegServer(lambda number: np.full((48, 64, 3), 55, np.uint8)) as server:
