@@ -230,13 +230,14 @@ def _write_site(engine: Path, folder: Path, styles: tuple[str, ...]) -> None:
     from st.export.to_web import LARGE, write_site
 
     with Console(stderr=True).status("writing the page"):
-        site = write_site(engine, folder, styles=styles)
-    least, most = (size / 1e6 for size in site.visit)
+        site = write_site(engine, folder, styles)
+    plain, gpu = (size / 1e6 for size in site.builds)
+    encoder = f"; {site.encoder / 1e6:.1f} MB more for a style picture" if site.encoder else ""
     click.echo(
         f"{printable(site.folder)}  {site.total / 1e6:.1f} MB; a visitor loads the engine"
-        f" ({site.engines / 1e6:.1f} MB) and {least:.0f} MB, with WebGPU {most:.0f} MB"
+        f" ({site.engine / 1e6:.1f} MB) and {plain:.0f} MB, with WebGPU {gpu:.0f} MB{encoder}"
     )
-    if site.engines > LARGE:
+    if site.engine > LARGE:
         click.echo(
-            f"warning: {site.engines / 1e6:.0f} MB of engines are a long wait on a phone", err=True
+            f"warning: an engine of {site.engine / 1e6:.0f} MB is a long wait on a phone", err=True
         )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from st.export.npm_package import unpack_ort_web
+from st.export.npm_package import BUILDS, unpack_ort_web
 from st.runtime import Stylizer
 from st.runtime.backend import open_engine
 from st.runtime.errors import BadEngine, BadInput, printable
@@ -36,23 +36,23 @@ LARGE = 8_000_000  # bytes of an engine; more is a long wait on a phone
 
 @dataclass(frozen=True)
 class Site:
-    """A written page. Sizes in bytes: engines, what a visitor loads beside them, all of it.
+    """A written page. Sizes in bytes: all of it, and what a visitor loads of it.
 
-    visit: (least, most), by the browser: without or with WebGPU.
+    engine: at once. encoder: when they add a style picture; 0 without one.
+    builds: of onnxruntime-web, one of these two: without and with WebGPU.
     """
 
     folder: Path
-    engines: int
-    visit: tuple[int, int]
     total: int
+    engine: int
+    encoder: int
+    builds: tuple[int, int]
 
 
-def write_site(
-    engine: Path, folder: Path, name: str = "", styles: Sequence[str | Path] = ()
-) -> Site:
+def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) -> Site:
     """Write the page of an .onnx engine into `folder`, whole or not at all.
 
-    name: the page's title; by default the engine's file name.
+    engine: its file's name becomes the page's title.
     styles: pictures or saved style codes (.npz) to offer, for an engine that takes style codes.
 
     Raises:
@@ -82,7 +82,7 @@ def write_site(
         if encoders:
             shutil.copyfile(encoder, new / "encoder.onnx")
         about = {
-            "name": name or engine.stem,
+            "name": engine.stem,
             "engine": "engine.onnx",
             "metadata": _plain(metadata),
             "on_processor": _too_wide(new / "engine.onnx"),
@@ -91,7 +91,7 @@ def write_site(
             "encoder_metadata": _plain(encoders) if encoders else None,
             "encoder_on_processor": _too_wide(new / "encoder.onnx") if encoders else [],
             "codes": codes,
-            "bytes": {f"ort/{path.name}": path.stat().st_size for path in _files(new / "ort")},
+            "bytes": _sizes(new),
         }
         (new / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         return _measured(new, folder)
@@ -152,15 +152,13 @@ def _plain(metadata: Metadata) -> dict[str, Any]:
     return json.loads(metadata.dump())
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _sizes(folder: Path) -> dict[str, int]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _measured(new: Path, folder: Path) -> Site:
-    sizes = {path.relative_to(new).as_posix(): path.stat().st_size for path in _files(new)}
-    engines = sum(size for name, size in sizes.items() if name.endswith(".onnx"))
-    gpu = sum(
-        s for n, s in sizes.items() if n.startswith("ort/") and ("webgpu" in n or "async" in n)
-    )
-    cpu = sum(size for name, size in sizes.items() if name.startswith("ort/")) - gpu
-    return Site(folder, engines, (cpu, gpu), sum(sizes.values()))
+    sizes = _sizes(new)
+    plain, gpu = (sum(sizes[f"ort/{name}"] for name in build) for build in BUILDS)
+    encoder = sizes.get("encoder.onnx", 0)
+    return Site(folder, sum(sizes.values()), sizes["engine.onnx"], encoder, (plain, gpu))

@@ -30,7 +30,7 @@ async function load() {
   at("loading").hidden = false;
   painter = new Painter((loaded, total) => {
     Object.assign(at("progress"), { max: total, value: loaded });
-    at("loading-text").textContent = `Loading the engine: ${megabytes(loaded)} of ${megabytes(total)} MB`;
+    at("loading-text").textContent = `Loading: ${megabytes(loaded)} of ${megabytes(total)} MB`;
   });
   const mine = painter;
   try {
@@ -211,6 +211,7 @@ function showCamera() {
 }
 
 async function addStyle(file) {
+  at("loading").hidden = false; // the encoder is loaded for the first
   try {
     const bitmap = await decoded(file);
     const thumbnail = document.createElement("canvas");
@@ -224,6 +225,7 @@ async function addStyle(file) {
   } catch (error) {
     say(error.message);
   }
+  at("loading").hidden = engine !== null;
 }
 
 function save() {

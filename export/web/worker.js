@@ -78,7 +78,7 @@ async function start(name) {
 async function session(file, onProcessor) {
   const executionProviders =
     provider === "webgpu" ? [{ name: "webgpu", forceCpuNodeNames: onProcessor }] : ["wasm"];
-  return ort.InferenceSession.create(await fetched(file), { executionProviders, logSeverityLevel: 3 });
+  return ort.InferenceSession.create(await fetched(file, true), { executionProviders, logSeverityLevel: 3 });
 }
 
 /** Throws unless the trial picture comes out as it did at export: graphics drivers have bugs. */
