@@ -13,8 +13,11 @@ from st.runtime.cpus import usable_cpus
 from st.runtime.errors import BadControl, BadEngine, StError, printable
 from st.runtime.metadata import Metadata
 from st.runtime.onnx_file import read_engine
+from st.runtime.trt_file import describe_trt
 
-DEVICES = ("auto", "cpu", "cuda", "openvino", "openvino-bf16")
+ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
+TRT_DEVICES = ("tensorrt",)
+DEVICES = ("auto", *ONNX_DEVICES, *TRT_DEVICES)
 Shape = tuple[int | None, ...]  # None: any size
 
 
@@ -52,7 +55,8 @@ def open_engine(
 ) -> Backend:
     """Open an engine by its suffix; imports only the library that it needs.
 
-    device: one of `DEVICES`; "auto" is cuda where ONNX Runtime has it, else cpu.
+    device: one of `DEVICES`; "auto" is tensorrt for a `.trt` file, else cuda where ONNX Runtime has
+        it, else cpu.
     threads: processor threads of one run; by default all that this process may use.
     kind: what the engine must be, one of `st.runtime.metadata.KINDS`; a texture engine will do
         for a stylizer.
@@ -69,18 +73,27 @@ def open_engine(
         raise BadControl(f"{threads} threads: give 1 or more")
     threads = threads or usable_cpus()
     name = printable(path)
+    playing = devices_of(path)
+    if device not in ("auto", *playing):
+        raise BadControl(
+            f"{name}: {path.suffix} engines play on {', '.join(playing)}, not on {device}"
+        )
+    data = b""
     if path.suffix == ".trt":
-        raise BadEngine(f"{name}: this version plays no TensorRT engines, use the .onnx")
-    if path.suffix != ".onnx":
-        raise BadEngine(f"{name}: not an engine, st plays .onnx files")
-    data, metadata = read_engine(path)
+        metadata = describe_trt(path)[0]
+    else:
+        data, metadata = read_engine(path)
     if metadata.kind != kind and (metadata.kind, kind) != ("texture", "stylizer"):
         raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
     try:
-        if device.startswith("openvino"):
+        if path.suffix == ".trt":
+            from st.runtime.tensorrt import TensorRtBackend
+
+            backend: Backend = TensorRtBackend(path)
+        elif device.startswith("openvino"):
             from st.runtime.openvino import OpenVinoBackend
 
-            backend: Backend = OpenVinoBackend(data, metadata, device, threads)
+            backend = OpenVinoBackend(data, metadata, device, threads)
         else:
             from st.runtime.ort import OrtBackend
 
@@ -93,6 +106,15 @@ def open_engine(
     except BadEngine as error:
         raise BadEngine(f"{name}: {error}") from None
     return backend
+
+
+def devices_of(path: Path) -> tuple[str, ...]:
+    """The devices that play an engine of this suffix. Raises BadEngine: it is of no engine."""
+    if path.suffix == ".trt":
+        return TRT_DEVICES
+    if path.suffix == ".onnx":
+        return ONNX_DEVICES
+    raise BadEngine(f"{printable(path)}: not an engine, st plays .onnx and .trt files")
 
 
 def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]]:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from st import engines
-from st.runtime.backend import DEVICES
+from st.runtime.backend import DEVICES, devices_of
 from st.runtime.command import command, fail
 from st.runtime.controls import offered
 from st.runtime.errors import BadInput, StError, printable
@@ -141,7 +141,8 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
 
     Example: st-engines check paintings --device openvino
     """
-    verdicts = [_verdict(engine, one, threads) for one in ([device] if device else REAL_DEVICES)]
+    devices = [device] if device else devices_of(engine_path(engine))
+    verdicts = [_verdict(engine, one, threads) for one in devices]
     if as_json:
         click.echo(json.dumps([asdict(verdict) for verdict in verdicts]))
     else:
@@ -203,7 +204,7 @@ def bench(
     """
     height, width = _parsed_size(size)
     rows: list[dict[str, Any]] = []
-    devices = [device] if device else REAL_DEVICES
+    devices = [device] if device else devices_of(engine_path(engine))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         for one in bar.track(devices, description="measuring"):

@@ -27,7 +27,7 @@ def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=DEFAULT,
             show_default=True,
             metavar="NAME|FILE",
-            help="A shipped engine (st-engines list) or an .onnx file.",
+            help="A shipped engine (st-engines list), or an .onnx or .trt file.",
         ),
         click.option(
             "-s",

@@ -1,4 +1,5 @@
-"""Engines on ONNX Runtime: `cpu`, and `cuda` where onnxruntime-gpu is installed."""
+"""Engines on ONNX Runtime: `cpu`, `cuda` where onnxruntime-gpu is installed, and `rtx`, which is
+TensorRT-RTX as a provider of ONNX Runtime's (the extra tensorrt-rtx)."""
 
 from __future__ import annotations
 
@@ -97,12 +98,18 @@ def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # Threads wait busily within a run, which is faster, and not between runs: others want them.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    providers = [CUDA, CPU] if device == "cuda" else [CPU]
+    providers = {"cuda": [CUDA, CPU], "cpu": [CPU], "rtx": None}[device]  # None: in the options
+    if device == "rtx":
+        ort.set_default_logger_severity(SILENT)
+        from st.runtime.ort_rtx import add_rtx
+
+        add_rtx(options)
     try:
         session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
     except Exception as error:  # its errors share no base but Exception
-        if device == "cuda":
-            raise Unavailable(f"CUDA cannot be used here: {printable(error)}") from None
+        if device != "cpu":
+            library = {"cuda": "CUDA", "rtx": "TensorRT-RTX"}[device]
+            raise Unavailable(f"{library} cannot be used here: {printable(error)}") from None
         raise BadEngine(f"ONNX Runtime cannot open it: {printable(error)}") from None
     keep_in_children(session)
     if device == "cuda" and CUDA not in session.get_providers():
@@ -110,6 +117,8 @@ def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:
             "ONNX Runtime could not load CUDA: look at nvidia-smi and at the CUDA and cuDNN "
             "versions that onnxruntime-gpu asks for"
         )
+    if device == "rtx" and all("RTX" not in name for name in session.get_providers()):
+        raise Unavailable("ONNX Runtime runs nothing of this engine on TensorRT-RTX: use cpu")
     return session
 
 

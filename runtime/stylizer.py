@@ -38,7 +38,7 @@ class Stylizer:
     it began. After a fork, open a new one in the new process.
 
     metadata: what the engine says of itself.
-    device: the device really used: cpu, cuda, openvino or openvino-bf16.
+    device: the device really used: cpu, cuda, rtx, tensorrt, openvino or openvino-bf16.
     styles: the engine's named styles; the first is set when nothing else is.
     """
 
@@ -52,7 +52,8 @@ class Stylizer:
         """Open an engine.
 
         engine: a shipped engine's name, or an engine's file.
-        device: auto, cpu, cuda, openvino or openvino-bf16; auto is cuda where it is installed, else
+        device: auto, cpu, cuda, rtx, openvino or openvino-bf16, or tensorrt, which alone plays
+            `.trt` files; auto is tensorrt for these, for others cuda where it is installed, else
             cpu. Never another one than asked for.
         threads: processor threads; by default all that this process may use.
         whole_pixels: larger pictures are painted in tiles, slower and in bounded memory.
@@ -339,7 +340,7 @@ def engine_path(engine: str | Path) -> Path:
         if found is None:
             shown = ", ".join(names()) or "none"
             raise BadInput(
-                f"no engine {printable(engine, 80)!r}: shipped are {shown}; or give an .onnx file"
+                f"no engine {printable(engine, 80)!r}: shipped are {shown}; or give a file"
             )
         return found
     return Path(engine)

@@ -11,9 +11,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import tensorrt as trt
-import tensorrt.plugin as trtp
-from tensorrt.plugin import AutoTuneCombination, KernelLaunchParams, SymIntExprs, TensorDesc
+# TensorRT itself is on machines with a GPU only, so its types are not known here.
+import tensorrt as trt  # pyright: ignore[reportMissingImports]
+import tensorrt.plugin as trtp  # pyright: ignore[reportMissingImports]
+from tensorrt.plugin import (  # pyright: ignore[reportMissingImports]
+    AutoTuneCombination,
+    KernelLaunchParams,
+    SymIntExprs,
+    TensorDesc,
+)
 
 from st.export.plugin.compiled import Compiled, compiled
 from st.export.plugin.functions import DOMAIN

@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 import toys
 from st import engines
-from st.runtime.engines_command import REAL_DEVICES, main
+from st.runtime.backend import ONNX_DEVICES
+from st.runtime.engines_command import main
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -74,7 +75,7 @@ def test_inspect_of_an_engine_for_any_picture(tmp_path: Path) -> None:
 def test_check_runs_every_kind_on_the_cpu(tmp_path: Path, builder: object) -> None:
     engine = builder(tmp_path / "toy.onnx")  # type: ignore[operator]
     rows = {row["device"]: row for row in json.loads(run("check", engine, "--json").stdout)}
-    assert tuple(rows) == REAL_DEVICES
+    assert tuple(rows) == ONNX_DEVICES
     assert rows["cpu"]["runs"]
     assert rows["cpu"]["milliseconds"] > 0
     for row in rows.values():

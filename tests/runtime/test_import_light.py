@@ -8,7 +8,7 @@ from pathlib import Path
 
 import toys
 
-HEAVY = "{'torch', 'triton', 'tensorrt', 'onnx', 'openvino', 'matplotlib', 'tkinter'}"
+HEAVY = "{'torch', 'triton', 'tensorrt', 'pycuda', 'onnx', 'openvino', 'matplotlib', 'tkinter'}"
 
 
 def run(code: str) -> str:

@@ -1,0 +1,479 @@
+"""TensorRT engines: on a recorded fake of TensorRT, PyCUDA and the driver (fake_tensorrt.py), on
+the real libraries up to where a driver is needed, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import toys
+from fake_tensorrt import Machine
+from st.runtime import BadControl, BadEngine, MissingExtra, StError, Stylizer, Unavailable
+from st.runtime import tensorrt as backend
+from st.runtime.engines_command import main as engines
+from st.runtime.gpu import Gpu
+from st.runtime.image_command import main as image
+from st.runtime.onnx_file import read_engine
+from st.runtime.tensorrt_cache import cache_file
+from st.runtime.tensorrt_library import load_tensorrt
+from st.runtime.trt_file import Build, read_trt, write_trt
+from st.video.command import main as video
+
+SIZES = ((16, 16), (64, 64), (256, 256))
+
+
+def make_trt(onnx: Path, flavour: str = "tensorrt", data: bytes = b"", **changes: Any) -> Path:
+    """An .onnx as a .trt with its description; the fake computes the .onnx in it."""
+    model, metadata = read_engine(onnx)
+    data = data or model
+    build = Build(
+        flavour,  # pyright: ignore[reportArgumentType]
+        "11.4.0.106",
+        (89,),
+        False,
+        "any",
+        SIZES,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+    )
+    path = onnx.with_suffix(".trt")
+    metadata = replace(metadata, sizes=(SIZES[0], SIZES[2]))
+    write_trt(path, data, metadata, replace(build, **changes))
+    return path
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """A fake RTX 4090."""
+    made = Machine()
+    monkeypatch.setattr(backend, "load_tensorrt", lambda flavour: made.trt)
+    monkeypatch.setattr(backend, "load_pycuda", lambda: made.cuda)
+    monkeypatch.setattr(backend, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
+    monkeypatch.setattr(backend, "_driver", lambda: made.driver)
+    monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
+    return made
+
+
+def picture(height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
+def test_it_paints_what_the_onnx_paints(machine: Machine, tmp_path: Path, flavour: str) -> None:
+    onnx = toys.tint_engine(tmp_path / "tint.onnx")
+    with Stylizer(make_trt(onnx, flavour)) as fast, Stylizer(onnx, device="cpu") as plain:
+        assert fast.device == "tensorrt"
+        for seed, size in enumerate([(32, 48), (31, 17), (200, 100), (5, 9), (32, 48), (32, 48)]):
+            frame = picture(*size, seed)
+            fast.set_style({"negative": 0.7, "black": 0.3})
+            plain.set_style({"negative": 0.7, "black": 0.3})
+            assert np.array_equal(fast(frame), plain(frame))
+
+
+def test_styles_of_pictures_come_from_the_encoder_beside(machine: Machine, tmp_path: Path) -> None:
+    onnx = toys.code_engine(tmp_path / "any.onnx")
+    make_trt(tmp_path / "any.encoder.onnx")
+    with Stylizer(make_trt(onnx)) as fast, Stylizer(onnx, device="cpu") as plain:
+        style = picture(40, 40, 9)
+        frame = picture()
+        assert np.array_equal(fast.set_style(style)(frame), plain.set_style(style)(frame))
+
+
+def test_a_run_copies_computes_copies_and_waits_once(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.tint_engine(tmp_path / "tint.onnx")))
+    paint(picture())
+    steps = machine.told("htod", "execute", "dtoh", "synchronize")
+    assert [step[0] for step in steps] == ["htod", "htod", "execute", "dtoh", "synchronize"]
+    assert sorted(step[1] for step in steps[:2]) == [8, 32 * 48 * 3]  # weights, bytes of a picture
+    assert steps[3][1] == 32 * 48 * 3
+    assert len({step[-1] for step in steps}) == 1  # one stream
+    order = [call[0] for call in machine.calls]
+    assert order.index("set_input_shape") < order.index("set_tensor_address")
+    assert order.index("set_tensor_address") < order.index("execute")
+
+
+def test_memory_is_kept_and_grows_only(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    paint(picture(100, 100))
+    made = len(machine.told("mem_alloc", "pagelocked_empty"))
+    paint(picture(32, 48))
+    paint(picture(100, 99))
+    assert len(machine.told("mem_alloc", "pagelocked_empty")) == made
+    paint(picture(101, 100))
+    assert len(machine.told("mem_alloc", "pagelocked_empty")) == 2 * made
+    assert len(machine.memory) == 2  # the smaller ones are freed
+    paint.close()
+    assert not machine.memory
+    paint.close()
+
+
+def test_a_result_is_not_overwritten_by_the_next(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    frames = [picture(seed=seed) for seed in range(6)]
+    results = [paint(frame) for frame in frames]
+    for frame, result in zip(frames, results, strict=True):
+        assert np.array_equal(frame, result)
+
+
+def test_a_size_that_stays_becomes_one_graph(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.tint_engine(tmp_path / "tint.onnx"))).set_style("negative")
+    for seed in range(6):
+        frame = picture(seed=seed)
+        assert np.array_equal(paint(frame), 255 - frame)
+    assert len(machine.told("begin capture")) == len(machine.told("end capture")) == 1
+    assert len(machine.told("launch")) == 4  # the third captures and launches
+    assert len(machine.told("execute")) == 3  # two alone, one captured
+    assert np.array_equal(paint(picture(64, 64, 1)), 255 - picture(64, 64, 1))
+    assert len(machine.told("destroy")) == 2  # a graph is of one size
+    for seed in range(4):
+        frame = picture(64, 64, seed)
+        assert np.array_equal(paint(frame), 255 - frame)
+    assert len(machine.told("begin capture")) == 2
+    paint.close()
+    assert len(machine.told("destroy")) == 4
+
+
+def test_what_cannot_be_captured_runs_as_it_did(machine: Machine, tmp_path: Path) -> None:
+    machine.refuses_capture = True
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    for seed in range(6):
+        assert np.array_equal(paint(picture(seed=seed)), picture(seed=seed))
+    assert len(machine.told("begin capture")) == 1  # and is not tried again
+    assert len(machine.told("execute")) == 6
+
+
+def test_tensorrt_rtx_captures_by_itself(machine: Machine, tmp_path: Path) -> None:
+    path = make_trt(toys.identity_engine(tmp_path / "same.onnx"), "tensorrt-rtx")
+    paint = Stylizer(path)
+    for seed in range(5):
+        paint(picture(seed=seed))
+    assert not machine.told("begin capture")
+    ((_, config),) = machine.told("context")
+    assert config.cuda_graph_strategy == "whole graph"
+
+
+def test_two_runs_overlap_and_more_take_turns(machine: Machine, tmp_path: Path) -> None:
+    """The barrier lets nobody through alone: both lanes compute at once."""
+    machine.together = threading.Barrier(2)
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    frames = [picture(seed=seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(paint, frames))
+    for frame, result in zip(frames, results, strict=True):
+        assert np.array_equal(frame, result)
+    assert machine.most_running == 2
+    assert len(machine.told("context")) == len(machine.told("Stream")) == 2
+
+
+def test_one_thread_needs_one_lane(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    for seed in range(3):
+        paint(picture(seed=seed))
+    assert len(machine.told("context")) == 1
+
+
+def test_closing_waits_for_runs_and_ends_the_waiting(machine: Machine, tmp_path: Path) -> None:
+    machine.together = threading.Barrier(3)  # two lanes, and this test
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(paint, picture(seed=seed)) for seed in range(3)]
+        while machine.running < 2:
+            threading.Event().wait(0.005)
+        closing = pool.submit(paint.close)
+        threading.Event().wait(0.05)
+        assert not closing.done()
+        machine.together.wait(timeout=30)
+        closing.result(timeout=30)
+        outcomes = [future.exception(timeout=30) for future in running]
+    assert sum(outcome is None for outcome in outcomes) == 2
+    assert sum("closed" in str(outcome) for outcome in outcomes if outcome) == 1
+    assert not machine.memory
+    with pytest.raises(StError, match="closed"):
+        paint(picture())
+
+
+def test_the_runtime_cache_is_kept_between_runs(machine: Machine, tmp_path: Path) -> None:
+    path = make_trt(toys.identity_engine(tmp_path / "same.onnx"), "tensorrt-rtx")
+    kept = cache_file(read_trt(path)[2])
+    assert read_trt(path)[2].sha256[:32] in kept.name
+    assert "11.4.0.106" in kept.name
+    assert kept.parent == tmp_path / "cache"
+    paint = Stylizer(path)
+    assert not machine.told("cache.deserialize")
+    paint(picture())
+    assert kept.read_bytes() == b"kernels"  # at once: a killed program has it, too
+    before = kept.stat().st_mtime_ns
+    paint(picture(seed=1))
+    paint.close()
+    assert kept.stat().st_mtime_ns == before
+    with Stylizer(path):
+        assert machine.told("cache.deserialize") == [("cache.deserialize", b"kernels")]
+    kept.write_bytes(b"of another driver")
+    with Stylizer(path) as paint:
+        paint(picture())
+    assert kept.read_bytes() == b"kernels"
+    assert [f.name for f in kept.parent.iterdir()] == [kept.name]  # no partial files
+
+
+def test_tensorrt_needs_no_runtime_cache(machine: Machine, tmp_path: Path) -> None:
+    with Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx"))) as paint:
+        paint(picture())
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_no_folder_for_the_cache_is_no_error(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ST_CACHE", str(tmp_path / "file" / "cache"))
+    path = make_trt(toys.identity_engine(tmp_path / "same.onnx"), "tensorrt-rtx")
+    with Stylizer(path) as paint:
+        assert np.array_equal(paint(picture()), picture())
+
+
+HERE = f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": "11.3.0.99"}, r"is for TensorRT 11\.3\.0\.99, here is 11\.4\.0\.106: export"),
+        ({"capabilities": (86, 120)}, r"8\.6, 12\.0; Fake RTX 4090 has 8\.9: export it for"),
+        ({"capabilities": (90,), "later": True}, r"capability 9\.0 and later; Fake"),
+        ({"platform": "windows-amd64"}, rf"is for windows-amd64, here is {HERE}"),
+    ],
+)
+def test_engines_of_elsewhere_are_refused_before_tensorrt_sees_them(
+    machine: Machine, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = make_trt(toys.identity_engine(tmp_path / "same.onnx"), **changes)
+    with pytest.raises(Unavailable, match=message):
+        Stylizer(path)
+    assert not machine.calls
+
+
+def test_engines_that_fit_are_taken(machine: Machine, tmp_path: Path) -> None:
+    onnx = toys.identity_engine(tmp_path / "same.onnx")
+    for changes in (
+        {"version": "11.4.0.107"},
+        {"capabilities": (80,), "later": True},
+        {"platform": HERE},
+    ):
+        Stylizer(make_trt(onnx, **changes)).close()
+
+
+def test_what_tensorrt_does_not_load_is_one_line(machine: Machine, tmp_path: Path) -> None:
+    onnx = toys.identity_engine(tmp_path / "same.onnx")
+    with pytest.raises(Unavailable, match="does not load it: Magic tag does not match"):
+        Stylizer(make_trt(onnx, data=b"damaged beyond its hash"))
+
+
+def test_a_size_outside_the_profile_is_refused_by_name(machine: Machine, tmp_path: Path) -> None:
+    opened = backend.TensorRtBackend(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    content = np.zeros((1, 512, 64, 3), np.uint8)
+    with pytest.raises(BadEngine, match="built for content of 16×16 to 256×256, not 64×512"):
+        opened.run({"content": content}, ["stylized"])
+    assert not machine.told("execute")
+
+
+def test_failures_of_a_run_leave_the_engine_usable(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    machine.out_of_memory = True
+    with pytest.raises(StError, match="out of GPU memory"):
+        paint(picture())
+    machine.out_of_memory = False
+    machine.refuses_to_run = True
+    with pytest.raises(StError, match="failed on this picture: the fake refuses to run"):
+        paint(picture())
+    machine.refuses_to_run = False
+    for seed in range(5):
+        assert np.array_equal(paint(picture(seed=seed)), picture(seed=seed))
+    assert len(machine.told("context")) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_is_told(machine: Machine, tmp_path: Path) -> None:
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    paint(picture())
+    child = os.fork()
+    if child == 0:
+        try:
+            paint(picture())
+        except StError as error:
+            os._exit(0 if "fork" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_devices_and_suffixes_go_together(tmp_path: Path) -> None:
+    onnx = toys.identity_engine(tmp_path / "same.onnx")
+    path = make_trt(onnx)
+    with pytest.raises(BadControl, match=r"\.trt engines play on tensorrt, not on cpu"):
+        Stylizer(path, device="cpu")
+    with pytest.raises(BadControl, match=r"\.onnx engines play on cpu, .* not on tensorrt"):
+        Stylizer(onnx, device="tensorrt")
+
+
+def test_without_pycuda_its_extra_is_named(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(backend, "load_tensorrt", lambda flavour: machine.trt)
+    monkeypatch.setattr(backend, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'st\[pycuda\]'"):
+        Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+
+
+def test_commands_play_it(machine: Machine, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture(40, 60)).save(tmp_path / "in.png")
+    path = make_trt(toys.tint_engine(tmp_path / "tint.onnx"))
+    arguments = [str(tmp_path / "in.png"), "--engine", str(path), "-o", str(tmp_path / "out.png")]
+    done = CliRunner().invoke(image, arguments)
+    assert done.exit_code == 0, done.output
+    painted = np.asarray(Image.open(tmp_path / "out.png").convert("RGB"))
+    assert np.array_equal(painted, 255 - picture(40, 60))
+    assert machine.told("execute")
+
+
+def test_films_play_on_it(machine: Machine, tmp_path: Path) -> None:
+    film = tmp_path / "in.mkv"
+    with av.open(str(film), "w") as target:
+        stream = target.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for seed in range(6):
+            frame = av.VideoFrame.from_ndarray(picture(48, 64, seed), format="rgb24")
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
+    path = make_trt(toys.tint_engine(tmp_path / "tint.onnx"))
+    made = tmp_path / "out.mkv"
+    done = CliRunner().invoke(video, [str(film), "--engine", str(path), "-o", str(made)])
+    assert done.exit_code == 0, done.output
+    with av.open(str(made)) as source:
+        assert sum(1 for _ in source.decode(video=0)) == 6
+    assert len(machine.told("execute", "launch")) >= 6
+
+
+def has_gpu() -> bool:
+    from st.runtime.gpu import find_gpu
+
+    try:
+        find_gpu()
+    except Unavailable:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
+def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
+    """The real library, up to where a driver is needed."""
+    try:
+        version = load_tensorrt("tensorrt-rtx").__version__
+    except StError as error:
+        pytest.skip(str(error))
+    onnx = toys.identity_engine(tmp_path / "same.onnx")
+    path = make_trt(onnx, "tensorrt-rtx", version=version)
+    with pytest.raises(Unavailable, match=r"NVIDIA driver|GPU") as raised:
+        Stylizer(path)
+    assert "\n" not in str(raised.value)
+    done = CliRunner().invoke(engines, ["check", str(path)])
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    assert "tensorrt" in done.output
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
+def test_the_provider_of_onnx_runtime_without_a_driver_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_ep_nv_tensorrt_rtx", reason="needs st[tensorrt-rtx]")
+    with pytest.raises(Unavailable, match="NVIDIA driver") as raised:
+        Stylizer(toys.identity_engine(tmp_path / "same.onnx"), device="rtx")
+    assert "\n" not in str(raised.value)
+
+
+def test_the_provider_without_its_wheel_names_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_nv_tensorrt_rtx", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'st\[tensorrt-rtx\]'"):
+        Stylizer(toys.identity_engine(tmp_path / "same.onnx"), device="rtx")
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
+def test_a_real_library_refuses_a_real_engine_without_a_driver(tmp_path: Path) -> None:
+    """Deserialising itself fails cleanly: no crash, no CUDA error 35 in our face."""
+    try:
+        trt = load_tensorrt("tensorrt-rtx")
+    except StError as error:
+        pytest.skip(str(error))
+    log = backend._logger(trt)
+    assert trt.Runtime(log).deserialize_cuda_engine(b"no engine at all" * 100) is None
+    assert log.last() != "it says nothing"
+    assert "\n" not in log.last()
+
+
+gpu = pytest.mark.skipif(not has_gpu(), reason="needs an NVIDIA GPU")
+
+
+def build_here(onnx: Path, flavour: str) -> Path:
+    """A real engine of this machine's library, for its GPU."""
+    from st.runtime.gpu import find_gpu
+
+    trt: Any = load_tensorrt(flavour)  # pyright: ignore[reportArgumentType]
+    log = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    assert parser.parse(onnx.read_bytes()), [parser.get_error(i) for i in range(parser.num_errors)]
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    profile.set_shape("content", *((1, *size, 3) for size in SIZES))
+    config.add_optimization_profile(profile)
+    data = bytes(builder.build_serialized_network(network, config))
+    capability = find_gpu().capability
+    return make_trt(onnx, flavour, data, version=trt.__version__, capabilities=(capability,))
+
+
+@gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
+def test_on_a_gpu_it_paints_what_the_onnx_paints(
+    tmp_path: Path, flavour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New sizes, graphs, two threads and a second start, on the real thing."""
+    monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
+    onnx = toys.tint_engine(tmp_path / "tint.onnx")
+    path = build_here(onnx, flavour)
+    frames = [picture(h, w, i) for i, (h, w) in enumerate([(32, 48)] * 6 + [(200, 90)] * 6)]
+    with Stylizer(onnx, device="cpu") as plain:
+        wanted = [plain(frame).astype(int) for frame in frames]
+    for _ in range(2):
+        with Stylizer(path) as paint, ThreadPoolExecutor(4) as pool:
+            for made, want in zip(map(paint, frames), wanted, strict=True):
+                assert np.abs(made - want).max() <= 1
+            for made, want in zip(pool.map(paint, frames), wanted, strict=True):
+                assert np.abs(made - want).max() <= 1
+    if flavour == "tensorrt-rtx":
+        assert cache_file(read_trt(path)[2]).exists()
+
+
+@gpu
+@pytest.mark.gpu
+def test_on_a_gpu_the_provider_of_onnx_runtime_paints_the_same(tmp_path: Path) -> None:
+    onnx = toys.tint_engine(tmp_path / "tint.onnx")
+    with Stylizer(onnx, device="rtx") as fast, Stylizer(onnx, device="cpu") as plain:
+        assert fast.device == "rtx"
+        assert np.abs(fast(picture()).astype(int) - plain(picture())).max() <= 1
