@@ -103,7 +103,7 @@ class Camera:
 
     def read(self) -> Captured | None:
         if not self._capture.grab():
-            raise Lost(f"{self._device} is gone")
+            raise Lost(f"{self._device} gives no picture")
         when = time.monotonic()
         good, bgr = self._capture.retrieve()
         if not good or bgr is None:

@@ -163,5 +163,5 @@ def test_a_camera_that_opens_and_gives_nothing(fake: Any, tmp_path: Path) -> Non
     plug(tmp_path, 0, "Toy Cam")
     opened = CameraOpener(0, Wishes(), tmp_path)(threading.Event())
     fake.unplugged.set()
-    with pytest.raises(Lost, match=r"camera 0 \(Toy Cam\) is gone"):
+    with pytest.raises(Lost, match=r"camera 0 \(Toy Cam\) gives no picture"):
         opened.read()

@@ -110,7 +110,7 @@ def test_an_unplugged_stream_under_the_program(engine: Path, tmp_path: Path) -> 
     """It is told, opened again, and in the end given up; the film keeps both parts."""
     with MjpegServer(lambda number: np.full((48, 64, 3), 55, np.uint8)) as server:
         target = tmp_path / "out.mkv"
-        words = [server.url, "--engine", engine, "--headless", "--record", target, "--give-up", 3]
+        words = [server.url, "--engine", engine, "--headless", "--record", target, "--give-up", 5]
         program = subprocess.Popen([*PROGRAM, *map(str, words)], stderr=subprocess.PIPE, text=True)
         assert program.stderr
         assert "64×48, mjpeg" in program.stderr.readline()
@@ -122,7 +122,7 @@ def test_an_unplugged_stream_under_the_program(engine: Path, tmp_path: Path) -> 
         server.refused.set()
         server.drop()
         assert program.wait(40) == 1
-        assert "gave up after 3 s" in program.stderr.read()
+        assert "gave up after 5 s" in program.stderr.read()
         program.stderr.close()
     frames = clips.read(target)
     assert abs(frames[-1].to_ndarray(format="rgb24").astype(int) - 200).max() < 8
