@@ -23,6 +23,7 @@ from st import engines
 from st.runtime import Stylizer
 from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
+from st.video.temporal import TemporalFilter, steadied
 
 # Of a frame, with a flow that leads back; less is a cut. Real cuts had 0.05 and less of it, the
 # quickest motion 0.55 and more.
@@ -56,11 +57,23 @@ def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Callable[
     return {style: painter(style) for style in styles or stylizer.styles} or {"engine": stylizer}
 
 
+def with_filter(
+    paints: dict[str, Callable[[Rgb], Rgb]], strength: float
+) -> dict[str, Callable[[Rgb], Rgb]]:
+    """Each painter as it is, and with st-video's filter behind it."""
+    steady = {
+        f"{name}, --steady {strength:g}": steadied(paint, TemporalFilter(strength))
+        for name, paint in paints.items()
+    }
+    return paints | steady
+
+
 @command(epilog="Example: python -m benchmarks.flicker fox.mp4 coffee.mp4 --style wave --frames 60")
 @click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--engine", default=engines.DEFAULT, show_default=True)
 @click.option("--style", "styles", multiple=True, help="[default: all that the engine names]")
 @click.option("--device", default="auto", show_default=True, help="As st-video has it.")
+@click.option("--steady", type=float, help="Also with the filter of st-video --steady.")
 @click.option("--frames", "most", default=40, show_default=True, help="Of each clip.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -68,11 +81,14 @@ def main(
     engine: str,
     styles: tuple[str, ...],
     device: str,
+    steady: float | None,
     most: int,
     as_json: bool,
 ) -> None:
     """Warping error (mean squared, of 0..1) of CLIPS and of what an engine paints of them."""
     paints = painters(Stylizer(engine, device=device), styles)
+    if steady:
+        paints = with_filter(paints, steady)
     if most < 2:
         raise BadInput("--frames: a difference needs 2")
     rows: list[Row] = []

@@ -30,7 +30,13 @@ LEAD = Fraction(1)  # seconds that the picture is written ahead of the other str
 class PartSink:
     """Takes painted frames, those after the parts that are done, and keeps them as parts."""
 
-    def __init__(self, film: FilmSink, parts: Parts) -> None:
+    def __init__(
+        self, film: FilmSink, parts: Parts, state: Callable[[], dict[str, Any]] | None = None
+    ) -> None:
+        """state: of the painter, for the frame after the one that it has just painted; such a
+        painter has one thread."""
+        self._state = state or (lambda: {})
+        self._after: dict[str, Any] = {}
         self.look: Look = film.look
         self._film = film
         self._parts = parts
@@ -45,15 +51,17 @@ class PartSink:
         rgb: NDArray[np.uint8],
         opened: Opened,
         source: VideoFrame,
-    ) -> VideoFrame:
-        return self._film.develop(converter, rgb, opened, source)
+    ) -> tuple[VideoFrame, dict[str, Any]]:
+        return self._film.develop(converter, rgb, opened, source), self._state()
 
-    def write(self, developed: VideoFrame) -> None:
+    def write(self, developed: tuple[VideoFrame, dict[str, Any]]) -> None:
+        frame, after = developed
         if self._frames == self._enough:
             self._finish(last=False)
             self._encoder = self._film.encoder()
-        self._packets += self._encoder.encode(developed)
+        self._packets += self._encoder.encode(frame)
         self._frames += 1
+        self._after = after
 
     def copy(self, packet: Packet[Any]) -> None:
         """The other streams are read again when the film is put together."""
@@ -74,7 +82,7 @@ class PartSink:
 
     def _finish(self, last: bool) -> None:
         packets = [*self._packets, *self._encoder.encode(None)]
-        self._parts.add(packets, self._frames, last)
+        self._parts.add(packets, self._frames, last, self._after)
         self._packets, self._frames = [], 0
 
 

@@ -26,6 +26,7 @@ from st.video.look import parse_size
 from st.video.masks import open_masks
 from st.video.progress import progress
 from st.video.raw import parse_raw
+from st.video.temporal import TemporalFilter
 from st.video.window import Window, parse_time
 
 LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads
@@ -71,6 +72,13 @@ Examples:
     help="Speed against size: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9, "
     "proxy, lt, standard, hq [hq] for prores.",
 )
+@click.option(
+    "--steady",
+    type=float,
+    metavar="0..1",
+    help="Against flicker: how much of a painting moves along with the film instead of being "
+    "painted anew; 0.75 is much.  [default: 0]",
+)
 @click.option("--size", metavar="WxH|N", help="Paint at this size; N is the longer side.")
 @click.option("--start", metavar="TIME", help="Begin here: seconds or H:MM:SS.")
 @click.option("--duration", metavar="TIME", help="Only as much of it.")
@@ -98,6 +106,7 @@ def main(
     codec: str | None,
     quality: int | None,
     preset: str | None,
+    steady: float | None,
     size: str | None,
     start: str | None,
     duration: str | None,
@@ -167,6 +176,7 @@ def main(
                 painted=advance,
                 stop=stop,
                 masks=masks,
+                steady=TemporalFilter(steady) if steady else None,
             )
         if masks and masks.short():
             warn("a mask film ends before the film: its last frame stayed")

@@ -26,6 +26,7 @@ from st.video.raw import RawSink, RawSource
 from st.video.sequence import PictureSink, PictureSource, is_sequence
 from st.video.sink import Encoding, FilmSink, Sink
 from st.video.source import Film
+from st.video.temporal import TemporalFilter, steadied
 from st.video.window import Window
 
 Reader = Film | RawSource | PictureSource
@@ -107,6 +108,7 @@ def perform(
     painted: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
     masks: Masks | None = None,
+    steady: TemporalFilter | None = None,
 ) -> Result:
     """Do the job; `target` gets its name only when the film is whole.
 
@@ -115,6 +117,7 @@ def perform(
     resume: False begins anew.
     warn: gets one line for everything that could not be kept. painted: called once a frame.
     masks: of the paint's regions, where they move.
+    steady: a filter against flicker; frames are then painted one after the other.
     stop: when set, the film ends there, playable. If no file stood under `target` it is found
         there, else beside it as NAME_partial.
 
@@ -125,7 +128,7 @@ def perform(
         StError, OSError: decoding, painting or writing failed; nothing but finished parts is left.
     """
     began = time.monotonic()
-    work = _Work(paint, workers, warn, painted, stop or threading.Event(), masks)
+    work = _Work(paint, workers, warn, painted, stop or threading.Event(), masks, steady)
     files = isinstance(job.source, Path) and isinstance(target, Path) and not _is_pictures(target)
     # Masks that move are read along with the film's frames: such a job begins at the beginning.
     if settings is not None and files and masks is None and isinstance(reader, Film):
@@ -163,9 +166,13 @@ class _Work:
     painted: Callable[[], None]
     stop: threading.Event
     masks: Masks | None
+    steady: TemporalFilter | None
 
     def run(self, source: Source, sink: Sink) -> int:
-        return run(source, sink, self.paint, self.workers, self.painted, self.stop, self.masks)
+        paint, workers = self.paint, self.workers
+        if self.steady is not None:
+            paint, workers = steadied(self.paint, self.steady), 1
+        return run(source, sink, paint, workers, self.painted, self.stop, self.masks)
 
 
 @dataclass(frozen=True)
@@ -204,10 +211,12 @@ def _in_parts(
         place = parts.folder / f"film{target.suffix}"
         sink = _film_sink(job, reader, place, container, work.warn)
         with _abandoning(sink, target):
-            parts.take_up(_plan(job.source, job.window, settings, sink), resume)
+            parts.take_up(_plan(job.source, job.window, settings, work.steady, sink), resume)
             if resumed := parts.frames:
                 work.warn(f"going on after {resumed} frames, which an earlier start painted")
-            pieces = PartSink(sink, parts)
+            if steady := work.steady:
+                steady.restore(parts.state())
+            pieces = PartSink(sink, parts, steady and (lambda: steady.state))
             frames = resumed
             if not parts.whole:
                 frames += work.run(Rest(reader, resumed, work.painted), pieces)
@@ -229,13 +238,15 @@ def _in_parts(
     return _Done(frames, sink.look, resumed, go_on)
 
 
-def _plan(source: Path, window: Window, settings: str, sink: FilmSink) -> dict[str, Any]:
+def _plan(
+    source: Path, window: Window, settings: str, steady: TemporalFilter | None, sink: FilmSink
+) -> dict[str, Any]:
     """What decides the coded picture: the source, the part of it, the painter and the encoder."""
     status = source.stat()
     return {
         "source": [source.name, status.st_size, status.st_mtime_ns],
         "window": repr(window),
-        "painter": settings,
+        "painter": [settings, steady.strength if steady else 0],
         **sink.plan,
     }
 

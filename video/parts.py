@@ -25,6 +25,7 @@ from st.runtime.files import write_beside
 
 FORMAT = 1
 NONE = np.iinfo(np.int64).min  # a timestamp that is not there
+STATE = "state "  # begins the names of a part's state
 ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside the picture
 
 
@@ -79,12 +80,22 @@ class Parts:
         """Whether every frame of the film is there."""
         return bool(self.done) and self.done[-1].last
 
-    def add(self, packets: Sequence[Packet[Any]], frames: int, last: bool) -> None:
-        """Keep a finished part."""
+    def add(
+        self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
+    ) -> None:
+        """Keep a finished part. state: arrays that the frame after it depends on."""
         path = self._path(len(self.done))
         with write_beside(path) as beside, beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, frames=[frames, last], **_arrays(packets))
+            arrays = _arrays(packets) | {STATE + name: value for name, value in state.items()}
+            np.savez(file, allow_pickle=False, frames=[frames, last], **arrays)
         self.done.append(Part(path, frames, last))
+
+    def state(self) -> dict[str, Any]:
+        """What was given to `add` with the last part that is done."""
+        if not self.done:
+            return {}
+        with np.load(self.done[-1].path, allow_pickle=False) as file:
+            return {n.removeprefix(STATE): file[n] for n in file.files if n.startswith(STATE)}
 
     def forget(self) -> None:
         """The film is whole: its parts are not needed any more."""

@@ -17,6 +17,7 @@ import pytest
 
 from st.runtime.errors import BadInput
 from st.video.job import Interrupted, Job, Result, open_reader, perform
+from st.video.temporal import TemporalFilter
 
 Picture = np.ndarray[Any, Any]
 
@@ -47,6 +48,7 @@ def make(
     resume: bool = True,
     stop: threading.Event | None = None,
     painted: Callable[[], None] = lambda: None,
+    steady: TemporalFilter | None = None,
     **choices: Any,
 ) -> Result:
     job = Job(source, **choices)
@@ -62,6 +64,7 @@ def make(
             warn=(warnings if warnings is not None else []).append,
             stop=stop,
             painted=painted,
+            steady=steady,
         )
     finally:
         reader.close()
@@ -118,6 +121,20 @@ def test_a_killed_film_is_the_unbroken_one(
     assert all_packets(killed) == all_packets(unbroken)
     assert len(clips.read(killed)) == clips.FRAMES
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, killed.name, unbroken.name])
+
+
+def test_a_steadied_film_goes_on_as_steadily(tmp_path: Path) -> None:
+    """The filter's memory of the frame before is kept with the parts."""
+    source = clips.film(tmp_path / "in.mp4")
+    unbroken, killed = tmp_path / "unbroken.mp4", tmp_path / "killed.mp4"
+    make(source, unbroken, steady=TemporalFilter(0.8))
+    plain = tmp_path / "plain.mp4"
+    make(source, plain)
+    assert all_packets(plain) != all_packets(unbroken)
+    with pytest.raises(KeyboardInterrupt):
+        make(source, killed, dying(19), steady=TemporalFilter(0.8))
+    assert make(source, killed, steady=TemporalFilter(0.8)).resumed in (7, 14)
+    assert all_packets(killed) == all_packets(unbroken)
 
 
 def parts_of(target: Path) -> Path:
