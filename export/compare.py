@@ -178,6 +178,10 @@ class Comparison:
         rgb, seconds = self._timed(paint, progress)
         if seconds < QUICK:
             rgb, seconds = self._timed(paint, progress)
+        self.measure(name, rgb, seconds)
+
+    def measure(self, name: str, rgb: Rgb, seconds: float) -> None:
+        """Take what was painted before. Raises CannotPaintError: it has another size."""
         if rgb.shape != self.content.shape:
             raise CannotPaintError(f"makes pictures of another size, {rgb.shape[1]}×{rgb.shape[0]}")
         seen = self._seen(rgb)

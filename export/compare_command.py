@@ -13,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from st.runtime.backend import DEVICES
 from st.runtime.command import command
 from st.runtime.errors import BadInput, MissingExtra, printable
+from st.runtime.identity import identity
 from st.runtime.images import Picture, format_of, read_picture, write_picture
 from st.runtime.resizing import with_long_side
 
 if TYPE_CHECKING:
-    from st.export.compare import Comparison, Painting
+    from st.export.compare import Comparison, Painting, Wanted
 
 MOST_PIXELS = 2048  # of --size: slow methods keep activations of every layer
 
@@ -65,7 +66,8 @@ Examples:
     "--pictures",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Write every painting there too, as METHOD.png.",
+    help="Keep every painting there as METHOD.png, and take those of the same pictures and "
+    "settings that are there already.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The figures on standard output.")
 def main(
@@ -104,14 +106,12 @@ def main(
     wanted = Wanted(painting, style, steps, seed, device)
     comparison = Comparison(load_squeezenet(), photograph, painting)
     console = Console(stderr=True)
-    left_out = _paint_all(methods, comparison, wanted, console)
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+    left_out = _paint_all(methods, comparison, wanted, console, pictures)
     if not comparison.paintings:
         raise BadInput(f"no method is left for {printable(style)}")
     write_picture(Picture(comparison.sheet()), target)
-    if pictures:
-        pictures.mkdir(parents=True, exist_ok=True)
-        for made in comparison.paintings:
-            write_picture(Picture(made.rgb), pictures / f"{_file_name(made.method)}.png")
     if as_json:
         click.echo(json.dumps(_record(target, comparison, left_out)))
     else:
@@ -122,9 +122,13 @@ def main(
 
 
 def _paint_all(
-    methods: tuple[str, ...], comparison: Comparison, wanted: Any, console: Console
+    methods: tuple[str, ...],
+    comparison: Comparison,
+    wanted: Wanted,
+    console: Console,
+    folder: Path | None,
 ) -> dict[str, str]:
-    """Paint by each; {method: why not} of those left out."""
+    """Paint by each, or take what lies in the folder; {method: why not} of those left out."""
     from st.export.compare import CannotPaintError, open_method
 
     left_out: dict[str, str] = {}
@@ -145,8 +149,12 @@ def _paint_all(
             def step(done: int, total: int, part: Any = part) -> None:
                 bars.update(part, completed=done, total=total)
 
+            kept = folder and Kept(folder, text, comparison, wanted)
             try:
-                comparison.add(method_name(text), open_method(text, wanted), step)
+                if not (kept and kept.load()):
+                    comparison.add(method_name(text), open_method(text, wanted), step)
+                    if kept:
+                        kept.save()
             except CannotPaintError as error:
                 left_out[text] = str(error)
                 shown = f"Warning: {printable(text)}: left out, it {error}"
@@ -154,6 +162,39 @@ def _paint_all(
             bars.remove_task(part)
             bars.advance(whole)
     return left_out
+
+
+class Kept:
+    """One method's painting in a folder: METHOD.png, and METHOD.json that says what it is of."""
+
+    def __init__(self, folder: Path, text: str, comparison: Comparison, wanted: Wanted) -> None:
+        self._name = method_name(text)
+        self._file = folder / f"{_file_name(self._name)}.png"
+        self._comparison = comparison
+        engine = Path(text).read_bytes() if Path(text).is_file() else b""
+        own = (text, engine, wanted.steps, wanted.seed)
+        self._identity = identity((own, comparison.content, comparison.style))
+
+    def load(self) -> bool:
+        """Whether it is there, whole, and of these pictures and settings; then it is taken."""
+        beside = self._file.with_suffix(".json")
+        if not (self._file.is_file() and beside.is_file()):
+            return False
+        try:
+            facts = json.loads(beside.read_text())
+            if facts["identity"] != self._identity:
+                return False
+            seconds = float(facts["seconds"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        self._comparison.measure(self._name, read_picture(self._file).rgb, seconds)
+        return True
+
+    def save(self) -> None:
+        made = self._comparison.paintings[-1]
+        write_picture(Picture(made.rgb), self._file)
+        facts = {"identity": self._identity, "seconds": made.seconds}
+        self._file.with_suffix(".json").write_text(json.dumps(facts))
 
 
 def method_name(text: str) -> str:

@@ -73,6 +73,21 @@ def test_engines_and_a_slow_method_with_their_figures(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_paintings_in_the_folder_are_taken_if_they_are_the_same() -> None:
+    def seconds(*options: object, style: str = "black.png") -> float:
+        done = compare("code.onnx", "--pictures", "all", "--json", *options, style=style)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["methods"][0]["seconds"]
+
+    first = seconds()
+    assert seconds() == first
+    assert seconds(style="scream.png") != first
+    assert seconds("--seed", 1, style="scream.png") != seconds(style="scream.png")
+    Path("all/code.json").write_text("[]")
+    assert seconds() != first
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", ["cin", "adain", "perceptual"])
 def test_checkpoints(folder: Path, name: str) -> None:
     make_checkpoint(name, folder / "model.pt")
