@@ -66,7 +66,7 @@ def plain_loop(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> It
             apart = (gram(found[name]) - targets[name]).square().sum()
             total = total + config.style_weight * weight * apart / targets[name].square().sum()
         total.backward()
-        seen.append(float(total))
+        seen.append(float(total.detach()))
         return total
 
     optimiser.step(closure)  # pyright: ignore[reportArgumentType]
