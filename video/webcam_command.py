@@ -158,7 +158,8 @@ def main(
             style = LiveStyle(stylizer, styles, strength)
             asked = _size(size)
             shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
-            serve_visitors(stylizer, style, click.echo, serve=serve, size=asked, **shared, **door)
+            shared |= {"serve": serve, "size": asked, "color": looks.color}
+            serve_visitors(stylizer, style, click.echo, **shared, **door)
         return
     opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
     if record is not None:

@@ -98,6 +98,9 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.set("strength", 0)
         one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
         one.set("strength", 100)
+        one.set("color", "only")  # the camera's light, and black has no colour of its own
+        one.wait(lambda: np.ptp(one.mean("painted")) < 8 and min(one.mean("painted")) > 20)
+        one.set("color", "style")
         one.set("second", 0)
         one.set("blend", 50)
         half = lambda: [value / 2 for value in negative(one.mean("camera"))]  # noqa: E731
@@ -113,12 +116,12 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         assert info["sessions"] == 1
         one.click("stop")
         assert one.shown("start")
-        one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
+        one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 20)
         one.click("start")
         one.wait(lambda: "frames/s" in one.text("figures"))
         assert complaints(one.driver) == []
         one.driver.get("about:blank")
-        one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 5)
+        one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 20)
 
 
 def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path) -> None:

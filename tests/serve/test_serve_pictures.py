@@ -59,6 +59,7 @@ def test_a_picture_comes_back_as_the_stylizer_paints_it(tint: Stylizer) -> None:
     cases = {
         "": tint.styled(),
         "?style=black&strength=0.25": tint.styled("black", 0.25),
+        "?style=negative&color=luminance": tint.styled("negative").set_color("luminance"),
         "?style=negative:3&style=black:1": tint.styled({"negative": 3, "black": 1}),
     }
 
@@ -110,6 +111,7 @@ def test_what_cannot_be_done_is_said(tint: Stylizer, tmp_path: Path) -> None:
             "?strength=2": "strength",
             "?strength=nan": "strength",
             "?strength=x": "strength",
+            "?color=red": "luminance",
             "?format=exe": "jpeg",
         }.items():
             status, _, data = await stylize(server, encoded(), query)

@@ -78,7 +78,15 @@ def test_bad_settings_are_answered_and_change_nothing(tint: Stylizer) -> None:
         async with served(stage_of(tint)) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
             await one.wait(2)
-            for bad in ({"style": 7}, {"style": "../x"}, {"strength": 2}, {"file": "x"}, [], 3):
+            for bad in (
+                {"style": 7},
+                {"style": "../x"},
+                {"strength": 2},
+                {"color": "red"},
+                {"file": "x"},
+                [],
+                3,
+            ):
                 await one.send(settings=bad)
                 assert await one.hear("error")
             one.channel.send("no JSON")

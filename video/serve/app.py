@@ -105,7 +105,10 @@ class Visits:
         return web.json_response({"sdp": answer, "session": session.number})
 
     async def _leave(self, request: web.Request) -> web.Response:
-        await self._session(request).close()
+        """The end of a session, which may have ended by itself just now."""
+        session = self._sessions.get(request.match_info["number"])
+        if session is not None:
+            await session.close()
         return web.json_response({})
 
     async def _style_picture(self, request: web.Request) -> web.Response:
@@ -117,11 +120,12 @@ class Visits:
         return web.json_response({"style": session.add_picture(code)})
 
     async def _stylize(self, request: web.Request) -> web.Response:
-        """A picture -> the painted one. Query: style (repeatable), strength, format."""
+        """A picture -> the painted one. Query: style (repeatable), strength, color, format."""
         headers, query = request.headers, request.query
         styles = query.getall("style", headers.getall("St-Style", []))
         strength = query.get("strength", headers.get("St-Strength"))
-        paint = asked(self._stage.base, self._stage.choices, styles, strength)
+        color = query.get("color", headers.get("St-Color"))
+        paint = asked(self._stage.base, self._stage.choices, styles, strength, color)
         return await self._pictures.stylized(request, paint)
 
     def _session(self, request: web.Request) -> Session:

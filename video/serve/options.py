@@ -81,6 +81,7 @@ def serve_visitors(
     size: tuple[int, int] | None,
     target_fps: float | None,
     paint_size: int | None,
+    color: str,
 ) -> None:
     """Serve until Ctrl-C. tell: told the addresses, then the certificate's fingerprint.
 
@@ -94,7 +95,7 @@ def serve_visitors(
         from st.video.serve.settings import Settings
     except ImportError:
         raise MissingExtra("--serve", "serve") from None
-    begin = Settings(style.first, style.second, style.blend, style.strength)
+    begin = Settings(style.first, style.second, style.blend, style.strength, color)
     stage = Stage(stylizer, style.choices, begin, longest=paint_size)
     if target_fps is not None:
         stage = replace(stage, target_fps=target_fps)

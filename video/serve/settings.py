@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from st.runtime import BadControl, Stylizer
+from st.runtime.colour_keep import check_color
 from st.runtime.errors import printable
 from st.video.live_style import Choice
 
@@ -15,12 +16,13 @@ from st.video.live_style import Choice
 @dataclass(frozen=True)
 class Settings:
     """style, second: numbers of choices. blend: 0 is all `style`, 1 all `second`.
-    strength: 0 leaves the picture, 1 paints all of it."""
+    strength: 0 leaves the picture, 1 paints all of it. color: as `Stylizer.set_color` takes it."""
 
     style: int = 0
     second: int = 0
     blend: float = 0.0
     strength: float = 1.0
+    color: str = "style"
 
 
 def parse_settings(values: object, before: Settings) -> Settings:
@@ -34,8 +36,13 @@ def parse_settings(values: object, before: Settings) -> Settings:
     for name in ("style", "second"):
         if type(values[name]) is not int:
             raise BadControl(f"{name} must be a style's number")
+    check_color(values["color"])
     return Settings(
-        values["style"], values["second"], _share(values, "blend"), _share(values, "strength")
+        values["style"],
+        values["second"],
+        _share(values, "blend"),
+        _share(values, "strength"),
+        values["color"],
     )
 
 
@@ -60,13 +67,18 @@ def styled(base: Stylizer, choices: Sequence[Choice], settings: Settings) -> Sty
             raise BadControl("there is no such style any more: reload the page")
         for style, weight in choices[number].weights.items():
             weights[style] = weights.get(style, 0.0) + share * weight
-    return base.styled({s: w for s, w in weights.items() if w > 0} or None, settings.strength)
+    blend = {style: weight for style, weight in weights.items() if weight > 0}
+    return base.styled(blend or None, settings.strength).set_color(settings.color)
 
 
 def asked(
-    base: Stylizer, choices: Sequence[Choice], texts: Sequence[str], strength: str | None
+    base: Stylizer,
+    choices: Sequence[Choice],
+    texts: Sequence[str],
+    strength: str | None,
+    color: str | None,
 ) -> Stylizer:
-    """`base` with what an HTTP request asks for: "STYLE" or "STYLE:WEIGHT" texts, and a strength.
+    """`base` with what an HTTP request asks for: "STYLE" or "STYLE:WEIGHT" texts, and the rest.
 
     A style is a choice's label. No text from a visitor is ever taken for a file.
 
@@ -83,7 +95,9 @@ def asked(
             raise BadControl(f"no style {printable(name, 80)!r}: there are {shown}")
         for style, weight in labels[name].weights.items():
             weights[style] = weights.get(style, 0.0) + share * weight
-    return base.styled(weights or None, None if strength is None else _number(strength, "strength"))
+    share = None if strength is None else _number(strength, "strength")
+    painter = base.styled(weights or None, share)
+    return painter if color is None else painter.set_color(color)
 
 
 def _number(text: str, what: str) -> float:

@@ -28,6 +28,7 @@ async function begin() {
   }
   $("blend").value = Math.round(100 * info.begin.blend);
   $("strength").value = Math.round(100 * info.begin.strength);
+  $("color").value = info.begin.color;
   $("picture-field").hidden = !info.pictures;
   showStyles();
   showValues();
@@ -49,7 +50,7 @@ function showValues() {
 }
 
 function settings() {
-  const values = { strength: Number($("strength").value) / 100 };
+  const values = { strength: Number($("strength").value) / 100, color: $("color").value };
   if ($("style").options.length) {
     values.style = Number($("style").value);
     values.second = Number($("second").value);
@@ -266,7 +267,9 @@ async function changeCamera() {
   }
 }
 
-for (const id of ["style", "second", "blend", "strength"]) $(id).addEventListener("input", changed);
+for (const id of ["style", "second", "blend", "strength", "color"]) {
+  $(id).addEventListener("input", changed);
+}
 for (const id of ["mirror", "beside"]) {
   $(id).addEventListener("change", () => {
     touched.add(id);

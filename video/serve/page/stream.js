@@ -1,6 +1,7 @@
 // One visit: the camera to the server, its painting back, settings and figures beside them.
 
 const GATHERING = 2000; // milliseconds to wait for the browser's own addresses
+const PATIENCE = 10000; // to wait for a connection before another is tried
 const BEAT = 1000; // between two figures; the server takes ten seconds of silence for an end
 
 export class Refused extends Error {
@@ -59,6 +60,7 @@ export class Stream {
         this.close();
       };
       this.failed = reject;
+      setTimeout(reject, PATIENCE, new Error("The connection was not made in time."));
     });
     this.beat = setInterval(() => this.#measure(), BEAT);
   }
