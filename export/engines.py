@@ -118,7 +118,8 @@ def _frames(
         _inputs(folded, playing, base, seed, picture)
         for seed, picture in enumerate(_pictures(base, 1))
     ]
-    return _write(model, path, base, picture_parity(model, base, plain, trials))
+    parity = picture_parity(model, base, plain, trials, playing.rounding)
+    return _write(model, path, base, parity)
 
 
 def _encoder(

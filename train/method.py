@@ -66,6 +66,8 @@ class Playing:
         tiles; empty where the method does not allow it.
     code_size: floats in a style code; 0 without one.
     style_size: side of the squares that encode_style takes in an engine; 0: any size.
+    rounding: steps of 1/255 that float32's rounding may move a pixel by. More than the usual where
+        a method divides by small variances, or takes the largest of near equals.
     blends: whether the mean of two style codes is a style between them.
     scale: how many times larger than its content a picture is.
     noise: channels of the "noise", which is of the content's size.
@@ -79,6 +81,7 @@ class Playing:
     norms: tuple[tuple[int, int], ...] = ()
     code_size: int = 0
     style_size: int = 0
+    rounding: int = 2
     blends: bool = True
     scale: int = 1
     noise: int = 0

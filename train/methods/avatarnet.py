@@ -196,6 +196,7 @@ def playing(net: Network) -> Playing:
         multiple=MULTIPLE,
         min_size=(SIDE + 1) * MULTIPLE,
         code_size=net.code_size,
+        rounding=128,
         style_size=net.style_size,
         blends=False,
     )

@@ -131,6 +131,7 @@ def playing(net: Network) -> Playing:
         multiple=net.multiple,
         min_size=max(SIDE + 1, 4) * net.multiple,
         code_size=net.code_size,
+        rounding=128,
         style_size=net.style_size,
         blends=False,
     )
