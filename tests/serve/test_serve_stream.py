@@ -51,7 +51,7 @@ def test_a_clip_comes_back_painted(tint: Stylizer, tmp_path: Path) -> None:
         small = cv2.resize(picture, (64, 36)).astype(float)
         # Twice through a codec at a low rate, so near and not equal; the clip itself is far off.
         assert min(np.abs(small - frame).mean() for frame in inverted) < 12
-    assert min(np.abs(255 - f - inverted[0]).mean() for f in inverted) > 20
+    assert min(np.abs(255 - f - inverted[0]).mean() for f in inverted) > 20, "a clip that shows it"
 
 
 def test_every_visitor_has_settings_of_their_own(tint: Stylizer) -> None:

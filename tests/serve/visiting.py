@@ -39,10 +39,18 @@ RATE = 25
 
 
 def clip(folder: Path) -> Path:
-    """A real clip where there is one beside the checkout, else one that is made here."""
+    """A real clip where there is one beside the checkout, else a dark one that is made here."""
     if SHARED.is_file():
         return SHARED
-    return clips.film(folder / "clip.mp4", size=SIZE, frames=50)
+    path = folder / "clip.mp4"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for number in range(50):
+            picture = clips.scene(number, *SIZE) // 2  # else its negative would be like it
+            film.mux(stream.encode(VideoFrame.from_ndarray(picture, "rgb24")))
+        film.mux(stream.encode())
+    return path
 
 
 def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
