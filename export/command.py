@@ -41,7 +41,6 @@ def tensorrt_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--level", type=click.IntRange(0, 5), help="How long the builder searches.  [3]"
             ),
-            click.option("--refit", is_flag=True, help="Leave the weights replaceable."),
         )
     ):
         function = option(function)
@@ -144,7 +143,6 @@ def _options(half: bool, tensorrt: dict[str, Any]) -> Options:
         "tensorrt-rtx",
         capabilities=tuple(dict.fromkeys(tensorrt["capabilities"])),
         level=tensorrt["level"],
-        refit=tensorrt["refit"],
         any_gpu=tensorrt["any_gpu"],
         plugin=not tensorrt["no_plugin"],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from st.export.trt_job import Built, Job, Settings, Shape
 from st.export.trt_profile import Profile
 from st.runtime import errors
 from st.runtime.errors import StError, printable
+from st.runtime.files import cache_folder
 from st.runtime.metadata import Metadata
 from st.runtime.tensorrt_library import title
 from st.runtime.trt_file import Build
@@ -100,7 +100,6 @@ def _described(engine: bytes, profile: Profile, settings: Settings, built: Built
         size=len(engine),
         sha256=hashlib.sha256(engine).hexdigest(),
         plugin=settings.plugin,
-        refittable=settings.refit,
         device=built.device,
     )
 
@@ -140,10 +139,5 @@ def _death(settings: Settings, code: int, words: list[str]) -> str:
 
 
 def _timing_cache(settings: Settings) -> Path | None:
-    """Where earlier timings are kept: ST_CACHE, else ~/.cache/st. TensorRT-RTX times at load."""
-    if settings.flavour != "tensorrt":
-        return None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("ST_CACHE") or Path(base) / "st")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / "tensorrt.timing"
+    """Where earlier timings are kept; TensorRT-RTX times nothing when it builds."""
+    return cache_folder() / "tensorrt.timing" if settings.flavour == "tensorrt" else None

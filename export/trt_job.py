@@ -18,7 +18,6 @@ class Settings:
 
     capabilities: of the GPUs to build for, TensorRT-RTX only; empty: 8.0 and later.
     level: of optimisation, 0 to 5; None is the library's own.
-    refit: weights can be replaced in the engine.
     any_gpu: TensorRT only: for every GPU from 8.0 on, not just for the one that builds.
     plugin: TensorRT only: st's own kernels for statistics.
     """
@@ -26,7 +25,6 @@ class Settings:
     flavour: Flavour
     capabilities: tuple[int, ...] = ()
     level: int | None = None
-    refit: bool = False
     any_gpu: bool = False
     plugin: bool = False
 

@@ -85,8 +85,6 @@ def _set_profile(builder: Any, config: Any, job: Job) -> None:
 def _set_flags(trt: ModuleType, config: Any, settings: Settings) -> None:
     if settings.level is not None:
         config.builder_optimization_level = settings.level
-    if settings.refit:
-        config.set_flag(trt.BuilderFlag.REFIT)
     if settings.any_gpu:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
 

@@ -13,8 +13,6 @@ def build_words(build: Build) -> list[str]:
     words.append("GPUs of " + capability_words(build))
     if build.plugin:
         words.append("with st's kernels")
-    if build.refittable:
-        words.append("refittable")
     return words
 
 

@@ -37,7 +37,6 @@ class Build:
     platform: operating system and processor that it is for, "linux-x86_64"; "any" where portable.
     profile: the least, the optimal and the largest (height, width) of its picture input.
     plugin: it carries st's own kernels.
-    refittable: its weights can be replaced.
     device: the GPU that built it, for people; empty where none was needed.
     size, sha256: of the engine's file.
     """
@@ -51,7 +50,6 @@ class Build:
     size: int
     sha256: str
     plugin: bool = False
-    refittable: bool = False
     device: str = ""
 
     def runs_on(self, capability: int) -> bool:
@@ -151,7 +149,6 @@ def _build(values: Any) -> Build:
         size=_number(values.get("size"), "size", 1, MAX_FILE),
         sha256=sha256,
         plugin=_flag(values, "plugin"),
-        refittable=_flag(values, "refittable"),
         device=_text(values, "device"),
     )
 

@@ -11,19 +11,31 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from st.export import to_tensorrt_rtx
 from st.export.command import main
 from st.export.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
+from st.export.half_parity import half_engine
 from st.export.parity import ParityError, picture_parity, trial_picture
-from st.runtime import BadInput, Stylizer
+from st.export.trials import codes_of
+from st.export.trt_job import Settings
+from st.export.trt_profile import Asked
+from st.runtime import BadInput, Stylizer, Unavailable
 from st.runtime.enlarging import enlarged_painting
 from st.runtime.metadata import PROPERTY, parse
 from st.runtime.noise import draw_noise
+from st.runtime.onnx_file import read_engine
+from st.runtime.tensorrt_library import load_tensorrt
+from st.runtime.trt_file import read_trt
 from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
 from st.train.transform import instance_norm
 
 # Settings that make a network small, for the methods that have them.
 SMALL = {"width": 8, "kernel": 3, "scales": 2, "levels": ("3", "2"), "style_size": 48}
+
+# A tiles engine takes seconds to build, and so does measuring FP16: not for every method.
+TILES_BUILT = {"stylebank"}
+HALF_BUILT = {"cin", "wct"}
 
 
 def make_checkpoint(name: str, path: Path) -> Checkpoint:
@@ -106,6 +118,35 @@ def test_any_size_and_batches(exported) -> None:
     batch = stylizer(two)
     for one, painted in zip(two, batch, strict=True):
         assert np.abs(stylizer(one).astype(int) - painted).max() <= 2
+
+
+def test_tensorrt_rtx_builds_it(exported) -> None:
+    """Its parser takes every method's graph, and those of its companions; FP16 for some."""
+    path, checkpoint, _ = exported
+    try:
+        load_tensorrt("tensorrt-rtx")
+    except Unavailable as error:
+        pytest.skip(str(error))
+    files = [path, *path.parent.glob("model.encoder.onnx")]
+    if checkpoint.method in TILES_BUILT:
+        files += path.parent.glob("model.tiles.onnx")
+    for file in files:
+        data, metadata = read_engine(file)
+        if checkpoint.method in HALF_BUILT and file == path:
+            half = half_engine(data, metadata, codes_of_engine(path))
+            data, metadata = half.data, half.metadata
+        built = file.with_suffix(".rtx.trt")
+        settings, asked = Settings("tensorrt-rtx"), Asked(best=(64, 64), most=(128, 128))
+        to_tensorrt_rtx.write(data, metadata, built, asked, settings, lambda told: None)
+        _, written, build = read_trt(built)
+        assert written.fingerprint == metadata.fingerprint
+        assert written.inputs == metadata.inputs
+        assert build.runs_on(120)
+
+
+def codes_of_engine(path: Path) -> list[np.ndarray]:
+    encoder = path.with_suffix(".encoder.onnx")
+    return codes_of(*read_engine(encoder)) if encoder.exists() else []
 
 
 def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> None:
