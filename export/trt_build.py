@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from st.runtime.files import cache_folder
 from st.runtime.metadata import Metadata
 from st.runtime.tensorrt_library import title
 from st.runtime.trt_file import Build
+from st.runtime.trt_needs import system
 
 Progress = Callable[[dict[str, Any]], None]  # a message of st.export.trt_worker
 KINDS = {kind.__name__: kind for kind in (StError, errors.BadInput, errors.BadEngine)}
@@ -95,7 +95,7 @@ def _described(engine: bytes, profile: Profile, settings: Settings, built: Built
         version=built.version,
         capabilities=built.capabilities,
         later=built.later,
-        platform="any" if portable else f"{sys.platform}-{platform.machine().lower()}",
+        platform="any" if portable else system(),
         profile=(profile.least, profile.best, profile.most),
         size=len(engine),
         sha256=hashlib.sha256(engine).hexdigest(),

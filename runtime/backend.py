@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 from st.runtime.cpus import usable_cpus
-from st.runtime.errors import BadControl, BadEngine, StError, printable
+from st.runtime.errors import BadControl, BadEngine, StError, Unavailable, printable
 from st.runtime.metadata import Metadata
 from st.runtime.onnx_file import read_engine
 from st.runtime.trt_file import describe_trt
@@ -105,6 +105,12 @@ def open_engine(
             raise
     except BadEngine as error:
         raise BadEngine(f"{name}: {error}") from None
+    except Unavailable as error:
+        if path.suffix == ".trt":
+            from st.runtime.trt_needs import cpu_alternative
+
+            error.args = (f"{name}: {error}; {cpu_alternative(path)}",)
+        raise
     return backend
 
 

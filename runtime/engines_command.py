@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,10 +21,13 @@ from st import engines
 from st.runtime.backend import DEVICES, devices_of
 from st.runtime.command import command, fail
 from st.runtime.controls import offered
+from st.runtime.engine_words import capability_words, half_words, profile_words
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.metadata import Metadata
 from st.runtime.onnx_file import read_engine
 from st.runtime.stylizer import Stylizer, engine_path
+from st.runtime.tensorrt_library import title
+from st.runtime.trt_file import SUFFIX, Build, read_trt
 
 REAL_DEVICES = tuple(device for device in DEVICES if device != "auto")
 CHECK_SIZE = (64, 64)
@@ -88,16 +92,39 @@ def _is_default(name: str) -> bool:
 @as_json_option
 def inspect_engine(engine: str, as_json: bool) -> None:
     """Show what ENGINE (a name or a file) says of itself. Example: st-engines inspect paintings"""
-    data = read_engine(engine_path(engine))[1]
+    data, build = _description(engine_path(engine))
     if as_json:
-        click.echo(json.dumps(asdict(data) | {"card": dict(data.card), "controls": offered(data)}))
+        shown = asdict(data) | {"card": dict(data.card), "controls": offered(data)}
+        click.echo(json.dumps(shown | ({"build": asdict(build)} if build else {})))
         return
     table = Table(box=None, show_header=False)
-    for key, value in _described(data).items():
+    for key, value in (_described(data) | _built(build)).items():
         table.add_row(key, printable(value, 2000))
     for key, value in data.card:
         table.add_row(f"card: {printable(key)}", printable(value, 2000))
     _show(table)
+
+
+def _description(path: Path) -> tuple[Metadata, Build | None]:
+    """What an engine says of itself, and how a TensorRT one was built."""
+    if path.suffix == SUFFIX:
+        _, metadata, build = read_trt(path)
+        return metadata, build
+    return read_engine(path)[1], None
+
+
+def _built(build: Build | None) -> dict[str, object]:
+    if build is None:
+        return {}
+    shown: dict[str, object] = {
+        "library": f"{title(build.flavour)} {build.version}",
+        "profile": profile_words(build),
+        "GPUs": f"compute capability {capability_words(build)}",
+        "system": build.platform,
+        "st's kernels": "yes" if build.plugin else "no",
+        "SHA-256": build.sha256,
+    }
+    return shown | ({"built on": build.device} if build.device else {})
 
 
 def _described(data: Metadata) -> dict[str, object]:
@@ -116,8 +143,11 @@ def _described(data: Metadata) -> dict[str, object]:
         "size": sizes,
         "fingerprint": data.fingerprint or "none",
     }
+    if data.precision != "fp32":
+        shown["precision"] = "; ".join(half_words(data))
     if data.max_error is not None:
-        shown["largest difference from PyTorch"] = f"{data.max_error:g} of 255"
+        which = "" if data.precision == "fp32" else " in FP32"
+        shown[f"largest difference from PyTorch{which}"] = f"{data.max_error:g} of 255"
     return shown
 
 
@@ -141,7 +171,10 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
 
     Example: st-engines check paintings --device openvino
     """
-    devices = [device] if device else devices_of(engine_path(engine))
+    path = engine_path(engine)
+    devices = [device] if device else devices_of(path)
+    if path.suffix == SUFFIX:
+        _check_needs(path, as_json)
     verdicts = [_verdict(engine, one, threads) for one in devices]
     if as_json:
         click.echo(json.dumps([asdict(verdict) for verdict in verdicts]))
@@ -153,6 +186,26 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
         _show(table)
     if not any(verdict.runs for verdict in verdicts):
         raise fail(f"{printable(engine)} does not run on {device or 'any device'} here", 1)
+
+
+def _check_needs(path: Path, as_json: bool) -> None:
+    """Show what a TensorRT engine needs and has here; end with exit code 1 if it lacks anything."""
+    from st.runtime.trt_needs import cpu_alternative, needs
+
+    found = needs(read_trt(path)[2])
+    missing = [need for need in found if not need.met]
+    if as_json and missing:
+        click.echo(json.dumps([asdict(need) for need in found]))
+    elif not as_json:
+        table = Table("needs", "here", "", box=None)
+        for need in found:
+            table.add_row(need.what, "yes" if need.met else "no", need.found)
+        _show(table)
+    if missing:
+        named = ", ".join(need.what for need in missing)
+        raise fail(
+            f"{printable(path)} does not run here, without {named}; {cpu_alternative(path)}", 1
+        )
 
 
 def _verdict(engine: str, device: str, threads: int | None) -> Verdict:
@@ -209,7 +262,7 @@ def bench(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         for one in bar.track(devices, description="measuring"):
             verdict = _verdict(engine, one, threads)
-            if not verdict.runs and device:
+            if not verdict.runs and len(devices) == 1:
                 raise fail(f"{one}: {verdict.why_not}", 1)
             if verdict.runs:
                 median = statistics.median(_measure(engine, one, threads, (height, width), frames))

@@ -10,7 +10,6 @@ import ctypes
 import importlib
 import importlib.util
 import os
-import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,11 +23,12 @@ from numpy.typing import NDArray
 from st.runtime.backend import Port, check_process
 from st.runtime.errors import BadEngine, MissingExtra, StError, Unavailable, printable
 from st.runtime.forks import keep_in_children
-from st.runtime.gpu import DRIVER, find_gpu
+from st.runtime.gpu import DRIVER
 from st.runtime.tensorrt_cache import RuntimeCache
 from st.runtime.tensorrt_lane import Lane
 from st.runtime.tensorrt_library import load_tensorrt, title
-from st.runtime.trt_file import Build, read_trt
+from st.runtime.trt_file import read_trt
+from st.runtime.trt_needs import check_fits
 
 DEVICE = "tensorrt"
 LANES = 2  # runs at a time: one computes while another's frame is copied
@@ -172,30 +172,6 @@ class TensorRtBackend:
                 )
 
 
-def check_fits(build: Build, version: str) -> None:
-    """Raises Unavailable unless this machine, with this release of the library, can load an engine.
-
-    Asked before TensorRT is, whose answer is a number and a line of its source.
-    """
-    library = title(build.flavour)
-    if _release(build.version) != _release(version):
-        raise Unavailable(
-            f"this engine is for {library} {build.version}, here is {version}: export it with this "
-            f"release, or install that one"
-        )
-    here = f"{platform.system().lower()}-{platform.machine().lower()}"
-    if build.platform not in ("any", here):
-        raise Unavailable(f"this engine is for {build.platform}, here is {here}: export it here")
-    gpu = find_gpu()
-    if not build.runs_on(gpu.capability):
-        named = ", ".join(f"{c // 10}.{c % 10}" for c in build.capabilities)
-        raise Unavailable(
-            f"this engine is for GPUs of compute capability {named}{' and later' * build.later}; "
-            f"{printable(gpu.name, 60)} has {gpu.capability // 10}.{gpu.capability % 10}: export "
-            "it for that one"
-        )
-
-
 def load_pycuda() -> ModuleType:
     """pycuda.driver, initialised. Raises MissingExtra or Unavailable."""
     if importlib.util.find_spec("pycuda") is None:
@@ -206,10 +182,6 @@ def load_pycuda() -> ModuleType:
     except Exception as error:  # an ImportError without a driver; PyCUDA's own without a GPU
         raise Unavailable(f"PyCUDA finds no GPU: {printable(error, 200)}") from None
     return cuda
-
-
-def _release(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:3])
 
 
 def _driver() -> Any:

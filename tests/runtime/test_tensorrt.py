@@ -20,7 +20,15 @@ from click.testing import CliRunner
 
 import toys
 from fake_tensorrt import Machine
-from st.runtime import BadControl, BadEngine, MissingExtra, StError, Stylizer, Unavailable
+from st.runtime import (
+    BadControl,
+    BadEngine,
+    MissingExtra,
+    StError,
+    Stylizer,
+    Unavailable,
+    trt_needs,
+)
 from st.runtime import tensorrt as backend
 from st.runtime.engines_command import main as engines
 from st.runtime.gpu import Gpu
@@ -60,7 +68,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     made = Machine()
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavour: made.trt)
     monkeypatch.setattr(backend, "load_pycuda", lambda: made.cuda)
-    monkeypatch.setattr(backend, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
+    monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend, "_driver", lambda: made.driver)
     monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
     return made
@@ -331,7 +339,7 @@ def test_without_pycuda_its_extra_is_named(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavour: machine.trt)
-    monkeypatch.setattr(backend, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
+    monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'st\[pycuda\]'"):
         Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
@@ -393,7 +401,7 @@ def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(engines, ["check", str(path)])
     assert done.exit_code == 1
     assert "Traceback" not in done.output
-    assert "tensorrt" in done.output
+    assert "an NVIDIA driver" in done.output
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
