@@ -32,6 +32,9 @@ LAYERS = layer_names(16)
 SEEN = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # what P looks at
 TRAITS = 2 * (64 + 128 + 256 + 512)  # their means and deviations
 DARK = 0.05  # of a layer's own size: what a logarithm cannot tell from nothing
+# The style network moves every scale and shift of a picture at once: at the transfer network's rate
+# codes ran away within a few hundred steps, to pictures of two colours.
+STYLE_RATE = 0.1
 BLENDED = 0.25  # of the steps teach a blend of two styles
 RECOLOURED = 0.25  # and as many a style with its colour channels exchanged
 CHANCES = 1 << 20
@@ -187,5 +190,6 @@ METHOD = Method(
     paint,
     playing,
     least_steps=2_000,
+    rates={"style": STYLE_RATE},
     example="st-train prediction --content photos/ --style paintings/ -o anything.pt",
 )
