@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,16 +13,17 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
-from st.runtime.command import command
+from st.runtime.command import command, fail
 from st.runtime.control_options import Looks, control_options
 from st.runtime.cpus import usable_cpus
-from st.runtime.errors import BadInput, printable
+from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.options import open_stylizer, stylizer_options
 from st.runtime.stop import stoppable
 from st.runtime.stylizer import Stylizer
+from st.video.batch import check_folder, films_of, places
 from st.video.codecs import CODECS
 from st.video.enlarge import enlarging
-from st.video.job import Job, default_target, open_reader, perform
+from st.video.job import Job, Reader, Result, default_target, open_reader, perform
 from st.video.look import parse_size
 from st.video.masks import open_masks
 from st.video.progress import progress
@@ -39,12 +41,13 @@ Examples:
   st-video in.mp4 --region person.mp4=mondrian     where a mask film is white
   st-video in.mp4 --start 1:30 --duration 10       ten seconds of it
   st-video in.mov -o frames/%05d.png               pictures; st-video frames/ goes back
+  st-video holiday/ -o painted/                    every film of a folder
   cat in.mkv | st-video - -o - | mpv -             Matroska on both pipes
 """
 
 
 @command(name="st-video", epilog=EPILOG)
-@click.argument("source", metavar="FILM")
+@click.argument("sources", nargs=-1, required=True, metavar="FILM...")
 @click.option(
     "-o",
     "--output",
@@ -95,32 +98,12 @@ Examples:
     help="Go on where an earlier start was killed, or begin anew.  [default: resume]",
 )
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
-def main(
-    source: str,
-    output: str | None,
-    engine: str,
-    styles: tuple[str, ...],
-    strength: float,
-    device: str,
-    threads: int | None,
-    codec: str | None,
-    quality: int | None,
-    preset: str | None,
-    steady: float | None,
-    size: str | None,
-    start: str | None,
-    duration: str | None,
-    no_audio: bool,
-    fps: str,
-    raw: str | None,
-    resume: bool,
-    as_json: bool,
-    looks: Looks,
-) -> None:
+def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices: Any) -> None:
     """Paint every frame of FILM in a style; sound, subtitles, chapters and timing stay.
 
     FILM is a video file, a folder of pictures, a pattern such as frames/%05d.png, or - for
-    standard input.
+    standard input. Several films, a folder of films or a quoted glob are painted one after the
+    other; -o is then a folder.
 
     H.264 is 8 bits a channel, also of 10-bit sources; hevc and prores keep 10. HDR becomes
     standard range. Films of odd width or height stay so, in 4:4:4, which some players refuse:
@@ -132,21 +115,75 @@ def main(
     the new one is named NAME_partial. After Ctrl-C, a crash or a power cut, the same command goes
     on after the last finished part (some ten seconds), which lie hidden beside the film until then.
     """
-    if raw and source != "-" and output != "-":
+    asked = Choices(**choices)
+    if asked.raw and sources != ("-",) and output != "-":
         raise BadInput("--raw is for pipes: FILM or -o must be -")
     if as_json and output == "-":
         raise BadInput("--json and -o - both want standard output: leave one out")
-    job = Job(
-        source=_binary(sys.stdin, "read") if source == "-" else _path(source),
-        codec=codec,
-        quality=quality,
-        preset=preset,
-        size=parse_size(size) if size else None,
-        window=_window(start, duration),
-        sound=not no_audio,
-        raw=parse_raw(raw) if raw else None,
-        fps=_fps(fps),
-    )
+    films = films_of(sources)
+    if len(films) == 1:
+        place = _target(output) or default_target
+        _tell(*_paint(films[0], place, asked), as_json, quiet=output == "-")
+        return
+    place, failed = places(check_folder(output)), 0
+    for film in films:
+        try:
+            _tell(*_paint(film, place, asked), as_json)
+        except BadControl:  # would be so for every film
+            raise
+        except BadInput as error:
+            failed += 1
+            if as_json:
+                click.echo(json.dumps({"input": printable(film), "error": str(error)}))
+            click.echo(f"Error: {error}", err=True)
+    if failed:
+        raise fail(f"{failed} of {len(films)} films could not be painted", 2)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The options of `main`, as they were given."""
+
+    engine: str
+    styles: tuple[str, ...]
+    strength: float
+    device: str
+    threads: int | None
+    codec: str | None
+    quality: int | None
+    preset: str | None
+    steady: float | None
+    size: str | None
+    start: str | None
+    duration: str | None
+    no_audio: bool
+    fps: str
+    raw: str | None
+    resume: bool
+    looks: Looks
+
+    def job(self, source: Path | BinaryIO) -> Job:
+        return Job(
+            source=source,
+            codec=self.codec,
+            quality=self.quality,
+            preset=self.preset,
+            size=parse_size(self.size) if self.size else None,
+            window=_window(self.start, self.duration),
+            sound=not self.no_audio,
+            raw=parse_raw(self.raw) if self.raw else None,
+            fps=_fps(self.fps),
+        )
+
+
+def _paint(
+    source: str, place: Path | BinaryIO | Callable[[Job, Reader], Path], asked: Choices
+) -> tuple[str, Result, list[str]]:
+    """Paint one film; its name, what came of it, and the warnings.
+
+    place: what to write, or a function that tells when the film is open.
+    """
+    job = asked.job(_binary(sys.stdin, "read") if source == "-" else _path(source))
     warnings: list[str] = []
 
     def warn(line: str) -> None:
@@ -156,12 +193,10 @@ def main(
     reader = open_reader(job)
     masks = None
     try:
-        target = _target(output) or default_target(job, reader)
-        pixels = reader.look.resized(job.size).width * reader.look.resized(job.size).height
-        masks = open_masks(looks.masks(), job.window)
-        stylizer, workers = _painter(
-            engine, styles, strength, device, threads, pixels, looks, masks is not None
-        )
+        target = place(job, reader) if callable(place) else place
+        look = reader.look.resized(job.size)
+        masks = open_masks(asked.looks.masks(), job.window)
+        stylizer, workers = _painter(asked, look.width * look.height, masks is not None)
         job, paint = enlarging(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
             result = perform(
@@ -171,12 +206,12 @@ def main(
                 paint,
                 workers,
                 settings=stylizer.identity,
-                resume=resume,
+                resume=asked.resume,
                 warn=warn,
                 painted=advance,
                 stop=stop,
                 masks=masks,
-                steady=TemporalFilter(steady) if steady else None,
+                steady=TemporalFilter(asked.steady) if asked.steady else None,
             )
         if masks and masks.short():
             warn("a mask film ends before the film: its last frame stayed")
@@ -184,23 +219,20 @@ def main(
         reader.close()
         if masks:
             masks.close()
+    return source, result, warnings
+
+
+def _tell(
+    source: str, result: Result, warnings: list[str], as_json: bool, quiet: bool = False
+) -> None:
     if as_json:
         click.echo(json.dumps(asdict(result) | {"input": printable(source), "warnings": warnings}))
-    elif output != "-":
+    elif not quiet:
         rate = f"{result.frames_per_second:.1f} frames/s"
         click.echo(f"{result.output}  {result.frames} frames, {rate}")
 
 
-def _painter(
-    engine: str,
-    styles: tuple[str, ...],
-    strength: float,
-    device: str,
-    threads: int | None,
-    pixels: int,
-    looks: Looks,
-    moving: bool,
-) -> tuple[Stylizer, int]:
+def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int]:
     """A Stylizer and how many frames to give it at a time.
 
     On ONNX Runtime's CPU, frames side by side with a thread or so each need a fifth less time than
@@ -208,13 +240,14 @@ def _painter(
 
     moving: the masks come with the frames.
     """
-    threads = threads or usable_cpus()
-    side_by_side = device in ("auto", "cpu") and pixels <= LARGE
+    threads = asked.threads or usable_cpus()
+    side_by_side = asked.device in ("auto", "cpu") and pixels <= LARGE
     workers = min(threads, MOST_WORKERS) if side_by_side else 2
     share = max(1, threads // workers) if side_by_side else threads
-    stylizer = open_stylizer(engine, styles, strength, device, share)
+    stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
     stand_in = np.ones((1, 1), np.uint8)
-    looks.apply(stylizer, bool(styles), (lambda _: stand_in) if moving else (lambda path: path))
+    read = (lambda _: stand_in) if moving else (lambda path: path)
+    asked.looks.apply(stylizer, bool(asked.styles), read)
     return stylizer, workers
 
 

@@ -83,15 +83,21 @@ def open_reader(job: Job) -> Reader:
     return RawSource(source, *job.raw) if job.raw else Film(source, job.window)
 
 
-def default_target(job: Job, reader: Reader) -> Path:
-    """`in_stylized` beside `in`, with a suffix that holds what is kept. Raises BadInput."""
+def default_target(job: Job, reader: Reader, folder: Path | None = None) -> Path:
+    """`in_stylized` beside `in`, or `in` in another folder, with a suffix that holds what is kept.
+
+    Raises BadInput: a pipe has no name.
+    """
     if not isinstance(job.source, Path):
         raise BadInput("reading standard input: say where to write, -o FILE or -o -")
     if isinstance(reader, PictureSource):
-        folder = job.source if job.source.is_dir() else job.source.parent
-        folder = folder.resolve()
-        return folder.with_name(f"{folder.name}_stylized") / "%05d.png"
+        source = job.source if job.source.is_dir() else job.source.parent
+        source = source.resolve()
+        name = folder / source.name if folder else source.with_name(f"{source.name}_stylized")
+        return name / "%05d.png"
     suffix = codecs.output_suffix(job.source, job.codec, reader.look.alpha)
+    if folder:
+        return folder / f"{job.source.stem}{suffix}"
     return job.source.with_name(f"{job.source.stem}_stylized{suffix}")
 
 

@@ -1,0 +1,104 @@
+"""st-video on several films: a folder, a glob, a list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import clips
+import pytest
+from click.testing import CliRunner
+
+from st.runtime.errors import BadInput
+from st.video.batch import films_of
+from st.video.command import main
+from toys import identity_engine
+
+
+@pytest.fixture
+def holiday(tmp_path: Path) -> Path:
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    clips.film(folder / "a.mp4", frames=4)
+    clips.film(folder / "b.mkv", frames=5)
+    (folder / "notes.txt").write_text("sea, sun")
+    identity_engine(tmp_path / "identity.onnx")
+    return folder
+
+
+def st_video(tmp_path: Path, *words: object, code: int = 0) -> str:
+    chosen = ["--engine", str(tmp_path / "identity.onnx")]
+    result = CliRunner().invoke(main, [*map(str, words), *chosen])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_folder_of_films(holiday: Path, tmp_path: Path) -> None:
+    out = tmp_path / "painted"
+    said = st_video(tmp_path, holiday, "-o", out, "--json").strip().splitlines()
+    assert [json.loads(line)["frames"] for line in said] == [4, 5]
+    assert sorted(p.name for p in out.iterdir()) == ["a.mp4", "b.mkv"]
+    assert len(clips.read(out / "b.mkv")) == 5
+
+
+def test_globs_and_lists_go_beside(holiday: Path, tmp_path: Path) -> None:
+    st_video(tmp_path, holiday / "*.mp4", holiday / "b.mkv")
+    assert (holiday / "a_stylized.mp4").is_file()
+    assert (holiday / "b_stylized.mkv").is_file()
+
+
+def test_a_bad_film_among_good_ones_is_passed_over(holiday: Path, tmp_path: Path) -> None:
+    (holiday / "aa.mp4").write_bytes(b"no film at all")
+    said = st_video(tmp_path, holiday, "-o", tmp_path / "out", code=2)
+    assert "aa.mp4" in said
+    assert "1 of 3 films could not be painted" in said
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "b.mkv"]
+
+
+def test_two_of_one_name_both_stay(holiday: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    clips.film(other / "a.mp4", frames=6)
+    st_video(tmp_path, holiday / "a.mp4", other / "a.mp4", "-o", tmp_path / "out")
+    frames = [len(clips.read(tmp_path / "out" / name)) for name in ("a.mp4", "a-2.mp4")]
+    assert frames == [4, 6]
+
+
+def test_what_is_one_film_stays_one(holiday: Path, tmp_path: Path) -> None:
+    assert films_of(["-"]) == ["-"]
+    assert films_of([str(tmp_path / "frames/%05d.png")]) == [str(tmp_path / "frames/%05d.png")]
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    (mixed / "0.png").write_bytes(b"")
+    (mixed / "a.mp4").write_bytes(b"")
+    assert films_of([str(mixed)]) == [str(mixed)], "a folder with pictures is a film of pictures"
+    odd = tmp_path / "take[1].mp4"
+    odd.write_bytes(b"")
+    assert films_of([str(odd), str(odd)]) == [str(odd)], "a file wins over a glob"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["*.nothing"], "nothing matches"),
+        (["-", "a.mp4"], "cannot be mixed"),
+        (["a.mp4", "b.mkv", "-o", "all.mp4"], "several films need a folder"),
+        (["a.mp4", "b.mkv", "-o", "-"], "several films need a folder"),
+    ],
+)
+def test_wrong_use_is_a_line(
+    words: list[str],
+    message: str,
+    holiday: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(holiday)
+    said = st_video(tmp_path, *words, code=2)
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_an_unmatched_glob_is_bad_input() -> None:
+    with pytest.raises(BadInput):
+        films_of(["/nowhere/*.mp4"])
