@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EPS = 1e-5  # of every instance norm, as in st.train.transform
-PROGRAMS = 512  # that covariance aims at: a few for each multiprocessor of a large GPU
+PROGRAMS = 256  # that covariance aims at: two for each multiprocessor of a large GPU
 
 
 @dataclass(frozen=True)
