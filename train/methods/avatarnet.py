@@ -194,7 +194,7 @@ def playing(net: Network) -> Playing:
     return Playing(
         ("code", "strength"),
         multiple=MULTIPLE,
-        min_size=(SIDE + 1) * MULTIPLE,
+        min_size=SIDE * MULTIPLE,
         code_size=net.code_size,
         rounding=128,
         style_size=net.style_size,

@@ -129,7 +129,7 @@ def playing(net: Network) -> Playing:
     return Playing(
         ("code", "strength"),
         multiple=net.multiple,
-        min_size=max(SIDE + 1, 4) * net.multiple,
+        min_size=(SIDE + 1) * net.multiple,
         code_size=net.code_size,
         rounding=128,
         style_size=net.style_size,
