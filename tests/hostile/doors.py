@@ -69,6 +69,15 @@ DOORS = {
     "st-video --engine": Door(
         "engine", "st-video GOOD/film.mp4 -o OUT/out.mp4 --threads 1 --engine BAD", "out.mp4"
     ),
+    "st-image --region": Door(
+        "picture", f"{IMAGE} --region BAD=negative --engine GOOD/tint.onnx", "out.png"
+    ),
+    "st-video --region": Door(
+        "film",
+        "st-video GOOD/film.mp4 -o OUT/out.mp4 --threads 1 --engine GOOD/tint.onnx "
+        "--region BAD=negative",
+        "out.mp4",
+    ),
     "st-export": Door("checkpoint", "st-export BAD -o OUT/out.onnx", "out.onnx"),
     "st-train --style": Door(
         "picture", f"{TRAIN} --content GOOD/photos --style BAD {SMALL}", "out.pt"
