@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from plugin import references
 from st.export.graphs import FrameGraph, onnx_instance_norm
+from st.export.half import to_half
 from st.export.plugin import has_nodes, prepare
 from st.export.plugin.functions import add_functions
 from st.export.plugin.fusion import fused
@@ -28,6 +29,7 @@ from st.train.methods import adain, wct
 from st.train.transform import Norm
 
 RTX = "tensorrt_rtx_bindings"
+CHANNELS = 512  # of relu4_1
 
 
 class SmallAdain(nn.Module):
@@ -35,8 +37,8 @@ class SmallAdain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Conv2d(3, adain.CHANNELS, 8, 8)
-        self.decoder = nn.ConvTranspose2d(adain.CHANNELS, 3, 8, 8)
+        self.encoder = nn.Conv2d(3, CHANNELS, 8, 8)
+        self.decoder = nn.ConvTranspose2d(CHANNELS, 3, 8, 8)
 
     def forward(self, content: Tensor, code: Tensor, strength: Tensor, norm: Norm) -> Tensor:
         features = self.encoder(content)
@@ -282,3 +284,22 @@ def test_maps_widened_for_the_statistics_only_are_read_as_they_were() -> None:
         for m in (model, made)
     )
     assert np.array_equal(plain, called)
+
+
+def test_fp16_graphs_call_them_on_half_maps(exported: tuple[str, ModelProto]) -> None:
+    """As st-export makes them for TensorRT: the maps that only statistics widened stay half."""
+    method, model = exported
+    half = to_half(model)
+    made = fused(half)
+    assert calls(made) == CALLS[method]
+    inferred = onnx.shape_inference.infer_shapes(half).graph
+    types = {v.name: v.type.tensor_type.elem_type for v in inferred.value_info}
+    for node in made.graph.node:
+        if node.domain == "st":
+            source = node.input[0].removesuffix("_unwidened")
+            unwidened = source != node.input[0] or types[source] == TensorProto.FLOAT16
+            assert unwidened, f"{node.op_type} reads float32"
+    plain, called = run(half, 64, 40), run(made, 64, 40)
+    assert plain.std() > 1
+    assert np.abs(plain - called).max() <= 3
+    assert np.abs(plain - called).mean() < 0.1
