@@ -49,12 +49,11 @@ def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.floa
     trials, worst = textured(metadata, codes), hard(metadata, codes)
     if metadata.kind == "tiles":  # each takes a run for every norm
         trials, worst = textured(metadata, codes, ((64, 80),)), worst[:2]
-    single = _session(model)
+    single = session_of(model)
     measured = [_measured(single, metadata, trial) for trial in (*trials, *worst)]
-    peaks = peak_values(model, half_tensors(model), measured)
-    wide = {name for name, peak in peaks.items() if not peak < LARGEST / HEADROOM}
+    wide = wide_tensors(model, measured)
     half = to_half(model, wide)
-    session = _session(rounded(half), plain=True)
+    session = session_of(rounded(half), plain=True)
     errors = [
         _difference(
             metadata, _result(single, inputs), _result(session, _measured(session, metadata, trial))
@@ -68,6 +67,12 @@ def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.floa
     del half.metadata_props[:]
     half.metadata_props.add(key=PROPERTY, value=metadata.dump())
     return Half(half.SerializeToString(), metadata, len(wide), float(max(e.max() for e in flat)))
+
+
+def wide_tensors(model: onnx.ModelProto, trials: Sequence[Inputs]) -> set[str]:
+    """The tensors that grow too large for FP16, or come near."""
+    peaks = peak_values(model, half_tensors(model), trials)
+    return {name for name, peak in peaks.items() if not peak < LARGEST / HEADROOM}
 
 
 def peak_values(
@@ -87,7 +92,7 @@ def peak_values(
         measured.graph.output.append(
             helper.make_tensor_value_info(f"peak_{i}", TensorProto.FLOAT, ())
         )
-    session = _session(measured)
+    session = session_of(measured)
     values = np.array([session.run(None, dict(trial)) for trial in trials], np.float64)
     return dict(zip(names, values.max(axis=0).tolist(), strict=True))
 
@@ -136,7 +141,7 @@ def _measured(session: ort.InferenceSession, metadata: Metadata, trial: Inputs) 
     return trial
 
 
-def _session(model: onnx.ModelProto, plain: bool = False) -> ort.InferenceSession:
+def session_of(model: onnx.ModelProto, plain: bool = False) -> ort.InferenceSession:
     """plain: every node is run as it stands."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cpus()

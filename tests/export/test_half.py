@@ -14,7 +14,7 @@ import toys
 from st.export import half_parity
 from st.export.errors import ParityError
 from st.export.half import half_tensors, to_half
-from st.export.half_parity import half_engine
+from st.export.half_parity import half_engine, session_of
 from st.export.half_rounded import rounded
 from st.export.trials import flat_picture, hard, picture
 from st.runtime import BadEngine
@@ -87,7 +87,7 @@ def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
     for name in names:
         tried.graph.output.append(helper.make_empty_tensor_value_info(name))
     feed = {"content": picture(32, 48), "strength": np.ones(1, np.float32)}
-    values = half_parity._session(tried, plain=True).run(names, feed)
+    values = session_of(tried, plain=True).run(names, feed)
     assert {"maps", "back", "relu"} <= {*names}
     for name, value in zip(names, values, strict=True):
         if types_of(half)[name] == TensorProto.FLOAT16:
@@ -95,7 +95,7 @@ def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
     single = onnx.ModelProto()
     single.CopyFrom(statistics)
     single.graph.output.append(helper.make_empty_tensor_value_info("maps"))
-    (expected,) = half_parity._session(single).run(["maps"], feed)
+    (expected,) = session_of(single).run(["maps"], feed)
     assert 0 < np.abs(expected - values[names.index("maps")]).max() < 4e-3
 
 
@@ -128,7 +128,7 @@ def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
     data, metadata = read_engine(path)
     large = scaled(scaled(data, "first", 9e3), "second", 1.25e4)
     blind = rounded(to_half(onnx.load_from_string(large)))
-    session = half_parity._session(blind, plain=True)
+    session = session_of(blind, plain=True)
     trial = hard(metadata, [])[0]
     good = ort.InferenceSession(large, providers=["CPUExecutionProvider"]).run(None, dict(trial))[0]
     spoilt = session.run(None, dict(trial))[0]
@@ -144,7 +144,7 @@ def test_flat_pictures_stay_finite(tmp_path: Path) -> None:
     data, metadata = read_engine(toys.tiles_pair(tmp_path / "toy.onnx"))
     half = half_engine(data, metadata, [])
     assert half.flat < 64
-    session = half_parity._session(rounded(to_half(onnx.load_from_string(data))), plain=True)
+    session = session_of(rounded(to_half(onnx.load_from_string(data))), plain=True)
     for value in (0, 128, 255):
         (painted,) = session.run(None, {**_controls(), "content": flat_picture(16, 16, value)})
         assert np.isfinite(painted).all()

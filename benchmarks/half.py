@@ -1,0 +1,109 @@
+"""How far an engine in FP16 is from FP32 on photographs.
+
+    python -m benchmarks.half --engine wave.onnx --content photos/ --style wave.jpg
+
+Both are run by ONNX Runtime, on photographs with a short side of 256 pixels: in FP16 every value is
+rounded that `st-export --half` rounds. Sums inside a convolution are FP32; a GPU that sums in FP16
+differs by more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from benchmarks.machine import this_machine
+from benchmarks.pictures import Rgb, named
+from benchmarks.report import Row, progress, show
+from st.export.formats import companion_of
+from st.export.half import to_half
+from st.export.half_parity import session_of, wide_tensors
+from st.export.half_rounded import rounded
+from st.export.storage import widen
+from st.export.trials import Inputs, flat_picture
+from st.runtime.command import command
+from st.runtime.errors import BadInput
+from st.runtime.frames import fitted_size, pad
+from st.runtime.images import read_picture
+from st.runtime.metadata import Metadata
+from st.runtime.onnx_file import read_engine
+from st.runtime.ort import OrtBackend
+from st.runtime.resizing import with_short_side
+from st.runtime.style_pictures import StyleEncoder
+from st.runtime.stylizer import engine_path
+
+SHORT_SIDE = 256
+
+
+@command()
+@click.option("--engine", "engines", multiple=True, required=True, help="Name or .onnx; repeat.")
+@click.option("--content", multiple=True, required=True, metavar="FILE|FOLDER")
+@click.option("--style", type=click.Path(path_type=Path), help="For engines of any style.")
+@click.option("--json", "as_json", is_flag=True)
+def main(engines: Sequence[str], content: Sequence[str], style: Path | None, as_json: bool) -> None:
+    """Largest and mean difference, in steps of 1/255."""
+    pictures = [with_short_side(read_picture(p).rgb, SHORT_SIDE) for p in named(content).values()]
+    with progress() as bar:
+        rows = [_row(engine_path(name), pictures, style) for name in bar.track(engines)]
+    show(f"FP16 against FP32, {len(pictures)} photographs", this_machine(), rows, as_json)
+
+
+def _row(path: Path, pictures: Sequence[Rgb], style: Path | None) -> Row:
+    data, metadata = read_engine(path)
+    if {"noise"} & set(metadata.inputs):
+        raise BadInput(f"{path.name}: paints with noise, which is not measured here")
+    code = _code(path, style) if "code" in metadata.inputs else None
+    model = onnx.load_from_string(data)
+    widen(model)
+    trials = [_inputs(metadata, picture, code) for picture in pictures]
+    half = to_half(model, wide_tensors(model, trials))
+    sessions = session_of(model), session_of(rounded(half), plain=True)
+    flat = [_inputs(metadata, flat_picture(64, 64, value)[0], code) for value in (0, 128, 255)]
+    errors = [_difference(sessions, one) for one in trials]
+    return {
+        "engine": path.stem,
+        "method": metadata.method,
+        "largest": max(int(error.max()) for error in errors),
+        "mean": float(np.mean([error.mean() for error in errors])),
+        "% over 2": 100 * float(np.mean([(error > 2).mean() for error in errors])),
+        "largest, one grey": max(int(_difference(sessions, one).max()) for one in flat),
+    }
+
+
+def _inputs(metadata: Metadata, picture: Rgb, code: NDArray[np.float32] | None) -> Inputs:
+    """A picture, the first style or the code, full strength."""
+    weights = np.zeros((1, max(1, len(metadata.styles))), np.float32)
+    weights[0, 0] = 1
+    every: dict[str, NDArray[Any]] = {
+        "content": pad(picture[None], *fitted_size(metadata, *picture.shape[:2])),
+        "weights": weights,
+        "strength": np.ones(1, np.float32),
+    }
+    if code is not None:
+        every["code"] = code
+    return {name: every[name] for name in metadata.inputs}
+
+
+def _code(path: Path, style: Path | None) -> NDArray[np.float32]:
+    if style is None:
+        raise BadInput(f"{path.name}: paints any style: give --style")
+    encoder = OrtBackend(*read_engine(companion_of(path, "encoder")), "cpu", 1)
+    return StyleEncoder(encoder)(read_picture(style).rgb).values[None]
+
+
+def _difference(
+    sessions: tuple[ort.InferenceSession, ort.InferenceSession], inputs: Inputs
+) -> NDArray[np.int64]:
+    one, other = (session.run(["stylized"], dict(inputs))[0] for session in sessions)
+    return np.abs(np.asarray(one, np.int64) - np.asarray(other, np.int64))
+
+
+if __name__ == "__main__":
+    main()
