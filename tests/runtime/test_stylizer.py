@@ -296,7 +296,7 @@ def test_an_encoder_of_one_size_sees_the_middle_in_its_own_shape() -> None:
 
 
 def test_an_unknown_name_names_the_shipped_engines() -> None:
-    with pytest.raises(BadInput, match=r"no engine 'nosuch': shipped are .* \.onnx file"):
+    with pytest.raises(BadInput, match=r"no engine 'nosuch': shipped are .*; or give a file"):
         Stylizer("nosuch")
 
 
