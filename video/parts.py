@@ -124,7 +124,8 @@ class Parts:
 
 def packets_of(part: Part) -> Iterator[Packet[Any]]:
     """The coded picture of a part; times in the encoder's ticks, without a time base."""
-    with np.load(part.path, allow_pickle=False) as file:
+    with np.load(part.path, allow_pickle=False) as opened:
+        file: Any = opened
         data, extra = file["data"].tobytes(), file["extra"].tobytes()
         at = beside = 0
         rows = zip(file["times"], file["sizes"], file["extras"], file["keys"], strict=True)
@@ -135,7 +136,8 @@ def packets_of(part: Part) -> Iterator[Packet[Any]]:
             packet.duration = int(duration)
             packet.is_keyframe = bool(key)
             if more:
-                side = PacketSideData(packet_sidedata_type_from_literal(ALPHA), more)
+                kind: Any = PacketSideData  # its stub has no arguments
+                side = kind(packet_sidedata_type_from_literal(ALPHA), more)
                 side.update(extra[beside : beside + more])
                 packet.set_sidedata(side)
             at, beside = at + size, beside + more

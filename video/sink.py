@@ -174,11 +174,11 @@ class FilmSink:
     def encoder(self) -> VideoCodecContext:
         """An encoder like the film's own, beginning with a keyframe; `put` takes its packets."""
         own = self._video.codec_context
-        context = VideoCodecContext.create(self._codec.encoder, "w")
+        context: Any = VideoCodecContext.create(self._codec.encoder, "w")
         context.framerate = own.framerate
         self._set(context)
         context.flags |= own.flags & Flags.global_header
-        return context  # type: ignore[return-value]
+        return context
 
     def put(self, packet: Packet[Any]) -> None:
         """Write a packet of one of `encoder`'s; in order, its times in `look.time_base`."""

@@ -44,8 +44,9 @@ class TemporalFilter:
         """(H, W, 3) uint8 RGB each -> the same shape. What is given is not written to."""
         now, before = reduced(source), self._source
         kept = self._painted
-        known = before is not None and kept is not None
-        if known and before.shape == now.shape and kept.shape == painted.shape:
+        if before is None or kept is None:
+            pass  # the first frame
+        elif before.shape == now.shape and kept.shape == painted.shape:
             painted = self._mixed(before, now, kept, painted)
         self._source, self._painted = now, painted
         return painted
@@ -62,7 +63,7 @@ class TemporalFilter:
             return painted
         height, width = painted.shape[:2]
         weight = self.strength * cv2.resize(cv2.blur(trust, (3, 3)), (width, height))
-        scale = np.float32([width / now.shape[1], height / now.shape[0]])
+        scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
         large = cv2.resize(flow, (width, height)) * scale
         return blended(painted, moved_along(kept, large), weight)
 

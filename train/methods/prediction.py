@@ -66,6 +66,10 @@ class StyleNet(nn.Module):
     starts from.
     """
 
+    middle: Tensor
+    spread: Tensor
+    size: Tensor
+
     def __init__(self, bottleneck: int, base: Tensor) -> None:
         super().__init__()
         self.register_buffer("middle", torch.zeros(TRAITS))
@@ -83,7 +87,7 @@ class StyleNet(nn.Module):
     def logarithms(self, features: Mapping[str, Tensor]) -> Tensor:
         """Features of the layers in SEEN -> (N, TRAITS), each relative to its layer's own size."""
         rows = []
-        for name, size in zip(SEEN, cast(Tensor, self.size), strict=True):
+        for name, size in zip(SEEN, self.size, strict=True):
             own = moments(features[name])
             rows.append((torch.cat([own.mean, own.std], 1).flatten(1) / size + DARK).log())
         return torch.cat(rows, dim=1)
@@ -91,16 +95,16 @@ class StyleNet(nn.Module):
     def standardise(self, features: Sequence[Mapping[str, Tensor]]) -> None:
         """Set size, middle and spread to those of a sample of styles."""
         sizes = [[wide(row[name]).square().mean() for name in SEEN] for row in features]
-        cast(Tensor, self.size).copy_(torch.tensor(sizes).mean(0).sqrt())
+        self.size.copy_(torch.tensor(sizes).mean(0).sqrt())
         rows = torch.cat([self.logarithms(row) for row in features])
-        cast(Tensor, self.middle).copy_(rows.mean(0))
+        self.middle.copy_(rows.mean(0))
         widths = [64, 64, 128, 128, 256, 256, 512, 512]
         spread = [part.std().clamp_min(0.1) for part in (rows - rows.mean(0)).split(widths, 1)]
         values = [s.expand(n) for s, n in zip(spread, widths, strict=True)]
-        cast(Tensor, self.spread).copy_(torch.cat(values))
+        self.spread.copy_(torch.cat(values))
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        with torch.autocast(self.middle.device.type, enabled=False):  # pyright: ignore
+        with torch.autocast(self.middle.device.type, enabled=False):
             traits = (self.logarithms(features) - self.middle) / self.spread
             return self.predict(self.reduce(traits))
 
