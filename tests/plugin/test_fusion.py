@@ -24,6 +24,7 @@ from st.export.plugin import has_nodes, prepare
 from st.export.plugin.functions import add_functions
 from st.export.plugin.fusion import fused
 from st.export.to_onnx import picture_axes, to_onnx
+from st.export.trt_graph import for_tensorrt
 from st.runtime.metadata import Metadata
 from st.train.methods import adain, wct
 from st.train.transform import Norm
@@ -154,7 +155,9 @@ def test_plugin_nodes_for_tensorrt(exported: tuple[str, ModelProto]) -> None:
     assert not has_nodes(model.SerializeToString())
 
 
-BUILD = """
+SMALL_PROFILE = '"x", (1, 128, 4, 4), (1, 128, 32, 48), (1, 128, 64, 64)'
+FRAME_PROFILE = '"content", (1, 32, 32, 3), (1, 360, 640, 3), (1, 720, 1280, 3)'
+BUILD = f"""
 import sys
 from st.runtime.tensorrt_library import load_tensorrt
 trt = load_tensorrt("tensorrt-rtx")
@@ -166,11 +169,30 @@ if not parser.parse(open(sys.argv[1], "rb").read()):
     raise SystemExit([parser.get_error(i).desc() for i in range(parser.num_errors)])
 config = builder.create_builder_config()
 profile = builder.create_optimization_profile()
-profile.set_shape("x", (1, 128, 4, 4), (1, 128, 32, 48), (1, 128, 64, 64))
+profile.set_shape({SMALL_PROFILE})
 config.add_optimization_profile(profile)
 engine = builder.build_serialized_network(network, config)
 raise SystemExit(0 if engine is not None and engine.nbytes > 1000 else "nothing was built")
 """
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec(RTX) is None, reason="needs st[tensorrt-rtx]")
+def test_tensorrt_rtx_builds_the_function_form_of_whole_networks(
+    exported: tuple[str, ModelProto], tmp_path: Path
+) -> None:
+    _, model = exported
+    inputs = ("content", "code", "strength")
+    size = next(i for i in model.graph.input if i.name == "code")
+    width = size.type.tensor_type.shape.dim[1].dim_value
+    metadata = Metadata("any", inputs=inputs, code_size=width, multiple=8, min_size=32)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(for_tensorrt(fused(model).SerializeToString(), metadata))
+    script = BUILD.replace(SMALL_PROFILE, FRAME_PROFILE)
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
 
 
 def small(half: bool) -> ModelProto:
