@@ -100,21 +100,41 @@ def test_a_graph_that_the_parser_refuses_is_one_line(tmp_path: Path) -> None:
 
 
 @needs_rtx
-def test_a_process_that_dies_is_one_line(
+def test_a_plugins_node_without_its_plugin_is_one_line(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TensorRT-RTX's parser ends its process on a plugin's node: ours goes on."""
     data, metadata = read_engine(toy)
-    model = onnx.load_from_string(data)
+    model = onnx.load_from_string(for_tensorrt(data, metadata))
     model.opset_import.append(helper.make_opsetid("st", 1))
     for node in model.graph.node:
         if node.op_type == "InstanceNormalization":
             node.op_type, node.domain = "AdaIN", "st"
             del node.attribute[:]
     monkeypatch.setattr(trt_build, "for_tensorrt", lambda *a, **k: model.SerializeToString())
-    with pytest.raises(StError, match=r"TensorRT-RTX (ended its process|refuses)") as caught:
+    with pytest.raises(StError, match="TensorRT-RTX refuses this graph") as caught:
         to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", Asked(), RTX, lambda m: None)
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("a.trt*"))
+
+
+def test_a_building_process_that_dies_is_one_line(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TensorRT's parser ends its own on some graphs: SIGABRT, after a word on standard error."""
+    (tmp_path / "stand_in").mkdir()
+    (tmp_path / "stand_in" / "sitecustomize.py").write_text(
+        "import os\n"
+        "from st.runtime import tensorrt_library as library\n"
+        "def load(flavour):\n"
+        "    os.write(2, b'Assertion failed: creator')\n"
+        "    os.abort()\n"
+        "library.load_tensorrt = load\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stand_in"))
+    data, metadata = read_engine(toy)
+    with pytest.raises(StError, match=r"ended its process on this graph \(SIGABRT\)") as caught:
+        to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", Asked(), RTX, lambda m: None)
+    assert str(caught.value).endswith("Assertion failed: creator")
     assert not list(tmp_path.glob("a.trt*"))
 
 
