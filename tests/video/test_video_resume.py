@@ -108,7 +108,7 @@ def test_a_killed_film_is_the_unbroken_one(
     unbroken, killed = (tmp_path / f"{word}{suffix}" for word in ("unbroken", "killed"))
     make(source, unbroken, codec=codec)
     resumed = 0
-    for moment in (2, 12, 5):
+    for moment in (2, 15, 5):  # painters run ahead by up to six frames
         with pytest.raises(KeyboardInterrupt):
             make(source, killed, dying(moment), codec=codec)
         assert not killed.exists()
