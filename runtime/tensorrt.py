@@ -88,8 +88,9 @@ class TensorRtBackend:
                 ) from None
             finally:
                 self._give_back(lane)
-        if first and self._cache is not None:
-            self._cache.save()
+            cache = self._cache  # None after another thread's close
+            if first and cache is not None:
+                cache.save()
         return results
 
     def close(self) -> None:

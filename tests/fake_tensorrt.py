@@ -168,6 +168,7 @@ def _trt(machine: Machine) -> Any:
             return True
 
         def serialize(self) -> bytes:
+            machine.record("cache.serialize")
             return self.kernels
 
     class Config:
