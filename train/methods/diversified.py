@@ -43,7 +43,7 @@ COARSE = 4  # halvings from a texture to its noise
 class Config:
     steps: int = option(8_000, "training steps", 1)
     size: int = option(192, "pixels of a square training crop", 32)
-    batch: int = option(4, "pictures a step, all of one style, in pairs of one content", 2)
+    batch: int = option(4, "pictures a step, in pairs of one content and one style", 1)
     learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
     mode: str = option("stylize", "of photographs, or texture: of noise alone", choices=MODES)
     width: int = option(32, "channels of the finest layers; twice as many each scale down", 1)
