@@ -132,7 +132,7 @@ def playing(net: Network) -> Playing:
         multiple=net.multiple,
         min_size=2 * net.multiple,
         code_size=net.code_size,
-        rounding=12,
+        rounding=64,
     )
 
 
