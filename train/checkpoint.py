@@ -65,6 +65,18 @@ class Checkpoint:
             why = printable(str(error).partition("\n")[2].strip() or error, 120)
             raise BadInput(f"checkpoint's weights do not fit its config: {why}") from None
 
+    def lend(self, network: nn.Module) -> int:
+        """Copy what a network has by the same name and shape; how many tensors that are.
+
+        Raises BadInput when there is none.
+        """
+        own = network.state_dict()
+        lent = {k: v for k, v in self.state.items() if k in own and own[k].shape == v.shape}
+        if not lent:
+            raise BadInput(f"nothing in this {printable(self.method, 40)} network fits the new one")
+        network.load_state_dict(own | lent)
+        return len(lent)
+
     def settings(self) -> Any:
         """The method's Config. Raises BadInput for one of another version."""
         return make_config(METHODS[self.method], self.config)

@@ -127,6 +127,12 @@ def run_options(method: Any) -> list[click.Option]:
             help="style picture, NAME=PICTURE, or a folder of them; may be repeated",
         ),
         *(additions if method.bank else []),
+        option(
+            "--begin-with",
+            "begun",
+            metavar="MODEL|ENGINE",
+            help="begin with the weights of another network, where names and shapes are the same",
+        ),
         option("-o", "--output", type=folder, required=True, help="checkpoint to write, NAME.pt"),
         option(
             "--minutes",
@@ -209,6 +215,10 @@ def method_command(name: str) -> click.Command:
             unsaid = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
             values |= {key: kept[key] for key in unsaid & kept.keys()}
         settings = {key: values.pop(key) for key in entries}
+        if values["begun"]:
+            from st.train.from_engine import load_any
+
+            values["begun"] = load_any(values["begun"])
         added, source = values.pop("added", ()), values.pop("base", None)
         if added or source:
             values |= _addition(ctx, added, source, values, settings)

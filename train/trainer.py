@@ -53,6 +53,7 @@ class Run:
     """Where and how a training runs, whatever the method.
 
     content: folders; without any, a bank that styles are added to learns on their pictures.
+    begun: a network of whatever method whose weights this one begins with, where they fit.
     base: the bank that the styles are added to, all else of it kept; None to train from the start.
     start: the rows that the added styles start at; by default the best of the bank's.
     minutes: end after so long, with the learning rate's fall timed to it; None ends at the steps.
@@ -61,6 +62,7 @@ class Run:
     content: tuple[Path, ...]
     styles: tuple[str, ...]
     output: Path
+    begun: Checkpoint | None = None
     base: Checkpoint | None = None
     start: Tensor | None = None
     minutes: float | None = None
@@ -141,6 +143,8 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     names = () if method.styles == "any" else tuple(name for name, _ in styles)
     crops_styles = method.styles == "any" and not method.content_only
     network = method.build(config, names)
+    if run.begun is not None:
+        run.begun.lend(network)
     if run.base is not None:
         check_addition(method, run.base, names)
         take_over(method, network, run.base, run.start)

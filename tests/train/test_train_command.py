@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from st.train.checkpoint import load_checkpoint
 from st.train.command import main
+from st.train.from_engine import engine_checkpoint
 from st.train.methods import METHODS
 
 Invoke = Callable[..., Result]
@@ -90,6 +91,22 @@ def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
     again = load_checkpoint(Path("model.pt"))
     assert again.card["steps"] == 3
     assert not all(torch.equal(first.state[k], again.state[k]) for k in first.state)
+
+
+def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
+    """The shipped bank's transfer network, for a network that shall learn any style."""
+    result = st_train("prediction", "--begin-with", "paintings", "--learning-rate", 1e-9)
+    assert result.exit_code == 0, result.output
+    bank = engine_checkpoint("paintings").state
+    made = load_checkpoint(Path("model.pt")).state
+    shared = [name for name in bank if name.startswith("transform.")]
+    assert shared
+    assert set(shared) == {name for name in made if name.startswith("transform.")}
+    for name in shared:
+        torch.testing.assert_close(made[name], bank[name], rtol=0, atol=1e-6)
+    assert "nothing in this cin network fits" in one_line(
+        st_train("wct", "--begin-with", "paintings"), 2
+    )
 
 
 def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
