@@ -186,9 +186,15 @@ def unknown_style(style: object, metadata: Metadata) -> BadControl:
 
 def offered(metadata: Metadata) -> list[str]:
     """What can be set on an engine with this metadata, a line each."""
-    if metadata.kind != "stylizer":
+    if metadata.kind not in ("stylizer", "texture"):
         return []
+    if metadata.scale > 1:
+        return [f"enlarges {metadata.scale} times", "strength (mixed with the source, enlarged)"]
     lines = ["named styles and blends of them"] if metadata.styles else []
+    if metadata.noise:
+        lines.append("seed (of its noise)")
+    if metadata.kind == "texture":
+        return lines
     anything = "code" in metadata.inputs
     if anything:
         lines.append(

@@ -25,6 +25,7 @@ from st.runtime.errors import BadInput, MissingExtra, printable
 
 ADDING_MINUTES = 10.0  # for a style added to a bank
 ADDING_STEPS = 100_000  # which minutes always end earlier
+ADDING = {"size": 128, "batch": 2}  # at most: a row of a bank needs many steps more than large ones
 
 
 def config_options(config: type) -> list[click.Option]:
@@ -252,8 +253,8 @@ def _addition(
 ) -> dict[str, Any]:
     """The bank and the new styles of --add-style, and how long to train.
 
-    Changes `settings`: what the command line leaves unsaid is as in the bank's own training, and
-    the steps are as many as the minutes allow. Raises BadInput for half of what it takes.
+    Changes `settings`: what the command line leaves unsaid is as in the bank's own training but for
+    smaller steps, as many as the minutes allow. Raises BadInput for half of what it takes.
     """
     from st.train.from_engine import load_any
     from st.train.pictures import style_files
@@ -277,6 +278,9 @@ def _addition(
         minutes = ADDING_MINUTES
     kept = {key: value for key, value in base.config.items() if key in settings and unsaid(key)}
     settings |= kept | ({"steps": ADDING_STEPS} if unsaid("steps") else {})
+    for key, most in ADDING.items():
+        if unsaid(key):
+            settings[key] = min(settings[key], most)
     return {"base": base, "start": start, "styles": added, "minutes": minutes}
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from st.runtime.backend import open_engine
+from st.runtime.engines_command import main as engines_main
 from st.runtime.enlarging import match_histogram
 from st.runtime.errors import BadControl, BadEngine, BadInput
 from st.runtime.image_command import main
@@ -133,6 +134,20 @@ def test_the_command_makes_textures(engines: Path, tmp_path: Path) -> None:
     result = run(main, [str(tmp_path / "a.png"), "--engine", engine])
     assert result.exit_code == 2
     assert "makes textures" in result.stderr
+
+
+def test_the_engines_tell_what_they_offer(engines: Path) -> None:
+    run = CliRunner().invoke
+    for name, said in (
+        ("noisy", ["seed (of its noise)", "look size"]),
+        ("texture", ["named styles", "seed (of its noise)"]),
+        ("double", ["enlarges 2 times"]),
+    ):
+        engine = str(engines / f"{name}.onnx")
+        shown = run(engines_main, ["inspect", engine]).output
+        assert all(line in shown for line in said), shown
+        checked = run(engines_main, ["check", engine, "--device", "cpu", "--json"])
+        assert json.loads(checked.stdout)[0]["runs"], checked.output
 
 
 def test_enlarging(engines: Path) -> None:
