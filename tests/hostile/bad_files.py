@@ -237,7 +237,8 @@ def posing(box: Box) -> bytes:
 
 @kind("any", often=True)
 def wrong_magic(box: Box) -> bytes:
-    return box.random.bytes(16) + box.whole()[16:]
+    """An MPEG stream is rightly found again by its next start code, so those go too."""
+    return box.random.bytes(16) + box.whole()[16:].replace(b"\0\0\1", b"\0\0\2")
 
 
 @kind("any", usable=True, often=True)
