@@ -199,7 +199,8 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         resume = {"step": step, "optimizer": optimizer.state_dict()} if training else None
         return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
 
-    with stoppable() as stop, _log(run if fabric.is_global_zero else None) as note:
+    note_to = run if fabric.is_global_zero else None
+    with stoppable() as stop, _child_signal_kept(), _log(note_to) as note:
         done, planned = first, config.steps
         for step, batch in enumerate(_until(stop, loader), first):
             batch = _to_device(fabric, batch)
@@ -276,6 +277,19 @@ def _log(run: Run | None) -> Iterator[Callable[[str, float, int], None] | None]:
             writers[0].add_scalar(name, value, step)
 
         yield note
+
+
+@contextlib.contextmanager
+def _child_signal_kept() -> Iterator[None]:
+    """torch's loader sets a handler for SIGCHLD and leaves it: a process that trained and then
+    loaded TensorRT-RTX crashed when any child of its ended."""
+    settable = hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if settable else None
+    try:
+        yield
+    finally:
+        if settable and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def _leave_signals(worker: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,8 +111,10 @@ def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
 
 
 def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
+    before = signal.getsignal(signal.SIGCHLD)
     result = st_train("cin", "--workers", 1)
     assert result.exit_code == 0, result.output
+    assert signal.getsignal(signal.SIGCHLD) == before, "torch's handler is gone with its loader"
 
 
 def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
