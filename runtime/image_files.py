@@ -59,12 +59,11 @@ def plan(
         return [_job_to_file(sources[0].path, Path(output), format)]
     if output is not None and Path(output).exists() and not Path(output).is_dir():
         raise BadInput(f"{printable(output)}: is a file, several pictures need a folder")
-    taken = {_real(source.path) for source in sources if source.path}
+    taken = {real_path(source.path) for source in sources if source.path}
     jobs = []
     for source in sources:
         target, form = _target(source, Path(output) if output else None, format, ending)
-        target = _free(target, taken)
-        taken.add(_real(target))
+        target = free_name(target, taken)
         jobs.append(Job(source.path, target, form))
     return jobs
 
@@ -92,7 +91,7 @@ def _looks_like_picture(path: Path) -> bool:
 def _sources(arguments: Sequence[str]) -> list[_Source]:
     sources: dict[Path | None, _Source] = {}
     for source in (s for argument in arguments for s in _expanded(argument)):
-        sources.setdefault(_real(source.path) if source.path else None, source)
+        sources.setdefault(real_path(source.path) if source.path else None, source)
     if None in sources and len(sources) > 1:
         raise BadInput("- (standard input) cannot be mixed with other pictures")
     return list(sources.values())
@@ -143,20 +142,25 @@ def _target(
         return path.parent / marked, form
     if output is None and source.folder is not None:
         named = source.folder.name not in ("", "..")  # "." and ".." have no name of their own
-        folder = source.folder if named else _real(source.folder)
+        folder = source.folder if named else real_path(source.folder)
         output = folder.parent / f"{folder.name}_{ending}"
     assert output is not None
-    own = source.path is not None and _real(output) == _real(source.path.parent)
+    own = source.path is not None and real_path(output) == real_path(source.path.parent)
     return output / (marked if own else f"{path.stem}{suffix}"), form
 
 
-def _free(target: Path, taken: set[Path]) -> Path:
+def free_name(target: Path, taken: set[Path]) -> Path:
+    """`target`, or with -2, -3, … behind its stem where that is taken; then it is taken too.
+
+    taken: real paths of the inputs and of the results so far.
+    """
     free, number = target, 2
-    while _real(free) in taken:
+    while real_path(free) in taken:
         free, number = target.with_stem(f"{target.stem}-{number}"), number + 1
+    taken.add(real_path(free))
     return free
 
 
-def _real(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """Path.resolve, also of links that lead in a circle."""
     return Path(os.path.realpath(path))

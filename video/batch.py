@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
-from st.runtime.image_files import pictures_in
+from st.runtime.image_files import free_name, make_folder, pictures_in, real_path
 from st.video.job import Job, Reader, default_target
 
 FILMS = (
@@ -48,7 +48,7 @@ def _is_film(path: Path) -> bool:
     return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def check_folder(output: str | None) -> Path | None:
+def output_folder(output: str | None) -> Path | None:
     """The folder that several films go to, made if need be; None for beside each.
 
     Raises BadInput: a file, or standard output.
@@ -58,21 +58,11 @@ def check_folder(output: str | None) -> Path | None:
     folder = Path(output)
     if output == "-" or (folder.exists() and not folder.is_dir()) or (folder.suffix in SUFFIXES):
         raise BadInput("several films need a folder: -o FOLDER/")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder
 
 
-def places(folder: Path | None) -> Callable[[Job, Reader], Path]:
-    """Tells where each of several films goes; two of one name get different ones."""
-    taken: set[Path] = set()
-
-    def place(job: Job, reader: Reader) -> Path:
-        usual = target = default_target(job, reader, folder)
-        number = 2
-        while target in taken:
-            target = usual.with_stem(f"{usual.stem}-{number}")
-            number += 1
-        taken.add(target)
-        return target
-
-    return place
+def places(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
+    """Tells where each of several films goes: never to another one, or to another's result."""
+    taken = {real_path(Path(film)) for film in films}
+    return lambda job, reader: free_name(default_target(job, reader, folder), taken)

@@ -20,7 +20,7 @@ from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.options import open_stylizer, stylizer_options
 from st.runtime.stop import stoppable
 from st.runtime.stylizer import Stylizer
-from st.video.batch import check_folder, films_of, places
+from st.video.batch import films_of, output_folder, places
 from st.video.codecs import CODECS
 from st.video.enlarge import enlarging
 from st.video.job import Job, Reader, Result, default_target, open_reader, perform
@@ -125,7 +125,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
         place = _target(output) or default_target
         _tell(*_paint(films[0], place, asked), as_json, quiet=output == "-")
         return
-    place, failed = places(check_folder(output)), 0
+    place, failed = places(films, output_folder(output)), 0
     for film in films:
         try:
             _tell(*_paint(film, place, asked), as_json)

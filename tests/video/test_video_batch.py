@@ -64,6 +64,15 @@ def test_two_of_one_name_both_stay(holiday: Path, tmp_path: Path) -> None:
     assert frames == [4, 6]
 
 
+def test_no_result_takes_the_name_of_another_input(holiday: Path, tmp_path: Path) -> None:
+    second = clips.film(holiday / "a_stylized.mp4", frames=7)
+    before = second.read_bytes()
+    st_video(tmp_path, holiday / "a.mp4", second)
+    assert second.read_bytes() == before
+    assert len(clips.read(holiday / "a_stylized-2.mp4")) == 4
+    assert len(clips.read(holiday / "a_stylized_stylized.mp4")) == 7
+
+
 def test_what_is_one_film_stays_one(holiday: Path, tmp_path: Path) -> None:
     assert films_of(["-"]) == ["-"]
     assert films_of([str(tmp_path / "frames/%05d.png")]) == [str(tmp_path / "frames/%05d.png")]
