@@ -16,18 +16,15 @@ import click
 import numpy as np
 
 from benchmarks.machine import this_machine
-from benchmarks.measures import backward_flow, warping_error
+from benchmarks.measures import warping_error
 from benchmarks.pictures import Rgb, frames
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
 from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
+from st.train.flow import LEAST_SEEN, backward_flow
 from st.video.temporal import TemporalFilter, steadied
-
-# Of a frame, with a flow that leads back; less is a cut. Real cuts had 0.05 and less of it, the
-# quickest motion 0.55 and more.
-LEAST_SEEN = 0.25
 
 
 def film_error(film: list[Rgb], paints: dict[str, Callable[[Rgb], Rgb]]) -> dict[str, float]:

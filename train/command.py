@@ -106,6 +106,13 @@ def run_options(method: Any) -> list[click.Option]:
             " cin also a style prediction's, whose code is the start",
         ),
     ]
+    clips = option(
+        "--video",
+        type=folder,
+        multiple=True,
+        help="folder of clips for --temporal-weight, whose motion comes from photographs alone"
+        " without it; may be repeated",
+    )
     return [
         option(
             "--config",
@@ -128,6 +135,7 @@ def run_options(method: Any) -> list[click.Option]:
             help="style picture, NAME=PICTURE, or a folder of them; may be repeated",
         ),
         *(additions if method.bank else []),
+        *([clips] if method.temporal else []),
         option(
             "--begin-with",
             "begun",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from st.train.features.vgg import VGG
+from st.train.temporal import Motion
 
 
 def option(default: Any, text: str, least: float | None = None, choices: Sequence[str] = ()) -> Any:
@@ -29,6 +30,7 @@ class Batch:
     style: (N, 3, size, size) style crops, for methods of any style; else None.
     shift: (rows, columns), 0..7, drawn with the batch: see `shifted`.
     step: its number. seed: drawn with it, for what a method draws itself.
+    motion: what follows the first of the content, for the temporal loss; None without it.
     """
 
     content: Tensor
@@ -37,6 +39,7 @@ class Batch:
     shift: tuple[int, int] = (0, 0)
     step: int = 0
     seed: int = 0
+    motion: Motion | None = None
 
 
 SHIFT = 8
@@ -109,6 +112,7 @@ class Method:
     bank: the parameter whose rows are the styles, where a style can be added with all else kept;
         the terms of `step` then have a "style". Else "".
     balance: (network, step number) -> None; changes the gradients of a step before they are used.
+    temporal: its config has `temporal_weight` and `temporal_every`, and its step a "temporal" term.
     least_steps: below this the pictures are grey: the command warns.
     """
 
@@ -128,4 +132,5 @@ class Method:
     rates: Mapping[str, float] = field(default_factory=dict)
     bank: str = ""
     balance: Callable[[nn.Module, int], None] | None = None
+    temporal: bool = False
     example: str = ""

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from st.runtime.errors import BadInput, printable
 from st.train.method import SHIFT, Batch
+from st.train.motion import Clip, Pair, filmed, moved
+from st.train.temporal import Motion
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 # Whatever the suffix says: Pillow would hand PostScript to another program.
@@ -123,6 +126,9 @@ class Batches(Dataset[Batch]):
 
     So resuming needs no saved random state, and workers need no coordination. Styles take turns:
     every style is seen equally often.
+
+    pairs: how many of a batch's contents are followed by a later frame, in every `every`-th batch.
+    clips: where half of these come from; the others, and all without clips, are photographs moved.
     """
 
     content: Sequence[Path]  # without any, the contents are black
@@ -132,6 +138,9 @@ class Batches(Dataset[Batch]):
     count: int
     seed: int = 0
     rank: int = 0
+    pairs: int = 0
+    every: int = 1
+    clips: Sequence[Clip] = ()
 
     def __getitem__(self, step: int) -> Batch:
         random = np.random.default_rng((self.seed, self.rank, step))
@@ -141,7 +150,27 @@ class Batches(Dataset[Batch]):
         index = [self._turn(first + i) for i in range(self.count)]
         y, x = (int(v) for v in random.integers(SHIFT, size=2))
         seed = int(random.integers(1 << 62))
-        return Batch(content, torch.tensor(index), style, (y, x), step, seed)
+        motion = None
+        if self.pairs and step % self.every == 0:
+            random = np.random.default_rng((self.seed, self.rank, 1 << 41, step))
+            pairs = [self._pair(picture, random) for picture in content[: self.pairs]]
+            content = torch.cat([_stacked([p.earlier for p in pairs]), content[self.pairs :]])
+            later, flow = _stacked([p.later for p in pairs]), _stacked([p.flow for p in pairs])
+            seen = _stacked([p.seen[..., None].astype(np.float32) for p in pairs])
+            motion = Motion(later, flow, seen)
+        return Batch(content, torch.tensor(index), style, (y, x), step, seed, motion)
+
+    def _pair(self, photograph: Tensor, random: np.random.Generator) -> Pair:
+        """Two frames of a clip, or a photograph (3, size, size) and the same moved."""
+        if self.clips and random.random() < 0.5:
+            frames = self.clips[int(random.integers(len(self.clips)))].pair(random)
+            if frames is not None:
+                seed = int(random.integers(1 << 62))  # the same crop of both
+                crops = [random_crop(f, self.size, np.random.default_rng(seed)) for f in frames]
+                pair = filmed(*(np.asarray(crop) for crop in crops))
+                if pair is not None:
+                    return pair
+        return moved(photograph.permute(1, 2, 0).numpy(), random)
 
     def _turn(self, crop: int) -> int:
         """The style of the crop of that number: each round of all styles in an order of its own."""
@@ -155,3 +184,8 @@ class Batches(Dataset[Batch]):
         chosen = random.integers(len(files), size=self.count)
         crops = [random_crop(open_rgb(files[i]), self.size, random) for i in chosen]
         return torch.stack([to_tensor(crop) for crop in crops])
+
+
+def _stacked(frames: Sequence[NDArray[np.float32]]) -> Tensor:
+    """(H, W, C) each -> (N, C, H, W)."""
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()

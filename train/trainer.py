@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from st.train.add_style import check_addition, choose_starts, joined, take_over
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features.vgg import VGG
 from st.train.method import SHIFT, Batch, Method
+from st.train.motion import list_clips
 from st.train.pictures import Batches, list_pictures, load_style, named_styles, style_files
 from st.train.preview import write_preview
 
@@ -56,6 +58,7 @@ class Run:
     begun: a network of whatever method whose weights this one begins with, where they fit.
     base: the bank that the styles are added to, all else of it kept; None to train from the start.
     start: the rows that the added styles start at; by default the best of the bank's.
+    video: folders of clips that the temporal loss learns from, beside photographs set in motion.
     minutes: end after so long, with the learning rate's fall timed to it; None ends at the steps.
     """
 
@@ -65,6 +68,7 @@ class Run:
     begun: Checkpoint | None = None
     base: Checkpoint | None = None
     start: Tensor | None = None
+    video: tuple[Path, ...] = ()
     minutes: float | None = None
     resume: bool = False
     seed: int = 0
@@ -141,6 +145,10 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     styles = _styles(method, run.styles)
     content_files = [] if method.style_only(config) else _content(run, styles)
     names = () if method.styles == "any" else tuple(name for name, _ in styles)
+    pairs = config.batch - config.batch // 2 if method.temporal and config.temporal_weight else 0
+    if run.video and not pairs:
+        raise BadInput("--video is for the temporal loss: give --temporal-weight above 0 too")
+    clips = [clip for folder in run.video for clip in list_clips(folder)]
     crops_styles = method.styles == "any" and not method.content_only
     network = method.build(config, names)
     if run.begun is not None:
@@ -172,6 +180,9 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         config.batch,
         run.seed,
         fabric.global_rank,
+        pairs=pairs,
+        every=config.temporal_every if pairs else 1,
+        clips=clips,
     )
     loader = DataLoader(
         batches,
@@ -179,7 +190,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         sampler=range(first, config.steps),
         num_workers=run.workers,
         prefetch_factor=4 if run.workers else None,
-        worker_init_fn=_leave_signals,
+        worker_init_fn=_begin_worker,
     )
     if run.base is not None and run.start is None and saved is None:
 
@@ -195,6 +206,8 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     def checkpoint(step: int, training: bool) -> Checkpoint:
         learned = () if method.content_only else styles
         card = _card(run, config, learned, content_files, step, losses, precision, seen)
+        if pairs:
+            card["motion"] = f"photographs moved and {len(clips)} clips"
         state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
         resume = {"step": step, "optimizer": optimizer.state_dict()} if training else None
         return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
@@ -292,8 +305,9 @@ def _child_signal_kept() -> Iterator[None]:
             signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
-def _leave_signals(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
     """Ctrl-C reaches the workers too, and often SIGTERM: neither may look like a crash."""
+    cv2.setNumThreads(1)  # each worker is one of many, as torch sees to for itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
@@ -417,7 +431,8 @@ def _average_gradients(fabric: Fabric, network: nn.Module) -> None:
 def _to_device(fabric: Fabric, batch: Batch) -> Batch:
     style = None if batch.style is None else fabric.to_device(batch.style)
     content, index = fabric.to_device(batch.content), fabric.to_device(batch.index)
-    return dataclasses.replace(batch, content=content, index=index, style=style)
+    motion = None if batch.motion is None else batch.motion.to(fabric.device)
+    return dataclasses.replace(batch, content=content, index=index, style=style, motion=motion)
 
 
 def _card(

@@ -82,6 +82,38 @@ def test_resume_continues_bit_for_bit(
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.temporal])
+def test_temporal_training(name: str, start: Start, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"temporal_weight": 50.0, "temporal_every": 2, "steps": 4}
+    whole = [p.losses for p in start(METHODS[name], "whole.pt", **settings)]
+    assert [losses.get("temporal", 0) > 0 for losses in whole] == [True, False, True, False]
+    half = start(METHODS[name], "half.pt", **settings)
+    assert [next(half).losses for _ in range(3)] == whole[:3]
+    half.close()
+    rest = start(METHODS[name], "half.pt", resume=True, **settings)
+    assert [p.losses for p in rest] == whole[3:]
+    saved = load_checkpoint(tmp_path / "half.pt")
+    assert saved.card["motion"] == "photographs moved and 0 clips"
+    assert saved.settings().temporal_weight == 50
+
+
+def test_temporal_training_steadies(start: Start) -> None:
+    """At a weight that leaves little else: the term falls far below what it is without it."""
+
+    def last(weight: float) -> float:
+        run = start(METHODS["perceptual"], f"{weight}.pt", temporal_weight=weight, steps=30)
+        return sum(p.losses["temporal"] for p in list(run)[-10:]) / weight
+
+    assert last(1e3) < 0.5 * last(1e-6)
+
+
+def test_clips_need_the_temporal_loss(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--temporal-weight"):
+        next(start(METHODS["cin"], video=(tmp_path,)))
+    with pytest.raises(BadInput, match="no films"):
+        next(start(METHODS["cin"], video=(tmp_path,), temporal_weight=1.0))
+
+
 def test_what_a_training_leaves(start: Start, tmp_path: Path) -> None:
     steps = list(start(METHODS["cin"], preview_every=6))
     assert [p.step for p in steps] == [1, 2, 3, 4, 5, 6]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from st.train.features.vgg import VGG, layer_names
 from st.train.losses import gram, relative_distance, total_variation
 from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
 
 LAYERS = layer_names(16)
@@ -38,6 +39,8 @@ class Config:
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
+    temporal_every: int = option(1, EVERY_HELP, 1)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
@@ -79,18 +82,24 @@ def step(
 ) -> dict[str, Tensor]:
     """Eq. 1-4: content and style distances of what the network paints, each crop in its style."""
     weights = cast(Network, net).one_hot(batch.index)
-    painted = shifted(net(batch.content, weights), batch.shift)
+    whole = net(batch.content, weights)
+    painted = shifted(whole, batch.shift)
     with torch.no_grad():
         want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
     got = vgg(painted, {config.content_layer, *config.style_layers})
     style = torch.stack(
         [relative_distance(gram(got[k]), grams[k][batch.index]) for k in config.style_layers]
     )
+
+    def paint_later(frames: Tensor) -> Tensor:
+        return net(frames, weights[: len(frames)])
+
     k = config.content_layer
     return {
         "content": config.content_weight * relative_distance(got[k], want[k]),
         "style": config.style_weight * style.mean(),
         "tv": config.tv_weight * total_variation(painted),
+        **temporal_terms(whole, batch.motion, paint_later, config.temporal_weight),
     }
 
 
@@ -116,6 +125,7 @@ METHOD = Method(
     playing,
     least_steps=1_000,
     bank="bank",
+    temporal=True,
     rates={"bank": BANK_RATE},
     example="st-train cin --content photos/ --style paintings/ -o bank.pt",
 )

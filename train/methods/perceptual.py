@@ -28,6 +28,7 @@ from st.train.losses import gram, relative_distance, total_variation
 from st.train.method import Batch, Method, Playing, option, shifted
 from st.train.patch_term import patch_loss, style_patches
 from st.train.slow.patches import Bank
+from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
 
 LAYERS = layer_names(16)
@@ -44,6 +45,8 @@ class Config:
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
+    temporal_every: int = option(1, EVERY_HELP, 1)
     patch_weight: float = option(0.0, "of the nearest patches of the style, which is not in it", 0)
     patch_layer: str = option("relu3_1", "VGG layer that patches are of", choices=LAYERS)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
@@ -85,7 +88,8 @@ def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) 
 
 def step(net: nn.Module, vgg: VGG, style: Style, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Eq. 2, 4 and 5: content and style distances of what the network paints."""
-    painted = shifted(net(batch.content), batch.shift)
+    whole = net(batch.content)
+    painted = shifted(whole, batch.shift)
     with torch.no_grad():
         want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
     patches = [] if style.patches is None else [config.patch_layer]
@@ -96,6 +100,7 @@ def step(net: nn.Module, vgg: VGG, style: Style, batch: Batch, config: Config) -
         "content": config.content_weight * relative_distance(got[k], want[k]),
         "style": config.style_weight * torch.stack(distances).mean(),
         "tv": config.tv_weight * total_variation(painted),
+        **temporal_terms(whole, batch.motion, net, config.temporal_weight),
     }
     if style.patches is not None:
         distance = patch_loss(got[config.patch_layer], style.patches)
@@ -123,5 +128,6 @@ METHOD = Method(
     paint,
     playing,
     least_steps=500,
+    temporal=True,
     example="st-train perceptual --content photos/ --style wave.jpg -o wave.pt",
 )

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from st.train.features.vgg import VGG, layer_names
 from st.train.losses import gram, moments, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
 
 LAYERS = layer_names(16)
@@ -51,6 +52,8 @@ class Config:
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
+    temporal_every: int = option(1, EVERY_HELP, 1)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
@@ -161,14 +164,20 @@ def step(
         share = chance / BLENDED
         code = code.lerp(code.roll(1, 0), share)
         grams = {k: g.lerp(g.roll(1, 0), share) for k, g in grams.items()}
-    painted = shifted(net(batch.content, code), batch.shift)
+    whole = net(batch.content, code)
+    painted = shifted(whole, batch.shift)
     got = vgg(painted, {config.content_layer, *config.style_layers})
     distances = [relative_distance(gram(got[k]), grams[k]) for k in config.style_layers]
+
+    def paint_later(frames: Tensor) -> Tensor:
+        return net(frames, code[: len(frames)])
+
     k = config.content_layer
     return {
         "content": config.content_weight * relative_distance(got[k], want[k]),
         "style": config.style_weight * torch.stack(distances).mean(),
         "tv": config.tv_weight * total_variation(painted),
+        **temporal_terms(whole, batch.motion, paint_later, config.temporal_weight),
     }
 
 
@@ -194,6 +203,7 @@ METHOD = Method(
     paint,
     playing,
     least_steps=2_000,
+    temporal=True,
     rates={"style": STYLE_RATE},
     example="st-train prediction --content photos/ --style paintings/ -o anything.pt",
 )
