@@ -16,14 +16,13 @@ import click
 import numpy as np
 
 from benchmarks.machine import this_machine
-from benchmarks.measures import warping_error
 from benchmarks.pictures import Rgb, frames
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
 from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
-from st.train.flow import LEAST_SEEN, backward_flow
+from st.runtime.flow import LEAST_SEEN, backward_flow, warping_error
 from st.video.temporal import TemporalFilter, steadied
 
 

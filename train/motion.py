@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from st.runtime.errors import BadInput, printable
-from st.train.flow import LEAST_SEEN, backward_flow, inside, warp
+from st.runtime.flow import LEAST_SEEN, backward_flow, inside, warp
 
 Frame = NDArray[np.float32]  # (H, W, 3), RGB, 0..1
 

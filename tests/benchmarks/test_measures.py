@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.measures import warping_error
 from st.runtime.errors import BadInput
+from st.runtime.flow import backward_flow, warping_error
 from st.runtime.resizing import with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
-from st.train.flow import backward_flow
 from st.train.losses import gram
 from st.train.measures import (
     CONTENT_LAYER,

@@ -1,4 +1,4 @@
-"""Optical flow between neighbouring frames, and where it is known: for training and benchmarks."""
+"""Optical flow between neighbouring frames, where it is known, and the error of a film along it."""
 
 from __future__ import annotations
 
@@ -49,3 +49,20 @@ def warp(
     place = x + flow[..., 0], y + flow[..., 1]
     moved = cv2.remap(image, *place, interpolation, borderMode=border)
     return moved.astype(np.float32, copy=False)
+
+
+def warping_error(
+    previous: NDArray[np.uint8],
+    current: NDArray[np.uint8],
+    flow: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+) -> float:
+    """Mean squared difference (0..1) of a frame and the one before it moved along, where seen.
+
+    previous, current: painted frames (or the source's own). flow, seen: `backward_flow` of the
+    source's frames. NaN when nothing is seen, as across a hard cut.
+    """
+    if not seen.any():
+        return float("nan")
+    difference = warp(previous.astype(np.float32), flow) - current
+    return float(np.square(difference[seen]).mean(dtype=np.float64)) / 255**2
