@@ -13,6 +13,18 @@ from st.runtime.style_pictures import StyleEncoder, check_encoder
 from st.runtime.tiling import check_tiles
 
 
+def companion(path: Path, what: str) -> Path:
+    """Where an engine's companion lies, if it has one. what: encoder or tiles."""
+    return path.with_name(f"{path.stem}.{what}{path.suffix}")
+
+
+def engine_files(path: Path) -> list[Path]:
+    """All the files that an engine is played from: itself, its companions, their descriptions."""
+    engines = [path, companion(path, "encoder"), companion(path, "tiles")]
+    beside = [engine.with_name(f"{engine.name}.json") for engine in engines]
+    return [file for file in (*engines, *beside) if file.is_file()]
+
+
 class OpenEngine:
     """The engine at once; its style encoder and its tiles companion when they are first needed."""
 
@@ -32,7 +44,7 @@ class OpenEngine:
         """Raises BadEngine: it is not there, or another engine's. StError: closed."""
         with self._opening:
             if self._encoder is None:
-                path = self._companion("encoder")
+                path = companion(self._path, "encoder")
                 if not path.is_file():
                     raise BadEngine(
                         f"{printable(path)}: not there; this engine needs its style encoder "
@@ -50,7 +62,7 @@ class OpenEngine:
             return self.backend
         with self._opening:
             if self._tiles is None:
-                path = self._companion("tiles")
+                path = companion(self._path, "tiles")
                 if not path.is_file():
                     raise BadEngine(
                         f"{width}×{height} is too large for one run, and {printable(path)}, which "
@@ -79,6 +91,3 @@ class OpenEngine:
             backend.close()
             raise BadEngine(f"{printable(path)}: {error}") from None
         return backend
-
-    def _companion(self, what: str) -> Path:
-        return self._path.with_name(f"{self._path.stem}.{what}{self._path.suffix}")

@@ -102,6 +102,20 @@ class Stylizer:
         settings = (self.metadata, self._engine.device, self._whole_pixels, self._controls)
         return identity(settings)
 
+    @property
+    def settings(self) -> Controls:
+        """All that is set, as one value that can be pickled: for `take_settings`."""
+        return self._controls
+
+    def take_settings(self, settings: Controls) -> Self:
+        """Set what another Stylizer of the same engine is set to, in another process perhaps.
+
+        Raises BadControl: they are another engine's.
+        """
+        if settings.metadata != self.metadata:
+            raise BadControl("these settings are of another engine")
+        return self._change(lambda _: settings)
+
     def set_style(
         self,
         style: Style | Mapping[Any, float] | None = None,

@@ -6,9 +6,9 @@ whose parts were painted elsewhere, is the film of one unbroken run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from av.packet import Packet
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from st.runtime.errors import StError
 from st.video.colour import Converter, Opened
 from st.video.look import Look
-from st.video.parts import Part, Parts, packets_of
+from st.video.parts import Part, packets_of
 from st.video.sink import FilmSink
 from st.video.source import Film
 
@@ -27,11 +27,24 @@ RAW = 1 << 30  # bytes of RGB in a part, at most about: its coded form is held i
 LEAD = Fraction(1)  # seconds that the picture is written ahead of the other streams
 
 
+class Keeper(Protocol):
+    """Takes finished parts in order, as `Parts` does."""
+
+    def add(
+        self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
+    ) -> None: ...
+
+
+def part_frames(look: Look) -> int:
+    """How many frames a part has, of a film that is written with that look."""
+    return max(1, min(PART, RAW // (3 * look.width * look.height)))
+
+
 class PartSink:
     """Takes painted frames, those after the parts that are done, and keeps them as parts."""
 
     def __init__(
-        self, film: FilmSink, parts: Parts, state: Callable[[], dict[str, Any]] | None = None
+        self, film: FilmSink, parts: Keeper, state: Callable[[], dict[str, Any]] | None = None
     ) -> None:
         """state: of the painter, for the frame after the one that it has just painted; such a
         painter has one thread."""
@@ -43,7 +56,7 @@ class PartSink:
         self._encoder = film.encoder()
         self._packets: list[Packet[Any]] = []
         self._frames = 0
-        self._enough = max(1, min(PART, RAW // (3 * self.look.width * self.look.height)))
+        self._enough = part_frames(self.look)
 
     def develop(
         self,

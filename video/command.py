@@ -22,6 +22,7 @@ from st.runtime.stop import stoppable
 from st.runtime.stylizer import Stylizer
 from st.video.batch import films_of, output_folder, places
 from st.video.codecs import CODECS
+from st.video.elsewhere import Elsewhere, connect
 from st.video.enlarge import enlarging
 from st.video.job import Job, Reader, Result, default_target, open_reader, perform
 from st.video.look import parse_size
@@ -42,6 +43,7 @@ Examples:
   st-video in.mp4 --start 1:30 --duration 10       ten seconds of it
   st-video in.mov -o frames/%05d.png               pictures; st-video frames/ goes back
   st-video holiday/ -o painted/                    every film of a folder
+  st-video in.mp4 --ray 10.0.0.5:6379               on a Ray cluster
   cat in.mkv | st-video - -o - | mpv -             Matroska on both pipes
 """
 
@@ -97,6 +99,13 @@ Examples:
     default=True,
     help="Go on where an earlier start was killed, or begin anew.  [default: resume]",
 )
+@click.option(
+    "--ray",
+    "cluster",
+    metavar="ADDRESS",
+    help="Paint on a Ray cluster: host:port, ray://host:port, auto, or local. Frame for frame what "
+    "is painted here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices: Any) -> None:
     """Paint every frame of FILM in a style; sound, subtitles, chapters and timing stay.
@@ -120,15 +129,20 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
         raise BadInput("--raw is for pipes: FILM or -o must be -")
     if as_json and output == "-":
         raise BadInput("--json and -o - both want standard output: leave one out")
+    if asked.cluster and asked.steady:
+        raise BadInput(
+            "--steady goes from frame to frame, so parts cannot be painted apart: no --ray"
+        )
     films = films_of(sources)
+    ray = connect(asked.cluster) if asked.cluster else None
     if len(films) == 1:
         place = _target(output) or default_target
-        _tell(*_paint(films[0], place, asked), as_json, quiet=output == "-")
+        _tell(*_paint(films[0], place, asked, ray), as_json, quiet=output == "-")
         return
     place, failed = places(films, output_folder(output)), 0
     for film in films:
         try:
-            _tell(*_paint(film, place, asked), as_json)
+            _tell(*_paint(film, place, asked, ray), as_json)
         except BadControl:  # would be so for every film
             raise
         except BadInput as error:
@@ -160,6 +174,7 @@ class Choices:
     fps: str
     raw: str | None
     resume: bool
+    cluster: str | None
     looks: Looks
 
     def job(self, source: Path | BinaryIO) -> Job:
@@ -177,11 +192,14 @@ class Choices:
 
 
 def _paint(
-    source: str, place: Path | BinaryIO | Callable[[Job, Reader], Path], asked: Choices
+    source: str,
+    place: Path | BinaryIO | Callable[[Job, Reader], Path],
+    asked: Choices,
+    ray: Any = None,
 ) -> tuple[str, Result, list[str]]:
     """Paint one film; its name, what came of it, and the warnings.
 
-    place: what to write, or a function that tells when the film is open.
+    place: what to write, or a function that tells when the film is open. ray: to paint on.
     """
     job = asked.job(_binary(sys.stdin, "read") if source == "-" else _path(source))
     warnings: list[str] = []
@@ -196,7 +214,8 @@ def _paint(
         target = place(job, reader) if callable(place) else place
         look = reader.look.resized(job.size)
         masks = open_masks(asked.looks.masks(), job.window)
-        stylizer, workers = _painter(asked, look.width * look.height, masks is not None)
+        stylizer, workers, threads = _painter(asked, look.width * look.height, masks is not None)
+        elsewhere = Elsewhere(ray, asked.engine, stylizer, threads) if ray else None
         job, paint = enlarging(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
             result = perform(
@@ -212,6 +231,7 @@ def _paint(
                 stop=stop,
                 masks=masks,
                 steady=TemporalFilter(asked.steady) if asked.steady else None,
+                elsewhere=elsewhere,
             )
         if masks and masks.short():
             warn("a mask film ends before the film: its last frame stayed")
@@ -232,8 +252,8 @@ def _tell(
         click.echo(f"{result.output}  {result.frames} frames, {rate}")
 
 
-def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int]:
-    """A Stylizer and how many frames to give it at a time.
+def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, int]:
+    """A Stylizer, how many frames to give it at a time, and on how many threads it paints each.
 
     On ONNX Runtime's CPU, frames side by side with a thread or so each need a fifth less time than
     one after the other on all threads; very large frames would need too much memory for that.
@@ -248,7 +268,7 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int]:
     stand_in = np.ones((1, 1), np.uint8)
     read = (lambda _: stand_in) if moving else (lambda path: path)
     asked.looks.apply(stylizer, bool(asked.styles), read)
-    return stylizer, workers
+    return stylizer, workers, share
 
 
 def _path(text: str) -> Path:

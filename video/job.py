@@ -69,6 +69,14 @@ class Result:
     resumed: int = 0
 
 
+# Paints parts of the film and keeps them, from the first that is not there yet up to where it
+# cannot: (job, reader, sink, parts, container, painted, warn, stop); see st.video.elsewhere.
+Elsewhere = Callable[
+    [Job, Film, FilmSink, Parts, str, Callable[[], None], Callable[[str], None], threading.Event],
+    None,
+]
+
+
 class Interrupted(StError):
     """Stopped on request; the message says what was kept."""
 
@@ -115,6 +123,7 @@ def perform(
     stop: threading.Event | None = None,
     masks: Masks | None = None,
     steady: TemporalFilter | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Result:
     """Do the job; `target` gets its name only when the film is whole.
 
@@ -124,6 +133,7 @@ def perform(
     warn: gets one line for everything that could not be kept. painted: called once a frame.
     masks: of the paint's regions, where they move.
     steady: a filter against flicker; frames are then painted one after the other.
+    elsewhere: paints the parts of a film away from here, as many as it can.
     stop: when set, the film ends there, playable. If no file stood under `target` it is found
         there, else beside it as NAME_partial.
 
@@ -134,11 +144,14 @@ def perform(
         StError, OSError: decoding, painting or writing failed; nothing but finished parts is left.
     """
     began = time.monotonic()
-    work = _Work(paint, workers, warn, painted, stop or threading.Event(), masks, steady)
+    stop = stop or threading.Event()
+    work = _Work(paint, workers, warn, painted, stop, masks, steady, elsewhere)
     files = isinstance(job.source, Path) and isinstance(target, Path) and not _is_pictures(target)
     # Masks that move are read along with the film's frames: such a job begins at the beginning.
     if settings is not None and files and masks is None and isinstance(reader, Film):
         done = _in_parts(job, reader, target, work, settings, resume)
+    elif elsewhere is not None:
+        raise BadInput("--ray paints films from files into files, and without masks that move")
     else:
         done = _straight(job, reader, target, work)
     if reader.damaged:
@@ -173,6 +186,7 @@ class _Work:
     stop: threading.Event
     masks: Masks | None
     steady: TemporalFilter | None
+    elsewhere: Elsewhere | None = None
 
     def run(self, source: Source, sink: Sink) -> int:
         paint, workers = self.paint, self.workers
@@ -215,7 +229,7 @@ def _in_parts(
     _refuse_same(job.source, target)
     with closing(Parts(target)) as parts:
         place = parts.folder / f"film{target.suffix}"
-        sink = _film_sink(job, reader, place, container, work.warn)
+        sink = film_sink(job, reader, place, container, work.warn)
         with _abandoning(sink, target):
             parts.take_up(_plan(job.source, job.window, settings, work.steady, sink), resume)
             if resumed := parts.frames:
@@ -223,9 +237,17 @@ def _in_parts(
             if steady := work.steady:
                 steady.restore(parts.state())
             pieces = PartSink(sink, parts, steady and (lambda: steady.state))
-            frames = resumed
-            if not parts.whole:
-                frames += work.run(Rest(reader, resumed, work.painted), pieces)
+            passed = work.painted
+            if work.elsewhere is not None and not parts.whole:
+                for _ in range(resumed):
+                    work.painted()
+                work.elsewhere(
+                    job, reader, sink, parts, container, work.painted, work.warn, work.stop
+                )
+                passed = _nothing  # it has told of them
+            frames = parts.frames
+            if not parts.whole and not work.stop.is_set():
+                frames += work.run(Rest(reader, frames, passed), pieces)
             stopped = work.stop.is_set()
             if not stopped:
                 pieces.close()
@@ -242,6 +264,10 @@ def _in_parts(
         if not stopped:
             parts.forget()
     return _Done(frames, sink.look, resumed, go_on)
+
+
+def _nothing() -> None:
+    """Called for a frame that was told of before."""
 
 
 def _plan(
@@ -280,20 +306,26 @@ def _open_sink(
     if not isinstance(target, Path) and job.raw:
         return RawSink(target, reader.look, *job.raw)
     container = codecs.container_of(target) if isinstance(target, Path) else "matroska"
-    return _film_sink(job, reader, target, container, warn)
+    return film_sink(job, reader, target, container, warn)
 
 
-def _film_sink(
+def film_sink(
     job: Job,
     reader: Reader,
     target: Path | BinaryIO,
     container: str,
     warn: Callable[[str], None],
+    threads: int | None = None,
 ) -> FilmSink:
+    """What the job's film is written by. threads: of the encoder, in place of what suits here.
+
+    Raises BadInput: the container does not take the codec, or the codec not the choices.
+    """
     look = reader.look.resized(job.size)
     film = reader if isinstance(reader, Film) else None
     codec = codecs.codec_for(container, job.codec, look.alpha)
-    encoding = Encoding(codec, job.quality, job.preset, job.sound)
+    threads = threads or codecs.encoder_threads()
+    encoding = Encoding(codec, job.quality, job.preset, job.sound, threads)
     return FilmSink(target, container, encoding, look, film, warn)
 
 

@@ -84,9 +84,13 @@ class Parts:
         self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
     ) -> None:
         """Keep a finished part. state: arrays that the frame after it depends on."""
+        arrays = arrays_of(packets) | {STATE + name: value for name, value in state.items()}
+        self.keep(arrays, frames, last)
+
+    def keep(self, arrays: dict[str, Any], frames: int, last: bool) -> None:
+        """Keep a finished part that was painted elsewhere: `arrays_of` its packets."""
         path = self._path(len(self.done))
         with write_beside(path) as beside, beside.open("wb") as file:
-            arrays = _arrays(packets) | {STATE + name: value for name, value in state.items()}
             np.savez(file, allow_pickle=False, frames=[frames, last], **arrays)
         self.done.append(Part(path, frames, last))
 
@@ -144,7 +148,8 @@ def packets_of(part: Part) -> Iterator[Packet[Any]]:
             yield packet
 
 
-def _arrays(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
+def arrays_of(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
+    """Packets as arrays, which can be kept and sent: for `Parts.keep`."""
     extras = [bytes(p.get_sidedata(ALPHA)) if p.has_sidedata(ALPHA) else b"" for p in packets]
     times = [
         (NONE if p.pts is None else p.pts, NONE if p.dts is None else p.dts, p.duration or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -71,6 +71,7 @@ class Encoding:
     quality: int | None = None
     preset: str | None = None
     sound: bool = True
+    threads: int = field(default_factory=encoder_threads)
 
 
 class FilmSink:
@@ -97,6 +98,7 @@ class FilmSink:
         if look.alpha and not codec.alpha:
             warn(f"{container}, {codec.encoder}: no transparency, left out (.mov keeps it)")
         self._codec = codec
+        self.threads = encoding.threads
         self._options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
         self.written = Fraction(0)  # seconds up to which packets were put
         self._target = _open(target, container, film)
@@ -135,7 +137,7 @@ class FilmSink:
         context.time_base = look.time_base
         context.sample_aspect_ratio = look.aspect
         self._tags.stamp(context)
-        context.thread_count = encoder_threads()
+        context.thread_count = self.threads
         context.thread_type = "FRAME" if self._codec.encoder.startswith("libx264") else "SLICE"
         context.flags |= Flags.frame_duration
         if "global_quality" in options:  # in FFmpeg's lambda units, and only with this flag
@@ -169,7 +171,7 @@ class FilmSink:
     def plan(self) -> dict[str, Any]:
         """What the coded picture depends on, beside the frames: as JSON takes it."""
         told = (self._codec.encoder, self._options, self._pixels, self._tags, self.look)
-        return {"coding": repr(told), "threads": encoder_threads()}
+        return {"coding": repr(told), "threads": self.threads}
 
     def encoder(self) -> VideoCodecContext:
         """An encoder like the film's own, beginning with a keyframe; `put` takes its packets."""

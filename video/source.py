@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -38,6 +39,35 @@ MAX_READ_ERRORS = 1000
 SEEKABLE = ("matroska", "mov")  # formats whose index makes a seek land before the moment
 
 
+class Memory(io.RawIOBase):
+    """A film file's bytes that lie in memory: a source to seek in, unlike a pipe."""
+
+    def __init__(self, data: memoryview) -> None:
+        super().__init__()
+        self._data = data
+        self._at = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        end = len(self._data) if size < 0 else self._at + size
+        piece = bytes(self._data[self._at : end])
+        self._at += len(piece)
+        return piece
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
 class Film:
     """A film to be painted: its main picture stream decoded, the others as packets.
 
@@ -49,7 +79,7 @@ class Film:
         damaged: packets that could not be decoded and frames that the decoder had to guess, so far.
     """
 
-    def __init__(self, source: Path | BinaryIO, window: Window | None = None) -> None:
+    def __init__(self, source: Path | BinaryIO | Memory, window: Window | None = None) -> None:
         """Open `source` and decode its first frame.
 
         Raises:
@@ -57,19 +87,19 @@ class Film:
         """
         self.window = window or Window()
         self.name = "standard input" if not isinstance(source, Path) else printable(source)
-        self.container = _open(source, self.name)
+        self.container = open_container(source, self.name)
         self.damaged = 0
         self._last_pts: int | None = None
         self._deinterlacer = Deinterlacer()
         try:
-            self.video = _main_picture(self.container, self.name)
+            self.video = main_picture(self.container, self.name)
             self.others = [s for s in self.container.streams if s is not self.video]
             self._decoder = _decoder(self.video)
             self.time_base = self.video.time_base or Fraction(1, 90000)
             rate = self.video.average_rate or self.video.guessed_rate
             self._rate = rate if rate and rate <= 1000 else Fraction(25)
             self.begins = Fraction(self.container.start_time or 0, av.time_base)
-            self._seek(isinstance(source, Path))
+            self._seek(isinstance(source, Path | Memory))
             self._items = self._read()
             self._early: deque[VideoFrame | Packet] = deque()
             self.look = self._first_look()
@@ -117,6 +147,20 @@ class Film:
                 continue
             if self._within(packet, done):
                 yield packet
+
+    def begin_at(self, ticks: int) -> None:
+        """Go on from the keyframe at or before that moment, as if opened there.
+
+        ticks: of the picture stream's clock. `damaged` counts from there. Frames of before the
+        keyframe that come after it in the file may be damaged.
+        Raises FFmpegError: the file cannot be sought in.
+        """
+        self.container.seek(ticks, stream=self.video)
+        self._decoder.flush_buffers()
+        self._early.clear()
+        self._deinterlacer = Deinterlacer()
+        self._last_pts, self.damaged = None, 0
+        self._items = self._read()
 
     def close(self) -> None:
         self.container.close()
@@ -239,7 +283,8 @@ class Film:
 _KEEP_START = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
-def _open(source: Path | BinaryIO, name: str) -> InputContainer:
+def open_container(source: Path | BinaryIO | Memory, name: str) -> InputContainer:
+    """A film's container, without trust. name: for messages. Raises BadInput."""
     if isinstance(source, Path):
         if not source.exists():
             raise BadInput(f"{name}: no such file")
@@ -247,7 +292,7 @@ def _open(source: Path | BinaryIO, name: str) -> InputContainer:
         # Absolute, so that no part of the name is taken for a protocol.
         file: Any = str(source.absolute())
     else:
-        file = _Pipe(source)
+        file = source if isinstance(source, Memory) else _Pipe(source)
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         film: InputContainer = av.open(  # type: ignore[assignment]
@@ -269,7 +314,8 @@ class _Pipe:
         self.read = stream.read
 
 
-def _main_picture(container: InputContainer, name: str) -> VideoStream:
+def main_picture(container: InputContainer, name: str) -> VideoStream:
+    """The picture stream that is painted. name: for messages. Raises BadInput: there is none."""
     pictures = [s for s in container.streams.video if not _is_cover(s)]
     for stream in pictures:
         if stream.codec_context is not None:

@@ -202,6 +202,17 @@ def planes(frame: VideoFrame) -> list[np.ndarray]:
     ]
 
 
+def all_packets(path: Path) -> list[list[tuple[Any, ...]]]:
+    """Every packet of every stream; not the container's own numbers, which may be random."""
+    streams: dict[int, list[tuple[Any, ...]]] = {}
+    with av.open(str(path)) as film:
+        for packet in film.demux():
+            if packet.size:
+                told = (packet.pts, packet.dts, packet.duration, packet.is_keyframe, bytes(packet))
+                streams.setdefault(packet.stream_index, []).append(told)
+    return [streams[index] for index in sorted(streams)]
+
+
 def packets(path: Path, kind: str, number: int = 0) -> list[tuple[float, bytes]]:
     """(seconds, bytes) of a stream's packets."""
     with av.open(str(path)) as source:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
 import clips
 import numpy as np
 import pytest
@@ -70,17 +69,6 @@ def make(
         reader.close()
 
 
-def all_packets(path: Path) -> list[list[tuple[Any, ...]]]:
-    """Every packet of every stream; not the container's own numbers, which may be random."""
-    streams: dict[int, list[tuple[Any, ...]]] = {}
-    with av.open(str(path)) as film:
-        for packet in film.demux():
-            if packet.size:
-                told = (packet.pts, packet.dts, packet.duration, packet.is_keyframe, bytes(packet))
-                streams.setdefault(packet.stream_index, []).append(told)
-    return [streams[index] for index in sorted(streams)]
-
-
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.video.chunks.PART", 7)
@@ -118,7 +106,7 @@ def test_a_killed_film_is_the_unbroken_one(
     assert resumed in (7, 14)
     assert f"going on after {resumed} frames" in warnings[0]
     assert result.frames == clips.FRAMES
-    assert all_packets(killed) == all_packets(unbroken)
+    assert clips.all_packets(killed) == clips.all_packets(unbroken)
     assert len(clips.read(killed)) == clips.FRAMES
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, killed.name, unbroken.name])
 
@@ -130,11 +118,11 @@ def test_a_steadied_film_goes_on_as_steadily(tmp_path: Path) -> None:
     make(source, unbroken, steady=TemporalFilter(0.8))
     plain = tmp_path / "plain.mp4"
     make(source, plain)
-    assert all_packets(plain) != all_packets(unbroken)
+    assert clips.all_packets(plain) != clips.all_packets(unbroken)
     with pytest.raises(KeyboardInterrupt):
         make(source, killed, dying(19), steady=TemporalFilter(0.8))
     assert make(source, killed, steady=TemporalFilter(0.8)).resumed in (7, 14)
-    assert all_packets(killed) == all_packets(unbroken)
+    assert clips.all_packets(killed) == clips.all_packets(unbroken)
 
 
 def parts_of(target: Path) -> Path:
@@ -209,7 +197,7 @@ def test_a_stop_leaves_a_film_and_the_next_start_goes_on(tmp_path: Path) -> None
     assert make(source, target).resumed == 7
     unbroken = tmp_path / "unbroken.mp4"
     make(source, unbroken)
-    assert all_packets(target) == all_packets(unbroken)
+    assert clips.all_packets(target) == clips.all_packets(unbroken)
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
@@ -254,4 +242,4 @@ perform(job, open_reader(job), Path(sys.argv[2]), paint, settings="inverted")
     subprocess.run([sys.executable, "-c", program, str(source), str(target)], check=True)
     unbroken = tmp_path / "unbroken.mp4"
     make(source, unbroken)
-    assert all_packets(target) == all_packets(unbroken)
+    assert clips.all_packets(target) == clips.all_packets(unbroken)

@@ -1,0 +1,391 @@
+"""Films painted in parts elsewhere: the same packets as here, whatever is cut, lost or refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import clips
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from st.runtime import Stylizer
+from st.runtime.errors import MissingExtra, StError, Unavailable
+from st.video import elsewhere
+from st.video.command import main
+from st.video.cuts import Cut, Piece, Uncuttable, cuts_of
+from st.video.elsewhere import Elsewhere, connect
+from st.video.job import Interrupted, Job, Result, open_reader, perform
+from st.video.part_painter import Painted, PartPainter, Print, Task
+from st.video.source import Film, Memory
+from st.video.window import Window
+from toys import tint_engine
+
+RAY = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not RAY, reason="ray is not installed")
+
+
+@pytest.fixture(autouse=True)
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.video.chunks.PART", 7)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tint_engine(tmp_path_factory.mktemp("engine") / "tint.onnx")
+
+
+@pytest.fixture(scope="module")
+def stylizer(engine: Path) -> Iterator[Stylizer]:
+    with Stylizer(engine, device="cpu", threads=1) as opened:
+        yield opened.set_style({"negative": 0.7, "black": 0.3})
+
+
+class InProcess:
+    """Stands in for the cluster's workers: the painter itself is real, and none of it is shared."""
+
+    painted: list[int]
+    data: Any = None
+
+    def __init__(self, ray: Any, task: Task, most: int, warn: Any) -> None:
+        self._painter = PartPainter()
+        ready = self._painter.begin(task, self.data)
+        assert not ready.problem
+        assert not ready.blind
+        self.idle = [self._painter, self._painter]
+        self._results: list[tuple[int, Painted | None]] = []
+        InProcess.painted = []
+
+    def give(self, cut: Cut) -> None:
+        result = self.idle.pop().paint(cut)
+        InProcess.painted.append(cut.number)
+        self._results.append((cut.number, result))
+
+    def results(self, seconds: float) -> list[tuple[int, Painted | None]]:
+        # As from a cluster: not in order.
+        given, self._results = self._results[::-1], []
+        self.idle = [self._painter, self._painter]
+        return given
+
+    def end(self) -> None:
+        self._painter.end()
+
+
+@pytest.fixture
+def make(
+    engine: Path, stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Paint a film; with `ray` on a cluster's workers, by default those in this process."""
+    monkeypatch.setattr(elsewhere, "_Workers", InProcess)
+
+    def begin(
+        source: Path,
+        target: Path,
+        ray: Any = None,
+        warnings: list[str] | None = None,
+        painted: Callable[[], None] = lambda: None,
+        stop: threading.Event | None = None,
+        **choices: Any,
+    ) -> Result:
+        job = Job(source, **choices)
+        reader = open_reader(job)
+        try:
+            return perform(
+                job,
+                reader,
+                target,
+                stylizer,
+                settings=stylizer.identity,
+                warn=([] if warnings is None else warnings).append,
+                painted=painted,
+                stop=stop,
+                elsewhere=Elsewhere(ray, str(engine), stylizer, 1) if ray else None,
+            )
+        finally:
+            reader.close()
+
+    return begin
+
+
+OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-pyramid=normal:keyint=10"}
+VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "choices"),
+    [
+        ("a.mp4", {"sounds": 1, "keyframes": 5}, {}),
+        ("a.mp4", {"options": {"bf": "3", "preset": "medium"}, "keyframes": 10}, {}),
+        ("a.mp4", {"options": OPEN_GOP | {"preset": "medium"}}, {}),
+        ("a.mkv", {"options": {"bf": "2", "preset": "medium"}, "keyframes": 9, "sounds": 1}, {}),
+        ("a.mov", {"times": VARIABLE, "keyframes": 4}, {"codec": "hevc"}),
+        ("a.mp4", {"keyframes": 100}, {"size": 32}),
+        ("a.mp4", {"keyframes": 5}, {"window": Window(Window().start + 1 / 4, None)}),
+        ("a.webm", {"codec": "libvpx-vp9", "pixels": "yuva420p", "alpha": True}, {}),
+    ],
+)
+@pytest.mark.parametrize("sent", [False, True])
+def test_parts_painted_apart_are_those_of_one_run(
+    name: str,
+    how: dict[str, Any],
+    choices: dict[str, Any],
+    sent: bool,
+    make: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = clips.film(tmp_path / name, **how)
+    here, there = (tmp_path / f"{word}{source.suffix}" for word in ("here", "there"))
+    whole = make(source, here, **choices)
+    if sent:  # as to a machine that does not see the file
+        monkeypatch.setattr(InProcess, "data", np.fromfile(source, np.uint8))
+    warnings: list[str] = []
+    count = iter(range(1, 1000))
+    result = make(source, there, True, warnings, lambda: next(count), **choices)
+    assert warnings == []
+    assert InProcess.painted == list(range(-(-whole.frames // 7)))
+    assert next(count) == result.frames + 1 == whole.frames + 1
+    assert clips.all_packets(there) == clips.all_packets(here)
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "why"),
+    [
+        ("a.ts", {}, "only MP4"),
+        ("a.mp4", {"interlaced": True}, "interlaced"),
+    ],
+)
+def test_what_cannot_be_cut_is_painted_here(
+    name: str, how: dict[str, Any], why: str, make: Callable[..., Result], tmp_path: Path
+) -> None:
+    source = clips.film(tmp_path / name, **how)
+    here, there = (tmp_path / f"{word}{source.suffix}" for word in ("here", "there"))
+    make(source, here)
+    warnings: list[str] = []
+    make(source, there, True, warnings)
+    assert why in warnings[0]
+    assert "painted here" in warnings[0]
+    assert clips.all_packets(there) == clips.all_packets(here)
+
+
+def damaged(source: Path, at: float) -> Path:
+    """Zeros over some bytes at that share of the file."""
+    data = bytearray(source.read_bytes())
+    begin = int(len(data) * at)
+    data[begin : begin + 400] = bytes(400)
+    source.write_bytes(data)
+    return source
+
+
+def test_a_damaged_film_is_that_of_one_run(make: Callable[..., Result], tmp_path: Path) -> None:
+    source = damaged(clips.film(tmp_path / "a.mkv", keyframes=5), 0.6)
+    here, there = tmp_path / "here.mkv", tmp_path / "there.mkv"
+    make(source, here)
+    warnings: list[str] = []
+    make(source, there, True, warnings)
+    assert any("painted here" in line for line in warnings)
+    assert clips.all_packets(there) == clips.all_packets(here)
+
+
+def test_a_film_that_was_half_painted_here_goes_on_there(
+    make: Callable[..., Result], tmp_path: Path
+) -> None:
+    source = clips.film(tmp_path / "a.mp4", keyframes=5)
+    here, there = tmp_path / "here.mp4", tmp_path / "there.mp4"
+    make(source, here)
+    stop, count = threading.Event(), iter(range(1, 100))
+
+    def painted() -> None:
+        if next(count) == 10:
+            stop.set()
+
+    with pytest.raises(Interrupted, match="start it again"):
+        make(source, there, painted=painted, stop=stop)
+    assert make(source, there, True).resumed == 7
+    assert InProcess.painted == [1, 2, 3]
+    assert clips.all_packets(there) == clips.all_packets(here)
+
+
+def test_a_stop_keeps_what_was_painted_there(make: Callable[..., Result], tmp_path: Path) -> None:
+    source, there = clips.film(tmp_path / "a.mp4", sounds=1), tmp_path / "there.mp4"
+    stop = threading.Event()
+    with pytest.raises(Interrupted, match=r"14 frames.*start it again"):
+        make(source, there, True, painted=stop.set, stop=stop)
+    assert len(clips.read(there)) == 14
+    here = tmp_path / "here.mp4"
+    make(source, here)
+    assert make(source, there).resumed == 14
+    assert clips.all_packets(there) == clips.all_packets(here)
+
+
+def test_cuts(tmp_path: Path) -> None:
+    source = clips.film(tmp_path / "a.mp4", keyframes=5)
+    film = Film(source)
+    cuts = cuts_of(source, film, 7)
+    assert [len(cut.times) for cut in cuts] == [7, 7, 7, 3]
+    assert [cut.last for cut in cuts] == [False, False, False, True]
+    assert [cut.seek is None for cut in cuts] == [True, False, False, False]
+    frames = [frame.pts for frame in film.items() if hasattr(frame, "width")]
+    assert [time for cut in cuts for time in cut.times] == frames
+    film.close()
+    wrong = Cut(1, (cuts[1].times[0] + 1, *cuts[1].times[1:]), cuts[1].seek, False)
+    with pytest.raises(Uncuttable, match="its index"):
+        list(Piece(Film(source), wrong).items())
+    short = Cut(3, cuts[3].times[:-1], cuts[3].seek, True)
+    with pytest.raises(Uncuttable):
+        list(Piece(Film(source), short).items())
+
+
+def test_a_film_in_memory(tmp_path: Path) -> None:
+    source = clips.film(tmp_path / "a.mkv", keyframes=5)
+    frames = [clips.planes(f) for f in clips.read(source)]
+    film = Film(Memory(memoryview(source.read_bytes())))
+    seen = [clips.planes(f) for f in film.items() if hasattr(f, "width")]
+    assert all(
+        np.array_equal(one, two)
+        for a, b in zip(frames, seen, strict=True)
+        for one, two in zip(a, b, strict=True)
+    )
+
+
+def test_settings_go_to_another_stylizer(engine: Path, stylizer: Stylizer) -> None:
+    frame = np.full((8, 8, 3), 100, np.uint8)
+    with Stylizer(engine, device="cpu", threads=1) as other:
+        assert other.identity != stylizer.identity
+        other.take_settings(stylizer.settings)
+        assert other.identity == stylizer.identity
+        assert np.array_equal(other(frame), stylizer(frame))
+        with (
+            Stylizer(device="cpu") as another,
+            pytest.raises(StError, match="another engine"),
+        ):
+            another.take_settings(stylizer.settings)
+
+
+def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"st\[scale\]"):
+        connect("auto")
+
+
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense", "host:x"])
+def test_nothing_at_the_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="--ray"):
+        connect(address)
+    assert time.monotonic() - began < 10
+
+
+def test_refused_together(engine: Path, tmp_path: Path) -> None:
+    source = clips.film(tmp_path / "a.mp4", frames=3)
+    words = [str(source), "--engine", str(engine), "--ray", "auto", "--steady", "0.5"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "--steady" in result.output
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of two processors on this machine."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    for more in (True, False):
+        try:
+            ray.init(num_cpus=2, **quiet)
+            break
+        except Exception as error:  # its processes have half a minute, which a full machine eats up
+            ray.shutdown()
+            if not more:
+                pytest.skip(f"no Ray cluster starts here: {error}")
+    yield ray
+    ray.shutdown()
+
+
+@needs_ray
+def test_on_a_cluster(
+    cluster: Any,
+    engine: Path,
+    make: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two workers; then the same with one that is lost, and with workers that see no file."""
+    monkeypatch.undo()
+    monkeypatch.setattr("st.video.chunks.PART", 7)
+    source, here = clips.film(tmp_path / "a.mp4", sounds=1, keyframes=5), tmp_path / "here.mp4"
+    make(source, here)
+    whole = clips.all_packets(here)
+    make(source, tmp_path / "there.mp4", cluster, warnings := [])
+    assert warnings == []
+    assert clips.all_packets(tmp_path / "there.mp4") == whole
+
+    give = elsewhere._Workers.give
+    lost: list[Any] = []
+
+    def give_and_lose(self: Any, cut: Cut) -> None:
+        give(self, cut)
+        if not lost:
+            lost.append(next(iter(self._painting.values()))[0])
+            cluster.kill(lost[0])
+
+    monkeypatch.setattr(elsewhere._Workers, "give", give_and_lose)
+    make(source, tmp_path / "lost.mp4", cluster, warnings)
+    assert lost
+    assert warnings == []
+    assert clips.all_packets(tmp_path / "lost.mp4") == whole
+    monkeypatch.setattr(elsewhere._Workers, "give", give)
+
+    print_of = Print.of(source)
+    with (
+        monkeypatch.context() as patch
+    ):  # the workers, in processes of their own, have the true one
+        patch.setattr(Print, "of", lambda path: Print(print_of.size, b"of another file"))
+        make(source, tmp_path / "sent.mp4", cluster, warnings)
+        assert clips.all_packets(tmp_path / "sent.mp4") == whole
+        patch.setattr(elsewhere, "MOST_SENT", 1)
+        with pytest.raises(Unavailable, match=r"does not see .*every machine has it"):
+            make(source, tmp_path / "large.mp4", cluster)
+
+    words = [str(source), "--engine", str(engine), "-s", "negative:0.7", "-s", "black:0.3"]
+    words += ["--device", "cpu", "-o", str(tmp_path / "told.mp4"), "--ray", "auto", "--json"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["frames"] == clips.FRAMES
+    assert clips.all_packets(tmp_path / "told.mp4") == whole
+
+
+@needs_ray
+@pytest.mark.slow
+def test_kill_9_on_a_cluster_and_the_same_command_again(
+    cluster: Any, engine: Path, tmp_path: Path
+) -> None:
+    source = clips.film(tmp_path / "a.mp4", frames=2000, sounds=1, keyframes=50)
+    here, there = tmp_path / "here.mp4", tmp_path / "there.mp4"
+    words = [str(source), "--engine", str(engine), "--device", "cpu"]
+    program = [sys.executable, "-c", "from st.video.command import main; main()", *words]
+    subprocess.run([*program, "-o", str(here)], check=True)
+    address = cluster.get_runtime_context().gcs_address
+    command = [*program, "-o", str(there), "--ray", address]
+    folder = tmp_path / ".there.mp4.st-parts"
+    for done in (2, 7):
+        process = subprocess.Popen(command, env=os.environ)
+        until = time.monotonic() + 120
+        while len(list(folder.glob("*.npz"))) < done and time.monotonic() < until:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not there.exists()
+    subprocess.run(command, check=True, timeout=300)
+    assert clips.all_packets(there) == clips.all_packets(here)
