@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from st.runtime.errors import StError, printable
+from st.runtime.stop import tidy_end
 
 NO_SUCH_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -34,7 +35,8 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         if os.environ.get("ST_TRACEBACK"):
             return function(*args, **kwargs)
         try:
-            return function(*args, **kwargs)
+            with tidy_end():
+                return function(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except BrokenPipeError:  # the reader has seen enough, as `head` does: click ends silently

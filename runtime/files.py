@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
 
+_CANNOT_SETTLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # some file systems of networks
+
 
 @contextmanager
-def write_beside(final: Path) -> Iterator[Path]:
+def write_beside(final: Path, settled: bool = True) -> Iterator[Path]:
     """Give a path in `final`'s folder to write to; rename it to `final` on success.
 
     On any exception the partial file is removed and what stood under `final` is untouched.
     The partial file keeps `final`'s suffix, since writers choose the format by it.
+
+    settled: the disk has it before it gets its name (see `put`). False for files by the thousand,
+        of which a power cut may leave the last ones empty.
 
     Raises:
         BadInput: the folder does not exist, or `final` is a folder.
@@ -34,10 +40,39 @@ def write_beside(final: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        part.chmod(0o666 & ~_umask())
-        part.replace(final)
+        if settled:
+            put(part, final)
+        else:
+            part.chmod(0o666 & ~_umask())
+            part.replace(final)
+    except OSError as error:
+        if type(error) is OSError and error.filename is None:  # as write(2) and fsync(2) fail
+            error.filename = str(final)
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def put(whole: Path, final: Path) -> None:
+    """Give a whole file its name, over what stands there, once the disk has it.
+
+    Else the system may write the name first and the contents seconds later: a power cut between
+    them leaves an empty file where a good one was. Raises OSError: the disk failed.
+    """
+    with whole.open("rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_SETTLE:
+                raise
+    whole.chmod(0o666 & ~_umask())
+    whole.replace(final)
+    with suppress(OSError):  # Windows opens no folders, some networks settle none
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 @contextmanager

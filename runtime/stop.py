@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM as a request to finish cleanly."""
+"""Ctrl-C and SIGTERM as a request to finish cleanly, or at least to leave nothing half done."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,3 +30,39 @@ def stoppable() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class _Ended(SystemExit):
+    """By SIGTERM."""
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """SIGTERM ends the program as an exception would, so that unfinished files are removed.
+
+    `stoppable` within it goes first. The exit code is what a shell calls such an end: 143.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise _Ended(128 + signal.SIGTERM)
+
+    def once_more(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, _Ended):
+            told(lost)
+            return
+        # It came in the middle of a destructor, where Python drops exceptions.
+        again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM))
+        again.daemon = True
+        again.start()
+
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    told, sys.unraisablehook = sys.unraisablehook, once_more
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = told

@@ -120,9 +120,9 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
 
     A region's mask is a picture, or a film of the same length, of any size.
 
-    Ctrl-C ends the film where it is: the file plays. A file that stood there before is kept, and
-    the new one is named NAME_partial. After Ctrl-C, a crash or a power cut, the same command goes
-    on after the last finished part (some ten seconds), which lie hidden beside the film until then.
+    Ctrl-C ends the film where it is, playable and named NAME_partial: NAME itself is always whole.
+    After Ctrl-C, a crash or a power cut, the same command goes on after the last finished part
+    (some ten seconds), which lie hidden beside the film until then.
     """
     asked = Choices(**choices)
     if asked.raw and sources != ("-",) and output != "-":

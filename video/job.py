@@ -10,12 +10,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from av.error import FFmpegError
 
 from st.runtime.errors import BadInput, StError, printable
-from st.runtime.files import write_beside
+from st.runtime.files import put, write_beside
 from st.video import codecs
 from st.video.chunks import PartSink, Rest, put_together
 from st.video.look import Look
@@ -134,8 +134,8 @@ def perform(
     masks: of the paint's regions, where they move.
     steady: a filter against flicker; frames are then painted one after the other.
     elsewhere: paints the parts of a film away from here, as many as it can.
-    stop: when set, the film ends there, playable. If no file stood under `target` it is found
-        there, else beside it as NAME_partial.
+    stop: when set, the film ends there, playable, and is named NAME_partial: under `target` is
+        the whole film or what stood there before.
 
     Raises:
         BadInput: choices that do not go together, output and input are one file, or another
@@ -158,10 +158,8 @@ def perform(
         warn(f"{reader.damaged} damaged frames or packets in the source: repaired or skipped")
     if isinstance(reader, Film) and reader.deinterlaced:
         warn("interlaced source: made progressive, as many frames as before")
-    if work.stop.is_set():
-        raise Interrupted(
-            f"stopped after {done.frames} frames: {_shown(target)} ends there{done.again}"
-        )
+    if done.stopped:
+        raise Interrupted(f"stopped after {done.frames} frames: {_shown(target)} ends there")
     seconds = time.monotonic() - began
     return Result(
         output=_shown(target),
@@ -197,12 +195,10 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Done:
-    """again: how to go on, for the message of a stop."""
-
     frames: int
     look: Look
     resumed: int = 0
-    again: str = ""
+    stopped: bool = False
 
 
 def _straight(job: Job, reader: Reader, target: Path | BinaryIO, work: _Work) -> _Done:
@@ -214,9 +210,10 @@ def _straight(job: Job, reader: Reader, target: Path | BinaryIO, work: _Work) ->
             if not frames and not work.stop.is_set():
                 raise StError("not one frame could be decoded")
             sink.close()
-        if work.stop.is_set() and isinstance(place, Path) and isinstance(target, Path):
-            _keep_partial(place, target, frames)
-    return _Done(frames, sink.look)
+        stopped = work.stop.is_set()
+        if stopped and isinstance(place, Path) and isinstance(target, Path) and place != target:
+            _keep_partial(place, job.source, target, frames)
+    return _Done(frames, sink.look, stopped=stopped)
 
 
 def _in_parts(
@@ -257,13 +254,12 @@ def _in_parts(
                 with closing(Film(job.source, job.window)) as again:
                     put_together(sink, again, parts.done, pieces.rest(), cut=stopped)
             sink.close()
-        go_on = ", start it again to go on" if parts.done else ""
         if stopped:
-            _keep_partial(place, target, frames, go_on)
-        place.replace(target)
-        if not stopped:
-            parts.forget()
-    return _Done(frames, sink.look, resumed, go_on)
+            go_on = ": start it again to go on" if parts.done else ""
+            _keep_partial(place, job.source, target, frames, go_on)
+        put(place, target)
+        parts.forget()
+    return _Done(frames, sink.look, resumed)
 
 
 def _nothing() -> None:
@@ -357,18 +353,20 @@ def _refuse_same(source: Path | BinaryIO, target: Path) -> None:
         raise BadInput(f"{printable(target)}: is the input, choose another output")
 
 
-def _keep_partial(part: Path, target: Path, frames: int, again: str = "") -> None:
-    """Rename an interrupted film out of the way of the good one that stands there."""
+def _keep_partial(
+    part: Path, source: Path | BinaryIO, target: Path, frames: int, again: str = ""
+) -> NoReturn:
+    """Name what a stop cut short so that nobody takes it for the whole film; raises Interrupted.
+
+    again: how to go on, for the message.
+    """
     if not frames:
         raise Interrupted("stopped before the first frame: nothing written")
-    if target.exists() and not _is_pictures(target):
-        beside = target.with_stem(f"{target.stem}_partial")
-        part.chmod(target.stat().st_mode & 0o777)
-        part.replace(beside)
-        raise Interrupted(
-            f"stopped after {frames} frames: {printable(target)} is as it was, "
-            f"what was done is {printable(beside)}{again}"
-        )
+    beside = target.with_stem(f"{target.stem}_partial")
+    if isinstance(source, Path) and beside.exists() and beside.samefile(source):
+        beside = target.with_stem(f"{target.stem}_partial-2")
+    put(part, beside)
+    raise Interrupted(f"stopped after {frames} frames, which are {printable(beside)}{again}")
 
 
 def _told(error: FFmpegError, target: Path | BinaryIO) -> Exception:

@@ -167,7 +167,7 @@ class PictureSink:
 
     def _save(self, data: bytes) -> None:
         self._count += 1
-        with write_beside(self._folder / (self._name % self._count)) as part:
+        with write_beside(self._folder / (self._name % self._count), settled=False) as part:
             part.write_bytes(data)
 
 
