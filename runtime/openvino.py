@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from st.runtime.metadata import Metadata
 
 DTYPES = {"u8": "uint8", "f32": "float32", "i64": "int64"}
 PRECISION = "INFERENCE_PRECISION_HINT"
+REPORTER = "openvino_telemetry"
 
 
 class OpenVinoBackend:
@@ -82,10 +84,18 @@ class OpenVinoBackend:
 
 
 def _load() -> tuple[Any, Any]:
+    # Importing OpenVINO reports the import to Google Analytics, from a process of its own, unless
+    # the user has opted out. With its reporting package hidden it uses a stand-in that is silent.
+    hidden = REPORTER not in sys.modules
+    if hidden:
+        sys.modules[REPORTER] = None  # type: ignore[assignment]
     try:
         import openvino
     except ImportError:
         raise MissingExtra("OpenVINO", "openvino") from None
+    finally:
+        if hidden:
+            del sys.modules[REPORTER]
     return openvino, openvino.Core()
 
 

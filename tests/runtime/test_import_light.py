@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import toys
 
 HEAVY = "{'torch', 'triton', 'tensorrt', 'pycuda', 'onnx', 'openvino', 'matplotlib', 'tkinter'}"
@@ -42,6 +44,20 @@ print(sorted({HEAVY} & set(sys.modules)))
 
 def test_onnx_runtime_reports_to_nobody() -> None:
     assert run("import os, st.runtime.ort; print(os.environ['ORT_DISABLE_TELEMETRY'])") == "1"
+
+
+def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    """Nor does it start a process for it, which a forked child would wait for."""
+    pytest.importorskip("openvino")
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    code = f"""
+import multiprocessing.process, sys
+multiprocessing.process.BaseProcess.start = lambda process: print("started", process)
+from st.runtime import Stylizer
+Stylizer({str(engine)!r}, device='openvino')
+print([name for name in sys.modules if name.startswith('openvino_telemetry')])
+"""
+    assert run(code) == "[]"
 
 
 def test_public_names_are_all_there() -> None:
