@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import toys
+from sharing import FORKS, SETTINGS, forked, frame, mixed_up
 from st.runtime import StError, Stylizer
 
 FRAMES, THREADS = 200, 8
-
-
-def frame(number: int) -> NDArray[np.uint8]:
-    height = 16 + number % 3 * 4
-    return np.random.default_rng(number).integers(0, 256, (height, 24, 3), np.uint8)
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
@@ -33,31 +25,7 @@ def test_threads_paint_what_one_paints(tmp_path: Path, device: str) -> None:
     if device == "openvino":
         pytest.importorskip("openvino")
     path = toys.tiles_pair(tmp_path / "pair.onnx")
-    settings = [("soft", 1.0), ("hard", 1.0), ("hard", 0.5), ({"soft": 1, "hard": 3}, 0.25)]
-    frames = [frame(n) for n in range(FRAMES)]
-    with Stylizer(path, device=device, threads=1) as alone:
-        serial = []
-        for style, strength in settings:
-            alone.set_style(style, strength)
-            serial.append([alone(one) for one in frames])
-    with Stylizer(path, device=device, threads=1) as shared:
-
-        def work(thread: int) -> set[int]:
-            seen = set()
-            for number, one in enumerate(frames):
-                setting = (thread + number) % len(settings)
-                shared.set_style(*settings[setting])
-                painted = shared(one)
-                matches = [
-                    n for n, all_of in enumerate(serial) if np.array_equal(all_of[number], painted)
-                ]
-                assert matches, f"frame {number} is of no setting"
-                seen.update(matches)
-            return seen
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            seen = list(pool.map(work, range(THREADS)))
-    assert set().union(*seen) == set(range(len(settings)))
+    assert mixed_up(path, device, THREADS, FRAMES) == (0, len(SETTINGS))
 
 
 def test_threads_may_tile_at_once(tmp_path: Path) -> None:
@@ -104,48 +72,14 @@ def test_a_forked_child_gets_a_clear_error(tmp_path: Path, device: str) -> None:
         np.testing.assert_array_equal(paint(frame(0)), 255 - frame(0))
 
 
-CHILD = """
-import gc, os, sys
-import numpy as np
-from st.runtime import Stylizer
-path, device, what = sys.argv[1:]
-frame = np.zeros((8, 8, 3), np.uint8)
-paint = Stylizer(path, device=device, threads=8)
-paint(frame)
-child = os.fork()
-if not child:
-    if what == "close":
-        paint.close()
-    if what == "drop":
-        del paint
-        gc.collect()
-    if what == "reopen":
-        assert Stylizer(path, device=device, threads=8)(frame).min() == 255
-    sys.exit(0)
-print(os.waitpid(child, 0)[1])
-"""
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
-@pytest.mark.parametrize("what", ["exit", "close", "drop", "reopen"])
+@pytest.mark.parametrize("what", FORKS)
 def test_a_forked_child_ends_well(tmp_path: Path, what: str, device: str) -> None:
     """Without hanging and without a signal, as the libraries' own destructors would there."""
     if device == "openvino":
         pytest.importorskip("openvino")
-    path = toys.tint_engine(tmp_path / "tint.onnx")
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(path), device, what],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.communicate(timeout=60)[0].strip() == "0"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    assert forked(toys.tint_engine(tmp_path / "tint.onnx"), device, what) == "0"
 
 
 def test_threads_between_runs_do_not_spin(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +35,7 @@ from st.video.serve.guard import Guard
 from st.video.serve.session import SILENCE, Stage
 from st.video.serve.settings import Settings
 
+PICTURE: NDArray[np.uint8] = np.full((120, 160, 3), 60, np.uint8)
 SHARED = Path(__file__).parents[3] / "shared/data/video/fox.mp4"
 SIZE = 320, 180
 RATE = 25
@@ -211,3 +214,44 @@ async def visitor(camera: Camera) -> AsyncIterator[Visitor]:
         yield one
     finally:
         await one.peer.close()
+
+
+async def visits_growth(engine: Path, times: int, first: int = 5) -> int:
+    """Bytes by which a real server grows over visits, one after the other, after the first few."""
+
+    async def visit(server: Served, count: int) -> None:
+        for _ in range(count):
+            async with visitor(Camera([PICTURE])) as one:
+                assert await one.connect(server) == 200
+                await one.wait(2)
+            await server.emptied(15)
+
+    code = "from st.video.webcam_command import main; main()"
+    arguments = ["--serve", ":0", "--engine", str(engine), "--threads", "1"]
+    program = [sys.executable, "-c", code, *arguments]
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        url = (await process.stdout.readline()).decode().strip().rstrip("/")
+        async with aiohttp.ClientSession() as http:
+            server = Served(url, http)
+            await visit(server, first)
+            before, threads = resident(process.pid), threads_of(process.pid)
+            await visit(server, times)
+            assert threads_of(process.pid) <= threads + 8  # of pools that fill slowly
+            return resident(process.pid) - before
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has now."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", text)
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def threads_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))

@@ -94,7 +94,7 @@ def test_tone_curve_is_monotonic_and_keeps_grey_grey() -> None:
 
 
 def test_untagged_film_stays_untagged(tmp_path: Path) -> None:
-    from test_video_golden import stylise
+    from golden import stylise
 
     source = clips.film(tmp_path / "in.mp4", tags=None, frames=3)
     stylise(source, tmp_path / "out.mp4", quality=0)

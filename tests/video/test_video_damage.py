@@ -10,7 +10,7 @@ import clips
 import numpy as np
 import pytest
 from av.error import FFmpegError
-from test_video_golden import stylise
+from golden import stylise
 
 from st.runtime.errors import BadInput
 from st.video.job import Job, open_reader

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import clips
 import pytest
-from test_video_golden import stylise
+from golden import stylise
 
 from st.runtime.errors import BadInput
 from st.video.window import Window, parse_time
