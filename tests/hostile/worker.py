@@ -55,7 +55,7 @@ def run(command: str, words: list[str], folder: str) -> dict[str, Any]:
         os.dup2(err.fileno(), 2)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         clock, processor = time.perf_counter(), time.process_time()
-        code = _call(command, words)
+        code = call(command, words)
         spent = time.perf_counter() - clock, time.process_time() - processor
         out.seek(0)
         err.seek(0)
@@ -69,7 +69,7 @@ def run(command: str, words: list[str], folder: str) -> dict[str, Any]:
         }
 
 
-def _call(command: str, words: list[str]) -> int:
+def call(command: str, words: list[str]) -> int:
     """Exit code of a click command, its streams as Python makes them for a pipe."""
     before = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))

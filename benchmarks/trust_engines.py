@@ -1,0 +1,40 @@
+"""The shipped engines on plain pictures: G16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.artefacts import MAX_BLOBS, MAX_GRID, MAX_HALO, MAX_RASTER, MAX_SEAM, inspect
+from benchmarks.report import progress
+from benchmarks.trust_bench import Bench, Reached, tell
+from st import engines
+from st.runtime import Stylizer
+
+BOUNDS = {
+    "grid": MAX_GRID,
+    "halo": MAX_HALO,
+    "raster": MAX_RASTER,
+    "blobs": MAX_BLOBS,
+    "tiled": MAX_SEAM,
+}
+
+
+def artefacts(bench: Bench) -> Reached:
+    """Every style of every shipped engine; for a small count, the first of each."""
+    over: list[str] = []
+    worst: dict[str, float] = dict.fromkeys(BOUNDS, 0.0)
+    painted = 0
+    with progress() as bar:
+        for name in engines.names():
+            stylizer = Stylizer(name, device="cpu")
+            styles: Sequence[str | None] = stylizer.styles or (None,)
+            for style in bar.track(styles[: bench.scaled(len(styles))], description=f"G16 {name}"):
+                row, painted = inspect(stylizer, style), painted + 1
+                for figure, bound in BOUNDS.items():
+                    value = float(row[figure] or 0)
+                    worst[figure] = max(worst[figure], value)
+                    if value > bound:
+                        over.append(f"{name}, {style}: {figure} {value:.3g} over {bound:g}")
+    tell(over)
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in worst.items())
+    return Reached(f"{painted} styles, {len(over)} figures over: at most {figures}", not over)
