@@ -113,6 +113,8 @@ class Method:
         the terms of `step` then have a "style". Else "".
     balance: (network, step number) -> None; changes the gradients of a step before they are used.
     temporal: its config has `temporal_weight` and `temporal_every`, and its step a "temporal" term.
+    begin: (network, state of another method's network) -> None; takes over what --begin-with cannot
+        copy, after it has copied what has the same name and shape.
     least_steps: below this the pictures are grey: the command warns.
     """
 
@@ -133,4 +135,5 @@ class Method:
     bank: str = ""
     balance: Callable[[nn.Module, int], None] | None = None
     temporal: bool = False
+    begin: Callable[[nn.Module, Mapping[str, Tensor]], None] | None = None
     example: str = ""

@@ -33,7 +33,7 @@ from st.train.preview import write_preview
 
 WARM_UP = 100  # steps
 HELD = 0.6  # part of the steps at the full learning rate
-SAMPLE = 8  # style pictures that a method of any style sees before the loop
+SAMPLE = 64  # style pictures that a method of any style sees before the loop
 FLAT = 2 / 255  # standard deviation of a picture that shows nothing
 
 
@@ -153,6 +153,8 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     network = method.build(config, names)
     if run.begun is not None:
         run.begun.lend(network)
+        if method.begin is not None:
+            method.begin(network, run.begun.state)
     if run.base is not None:
         check_addition(method, run.base, names)
         take_over(method, network, run.base, run.start)

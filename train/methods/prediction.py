@@ -146,6 +146,14 @@ def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) 
     network.style.standardise([network.encoder(style, SEEN) for style in styles])
 
 
+def begin(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """After a bank's network: every prediction starts at the middle of its styles."""
+    network = cast(Network, net)
+    bank, base = state.get("bank"), cast(nn.Linear, network.style.predict[-1]).bias
+    if bank is not None and bank.shape[1:] == base.shape:
+        base.data.copy_(bank.mean(0))
+
+
 def step(
     net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
@@ -205,5 +213,6 @@ METHOD = Method(
     least_steps=2_000,
     temporal=True,
     rates={"style": STYLE_RATE},
+    begin=begin,
     example="st-train prediction --content photos/ --style paintings/ -o anything.pt",
 )
