@@ -63,6 +63,19 @@ def total_variation(images: Tensor) -> Tensor:
     return down + across
 
 
+def raster(images: Tensor, period: int) -> Tensor:
+    """Energy of what repeats on a raster of `period` pixels: (N, C, H, W) -> scalar.
+
+    The variance of the mean tile of period×period pixels. Strokes lie anywhere, so they cancel in
+    it; what upsampling prints everywhere, on calm skies above all, stays.
+    """
+    n, c, height, width = images.shape
+    rows, columns = height // period, width // period
+    x = wide(images[..., : rows * period, : columns * period])
+    tile = x.reshape(n, c, rows, period, columns, period).mean(dim=(2, 4))
+    return (tile - tile.mean(dim=(2, 3), keepdim=True)).square().mean()
+
+
 class Moments(NamedTuple):
     """Channel statistics over space: each (N, C, 1, 1)."""
 

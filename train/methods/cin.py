@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, relative_distance, total_variation
+from st.train.losses import gram, raster, relative_distance, total_variation
 from st.train.method import Batch, Method, Playing, option, shifted
 from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
@@ -39,6 +39,7 @@ class Config:
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
@@ -81,8 +82,9 @@ def step(
     net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
 ) -> dict[str, Tensor]:
     """Eq. 1-4: content and style distances of what the network paints, each crop in its style."""
-    weights = cast(Network, net).one_hot(batch.index)
-    whole = net(batch.content, weights)
+    network = cast(Network, net)
+    weights = network.one_hot(batch.index)
+    whole = network(batch.content, weights)
     painted = shifted(whole, batch.shift)
     with torch.no_grad():
         want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
@@ -99,6 +101,7 @@ def step(
         "content": config.content_weight * relative_distance(got[k], want[k]),
         "style": config.style_weight * style.mean(),
         "tv": config.tv_weight * total_variation(painted),
+        "raster": config.raster_weight * raster(whole, network.transform.multiple),
         **temporal_terms(whole, batch.motion, paint_later, config.temporal_weight),
     }
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, moments, relative_distance, total_variation, wide
+from st.train.losses import gram, moments, raster, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
 from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
@@ -52,6 +52,7 @@ class Config:
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
@@ -185,6 +186,7 @@ def step(
         "content": config.content_weight * relative_distance(got[k], want[k]),
         "style": config.style_weight * torch.stack(distances).mean(),
         "tv": config.tv_weight * total_variation(painted),
+        "raster": config.raster_weight * raster(whole, network.transform.multiple),
         **temporal_terms(whole, batch.motion, paint_later, config.temporal_weight),
     }
 
