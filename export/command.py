@@ -54,6 +54,13 @@ def tensorrt_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="engine to write [NAME.onnx]")
 @click.option("--half", is_flag=True, help="FP16, statistics in FP32: NAME.fp16.onnx and so on.")
+@click.option(
+    "--int8",
+    "photos",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="INT8 convolutions for processors, measured on these pictures: NAME.int8.onnx.",
+)
 @tensorrt_options
 @click.option(
     "--web",
@@ -74,6 +81,7 @@ def main(
     formats: tuple[str, ...],
     output: Path | None,
     half: bool,
+    photos: Path | None,
     site: Path | None,
     styles: tuple[str, ...],
     **tensorrt: Any,
@@ -89,7 +97,10 @@ def main(
 
     With -f tensorrt-rtx it becomes NAME.rtx.trt, built on any machine; with -f tensorrt NAME.trt,
     built on the GPU that shall run it. NAME.trt.json beside it says what it is. For these, and for
-    --half and --web, MODEL may also be an .onnx engine or a shipped engine's name.
+    --half, --int8 and --web, MODEL may also be an .onnx engine or a shipped engine's name.
+
+    --int8 wants a folder of some dozen photographs, and for an engine of any style paintings among
+    them. It is faster where a processor multiplies 8-bit integers: st-engines bench shows it.
 
     With --web DIR becomes a folder for any static server: its page paints the visitor's camera and
     pictures in their own browser.
@@ -103,22 +114,24 @@ def main(
         raise click.UsageError("--web-style belongs to --web")
     formats = tuple(dict.fromkeys(formats)) or ("onnx",)
     ready = model.suffix == ".onnx" or (model.suffix == "" and not model.is_file())
-    more = half or formats != ("onnx",)
+    more = half or photos is not None or formats != ("onnx",)
     if any(value not in (None, False, ()) for value in tensorrt.values()) and formats == ("onnx",):
         raise click.UsageError(
             "--min, --opt, --max and what follows them need --format tensorrt-rtx or tensorrt"
         )
     if site and more:
-        raise click.UsageError("--web takes no other format, and no --half")
+        raise click.UsageError("--web takes no other format, no --half and no --int8")
+    if photos and (half or formats != ("onnx",)):
+        raise click.UsageError("--int8 is for processors: without --half, in the format onnx")
     if site is None and not more:
         if ready:
             raise BadInput(
                 f"{printable(model)}: an engine already; give a checkpoint (.pt), --half, "
-                "--format tensorrt-rtx or --web"
+                "--int8, --format tensorrt-rtx or --web"
             )
         _export(model, output or model.with_suffix(".onnx"))
     elif site is None:
-        _convert(model, ready, formats, output, _options(half, tensorrt))
+        _convert(model, ready, formats, output, _options(half, photos, tensorrt))
     elif ready:
         if output:
             raise click.UsageError(f"{printable(model)} is an engine already: leave out -o")
@@ -131,7 +144,7 @@ def main(
             _write_site(_export(model, engine), site, styles)
 
 
-def _options(half: bool, tensorrt: dict[str, Any]) -> Options:
+def _options(half: bool, photos: Path | None, tensorrt: dict[str, Any]) -> Options:
     try:
         from st.export.formats import Options
         from st.export.trt_job import Settings
@@ -146,7 +159,21 @@ def _options(half: bool, tensorrt: dict[str, Any]) -> Options:
         any_gpu=tensorrt["any_gpu"],
         plugin=not tensorrt["no_plugin"],
     )
-    return Options(half, Asked(*sizes), settings)
+    return Options(half, () if photos is None else _pictures(photos), Asked(*sizes), settings)
+
+
+def _pictures(folder: Path) -> list[Any]:
+    """Some of the pictures in a folder, from all over it. Raises BadInput: none, or too few."""
+    from st.export.int8 import LEAST, MOST
+    from st.runtime.image_files import pictures_in
+    from st.runtime.images import read_picture
+
+    if not folder.is_dir():
+        raise BadInput(f"{printable(folder)}: no such folder")
+    files = pictures_in(folder)
+    if len(files) < LEAST:
+        raise BadInput(f"{printable(folder)}: {len(files)} pictures, INT8 needs {LEAST} or more")
+    return [read_picture(path).rgb for path in files[:: -(-len(files) // MOST)]]
 
 
 def _convert(
@@ -167,9 +194,9 @@ def _convert(
             raise BadInput(f"{printable(output)}: {first} engines are written as NAME{suffix}")
         base = output.with_name(output.name.removesuffix(suffix))
     outputs = {
-        name: output or output_of(base, name, options.half)
+        name: output or output_of(base, name, options)
         for name in formats
-        if options.half or name != "onnx"
+        if options.half or options.int8 or name != "onnx"
     }
     with tempfile.TemporaryDirectory() as folder:
         if ready:
@@ -192,13 +219,17 @@ def _said(written: Written) -> str:
 
         parts += build_words(build)
     if half := written.half:
-        from st.runtime.engine_words import half_words
+        from st.runtime.engine_words import rounding_words
 
-        parts += half_words(half.metadata)
+        parts += rounding_words(half.metadata)
         if half.metadata.kind != "style-encoder":
             parts.append(f"{half.flat:.0f} on pictures of one grey")
         if half.wide:
             parts.append(f"{half.wide} tensors too large for FP16 left in FP32")
+    if int8 := written.int8:
+        from st.runtime.engine_words import rounding_words
+
+        parts += [f"{int8.convolutions} convolutions in INT8", *rounding_words(int8.metadata)]
     return f"{parts[0]}  {', '.join(parts[1:])}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from st.export import to_tensorrt, to_tensorrt_rtx
 from st.export.half_parity import Half, half_engine
+from st.export.int8 import Int8, Rgb, int8_engine
 from st.export.trials import codes_of
 from st.export.trt_build import Progress
 from st.export.trt_job import Settings
@@ -24,15 +25,18 @@ from st.runtime.style_pictures import check_encoder
 from st.runtime.tiling import check_tiles
 from st.runtime.trt_file import Build
 
+Sources = dict[str, tuple[bytes, Metadata]]
 COMPANIONS = {"encoder": check_encoder, "tiles": check_tiles}
-HALF = ".fp16"  # between NAME and the suffix
+HALF, INT8 = ".fp16", ".int8"  # between NAME and the suffix
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to write. asked: sizes of TensorRT's profile."""
+    """How to write. int8: pictures to measure INT8's ranges on, if it shall be that; they are its
+    styles too where it takes any. asked: sizes of TensorRT's profile."""
 
     half: bool = False
+    int8: Sequence[Rgb] = ()
     asked: Asked = field(default_factory=Asked)
     settings: Settings = field(default_factory=lambda: Settings("tensorrt-rtx"))
 
@@ -65,17 +69,19 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Written:
-    """An engine on disk. build: of a TensorRT one. half: of one in FP16."""
+    """An engine on disk. build: of a TensorRT one. half: of one in FP16. int8: of one in INT8."""
 
     path: Path
     metadata: Metadata
     build: Build | None
     half: Half | None
+    int8: Int8 | None
 
 
-def output_of(base: Path, name: str, half: bool) -> Path:
+def output_of(base: Path, name: str, options: Options) -> Path:
     """NAME, a format and a precision -> the engine's file."""
-    return base.with_name(base.name + (HALF if half else "") + FORMATS[name].suffix)
+    precision = HALF if options.half else INT8 if options.int8 else ""
+    return base.with_name(base.name + precision + FORMATS[name].suffix)
 
 
 def companion_of(engine: Path, what: str) -> Path:
@@ -92,21 +98,26 @@ def write_all(
 
     engine: NAME.onnx. outputs: the file of each format; companions get their names from it.
     progress: a file -> what is told of its building.
-    Raises BadEngine: not an engine, or companions that are another one's; ParityError: FP16 is too
-    far from FP32; and what the formats raise.
+    In INT8 the companions, which run once a picture or for the largest ones, stay as they are.
+    Raises BadEngine: not an engine, or companions that are another one's; ParityError: FP16 or INT8
+    is too far from FP32; and what the formats raise.
     """
     sources = dict(_sources(engine))
     codes = _codes(engine, sources) if options.half else []
     for what, (data, metadata) in sources.items():
         half = half_engine(data, metadata, codes) if options.half else None
+        int8 = None
         if half:
             data, metadata = half.data, half.metadata
+        elif options.int8 and not what:
+            int8 = int8_engine(data, metadata, options.int8, _codes(engine, sources, options.int8))
+            data, metadata = int8.data, int8.metadata
         for name, output in outputs.items():
             path = companion_of(output, what) if what else output
             made, build = FORMATS[name].write(
                 data, metadata, path, options.asked, options.settings, progress(path)
             )
-            yield Written(path, made, build, half)
+            yield Written(path, made, build, half, int8)
 
 
 def check_all(names: Collection[str], settings: Settings) -> None:
@@ -131,13 +142,15 @@ def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
             yield what, found
 
 
-def _codes(engine: Path, sources: dict[str, tuple[bytes, Metadata]]) -> list[NDArray[np.float32]]:
-    """Style codes to measure FP16 with."""
+def _codes(
+    engine: Path, sources: Sources, pictures: Sequence[Rgb] = ()
+) -> list[NDArray[np.float32]]:
+    """Style codes to measure with, of the pictures given, or of trial pictures."""
     if "code" not in sources[""][1].inputs:
         return []
     if "encoder" not in sources:
         raise BadEngine(
-            f"{printable(companion_of(engine, 'encoder'))}: not there; FP16 is measured with the "
-            "style codes that it makes"
+            f"{printable(companion_of(engine, 'encoder'))}: not there; the engine is measured with "
+            "the style codes that it makes"
         )
-    return codes_of(*sources["encoder"])
+    return codes_of(*sources["encoder"], pictures)

@@ -29,7 +29,7 @@ class Half(NamedTuple):
     """An FP16 engine.
 
     data: the ONNX model, its metadata inside. wide: tensors left in FP32 since they grow too large.
-    flat: largest difference from FP32 on pictures of one grey, as in `Metadata.half_error`.
+    flat: largest difference from FP32 on pictures of one grey, as in `Metadata.rounding_error`.
     """
 
     data: bytes
@@ -63,7 +63,7 @@ def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.floa
     likely, flat = errors[: len(trials)], errors[len(trials) + 1 :]
     pair = max(e.max() for e in likely), float(np.mean([e.mean() for e in likely]))
     _check(metadata, *pair)
-    metadata = replace(metadata, precision="fp16", half_error=(float(pair[0]), pair[1]))
+    metadata = replace(metadata, precision="fp16", rounding_error=(float(pair[0]), pair[1]))
     del half.metadata_props[:]
     half.metadata_props.add(key=PROPERTY, value=metadata.dump())
     return Half(half.SerializeToString(), metadata, len(wide), float(max(e.max() for e in flat)))

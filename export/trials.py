@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from st.runtime.cpus import usable_cpus
 from st.runtime.frames import fitted_size
 from st.runtime.metadata import Metadata
 from st.runtime.noise import draw_noise
 from st.runtime.ort import OrtBackend
+from st.runtime.style_pictures import as_style
 
 Inputs = dict[str, NDArray[Any]]
 SIZES = ((96, 128), (160, 96))
@@ -45,11 +47,15 @@ def flat_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
     return np.full((1, height, width, 3), value, np.uint8)
 
 
-def codes_of(encoder: bytes, metadata: Metadata) -> list[NDArray[np.float32]]:
-    """The style codes that a style encoder makes of the trial pictures."""
-    backend = OrtBackend(encoder, metadata, "cpu", 1)
+def codes_of(
+    encoder: bytes, metadata: Metadata, pictures: Sequence[NDArray[np.uint8]] = ()
+) -> list[NDArray[np.float32]]:
+    """The style codes that a style encoder makes of pictures (H, W, 3), or of trial pictures."""
+    backend = OrtBackend(encoder, metadata, "cpu", usable_cpus())
+    styles = [{"style": as_style(picture, metadata)} for picture in pictures]
     try:
-        return [backend.run(inputs, ["code"])[0] for inputs in textured(metadata, [])]
+        trials = styles or textured(metadata, [])
+        return [backend.run(inputs, ["code"])[0] for inputs in trials]
     finally:
         backend.close()
 
@@ -62,21 +68,21 @@ def textured(
     """Inputs with pictures like photographs. codes: of real styles, where the engine takes one."""
     fitted = [fitted_size(metadata, *_within(metadata, size)) for size in sizes]
     pictures = [picture(*size, seed) for seed, size in enumerate(fitted)]
-    return [_inputs(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
+    return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
 
 
 def hard(metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> list[Inputs]:
     """Inputs with noise of full contrast, and with flat pictures."""
     size = fitted_size(metadata, *_within(metadata, (64, 64)))
     pictures = [hard_picture(*size), *(flat_picture(*size, value) for value in FLAT)]
-    return [_inputs(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
+    return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
 
 
 def _within(metadata: Metadata, size: tuple[int, int]) -> tuple[int, int]:
     return metadata.fixed_size or size
 
 
-def _inputs(
+def inputs_of(
     metadata: Metadata,
     content: NDArray[np.uint8],
     codes: Sequence[NDArray[np.float32]],

@@ -28,13 +28,14 @@ def capability_words(build: Build) -> str:
     return f"{dotted(min(build.capabilities))} and later" if build.later else named
 
 
-def half_words(metadata: Metadata) -> list[str]:
-    """How far an FP16 engine is from FP32."""
-    if metadata.half_error is None:
+def rounding_words(metadata: Metadata) -> list[str]:
+    """How far an engine in FP16 or INT8 is from FP32."""
+    if metadata.rounding_error is None:
         return [metadata.precision.upper()]
-    largest, mean = metadata.half_error
+    largest, mean = metadata.rounding_error
     unit = "of its largest entry" if metadata.kind == "style-encoder" else "of 255"
-    return [f"FP16 differs from FP32 by at most {largest:.2g} (mean {mean:.2g}) {unit}"]
+    name = metadata.precision.upper()
+    return [f"{name} differs from FP32 by at most {largest:.2g} (mean {mean:.2g}) {unit}"]
 
 
 def dotted(capability: int) -> str:

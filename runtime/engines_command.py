@@ -21,7 +21,7 @@ from st import engines
 from st.runtime.backend import DEVICES, devices_of
 from st.runtime.command import command, fail
 from st.runtime.controls import offered
-from st.runtime.engine_words import capability_words, half_words, profile_words
+from st.runtime.engine_words import capability_words, profile_words, rounding_words
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.metadata import Metadata
 from st.runtime.onnx_file import read_engine
@@ -144,7 +144,7 @@ def _described(data: Metadata) -> dict[str, object]:
         "fingerprint": data.fingerprint or "none",
     }
     if data.precision != "fp32":
-        shown["precision"] = "; ".join(half_words(data))
+        shown["precision"] = "; ".join(rounding_words(data))
     if data.max_error is not None:
         which = "" if data.precision == "fp32" else " in FP32"
         shown[f"largest difference from PyTorch{which}"] = f"{data.max_error:g} of 255"

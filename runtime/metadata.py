@@ -20,7 +20,7 @@ MAX_STYLES = 4096
 MAX_CODE = 1 << 20
 KINDS = ("stylizer", "texture", "style-encoder", "tiles")
 Size = tuple[int, int]  # (height, width)
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 INPUTS = ("content", "style", "weights", "code", "strength", "noise", "moments", "margins")
 MAX_SCALE = 16
 MAX_NOISE = 64
@@ -55,9 +55,10 @@ class Metadata:
     norms: channels of each normalisation layer, in order of execution ("tiles" only).
     fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
     max_error: largest difference from PyTorch that the exporter measured, in steps of 1/255.
-    precision: "fp32"; or "fp16": convolutions and what follows them in FP16, statistics in FP32.
-    half_error: of "fp16", the (largest, mean) difference from the FP32 engine, measured on ONNX
-        Runtime: pictures in steps of 1/255, style codes relative to their largest entry.
+    precision: "fp32"; or "fp16": convolutions and what follows them in FP16, statistics in FP32; or
+        "int8": convolutions between the first and the last of 8-bit integers, all else in FP32.
+    rounding_error: of those two, the (largest, mean) difference from the FP32 engine, measured on
+        ONNX Runtime: pictures in steps of 1/255, codes relative to their largest entry.
     card: how it was trained: strings and numbers, for people.
     """
 
@@ -78,7 +79,7 @@ class Metadata:
     fingerprint: str = ""
     max_error: float | None = None
     precision: str = "fp32"
-    half_error: tuple[float, float] | None = None
+    rounding_error: tuple[float, float] | None = None
     card: tuple[tuple[str, str | float | int], ...] = ()
 
     @property
@@ -131,7 +132,7 @@ def _checked(values: dict[str, Any]) -> Metadata:
         fingerprint=_text(values, "fingerprint", ""),
         max_error=_error(values.get("max_error"), "max_error"),
         precision=_text(values, "precision", "fp32"),
-        half_error=_pair(values.get("half_error")),
+        rounding_error=_pair(values.get("rounding_error")),
         card=_card(values.get("card", {})),
     )
     if metadata.sizes and metadata.fixed_size:
@@ -145,8 +146,8 @@ def _checked(values: dict[str, Any]) -> Metadata:
         )
     if metadata.precision not in PRECISIONS:
         raise BadEngine(f"engine metadata: precision is not one of {PRECISIONS}")
-    if metadata.half_error is not None and metadata.precision != "fp16":
-        raise BadEngine("engine metadata: half_error belongs to fp16")
+    if metadata.rounding_error is not None and metadata.precision == "fp32":
+        raise BadEngine("engine metadata: rounding_error belongs to fp16 and int8")
     if strange := [name for name in metadata.inputs if name not in INPUTS]:
         raise BadEngine(f"engine metadata: unknown input {printable(strange[0], 40)!r}")
     if metadata.picture_input not in metadata.inputs:
@@ -241,10 +242,10 @@ def _pair(value: Any) -> tuple[float, float] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 2:
-        raise BadEngine("engine metadata: half_error must be [largest, mean]")
-    largest, mean = (_error(v, "half_error") for v in value)
+        raise BadEngine("engine metadata: rounding_error must be [largest, mean]")
+    largest, mean = (_error(v, "rounding_error") for v in value)
     if largest is None or mean is None:
-        raise BadEngine("engine metadata: half_error must be [largest, mean]")
+        raise BadEngine("engine metadata: rounding_error must be [largest, mean]")
     return largest, mean
 
 

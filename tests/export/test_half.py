@@ -105,8 +105,8 @@ def test_the_error_is_measured_and_kept(tmp_path: Path, kind: str) -> None:
     data, metadata = read_engine(path if kind == "stylizer" else path.with_suffix(".tiles.onnx"))
     half = half_engine(data, metadata, [])
     assert half.metadata.precision == "fp16"
-    assert half.metadata.half_error is not None
-    assert 0 < half.metadata.half_error[1] <= half.metadata.half_error[0] <= 3
+    assert half.metadata.rounding_error is not None
+    assert 0 < half.metadata.rounding_error[1] <= half.metadata.rounding_error[0] <= 3
     assert half.wide == 0
     text = {p.key: p.value for p in onnx.load_from_string(half.data).metadata_props}[PROPERTY]
     assert parse(text) == half.metadata
@@ -135,8 +135,8 @@ def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
     assert np.abs(spoilt.astype(int) - good).max() > 30, "nothing to protect from"
     half = half_engine(large, metadata, [])
     assert half.wide > 0
-    assert half.metadata.half_error is not None
-    assert half.metadata.half_error[0] <= 3
+    assert half.metadata.rounding_error is not None
+    assert half.metadata.rounding_error[0] <= 3
 
 
 def test_flat_pictures_stay_finite(tmp_path: Path) -> None:

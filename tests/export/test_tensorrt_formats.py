@@ -60,7 +60,7 @@ def test_an_engine_in_fp16(toy: Path) -> None:
     data, metadata, build = read_trt(path)
     assert data == path.read_bytes(), "the bytes are bare"
     assert metadata.precision == "fp16"
-    assert metadata.half_error is not None
+    assert metadata.rounding_error is not None
     assert metadata.sizes == ((8, 8), (100, 132)), "rounded up to the engine's multiple"
     assert build.profile == ((8, 8), (64, 64), (100, 132))
     assert build.version == load_tensorrt("tensorrt-rtx").__version__

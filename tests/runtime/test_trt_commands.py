@@ -36,7 +36,7 @@ METADATA = Metadata(
     multiple=4,
     sizes=((16, 16), (720, 1280)),
     precision="fp16",
-    half_error=(2.0, 0.25),
+    rounding_error=(2.0, 0.25),
 )
 
 
@@ -76,7 +76,7 @@ def test_inspect_shows_profile_precision_and_error(engine: Path) -> None:
     code, shown, _ = run("inspect", engine, "--json")
     values = json.loads(shown)
     assert values["build"]["capabilities"] == [80, 86]
-    assert values["half_error"] == [2.0, 0.25]
+    assert values["rounding_error"] == [2.0, 0.25]
 
 
 def test_check_names_all_that_is_missing_and_the_cpu_alternative(
