@@ -8,21 +8,19 @@ across a hard cut have no flow and are left out.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import click
-import numpy as np
 
 from benchmarks.machine import this_machine
 from benchmarks.pictures import Rgb, frames
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
+from st.runtime.bench import film_errors
 from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
-from st.runtime.flow import LEAST_SEEN, backward_flow, warping_error
 from st.video.temporal import TemporalFilter, steadied
 
 
@@ -31,17 +29,10 @@ def film_error(film: list[Rgb], paints: dict[str, Callable[[Rgb], Rgb]]) -> dict
 
     "source" is the film's own.
     """
-    paints = {"source": lambda frame: frame} | paints
-    errors: dict[str, list[float]] = {name: [] for name in paints}
-    before = {name: paint(film[0]) for name, paint in paints.items()}
-    for previous, current in itertools.pairwise(film):
-        now = {name: paint(current) for name, paint in paints.items()}
-        flow, seen = backward_flow(previous, current)
-        if seen.mean() >= LEAST_SEEN:
-            for name in paints:
-                errors[name].append(warping_error(before[name], now[name], flow, seen))
-        before = now
-    return {name: float(np.mean(own)) if own else float("nan") for name, own in errors.items()}
+    films = {"source": film} | {
+        name: [paint(frame) for frame in film] for name, paint in paints.items()
+    }
+    return film_errors(film, films)
 
 
 def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Callable[[Rgb], Rgb]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
+from st.runtime.bench_command import processor
+from st.runtime.matrix_rate import matrix_rate
 
 PACKAGES = (
     "numpy",
@@ -46,19 +45,7 @@ def this_machine() -> Machine:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return Machine(_processor(), _cores(), matrix_rate(), versions)
-
-
-def matrix_rate(size: int = 1024, seconds: float = 1.0) -> float:
-    """GFLOP/s of the fastest of NumPy's float32 products of two size x size matrices."""
-    random = np.random.default_rng(0)
-    left, right = random.random((2, size, size), dtype=np.float32)
-    out = np.empty_like(left)
-    best, end = float("inf"), time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
-        np.matmul(left, right, out=out)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best / 1e9
+    return Machine(processor(), _cores(), matrix_rate(), versions)
 
 
 def _cores() -> int:
@@ -66,12 +53,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

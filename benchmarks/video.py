@@ -8,7 +8,6 @@ each figure is the median of at least --frames frames after 10.
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import tempfile
 import time
@@ -20,16 +19,15 @@ from typing import Any
 
 import av
 import click
-import cv2
-import numpy as np
 
 from benchmarks.machine import this_machine
 from benchmarks.peer import BareNetwork, NoPeerError, Peer
-from benchmarks.pictures import Rgb, frames
+from benchmarks.pictures import Rgb
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
 from st.runtime.backend import DEVICES
+from st.runtime.bench_frames import frames_of
 from st.runtime.command import command
 from st.runtime.errors import BadInput, Unavailable
 from st.video.job import Job, open_reader, perform
@@ -117,24 +115,6 @@ def contestants(engine: str, style: str | None, devices: Iterable[str]) -> list[
     return found
 
 
-def clip_frames(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]:
-    """So many frames of that (width, height): of the clip, to and fro if it is short, or of a
-    texture that drifts by."""
-    if clip is None:
-        return drifting(size, count)
-    own = frames(clip, count, size)
-    return list(itertools.islice(itertools.cycle(own + own[-2:0:-1]), count))
-
-
-def drifting(size: tuple[int, int], count: int) -> list[Rgb]:
-    """A soft texture, moving by 2 pixels a frame."""
-    width, height = size
-    noise = np.random.default_rng(0).normal(0, 1, (height, width + 2 * count, 3))
-    soft = cv2.GaussianBlur(noise, (0, 0), 4)
-    texture = (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
-    return [np.ascontiguousarray(texture[:, 2 * i : 2 * i + width]) for i in range(count)]
-
-
 def write_film(path: Path, given: list[Rgb]) -> None:
     """The frames as H.264, as cameras and phones write it."""
     height, width = given[0].shape[:2]
@@ -211,7 +191,7 @@ def main(
     with progress() as bar:
         task = bar.add_task("measuring", total=len(wanted) * len(rivals) * ROUNDS)
         for size in wanted:
-            given = clip_frames(clip, size, WARM_UP + -(-count // ROUNDS))
+            given = frames_of(clip, size, WARM_UP + -(-count // ROUNDS))
             rows += rows_of(size, compare(rivals, given, lambda: bar.advance(task)))
     show(f"Frames a second, {count} frames in {ROUNDS} turns", machine, rows, as_json)
 

