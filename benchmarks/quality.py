@@ -1,13 +1,17 @@
 """Style and content distance of an engine, a peer, and pictures that something else painted.
 
     python -m benchmarks.quality --style paintings/wave.jpg --content photos/ --engine paintings
+    python -m benchmarks.quality --style paintings/ --content photos/ --engine anything
 
 Every source paints every photograph in every style, at a short side of 384 pixels. What is
-measured: st.train.measures. The photographs should be none that the engine was trained on.
+measured: st.train.measures. The photographs should be none that the engine was trained on. Seconds
+a picture are medians, of the first in a style and of the others in it: an engine of any style looks
+at the style once, the peer's call does each time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,14 +48,20 @@ Paint = Callable[[Work], Rgb | None]  # None: this source has no such picture
 
 
 def engine_source(stylizer: Stylizer) -> Paint:
-    """Its named styles only."""
+    """Its named styles, or any."""
 
     def paint(work: Work) -> Rgb | None:
+        if takes_any(stylizer):
+            return stylizer.set_style(work.style_file)(work.rgb)
         if work.style not in stylizer.styles:
             return None
         return stylizer.set_style(work.style)(work.rgb)
 
     return paint
+
+
+def takes_any(stylizer: Stylizer) -> bool:
+    return "code" in stylizer.metadata.inputs
 
 
 def folder_source(folder: Path) -> Paint:
@@ -82,11 +92,12 @@ def untouched(work: Work) -> Rgb:
 
 @dataclass(frozen=True)
 class Distances:
-    """Averaged over photographs."""
+    """Averaged over photographs. seconds: of the first of them, and the median of the others."""
 
     style: float
     content: float
     pictures: int
+    seconds: tuple[float, float]
 
 
 def measure(
@@ -102,9 +113,12 @@ def measure(
         wanted = traits(network, _small(style_file))
         for source, paint in sources.items():
             pairs: list[tuple[Traits, Traits]] = []
+            taken: list[float] = []
             for name, rgb in photographs.items():
+                began = time.perf_counter()
                 painted = paint(Work(name, rgb, style, style_file))
                 if painted is not None:
+                    taken.append(time.perf_counter() - began)
                     pairs.append((traits(network, painted), seen[name]))
             if pairs:
                 yield (
@@ -114,6 +128,7 @@ def measure(
                         float(np.mean([style_distance(p, wanted) for p, _ in pairs])),
                         float(np.mean([content_distance(p, c) for p, c in pairs])),
                         len(pairs),
+                        (taken[0], float(np.median(taken[1:] or taken))),
                     ),
                 )
 
@@ -128,22 +143,34 @@ def _rows(found: list[tuple[str, str, Distances]], sources: list[str]) -> list[R
         own = [(style, d) for name, style, d in found if name == source]
         if not own:
             continue
-        for style, d in own:
-            rows.append(_row(source, style, d.style, d.content, d.pictures))
-        mean = np.mean([(d.style, d.content) for _, d in own], axis=0)
+        rows += [_row(source, style, d) for style, d in own]
+        style, content = np.mean([(d.style, d.content) for _, d in own], axis=0)
         count = sum(d.pictures for _, d in own)
-        rows.append(_row(source, f"all {len(own)}", float(mean[0]), float(mean[1]), count))
+        first, others = np.median([d.seconds for _, d in own], axis=0)
+        every = Distances(float(style), float(content), count, (float(first), float(others)))
+        rows.append(_row(source, f"all {len(own)}", every))
     return rows
 
 
-def _row(source: str, style: str, distance: float, content: float, pictures: int) -> Row:
+def _row(source: str, style: str, found: Distances) -> Row:
     return {
         "source": source,
         "style": style,
-        "style distance": distance,
-        "content distance": content,
-        "pictures": pictures,
+        "style distance": found.style,
+        "content distance": found.content,
+        "pictures": found.pictures,
+        "s, first": found.seconds[0],
+        "s, others": found.seconds[1],
     }
+
+
+def _offered(styles: dict[str, Path], stylizers: dict[str, Stylizer]) -> dict[str, Path]:
+    """The styles that some of the engines have. Raises BadInput: none."""
+    offered = set[str]().union(*(stylizer.styles for stylizer in stylizers.values()))
+    if not offered & set(styles):
+        shown = printable(", ".join(sorted(offered)))
+        raise BadInput(f"no --style is named as the engine's are ({shown}): give NAME=FILE")
+    return {name: path for name, path in styles.items() if name in offered}
 
 
 @command(epilog="Example: python -m benchmarks.quality --style styles/ --content photos/")
@@ -185,11 +212,8 @@ def main(
     sources: dict[str, Paint] = {}
     if not no_engine:
         stylizers = {name: Stylizer(name, device=device) for name in names}
-        offered = set[str]().union(*(stylizer.styles for stylizer in stylizers.values()))
-        if not offered & set(styles):
-            shown = printable(", ".join(sorted(offered)))
-            raise BadInput(f"no --style is named as the engine's are ({shown}): give NAME=FILE")
-        styles = {name: path for name, path in styles.items() if name in offered}
+        if not any(takes_any(stylizer) for stylizer in stylizers.values()):
+            styles = _offered(styles, stylizers)
         sources |= {name: engine_source(stylizer) for name, stylizer in stylizers.items()}
     sources |= {str(folder): folder_source(folder) for folder in folders}
     if not no_peer:

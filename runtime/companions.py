@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from st.runtime.backend import Backend, open_engine
-from st.runtime.errors import BadEngine, StError, printable
+from st.runtime.errors import BadEngine, BadInput, StError, printable
 from st.runtime.metadata import Metadata
 from st.runtime.style_pictures import StyleEncoder, check_encoder
 from st.runtime.tiling import check_tiles
@@ -56,13 +56,20 @@ class OpenEngine:
     def tiles(self, height: int, width: int) -> Backend:
         """What paints a picture of this size in tiles; the size is for the message only.
 
-        Raises BadEngine: it is not there, or another engine's. StError: closed.
+        Raises BadInput: its method paints whole pictures only. BadEngine: it is not there, or
+        another engine's. StError: closed.
         """
         if self.metadata.scale > 1:  # no place depends on the whole picture: it needs no twin
             return self.backend
         with self._opening:
             if self._tiles is None:
                 path = companion(self._path, "tiles")
+                if not path.is_file() and self.metadata.halo == 0:
+                    raise BadInput(
+                        f"{width}×{height} is too large for one run, and "
+                        f"{printable(self.metadata.method, 40)} has no tiles, since it looks at "
+                        "the whole picture at once: scale the picture down"
+                    )
                 if not path.is_file():
                     raise BadEngine(
                         f"{width}×{height} is too large for one run, and {printable(path)}, which "

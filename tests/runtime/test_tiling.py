@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 
 import toys
-from st.runtime import BadEngine, Stylizer
+from st.runtime import BadEngine, BadInput, Stylizer
 from st.runtime.tiling import merge_moments, spans
 
 
@@ -98,8 +98,15 @@ def test_batches_are_tiled_one_by_one() -> None:
 
 
 def test_without_its_tiles_an_engine_says_what_is_missing(tmp_path: Path) -> None:
-    path = toys.identity_engine(tmp_path / "plain.onnx")
+    path = toys.tiles_pair(tmp_path / "plain.onnx")
+    path.with_suffix(".tiles.onnx").unlink()
     with pytest.raises(BadEngine, match=r"80×90 is too large.*plain\.tiles\.onnx.* not there"):
+        Stylizer(path, device="cpu", whole_pixels=5000)(uneven(90, 80))
+
+
+def test_without_tiles_by_its_method_an_engine_says_so(tmp_path: Path) -> None:
+    path = toys.tint_engine(tmp_path / "tint.onnx")
+    with pytest.raises(BadInput, match=r"80×90 is too large.* tint has no tiles, since it looks"):
         Stylizer(path, device="cpu", whole_pixels=5000)(uneven(90, 80))
 
 
