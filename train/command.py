@@ -151,6 +151,14 @@ def run_options(method: Any) -> list[click.Option]:
             else "end after so long, or after --steps",
         ),
         option(
+            "--hold-out",
+            default=0,
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="keep one photograph in N from training, by a hash of its file's name, to measure"
+            " on",
+        ),
+        option(
             "--resume",
             is_flag=True,
             help="go on from NAME.resume.pt, with its settings where none are given",
@@ -220,7 +228,8 @@ def method_command(name: str) -> click.Command:
         _check_output(values["output"])
         if values["resume"]:
             saved = resumable(resume_file(values["output"]), method)
-            kept = {"seed": saved.card.get("seed"), **saved.config}
+            seed, held = saved.card.get("seed"), saved.card.get("hold_out", 0)
+            kept = {"seed": seed, "hold_out": held, **saved.config}
             unsaid = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
             values |= {key: kept[key] for key in unsaid & kept.keys()}
         settings = {key: values.pop(key) for key in entries}

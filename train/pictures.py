@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,13 @@ def list_pictures(folder: Path) -> list[Path]:
     if not found:
         raise BadInput(f"{printable(folder)}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def held_out(path: Path, one_in: int) -> bool:
+    """Whether a picture is kept from training, to measure on: about one in so many, by a hash of
+    its file's name, so the same in every folder and on every machine. 0: none."""
+    digest = hashlib.sha256(path.name.encode(errors="surrogateescape")).digest()
+    return one_in > 0 and int.from_bytes(digest[:8], "big") % one_in == 0
 
 
 def style_files(given: Sequence[str]) -> list[tuple[str, Path]]:

@@ -28,7 +28,14 @@ from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features.vgg import VGG
 from st.train.method import SHIFT, Batch, Method
 from st.train.motion import list_clips
-from st.train.pictures import Batches, list_pictures, load_style, named_styles, style_files
+from st.train.pictures import (
+    Batches,
+    held_out,
+    list_pictures,
+    load_style,
+    named_styles,
+    style_files,
+)
 from st.train.preview import write_preview
 
 WARM_UP = 100  # steps
@@ -60,6 +67,7 @@ class Run:
     start: the rows that the added styles start at; by default the best of the bank's.
     video: folders of clips that the temporal loss learns from, beside photographs set in motion.
     minutes: end after so long, with the learning rate's fall timed to it; None ends at the steps.
+    hold_out: one photograph in so many is kept from training: see `st.train.pictures.held_out`.
     """
 
     content: tuple[Path, ...]
@@ -70,6 +78,7 @@ class Run:
     start: Tensor | None = None
     video: tuple[Path, ...] = ()
     minutes: float | None = None
+    hold_out: int = 0
     resume: bool = False
     seed: int = 0
     device: str = "auto"
@@ -344,7 +353,11 @@ def _styles(method: Method, given: Sequence[str]) -> list[tuple[str, Path]]:
 def _content(run: Run, styles: Sequence[tuple[str, Path]]) -> list[Path]:
     """The files of the content folders, or the styles' where they are only added to a bank."""
     if run.content:
-        return [file for folder in run.content for file in list_pictures(folder)]
+        files = [file for folder in run.content for file in list_pictures(folder)]
+        kept = [file for file in files if not held_out(file, run.hold_out)]
+        if not kept:
+            raise BadInput(f"--hold-out {run.hold_out} leaves no photograph to learn from")
+        return kept
     if run.base is None:
         raise BadInput("no photographs given: use --content FOLDER")
     return [path for _, path in styles]
@@ -460,6 +473,8 @@ def _card(
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(seconds),
     }
+    if run.hold_out:
+        card["hold_out"] = run.hold_out
     return card | {f"loss {name}": round(value, 5) for name, value in losses.items()}
 
 

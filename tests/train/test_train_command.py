@@ -19,6 +19,7 @@ from st.train.methods import METHODS
 Invoke = Callable[..., Result]
 SMALL = {
     "texture": ["--scales", 3],
+    "colorize": ["--size", 96, "--width", 8, "--critic", 8, "--encoder", "plain"],
     "diversified": ["--width", 8],
     "mgan": ["--width", 8],
     "wct": ["--levels", 3, "--width", 8],
@@ -120,7 +121,7 @@ def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
 
 
 def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
-    assert st_train("cin", "--tv-weight", 3, "--seed", 5).exit_code == 0
+    assert st_train("cin", "--tv-weight", 3, "--seed", 5, "--hold-out", 100).exit_code == 0
     words = ("--resume", "--steps", 3, "--workers", 0, "--content-weight", 2)
     result = st_train("cin", *words, sizes=False)
     assert result.exit_code == 0, result.output
@@ -128,6 +129,7 @@ def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
     kept = {k: saved.config[k] for k in ("size", "batch", "tv_weight", "steps", "content_weight")}
     assert kept == {"size": 32, "batch": 1, "tv_weight": 3, "steps": 3, "content_weight": 2}
     assert saved.card["seed"] == 5
+    assert saved.card["hold_out"] == 100, "else it would learn what it is to be measured on"
 
 
 def test_config_file(st_train: Invoke) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from st.runtime.errors import BadInput
 from st.train.pictures import (
     Batches,
+    held_out,
     list_pictures,
     load_style,
     named_styles,
@@ -20,6 +22,7 @@ from st.train.pictures import (
     random_crop,
     style_files,
 )
+from st.train.trainer import Run, _content
 
 
 def test_list_pictures(tmp_path: Path, photographs: Path) -> None:
@@ -126,3 +129,17 @@ def test_shifts_cover_the_raster(photographs: Path, paintings: Path) -> None:
     many = batches(photographs, paintings, any_style=False)
     rows, columns = zip(*(many[step].shift for step in range(60)), strict=True)
     assert set(rows) == set(columns) == set(range(8))
+
+
+def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
+    names = [tmp_path / f"photo{i}.png" for i in range(200)]
+    for name in names:
+        name.write_bytes(b"")
+    kept = [n for n in names if held_out(n, 20)]
+    assert 4 <= len(kept) <= 20
+    assert [held_out(Path("/elsewhere") / n.name, 20) for n in names] == [n in kept for n in names]
+    assert not any(held_out(n, 0) for n in names)
+    run = Run((tmp_path,), (), tmp_path / "x.pt", hold_out=20)
+    assert sorted(_content(run, [])) == sorted(set(names) - set(kept))
+    with pytest.raises(BadInput, match="leaves no photograph"):
+        _content(dataclasses.replace(run, hold_out=1), [])
