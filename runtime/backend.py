@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from st.runtime.chroma import PALETTE
 from st.runtime.cpus import usable_cpus
 from st.runtime.errors import BadControl, BadEngine, StError, Unavailable, printable
-from st.runtime.metadata import Metadata
+from st.runtime.metadata import COLORIZER, Metadata
 from st.runtime.onnx_file import read_engine
 from st.runtime.trt_file import describe_trt
 
@@ -19,6 +20,7 @@ ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
 TRT_DEVICES = ("tensorrt",)
 REAL_DEVICES = (*ONNX_DEVICES, *TRT_DEVICES)
 DEVICES = ("auto", *REAL_DEVICES)
+PLAYED = ("stylizer", "texture", "colorizer")  # kinds that a Stylizer opens
 Shape = tuple[int | None, ...]  # None: any size
 
 
@@ -59,8 +61,8 @@ def open_engine(
     device: one of `DEVICES`; "auto" is tensorrt for a `.trt` file, else cuda where ONNX Runtime has
         it, else cpu.
     threads: processor threads of one run; by default all that this process may use.
-    kind: what the engine must be, one of `st.runtime.metadata.KINDS`; a texture engine will do
-        for a stylizer.
+    kind: what the engine must be, one of `st.runtime.metadata.KINDS`; a texture engine and a
+        colorizer will do for a stylizer.
 
     Raises:
         BadInput: no such file.
@@ -84,7 +86,7 @@ def open_engine(
         metadata = describe_trt(path)[0]
     else:
         data, metadata = read_engine(path)
-    if metadata.kind != kind and (metadata.kind, kind) != ("texture", "stylizer"):
+    if metadata.kind != kind and (kind != "stylizer" or metadata.kind not in PLAYED):
         raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
     try:
         if path.suffix == ".trt":
@@ -136,12 +138,16 @@ def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]
         "code": Port("float32", (1, metadata.code_size)),
         "strength": Port("float32", (1,)),
         "noise": Port("float32", (1, metadata.noise, height, width)),
+        "hints": Port("float32", (1, 3, height, width)),
+        "palette": Port("float32", (1, PALETTE)),
         "moments": Port("float32", (2, sum(metadata.norms))),
         "margins": Port("int64", (4,)),
     }
     inputs = {name: every[name] for name in metadata.inputs}
     if metadata.kind == "style-encoder":
         return inputs, {"code": every["code"]}
+    if metadata.kind == "colorizer":
+        return inputs, {"chroma": Port("float32", (None, 2, height, width))}
     norms = {f"moments_{i}": Port("float32", (2, n)) for i, n in enumerate(metadata.norms)}
     return inputs, {"stylized": Port("uint8", (None, *enlarged, 3)), **norms}
 
@@ -153,6 +159,7 @@ def check_ports(
     needed, more = {
         "stylizer": ({"content"}, {"weights", "code", "strength", "noise"}),
         "texture": ({"noise"}, {"weights"}),
+        "colorizer": (COLORIZER, set()),
         "style-encoder": ({"style"}, set()),
         "tiles": ({"content", "moments", "margins"}, {"weights", "code", "strength"}),
     }[metadata.kind]

@@ -12,7 +12,9 @@ import click
 
 from st.runtime.colour_keep import COLORS
 from st.runtime.errors import BadControl, BadInput, printable
+from st.runtime.hints import parse_point
 from st.runtime.look_size import LEAST_LOOK, LEAST_SCALE, MOST_LOOK, MOST_SCALE
+from st.runtime.metadata import LEAST_RENDER, MAX_RENDER
 from st.runtime.noise import SEEDS
 from st.runtime.options import parse_style
 from st.runtime.regions import MOST_FEATHER, Mask
@@ -29,6 +31,10 @@ class Looks:
     style_scale: float = 1.0
     look_size: int | None = None
     seed: int | None = None
+    hints: tuple[str, ...] = ()
+    strokes: str | None = None
+    palette: str | None = None
+    render_factor: int | None = None
 
     def record(self) -> dict[str, Any]:
         """What differs from the defaults, for --json."""
@@ -54,6 +60,10 @@ class Looks:
         stylizer.set_color(self.color).set_look_size(self.look_size)
         if self.seed is not None:
             stylizer.set_seed(self.seed)
+        if self.render_factor is not None:
+            stylizer.set_render_factor(self.render_factor)
+        if self.hints or self.strokes or self.palette:
+            stylizer.set_hints(map(parse_point, self.hints), self.strokes, self.palette)
         if not self.regions:
             if self.feather:
                 raise BadInput("--feather is for the edges of a --region: give one")
@@ -68,7 +78,8 @@ class Looks:
 
 
 def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --region, --feather, --color, --style-scale, --look-size and --seed.
+    """Add --region, --feather, --color, --style-scale, --look-size and --seed, and for engines that
+    colour pictures --hint, --hints, --palette and --render-factor.
 
     The command gets them as `looks`, a `Looks`.
     """
@@ -119,6 +130,32 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             help="Of engines that paint with noise: another N, another picture. [default: 0]",
         ),
+        click.option(
+            "--hint",
+            "hints",
+            multiple=True,
+            metavar="X,Y=COLOR",
+            help="Of engines that colour pictures: the colour at a place, as 320,200=#2a7f3b or "
+            "40%,25%=olive; repeat.",
+        ),
+        click.option(
+            "--hints",
+            "strokes",
+            metavar="FILE",
+            help="The same as strokes in a picture, the rest of it transparent or grey.",
+        ),
+        click.option(
+            "--palette",
+            metavar="FILE",
+            help="The same: a picture of the colours that there shall be.",
+        ),
+        click.option(
+            "--render-factor",
+            type=click.IntRange(LEAST_RENDER, MAX_RENDER),
+            metavar="N",
+            help="The same: colours are found on the picture at 16 N pixels. [default: the "
+            "engine's]",
+        ),
     )
 
     @functools.wraps(function)
@@ -130,9 +167,14 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         style_scale: float,
         look_size: int | None,
         seed: int | None,
+        hints: tuple[str, ...],
+        strokes: str | None,
+        palette: str | None,
+        render_factor: int | None,
         **kwargs: Any,
     ) -> Any:
-        looks = Looks(regions, feather, color, style_scale, look_size, seed)
+        own = (hints, strokes, palette, render_factor)
+        looks = Looks(regions, feather, color, style_scale, look_size, seed, *own)
         return function(*args, looks=looks, **kwargs)
 
     wrapped: Callable[..., Any] = gathered

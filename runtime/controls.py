@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from st.runtime.colour_keep import COLORS, check_color
 from st.runtime.errors import BadControl, printable
+from st.runtime.hints import Hints
 from st.runtime.look_size import check_look_size, check_style_scale
-from st.runtime.metadata import Metadata
+from st.runtime.metadata import LEAST_RENDER, MAX_RENDER, Metadata
 from st.runtime.noise import check_seed
 from st.runtime.regions import Regions, Values
 from st.runtime.style_code import StyleCode
@@ -30,6 +31,8 @@ class Controls:
     scale: of the style; in its code already where there is one.
     regions, color, look_size: see the modules of these names.
     seed: of the noise that the engine paints with.
+    hints: for a colorizer; None for none.
+    render_factor: of a colorizer; None for the engine's own.
     inputs: the engine's inputs beside the picture.
     """
 
@@ -42,6 +45,8 @@ class Controls:
     color: str = "style"
     look_size: int | None = None
     seed: int = 0
+    hints: Hints | None = None
+    render_factor: int | None = None
     inputs: Mapping[str, NDArray[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +83,7 @@ class Controls:
         if scale == self.scale:
             return self
         self._check_same_size("--style-scale")
+        self._check_paints("--style-scale")
         scaled = replace(self, scale=float(scale))
         if "code" not in self.metadata.inputs:
             return scaled
@@ -90,6 +96,8 @@ class Controls:
     def with_color(self, color: str) -> Controls:
         """Raises BadControl: not one of `st.runtime.colour_keep.COLORS`."""
         check_color(color)
+        if color != "style":
+            self._check_paints("--color")
         return replace(self, color=color)
 
     def with_look_size(self, size: int | None) -> Controls:
@@ -97,6 +105,7 @@ class Controls:
         check_look_size(size)
         if size is not None:
             self._check_same_size("--look-size")
+            self._check_paints("--look-size")
         return replace(self, look_size=size)
 
     def with_regions(self, regions: Regions | None) -> Controls:
@@ -116,6 +125,30 @@ class Controls:
         if not self.metadata.noise:
             raise BadControl("this engine paints without noise: a seed changes nothing")
         return replace(self, seed=check_seed(seed))
+
+    def with_hints(self, hints: Hints | None) -> Controls:
+        """Raises BadControl: the engine is no colorizer."""
+        if hints is not None:
+            self._check_colours("--hint, --hints and --palette")
+        return replace(self, hints=hints)
+
+    def with_render_factor(self, factor: int | None) -> Controls:
+        """Raises BadControl: too small or too large, or the engine is no colorizer."""
+        if factor is not None:
+            self._check_colours("--render-factor")
+            if type(factor) is not int or not LEAST_RENDER <= factor <= MAX_RENDER:
+                raise BadControl(
+                    f"render factor must be {LEAST_RENDER} to {MAX_RENDER}, not {printable(factor)}"
+                )
+        return replace(self, render_factor=factor)
+
+    def _check_colours(self, what: str) -> None:
+        if self.metadata.kind != "colorizer":
+            raise BadControl(f"{what}: for engines that colour grey pictures; this one paints")
+
+    def _check_paints(self, what: str) -> None:
+        if self.metadata.kind == "colorizer":
+            raise BadControl(f"{what}: this engine colours grey pictures and has no styles")
 
     def _check_same_size(self, what: str) -> None:
         if self.metadata.scale > 1:
@@ -186,6 +219,14 @@ def unknown_style(style: object, metadata: Metadata) -> BadControl:
 
 def offered(metadata: Metadata) -> list[str]:
     """What can be set on an engine with this metadata, a line each."""
+    if metadata.kind == "colorizer":
+        return [
+            "colours grey pictures; luminance stays",
+            "hints (points, strokes, a palette)",
+            f"render factor (usually {metadata.render_factor})",
+            "strength (mixed with the source)",
+            "regions, coloured or not",
+        ]
     if metadata.kind not in ("stylizer", "texture"):
         return []
     if metadata.scale > 1:

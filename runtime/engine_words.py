@@ -33,9 +33,13 @@ def rounding_words(metadata: Metadata) -> list[str]:
     if metadata.rounding_error is None:
         return [metadata.precision.upper()]
     largest, mean = metadata.rounding_error
-    unit = "of its largest entry" if metadata.kind == "style-encoder" else "of 255"
-    name = metadata.precision.upper()
+    name, unit = metadata.precision.upper(), error_unit(metadata)
     return [f"{name} differs from FP32 by at most {largest:.2g} (mean {mean:.2g}) {unit}"]
+
+
+def error_unit(metadata: Metadata) -> str:
+    """What its errors are in: "differs by … of 255"."""
+    return "of its largest entry" if metadata.relative else "of 255"
 
 
 def dotted(capability: int) -> str:

@@ -15,7 +15,7 @@ from st.runtime.bench_command import bench_engine
 from st.runtime.command import command, fail
 from st.runtime.controls import offered
 from st.runtime.device_check import verdict_of
-from st.runtime.engine_words import capability_words, profile_words, rounding_words
+from st.runtime.engine_words import capability_words, error_unit, profile_words, rounding_words
 from st.runtime.errors import printable
 from st.runtime.metadata import Metadata
 from st.runtime.onnx_file import read_engine
@@ -68,7 +68,9 @@ def list_engines(as_json: bool) -> None:
         click.echo("no engine is shipped with this installation", err=True)
     table = Table("engine", "method", "styles", box=None)
     for name, data in rows:
-        styles = ", ".join(data.styles) or "any picture (--style FILE)"
+        colours = data.kind == "colorizer"
+        styles = "colours for grey pictures" if colours else ", ".join(data.styles)
+        styles = styles or "any picture (--style FILE)"
         table.add_row(name + (" (default)" if _is_default(name) else ""), data.method, styles)
     if rows:
         show(table)
@@ -134,11 +136,14 @@ def _described(data: Metadata) -> dict[str, object]:
         "size": sizes,
         "fingerprint": data.fingerprint or "none",
     }
+    if data.render_factor:
+        shown["render factor"] = data.render_factor
     if data.precision != "fp32":
         shown["precision"] = "; ".join(rounding_words(data))
     if data.max_error is not None:
         which = "" if data.precision == "fp32" else " in FP32"
-        shown[f"largest difference from PyTorch{which}"] = f"{data.max_error:g} of 255"
+        error = f"{data.max_error:.3g} {error_unit(data)}"
+        shown[f"largest difference from PyTorch{which}"] = error
     return shown
 
 

@@ -18,23 +18,30 @@ PROPERTY = "st"
 MAX_BYTES = 64 * 1024
 MAX_STYLES = 4096
 MAX_CODE = 1 << 20
-KINDS = ("stylizer", "texture", "style-encoder", "tiles")
+KINDS = ("stylizer", "texture", "colorizer", "style-encoder", "tiles")
 Size = tuple[int, int]  # (height, width)
 PRECISIONS = ("fp32", "fp16", "int8")
-INPUTS = ("content", "style", "weights", "code", "strength", "noise", "moments", "margins")
+INPUTS = (
+    "content", "style", "weights", "code", "strength", "noise", "hints", "palette", "moments",
+    "margins",
+)  # fmt: skip
+COLORIZER = {"content", "hints", "palette"}  # its inputs
 MAX_SCALE = 16
 MAX_NOISE = 64
+LEAST_RENDER, MAX_RENDER = 4, 64
 
 
 @dataclass(frozen=True)
 class Metadata:
     """An engine's description.
 
-    Pictures are uint8, (N, H, W, 3), RGB, 0..255, in (`content` or `style`) and out (`stylized`).
+    Pictures are uint8, (N, H, W, 3), RGB, 0..255, in (`content` or `style`) and out (`stylized`);
+    a colorizer gives (N, 2, H, W) float32, -0.5..0.5 (`chroma`, see st.runtime.chroma).
 
     kind:
         "stylizer"       content [+ weights | code] [+ strength] [+ noise] -> stylized
         "texture"        noise [+ weights] -> stylized, a picture of the noise's size
+        "colorizer"      content + hints + palette -> chroma
         "style-encoder"  style -> code, (1, code_size) float32
         "tiles"          a stylizer's twin for one tile of a large picture: it takes the whole
                          picture's moments and also returns the tile's own (see st.runtime.tiling)
@@ -43,6 +50,8 @@ class Metadata:
         code      (1, code_size) float32, a style code
         strength  (1,) float32, 0..1
         noise     (1, noise, H, W) float32, even, 0..1, of the picture's size
+        hints     (1, 3, H, W) float32: chroma, and 1 where it is given
+        palette   (1, PALETTE) float32: see st.runtime.chroma.palette_of
     multiple: height and width must be multiples of it.
     min_size: and at least this.
     fixed_size: (height, width) of an engine that takes one size only.
@@ -51,14 +60,16 @@ class Metadata:
     scale: stylized is so many times larger than content; above 1, no place of it depends on
         more of the picture than `halo` around it.
     noise: channels of the noise; 0 without any.
+    render_factor: of a colorizer; it sees pictures with a longer side of 16 times that, unless
+        another is set.
     halo: pixels around a tile that its result depends on.
     norms: channels of each normalisation layer, in order of execution ("tiles" only).
     fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
-    max_error: largest difference from PyTorch that the exporter measured, in steps of 1/255.
+    max_error: largest difference from PyTorch that the exporter measured: see `relative`.
     precision: "fp32"; or "fp16": convolutions and what follows them in FP16, statistics in FP32; or
         "int8": convolutions between the first and the last of 8-bit integers, all else in FP32.
     rounding_error: of those two, the (largest, mean) difference from the FP32 engine, measured on
-        ONNX Runtime: pictures in steps of 1/255, codes relative to their largest entry.
+        ONNX Runtime: see `relative`.
     card: how it was trained: strings and numbers, for people.
     """
 
@@ -74,6 +85,7 @@ class Metadata:
     blends: bool = True
     scale: int = 1
     noise: int = 0
+    render_factor: int = 0
     halo: int = 0
     norms: tuple[int, ...] = ()
     fingerprint: str = ""
@@ -85,6 +97,17 @@ class Metadata:
     @property
     def picture_input(self) -> str:
         return {"style-encoder": "style", "texture": "noise"}.get(self.kind, "content")
+
+    @property
+    def relative(self) -> bool:
+        """Whether its errors are relative to the largest entry of its result, which is no picture,
+        and not in steps of 1/255."""
+        return self.kind in ("style-encoder", "colorizer")
+
+    @property
+    def result(self) -> str:
+        """The output that is played."""
+        return {"style-encoder": "code", "colorizer": "chroma"}.get(self.kind, "stylized")
 
     def dump(self) -> str:
         """This metadata as JSON. Raises BadEngine when no reader would take it back."""
@@ -127,6 +150,7 @@ def _checked(values: dict[str, Any]) -> Metadata:
         blends=_flag(values, "blends", True),
         scale=_count(values, "scale", 1, 1, MAX_SCALE),
         noise=_count(values, "noise", 0, 0, MAX_NOISE),
+        render_factor=_count(values, "render_factor", 0, 0, MAX_RENDER),
         halo=_count(values, "halo", 0, 0, 4096),
         norms=tuple(_counts(values, "norms")),
         fingerprint=_text(values, "fingerprint", ""),
@@ -164,6 +188,10 @@ def _checked(values: dict[str, Any]) -> Metadata:
         raise BadEngine("engine metadata: noise and its channels go together")
     if metadata.scale > 1 and (metadata.kind != "stylizer" or set(metadata.inputs) != {"content"}):
         raise BadEngine("engine metadata: what enlarges pictures takes nothing but them")
+    if (metadata.kind == "colorizer") != bool(metadata.render_factor):
+        raise BadEngine("engine metadata: render_factor belongs to colorizers")
+    if metadata.kind == "colorizer" and set(metadata.inputs) != COLORIZER:
+        raise BadEngine("engine metadata: a colorizer takes content, hints and palette")
     if (metadata.kind == "tiles") != bool(metadata.norms):
         raise BadEngine("engine metadata: norms belong to tiles")
     return metadata

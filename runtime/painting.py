@@ -1,7 +1,7 @@
 """The order in which a picture is painted, with all controls.
 
 0. where the engine enlarges, the picture stands enlarged for itself in 4 and 5, and the painting
-   gets its histogram   enlarging
+   gets its histogram   enlarging; a colorizer does 1 to 3 in its own way   colorizing
 1. the picture is scaled to the size it is painted at   look_size
 2. padded to a size that the engine takes, painted, cropped   frames
 3. brought back to its own size   look_size
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from st.runtime.colorizing import colorized, render_size
 from st.runtime.colour_keep import recolour
 from st.runtime.controls import Controls
 from st.runtime.enlarging import enlarged, enlarged_painting
@@ -37,17 +38,20 @@ from st.runtime.regions import compose
 class Painter:
     """The engine that paints, or its companion for tiles.
 
-    run: pictures (N, H, W, 3) of a size that it takes, and its other inputs -> the same shape.
+    run: pictures (N, H, W, 3) of a size that it takes, and its other inputs -> the same shape; a
+        colorizer's gives (N, 2, H, W).
     metadata: its own. tiled: it paints in tiles.
     """
 
-    run: Callable[[Frames, Mapping[str, NDArray[Any]]], Frames]
+    run: Callable[[Frames, Mapping[str, NDArray[Any]]], NDArray[Any]]
     metadata: Metadata
     tiled: bool = False
 
 
 def size_of_painting(controls: Controls, height: int, width: int) -> tuple[int, int]:
     """(height, width) at which the engine sees a picture of this size, before padding."""
+    if controls.metadata.kind == "colorizer":
+        return render_size(controls, height, width)
     return painting_size(height, width, controls.look_size, controls.painting_scale)
 
 
@@ -88,6 +92,8 @@ def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
         return batch.copy()
     height, width = batch.shape[1:3]
     size = size_of_painting(controls, height, width)
+    if painter.metadata.kind == "colorizer":
+        return finished(colorized(batch, size, controls, painter), batch, controls)
     small = batch
     if size != (height, width):
         small = np.stack([scaled(picture, *size) for picture in batch])

@@ -15,6 +15,7 @@ from st.runtime.companions import OpenEngine
 from st.runtime.controls import Controls
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.frames import Frames, as_batch, crop, fitted_size
+from st.runtime.hints import Place, make_hints
 from st.runtime.identity import identity
 from st.runtime.metadata import Metadata
 from st.runtime.noise import draw_noise
@@ -198,6 +199,34 @@ class Stylizer:
         """
         return self._change(lambda controls: controls.with_seed(seed))
 
+    def set_hints(
+        self,
+        points: Iterable[tuple[Place, Place, Any]] = (),
+        strokes: str | Path | Frames | None = None,
+        palette: str | Path | Frames | None = None,
+    ) -> Self:
+        """Tell an engine that colours pictures what you know, in place of what it was told before;
+        with nothing given, it is left to itself.
+
+        points: (x, y, colour); places in pixels from the left and the top, or as "40%"; colours as
+            "#2a7f3b", "olive" or (r, g, b). How light a place is, stays.
+        strokes: a picture's file or an array with strokes in the colours wanted, of any size,
+            scaled to the picture: (h, w, 4) with the rest transparent, or (h, w, 3), the rest grey.
+        palette: a picture that has the colours that the result should have, in like shares.
+
+        Raises:
+            BadControl: no such colour or place, or the engine does not colour pictures.
+            BadInput: a file that is missing or cannot be read.
+        """
+        hints = make_hints(points, strokes, palette)
+        given = hints.points or hints.strokes is not None or hints.palette is not None
+        return self._change(lambda controls: controls.with_hints(hints if given else None))
+
+    def set_render_factor(self, factor: int | None) -> Self:
+        """Of an engine that colours pictures: let it see them with a longer side of 16 times that;
+        None for what it was made for. Raises BadControl: under 4 or over 64, or another engine."""
+        return self._change(lambda controls: controls.with_render_factor(factor))
+
     def texture(self, height: int, width: int) -> Frames:
         """A texture of that size, out of noise alone: (height, width, 3) uint8 RGB.
 
@@ -250,7 +279,7 @@ class Stylizer:
         scale = self.metadata.scale
         # Enlarging is done at full size in many channels: a quarter of the pixels fills the memory.
         pixels = height * width * (1 if scale == 1 else 4 * scale**2)
-        if beyond or pixels > self._whole_pixels:
+        if self.metadata.kind != "colorizer" and (beyond or pixels > self._whole_pixels):
             return self._tiled(frame, batch, controls, TILE, progress, masks)
         whole = Painter(self._whole, self.metadata)
         return self._painted(frame, batch, controls, whole, self._one_a_run, masks)
@@ -268,8 +297,12 @@ class Stylizer:
         tile: side of a tile, pixels.
         progress: called with (tiles done, tiles to do); what it raises ends the work.
 
+        An engine that colours pictures works in such memory anyway: this is a call.
+
         Raises: as a call does, and BadEngine when the engine has no tiles companion.
         """
+        if self.metadata.kind == "colorizer":
+            return self(frame, masks=masks)
         return self._tiled(frame, as_batch(frame), self._controls, tile, progress, masks)
 
     def encode_style(self, picture: str | Path | Frames) -> StyleCode:
@@ -307,7 +340,7 @@ class Stylizer:
         return lambda style: style_values(self._engine, style, scale, codes)
 
     def _whole(self, content: Frames, inputs: Mapping[str, Any]) -> Frames:
-        return self._engine.backend.run({"content": content, **inputs}, ["stylized"])[0]
+        return self._engine.backend.run({"content": content, **inputs}, [self.metadata.result])[0]
 
     def _tiled(
         self,

@@ -64,6 +64,52 @@ def tint_engine(path: Path, fingerprint: str = "tint") -> Path:
     return save(text, path, metadata)
 
 
+def colour_engine(path: Path, most: str = "0.4") -> Path:
+    """A colorizer: blue shadows and red lights; near hints, their mean; with a palette redder, the
+    more grey there is in it. most: beyond which chroma is cut, both ways."""
+    text = f"""colour (uint8[N, H, W, 3] content, float[1, 3, H, W] hints, float[1, 82] palette)
+        => (float[N, 2, H, W] chroma)
+    <float full = {{255}}, float half = {{0.5}}, float low = {{-{most}}}, float high = {{{most}}},
+     float few = {{0.001}}, int64[1] grey = {{40}}, int64[1] after = {{41}}, int64[1] axis = {{1}},
+     int64[1] two = {{2}}, int64[1] zero = {{0}}, int64[1] three = {{3}},
+     float[1, 2, 1, 1] turn = {{-0.2, 0.2}}, float[1, 2, 1, 1] red = {{0.0, 1.0}},
+     int64[4] one = {{1, 1, 1, 1}}> {{
+        nchw = Transpose<perm = [0, 3, 1, 2]>(content)
+        x = Cast<to = 1>(nchw)
+        unit = Div(x, full)
+        light = ReduceMean<keepdims = 1>(unit, axis)
+        centred = Sub(light, half)
+        own = Mul(centred, turn)
+        around = AveragePool<kernel_shape = [33, 33], pads = [16, 16, 16, 16],
+            count_include_pad = 1>(hints)
+        colours = Slice(around, zero, two, axis)
+        share = Slice(around, two, three, axis)
+        some = Max(share, few)
+        hinted = Div(colours, some)
+        there = Sign(share)
+        nowhere = Sub(half, there)
+        free = Clip(nowhere, zero_f, half)
+        doubled = Add(free, free)
+        kept = Mul(own, doubled)
+        both = Add(kept, hinted)
+        bin = Slice(palette, grey, after, axis)
+        as_map = Reshape(bin, one)
+        redder = Mul(as_map, red)
+        all = Add(both, redder)
+        chroma = Clip(all, low, high)
+    }}"""
+    text = text.replace("float few", "float zero_f = {0.0}, float few")
+    metadata = Metadata(
+        "colour",
+        kind="colorizer",
+        inputs=("content", "hints", "palette"),
+        render_factor=10,
+        multiple=4,
+        min_size=8,
+    )
+    return save(text, path, metadata)
+
+
 def code_engine(path: Path) -> Path:
     """A pair: `path` adds a code of three numbers to RGB; its encoder gives a picture's mean."""
     frame = """add (uint8[N, H, W, 3] content, float[1, 3] code, float[1] strength)

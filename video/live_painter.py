@@ -32,6 +32,9 @@ class LivePainter:
 
     def __call__(self, picture: Picture) -> Picture:
         """Raises: what painting raises."""
+        if self._metadata.kind == "colorizer":  # it takes its own size, and keeps the picture's
+            self.size = (picture.shape[1], picture.shape[0])
+            return self._paint(picture)
         began = time.monotonic()
         height, width = picture.shape[:2]
         if self._resolution is None or self._of != (width, height):

@@ -52,6 +52,21 @@ class TemporalFilter:
         return painted
 
     def _mixed(self, before: Picture, now: Picture, kept: Picture, painted: Picture) -> Picture:
+        found = self._followed(before, now)
+        if found is None:
+            return painted
+        flow, trust = found
+        height, width = painted.shape[:2]
+        weight = self.strength * cv2.resize(trust, (width, height))
+        scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
+        large = cv2.resize(flow, (width, height)) * scale
+        return blended(painted, moved_along(kept, large), weight)
+
+    def _followed(
+        self, before: Picture, now: Picture
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """(flow from now to before, (h, w, 2); how far it is to be trusted, (h, w), 0..1), or None
+        across a cut. Reduced sources."""
         grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (now, before)]
         flow: NDArray[np.float32] = self._dis.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
         flow[np.abs(flow).max(axis=2) < STILL] = 0
@@ -60,12 +75,8 @@ class TemporalFilter:
         trust = np.exp(-((difference / NOISE) ** 2) / 2, dtype=np.float32)
         trust[outside(flow)] = 0
         if float((trust > 0.5).mean()) < SEEN:
-            return painted
-        height, width = painted.shape[:2]
-        weight = self.strength * cv2.resize(cv2.blur(trust, (3, 3)), (width, height))
-        scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
-        large = cv2.resize(flow, (width, height)) * scale
-        return blended(painted, moved_along(kept, large), weight)
+            return None
+        return flow, np.asarray(cv2.blur(trust, (3, 3)), np.float32)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -104,13 +115,13 @@ def outside(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
     return (columns < 0) | (rows < 0) | (columns > width - 1) | (rows > height - 1)
 
 
-def moved_along(picture: Picture, flow: NDArray[np.float32]) -> Picture:
+def moved_along(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
     """result(x) = picture(x + flow(x)); beyond the border its last pixels."""
     height, width = flow.shape[:2]
     columns = flow[..., 0] + np.arange(width, dtype=np.float32)
     rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     moved = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved.astype(np.uint8, copy=False)
+    return moved.astype(picture.dtype, copy=False)
 
 
 def blended(first: Picture, second: Picture, weight: NDArray[np.float32]) -> Picture:

@@ -1,0 +1,143 @@
+"""Films that get colours: luma stays, colours are steady, and a cut begins anew."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import clips
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import toys
+from st.runtime import Stylizer
+from st.runtime.chroma import chroma_of, coloured, luma_of
+from st.runtime.errors import BadControl
+from st.runtime.metadata import Metadata
+from st.video.command import main
+from st.video.steady_colour import ColourFilter, filter_of
+from st.video.temporal import TemporalFilter
+
+Picture = np.ndarray[Any, Any]
+COLORIZER = Metadata(
+    "colour", kind="colorizer", inputs=("content", "hints", "palette"), render_factor=10
+)
+
+
+def landscape(seed: int, height: int = 96, width: int = 160) -> Picture:
+    """Smooth grey structure that flow can follow."""
+    noise = np.random.default_rng(seed).random((height // 8, width // 8), dtype=np.float32)
+    large = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.repeat((large.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def pan(frames: int, step: int = 2) -> list[Picture]:
+    wide = landscape(0, width=160 + frames * step)
+    return [np.ascontiguousarray(wide[:, n * step : n * step + 160]) for n in range(frames)]
+
+
+def unsure(source: Picture, seed: int) -> Picture:
+    """The frame in a colour that is another one in every frame."""
+    own = np.random.default_rng(seed).normal(0, 0.05, 2)
+    chroma = np.broadcast_to(own.astype(np.float32), (*source.shape[:2], 2))
+    return coloured(source, source, np.ascontiguousarray(chroma))
+
+
+def flicker(film: list[Picture]) -> float:
+    """How far the mean chroma jumps from frame to frame."""
+    means = [chroma_of(frame)[8:-8, 8:-8].mean(axis=(0, 1)) for frame in film]
+    return float(np.mean([np.abs(b - a).sum() for a, b in itertools.pairwise(means)]))
+
+
+def test_colours_of_a_pan_become_steadier_and_luma_stays() -> None:
+    film = pan(12)
+    painted = [unsure(frame, n) for n, frame in enumerate(film)]
+    steady = ColourFilter()
+    out = [steady(s, p) for s, p in zip(film, painted, strict=True)]
+    assert flicker(out) < 0.4 * flicker(painted)
+    for frame, made in zip(film, out, strict=True):
+        np.testing.assert_array_equal(np.rint(luma_of(made)), frame[..., 0])
+    np.testing.assert_array_equal(out[0], painted[0])
+
+
+def test_grain_is_no_motion() -> None:
+    """An old film's noise must not let its colours flicker; a painting's filter would."""
+    random = np.random.default_rng(0)
+    still = landscape(3)
+    grains = [random.normal(0, 9, (*still.shape[:2], 1)) for _ in range(12)]
+    film = [(still + grain).clip(0, 255).astype(np.uint8) for grain in grains]
+    painted = [unsure(frame, n) for n, frame in enumerate(film)]
+    colour, painting = ColourFilter(0.85), TemporalFilter(0.85)
+    ours = [colour(s, p) for s, p in zip(film, painted, strict=True)]
+    theirs = [painting(s, p) for s, p in zip(film, painted, strict=True)]
+    assert flicker(ours) < 0.4 * flicker(painted)
+    assert flicker(ours) < 0.7 * flicker(theirs)
+
+
+def test_a_hard_cut_begins_anew() -> None:
+    steady = ColourFilter(0.95)
+    first, second = landscape(1), landscape(2)
+    steady(first, unsure(first, 0))
+    painted = unsure(second, 1)
+    np.testing.assert_array_equal(steady(second, painted), painted)
+
+
+def test_it_goes_on_from_its_state() -> None:
+    film = pan(6)
+    painted = [unsure(frame, n) for n, frame in enumerate(film)]
+    whole, first, second = (ColourFilter() for _ in range(3))
+    expected = [whole(s, p) for s, p in zip(film, painted, strict=True)]
+    assert first.state == {}
+    for s, p in zip(film[:3], painted[:3], strict=True):
+        first(s, p)
+    second.restore(first.state)
+    for s, p, e in zip(film[3:], painted[3:], expected[3:], strict=True):
+        np.testing.assert_array_equal(second(s, p), e)
+
+
+def test_which_filter_an_engine_gets() -> None:
+    assert filter_of(Metadata("wave"), None) is None
+    assert type(filter_of(Metadata("wave"), 0.5)) is TemporalFilter
+    assert type(filter_of(COLORIZER, None)) is ColourFilter
+    assert filter_of(COLORIZER, 0) is None
+    for metadata in (COLORIZER, Metadata("wave")):
+        with pytest.raises(BadControl, match="is outside"):
+            filter_of(metadata, 1.5)
+
+
+@pytest.mark.parametrize("steady", [None, "0"])
+def test_a_film_of_one_colour_channel_is_coloured(tmp_path: Path, steady: str | None) -> None:
+    film = pan(9)
+    source, target = tmp_path / "old.mkv", tmp_path / "new.mkv"
+    write_grey(source, film)
+    engine = toys.colour_engine(tmp_path / "colour.onnx")
+    asked = [str(source), "-o", str(target), "--engine", str(engine), "--codec", "lossless"]
+    result = CliRunner().invoke(main, asked + (["--steady", steady] if steady else []))
+    assert result.exit_code == 0, result.output
+    before, after = (
+        [np.asarray(frame.to_ndarray(format="rgb24")) for frame in clips.read(path)]
+        for path in (source, target)
+    )
+    assert len(after) == len(before) == 9
+    for old, new in zip(before, after, strict=True):
+        assert np.abs(luma_of(new) - luma_of(old)).max() <= 1.5  # YUV's rounding, twice
+        assert np.abs(chroma_of(new)).mean() > 0.02
+    if steady == "0":  # as the Stylizer alone does it
+        paint = Stylizer(engine)
+        assert np.abs(after[4].astype(int) - paint(before[4])).max() <= 3
+
+
+def write_grey(path: Path, film: list[Picture]) -> None:
+    """FFV1 of one channel."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = film[0].shape[1], film[0].shape[0], "gray"
+        for picture in film:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[..., 0]), "gray")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
