@@ -222,7 +222,7 @@ def _said(written: Written) -> str:
         from st.runtime.engine_words import rounding_words
 
         parts += rounding_words(half.metadata)
-        if half.metadata.kind != "style-encoder":
+        if not half.metadata.relative:
             parts.append(f"{half.flat:.0f} on pictures of one grey")
         if half.wide:
             parts.append(f"{half.wide} tensors too large for FP16 left in FP32")
@@ -236,6 +236,7 @@ def _said(written: Written) -> str:
 def _export(model: Path, engine: Path, say: bool = True) -> Path:
     try:
         from st.export.engines import export
+        from st.runtime.engine_words import error_unit
         from st.train.checkpoint import load_checkpoint
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "train,export") from None
@@ -247,7 +248,7 @@ def _export(model: Path, engine: Path, say: bool = True) -> Path:
             if not say:
                 continue
             size = made.path.stat().st_size / 1e6
-            unit = "of its largest entry" if made.metadata.kind == "style-encoder" else "of 255"
+            unit = error_unit(made.metadata)
             click.echo(
                 f"{printable(made.path)}  {size:.1f} MB  differs from PyTorch by at most"
                 f" {made.parity.largest:.2g} (mean {made.parity.mean:.2g}) {unit}"

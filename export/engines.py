@@ -6,16 +6,27 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from st.export.graphs import EncoderGraph, FrameGraph, TextureGraph, TileGraph, onnx_instance_norm
+from st.export.graphs import (
+    ColourGraph,
+    EncoderGraph,
+    FrameGraph,
+    TextureGraph,
+    TileGraph,
+    onnx_instance_norm,
+)
 from st.export.parity import Parity, code_parity, picture_parity, trial_picture
 from st.export.to_onnx import picture_axes, to_onnx
+from st.export.trials import some_hints
+from st.runtime.chroma import palette_of
 from st.runtime.files import write_beside
 from st.runtime.metadata import PROPERTY, Metadata
 from st.runtime.noise import draw_noise
+from st.train import colour_net
 from st.train.checkpoint import Checkpoint
 from st.train.method import Playing
 from st.train.methods import METHODS
@@ -42,10 +53,10 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
     """
     network = checkpoint.network().float()
     playing = METHODS[checkpoint.method].playing(network)
-    folded = fold_upsampling(network).eval()
+    kind = "texture" if playing.texture else "stylizer"
     base = Metadata(
         method=checkpoint.method,
-        kind="texture" if playing.texture else "stylizer",
+        kind="colorizer" if playing.render_factor else kind,
         inputs=playing.controls if playing.texture else ("content", *playing.controls),
         styles=checkpoint.styles if "weights" in playing.controls else (),
         code_size=playing.code_size,
@@ -54,10 +65,15 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
         min_size=playing.min_size,
         scale=playing.scale,
         noise=playing.noise,
+        render_factor=playing.render_factor,
         halo=playing.halo,
         fingerprint=fingerprint(checkpoint),
         card=tuple(sorted(checkpoint.card.items())),
     )
+    if playing.render_factor:
+        yield _colours(network, base, output)
+        return
+    folded = fold_upsampling(network).eval()
     yield _frames(network, folded, playing, base, output)
     if playing.code_size:
         yield _encoder(network, folded, playing, base, output.with_suffix(".encoder.onnx"))
@@ -119,6 +135,24 @@ def _frames(
         for seed, picture in enumerate(_pictures(base, 1))
     ]
     parity = picture_parity(model, base, plain, trials, playing.rounding)
+    return _write(model, path, base, parity)
+
+
+def _colours(network: Any, base: Metadata, path: Path) -> Engine:
+    trials = [
+        {
+            "content": picture,
+            "hints": torch.from_numpy(some_hints(*picture.shape[1:3])),
+            "palette": torch.from_numpy(palette_of(picture[0].numpy())),
+        }
+        for picture in _pictures(base, 1)
+    ]
+    example = trials[0] | {"content": _pictures(base, 2)[0]}
+    axes = picture_axes(base.multiple, base.min_size, batch=True)
+    model = to_onnx(
+        ColourGraph(colour_net.folded(network.generator)), example, ["chroma"], axes, base
+    )
+    parity = code_parity(model, base, ColourGraph(network.generator), trials, "engine")
     return _write(model, path, base, parity)
 
 

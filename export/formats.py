@@ -17,6 +17,7 @@ from st.export.trials import codes_of
 from st.export.trt_build import Progress
 from st.export.trt_job import Settings
 from st.export.trt_profile import Asked
+from st.runtime.backend import PLAYED
 from st.runtime.errors import BadEngine, printable
 from st.runtime.files import write_beside
 from st.runtime.metadata import Metadata
@@ -129,7 +130,7 @@ def check_all(names: Collection[str], settings: Settings) -> None:
 def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
     """The engine under "", and its companions under their names."""
     data, metadata = read_engine(engine)
-    if metadata.kind not in ("stylizer", "texture"):
+    if metadata.kind not in PLAYED:
         raise BadEngine(
             f"{printable(engine)}: a {metadata.kind} engine; give the engine that it lies beside"
         )

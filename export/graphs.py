@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from st.train.chroma import luma_of
 from st.train.transform import EPS
 
 Core = tuple[Tensor, Tensor]  # which rows and columns of a map are the tile's own: (H, 1), (1, W)
@@ -60,6 +61,17 @@ class TextureGraph(nn.Module):
 
     def forward(self, noise: Tensor, *controls: Tensor) -> Tensor:
         return to_bytes(self.network(None, noise, *controls, **self.settings))
+
+
+class ColourGraph(nn.Module):
+    """(content, hints, palette) -> chroma, (N, 2, H, W)."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, content: Tensor, *controls: Tensor) -> Tensor:
+        return self.generator(luma_of(to_unit(content)), *controls)
 
 
 class EncoderGraph(nn.Module):

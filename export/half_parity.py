@@ -22,6 +22,7 @@ from st.runtime.metadata import PROPERTY, Metadata
 
 HEADROOM = 4  # times what a trial reaches must fit into FP16
 PICTURE_LIMIT = 3.0  # mean difference from FP32, steps of 1/255: more is visible
+CHROMA_LIMIT = 3e-2  # mean difference of chroma, relative to its largest entry
 CODE_LIMIT = 1e-2  # largest difference, relative to a code's largest entry
 
 
@@ -100,18 +101,24 @@ def peak_values(
 def _difference(
     metadata: Metadata, expected: NDArray[np.float64], got: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """|FP16 - FP32|: a picture's in steps of 1/255, a code's relative to its largest entry.
+    """|FP16 - FP32|: a picture's in steps of 1/255, others' relative to their largest entry.
 
     Raises ParityError: not finite.
     """
     if not np.isfinite(got).all():
         raise ParityError("in FP16 its results are not finite: export it without --half")
-    scale = max(float(np.abs(expected).max()), 1e-6) if metadata.kind == "style-encoder" else 1.0
+    scale = max(float(np.abs(expected).max()), 1e-6) if metadata.relative else 1.0
     return np.abs(got - expected) / scale
 
 
 def _check(metadata: Metadata, largest: float, mean: float) -> None:
-    if metadata.kind == "style-encoder":
+    if metadata.kind == "colorizer":
+        if mean > CHROMA_LIMIT:
+            raise ParityError(
+                f"in FP16 its colours differ from FP32 by {mean:.1e} on average: export it without "
+                "--half"
+            )
+    elif metadata.kind == "style-encoder":
         if largest > CODE_LIMIT:
             raise ParityError(
                 f"in FP16 its style codes differ from FP32 by {largest:.1e}: export it without "

@@ -21,9 +21,10 @@ import onnx
 from numpy.typing import NDArray
 
 from st.export.errors import ParityError
-from st.export.half_parity import session_of
+from st.export.half_parity import CHROMA_LIMIT, session_of
 from st.export.storage import widen
 from st.export.trials import Inputs, inputs_of
+from st.runtime.engine_words import error_unit
 from st.runtime.errors import BadEngine, BadInput
 from st.runtime.frames import fitted_size
 from st.runtime.metadata import PROPERTY, Metadata
@@ -68,11 +69,12 @@ def int8_engine(
     trials = list(_trials(metadata, pictures[:MOST], codes))
     measured = [t for i, t in enumerate(trials) if i % HELD]
     quantised = _quantised(model, inner, measured)
-    largest, mean = _error(model, quantised, trials[::HELD])
-    if mean > MEAN_LIMIT:
+    largest, mean = _error(model, quantised, trials[::HELD], metadata.relative)
+    if mean > (2 * CHROMA_LIMIT if metadata.relative else MEAN_LIMIT):
         raise ParityError(
-            f"in INT8 its pictures differ from FP32 by {mean:.1f} of 255 on average: export it "
-            "without --int8, or measure on pictures more like those it shall paint"
+            f"in INT8 its pictures differ from FP32 by {mean:.2g} {error_unit(metadata)} on"
+            " average: export it without --int8, or measure on pictures more like those it shall"
+            " paint"
         )
     made = replace(metadata, precision="int8", rounding_error=(largest, mean))
     del quantised.metadata_props[:]
@@ -130,14 +132,16 @@ def _quantised(
 
 
 def _error(
-    model: onnx.ModelProto, quantised: onnx.ModelProto, trials: Sequence[Inputs]
+    model: onnx.ModelProto, quantised: onnx.ModelProto, trials: Sequence[Inputs], relative: bool
 ) -> tuple[float, float]:
-    """The (largest, mean) difference of the pictures, steps of 1/255."""
+    """The (largest, mean) difference of the results, steps of 1/255; relative: see Metadata."""
     plain, rounded = session_of(model), session_of(quantised)
-    apart = [
-        np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
-        for ours, theirs in (
-            (plain.run(None, dict(t))[0], rounded.run(None, dict(t))[0]) for t in trials
+    apart = []
+    for trial in trials:
+        ours, theirs = (
+            np.asarray(session.run(None, dict(trial))[0], np.float64)
+            for session in (plain, rounded)
         )
-    ]
+        scale = max(float(np.abs(ours).max()), 1e-6) if relative else 1.0
+        apart.append(np.abs(ours - theirs) / scale)
     return float(max(a.max() for a in apart)), float(np.mean([a.mean() for a in apart]))

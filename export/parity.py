@@ -23,7 +23,7 @@ CODE_LIMIT = 1e-3  # of a style code, relative to its largest entry
 class Parity:
     """Largest and mean difference from PyTorch in float32 over the sizes tried.
 
-    Pictures: in steps of 1/255. Style codes and moments: relative to the largest entry.
+    Pictures: in steps of 1/255. Style codes, moments and chroma: relative to the largest entry.
     """
 
     largest: float
@@ -81,7 +81,11 @@ def picture_parity(
 
 
 def code_parity(
-    model: bytes, metadata: Metadata, graph: nn.Module, trials: list[dict[str, Tensor]]
+    model: bytes,
+    metadata: Metadata,
+    graph: nn.Module,
+    trials: list[dict[str, Tensor]],
+    what: str = "style encoder",
 ) -> Parity:
     """Compare float outputs. Raises ParityError over CODE_LIMIT."""
     errors = [
@@ -91,5 +95,5 @@ def code_parity(
     ]
     parity = Parity(max(e.max() for e in errors), float(np.mean([e.mean() for e in errors])))
     if parity.largest > CODE_LIMIT:
-        raise ParityError(f"the style encoder differs from PyTorch by {parity.largest:.1e}")
+        raise ParityError(f"the {what} differs from PyTorch by {parity.largest:.1e}")
     return parity

@@ -40,11 +40,12 @@ def to_onnx(
 ) -> bytes:
     """An ONNX model as bytes, checked by onnx.checker.
 
-    The first input is the dynamic picture, or noise; noise is (1, C, H, W) of the picture's size.
+    The first input is the dynamic picture, or noise; noise and hints are (1, C, H, W) of the
+    picture's size.
     """
     picture, *controls = inputs.values()
     noise = {2: axes[1], 3: axes[2]} if axes else {}  # none: one size only
-    own, *others = (noise if name == "noise" else None for name in inputs)
+    own, *others = (noise if name in ("noise", "hints") else None for name in inputs)
     shapes = (own or axes, tuple(others)) if controls else (own or axes,)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
         warnings.simplefilter("ignore")

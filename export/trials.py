@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from st.runtime.chroma import palette_of
 from st.runtime.cpus import usable_cpus
 from st.runtime.frames import fitted_size
+from st.runtime.hints import make_hints
 from st.runtime.metadata import Metadata
 from st.runtime.noise import draw_noise
 from st.runtime.ort import OrtBackend
@@ -45,6 +47,12 @@ def hard_picture(height: int, width: int) -> NDArray[np.uint8]:
 def flat_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
     """One grey all over: what instance norms divide by next to nothing on."""
     return np.full((1, height, width, 3), value, np.uint8)
+
+
+def some_hints(height: int, width: int) -> NDArray[np.float32]:
+    """Two colours at places: (1, 3, H, W)."""
+    hints = make_hints([("20%", "30%", "olive"), ("70%", "60%", "#3060c0")])
+    return hints.at((height, width), (height, width))
 
 
 def codes_of(
@@ -97,6 +105,8 @@ def inputs_of(
         "weights": weights / weights.sum(),
         "strength": np.ones(1, np.float32),
         "noise": draw_noise(seed, metadata.noise, *content.shape[1:3]),
+        "hints": some_hints(*content.shape[1:3]),
+        "palette": palette_of(picture(64, 64, seed)[0]),
         "moments": np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32),
         "margins": np.zeros(4, np.int64),
     }

@@ -78,6 +78,7 @@ def _shapes(metadata: Metadata, profile: Profile) -> dict[str, tuple[Shape, Shap
         "content": three(lambda height, width: (1, height, width, 3)),
         "style": three(lambda height, width: (1, height, width, 3)),
         "noise": three(lambda height, width: (1, metadata.noise, height, width)),
+        "hints": three(lambda height, width: (1, 3, height, width)),
     }
     return {name: shapes[name] for name in metadata.inputs if name in shapes}
 

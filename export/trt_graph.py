@@ -44,8 +44,9 @@ def _fix_shapes(graph: onnx.GraphProto, metadata: Metadata) -> None:
     """One picture a run, and the sides of an engine of one size."""
     for value in (*graph.input, *graph.output):
         dims = value.type.tensor_type.shape.dim
-        if value.name == "noise":
+        if value.name in ("noise", "hints", "chroma"):
             sides, scale = dims[2:4], 1
+            dims[0].dim_value = 1
         elif value.type.tensor_type.elem_type == TensorProto.UINT8:  # (N, H, W, 3)
             sides, scale = dims[1:3], metadata.scale if value.name == "stylized" else 1
             dims[0].dim_value = 1

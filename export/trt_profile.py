@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from st.runtime.colorizing import RENDER_STEP
 from st.runtime.engine_words import size_words
 from st.runtime.errors import BadInput
-from st.runtime.metadata import Metadata, Size
+from st.runtime.metadata import MAX_RENDER, Metadata, Size
 from st.runtime.style_pictures import SHORT_SIDE
 from st.runtime.tiling import TILE
 
@@ -53,7 +54,7 @@ def profile_of(metadata: Metadata, asked: Asked) -> Profile:
     """The profile of an engine; its sides are rounded up to the engine's multiple.
 
     The sizes asked for are those of frames. A style encoder is built for style pictures of up to
-    twice its short side, and tiles for their own size.
+    twice its short side, tiles for their own size, and a colorizer for all render factors.
     Raises BadInput: a size that is too small for the engine.
     """
     if metadata.fixed_size:
@@ -62,6 +63,9 @@ def profile_of(metadata: Metadata, asked: Asked) -> Profile:
     if metadata.kind == "style-encoder":
         best, most = (_square(side, metadata) for side in (SHORT_SIDE, 2 * SHORT_SIDE))
         return Profile(small, best, most)
+    if metadata.kind == "colorizer" and asked == Asked():
+        best = _square(RENDER_STEP * metadata.render_factor, metadata)
+        return Profile(small, best, _square(RENDER_STEP * MAX_RENDER, metadata))
     if metadata.kind == "tiles":
         tile = _square(TILE + 2 * metadata.halo, metadata)
         return Profile(small, tile, tile)

@@ -76,6 +76,14 @@ def raster(images: Tensor, period: int) -> Tensor:
     return (tile - tile.mean(dim=(2, 3), keepdim=True)).square().mean()
 
 
+def hinge(scores: Tensor, side: int) -> Tensor:
+    """max(0, 1 - side · score), averaged: a scalar. side: 1 or -1, what the scores should be.
+
+    A critic's loss; Li and Wand, ECCV 2016, eq. 2.
+    """
+    return torch.relu(1 - side * wide(scores)).mean()
+
+
 class Moments(NamedTuple):
     """Channel statistics over space: each (N, C, 1, 1)."""
 

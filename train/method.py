@@ -63,7 +63,8 @@ class Playing:
     The network is called as network(content, *controls); with `norms`, also with norm=FUNCTION, to
     replace its instance norms. With a "code" among the controls it has encode_style(style) -> code.
 
-    controls: the inputs after the content, in order: "weights", "code", "strength", "noise".
+    controls: the inputs after the content, in order: "weights", "code", "strength", "noise",
+        "hints", "palette".
     multiple, min_size: what the sides of a picture must be. halo: pixels that a result reaches.
     norms: (channels, stride) of each instance norm in order, so that pictures can be painted in
         tiles; empty where the method does not allow it.
@@ -75,6 +76,8 @@ class Playing:
     scale: how many times larger than its content a picture is.
     noise: channels of the "noise", which is of the content's size.
     texture: it paints out of noise alone: it is called as network(None, *controls).
+    render_factor: above 0: it colours, and what goes into engines is its network.generator, from
+        luma, hints and palette to chroma; it learned on pictures of 16 times that.
     """
 
     controls: tuple[str, ...] = ()
@@ -89,6 +92,7 @@ class Playing:
     scale: int = 1
     noise: int = 0
     texture: bool = False
+    render_factor: int = 0
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,10 @@ def small() -> Callable[..., Any]:
     def make(method: Method, **settings: Any) -> Any:
         entries = {entry.name for entry in dataclasses.fields(method.config)}
         values = {"steps": 6, "size": 32, "batch": 2, "style_size": 48, "shape": "fast"}
-        values |= {"width": 8, "kernel": 3, "scales": 3, "levels": ("3", "2")} | settings
+        values |= {"width": 8, "kernel": 3, "scales": 3, "levels": ("3", "2")}
+        if method.name == "colorize":  # all that it has learns from the first step on
+            values |= {"size": 96, "encoder": "plain", "critic": 8, "alone": 0.0, "both": 1.0}
+        values |= settings
         return method.config(**{k: v for k, v in values.items() if k in entries})
 
     return make

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from st.runtime.chroma import PALETTE
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features import VGG
 from st.train.method import Batch, Method, Playing
@@ -60,6 +61,10 @@ def controls(method: Method, network: Any, playing: Playing, like: Tensor) -> li
             made.append(network.encode_style(torch.rand(1, 3, 40, 33, generator=random)))
         elif name == "noise":
             made.append(draw(like, playing.noise, 1, count=1))
+        elif name == "hints":
+            made.append(torch.zeros_like(like.detach()))
+        elif name == "palette":
+            made.append(torch.full((1, PALETTE), 1 / PALETTE))
         else:
             made.append(torch.tensor([0.7]))
     return made

