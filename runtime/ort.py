@@ -41,8 +41,12 @@ class OrtBackend:
                 raise
             self.device = "cpu"
             self._session = _open(data, "cpu", threads)
-        self.inputs: Mapping[str, Port] = {i.name: _port(i) for i in self._session.get_inputs()}
-        self.outputs: Mapping[str, Port] = {o.name: _port(o) for o in self._session.get_outputs()}
+        try:
+            ports = self._session.get_inputs(), self._session.get_outputs()
+            self.inputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[0]}
+            self.outputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[1]}
+        except UnicodeDecodeError:
+            raise BadEngine("a name in its graph is no text") from None
         self._process = os.getpid()
         self._options = ort.RunOptions()
         self._options.log_severity_level = SILENT
