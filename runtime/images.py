@@ -29,6 +29,8 @@ from st.runtime.errors import BadInput, StError, printable
 from st.runtime.exif import carried_exif
 from st.runtime.files import check_no_pipe, write_beside
 from st.runtime.icc import srgb_profile, to_srgb
+from st.runtime.jpeg_scans import MOST as MOST_SCANS
+from st.runtime.jpeg_scans import endless
 from st.runtime.resizing import with_long_side
 from st.runtime.sixteen_bit import encode_png, encode_tiff
 
@@ -101,6 +103,8 @@ def read_picture(
                 f"{name}: {width}×{height} is {width * height / 1e6:.0f} megapixels, more than the "
                 f"{max_pixels / 1e6:.0f} allowed (--max-pixels allows more)"
             )
+        if endless(image):
+            raise BadInput(f"{name}: a JPEG of over {MOST_SCANS} scans, made to take for ever")
         try:
             return _decoded(image)
         except (MemoryError, StError):

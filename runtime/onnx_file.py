@@ -94,7 +94,6 @@ def metadata_text(data: bytes) -> str:
     count = graphs = functions = 0
     while pending:
         kind, message = pending.pop()
-        graphs += kind == "graph"
         functions += kind == "function"
         if kind == "property":
             found += _own_property(message)
@@ -114,8 +113,9 @@ def metadata_text(data: bytes) -> str:
             elif number in children:
                 if not isinstance(value, memoryview):
                     raise _damaged()
+                graphs += kind == "model" and number == MODEL_GRAPH
                 pending.append((children[number], value))
-    if not graphs:
+    if graphs != 1:  # of two, every library would make one of its own
         raise _damaged()
     if functions:  # calling one another, a few make billions of operators
         raise BadEngine("it has functions of its own; engines of st-export have none")

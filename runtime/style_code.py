@@ -53,6 +53,8 @@ class StyleCode:
             if not path.is_file():
                 raise BadInput(f"{name}: not a regular file")
             with zipfile.ZipFile(path) as archive:
+                if len(set(archive.namelist())) != len(archive.namelist()):
+                    raise BadInput(f"{name}: holds two arrays of one name, not a style code")
                 values = _member(archive, "values.npy", np.float32, MAX_CODE)
                 mark = _member(archive, "fingerprint.npy", np.uint8, 1000)
             fingerprint = mark.tobytes().decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickle
+import reprlib
 import typing
 import warnings
 import zipfile
@@ -90,7 +91,7 @@ def make_config(method: Method, values: dict[Any, Any]) -> Any:
         if name not in known:
             raise BadInput(f"{method.name} has no setting {printable(name, 40)!r}")
         if not _fits(value, hints[name], known[name].metadata):
-            shown = printable(repr(value)[:100], 40)
+            shown = printable(reprlib.repr(value), 40)
             raise BadInput(f"{method.name}: {printable(name, 40)} cannot be {shown}")
     return method.config(**values)
 
@@ -142,6 +143,8 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
                 raise BadInput(f"{shown}: unpacks to more than it holds, no checkpoint of st")
+            if len(set(archive.namelist())) != len(archive.namelist()):
+                raise BadInput(f"{shown}: holds two files of one name, no checkpoint of st")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise BadInput(f"{shown}: damaged checkpoint ({printable(error, 60)})") from None

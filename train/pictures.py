@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from st.runtime.errors import BadInput, printable
+from st.runtime.jpeg_scans import MOST as MOST_SCANS
+from st.runtime.jpeg_scans import endless
 from st.train.method import SHIFT, Batch
 from st.train.motion import Clip, Pair, filmed, moved
 from st.train.temporal import Motion
@@ -83,6 +85,8 @@ def open_rgb(path: Path) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode == "F":
                 raise ValueError("32-bit float pixels have no fixed white")
+            if endless(image):
+                raise ValueError(f"a JPEG of over {MOST_SCANS} scans")
             return image.convert("RGB")
     except MemoryError:
         raise

@@ -36,6 +36,7 @@ FORMATS = (
 )
 MAX_PIXELS = 178_000_000
 MAX_READ_ERRORS = 1000
+MOST_GAP = 3600  # seconds from a frame to the next; more is a damaged clock
 SEEKABLE = ("matroska", "mov")  # formats whose index makes a seek land before the moment
 
 
@@ -242,11 +243,16 @@ class Film:
 
     def _timed(self, frame: VideoFrame, done: set[int]) -> Iterator[VideoFrame]:
         """The frame with a pts after the last one's, less the offset; none outside the window."""
+        last = self._last_pts
+        gap = 0 if frame.pts is None or last is None else (frame.pts - last) * self.time_base
+        if gap > MOST_GAP:
+            self.damaged += 1
+            frame.pts = None
         if frame.pts is None:
             step = max(1, round(1 / (self._rate * self.time_base)))
-            frame.pts = 0 if self._last_pts is None else self._last_pts + step
-        if self._last_pts is not None and frame.pts <= self._last_pts:
-            frame.pts = self._last_pts + 1
+            frame.pts = 0 if last is None else last + step
+        if last is not None and frame.pts <= last:
+            frame.pts = last + 1
         self._last_pts = frame.pts
         seconds = frame.pts * self.time_base - self.begins
         if self.window.ends_before(seconds):

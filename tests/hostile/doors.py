@@ -9,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from hostile import bad_films, bad_models, bad_pictures
+from hostile import bad_films, bad_models, bad_pictures, odd_films, odd_models, odd_pictures
 from hostile.bad_files import FORMATS_OF, KINDS, Box, Kind
 from hostile.goods import Goods
 
-SOURCES = (bad_films, bad_models, bad_pictures)  # importing them fills KINDS
+SOURCES = (
+    bad_films,
+    bad_models,
+    bad_pictures,
+    odd_films,
+    odd_models,
+    odd_pictures,
+)  # importing them fills KINDS
 BEFORE = b"what stood here before"
 
 
