@@ -24,7 +24,7 @@ from st.runtime.stylizer import Stylizer, engine_path
 from st.video.chunks import part_frames
 from st.video.cuts import Cut, Uncuttable, cuts_of
 from st.video.job import Job
-from st.video.part_painter import Painted, PartPainter, Print, Ready, Task, release
+from st.video.part_painter import Fingerprint, Painted, PartPainter, Ready, Task, release
 from st.video.parts import Parts
 from st.video.sink import FilmSink
 from st.video.source import Film
@@ -35,6 +35,7 @@ KNOCK = 5.0  # seconds for an address to answer at all
 CONNECT = 30.0  # and for Ray to answer there
 BEGIN = 120.0  # for the first worker to have opened the engine
 MOST_THREADS = 4
+AHEAD = 64  # parts after the first that is missing: what comes early is held in memory
 TRIES = 3  # of a part whose worker is lost
 _POLL = 0.5
 
@@ -72,7 +73,7 @@ def connect(address: str) -> Any:
 
     thread = threading.Thread(target=begin, name="ray", daemon=True)
     thread.start()
-    thread.join(CONNECT if colon else 2 * CONNECT)
+    thread.join(CONNECT if colon else BEGIN)
     if trouble:
         why = printable(str(trouble[0]).partition("\n")[0], 120)
         raise Unavailable(f"--ray {shown}: no Ray cluster there ({why})")
@@ -131,7 +132,7 @@ class Elsewhere:
             device=self.stylizer.device,
             threads=threads,
             source=job.source.absolute(),
-            print=Print.of(job.source),
+            fingerprint=Fingerprint.of(job.source),
             job=job,
             container=container,
             encoder_threads=sink.threads,
@@ -159,7 +160,7 @@ def _spread(
     early: dict[int, Painted] = {}
     end = cuts[-1].number + 1  # parts from here on are not painted elsewhere
     while len(parts.done) < end and not stop.is_set():
-        while waiting and waiting[0].number < end and workers.idle:
+        while waiting and waiting[0].number < min(end, len(parts.done) + AHEAD) and workers.idle:
             workers.give(waiting.popleft())
         for number, result in workers.results(_POLL):
             if result is None:
@@ -190,7 +191,7 @@ class _Workers:
         self._ray = ray
         self._warn = warn
         self._film = task.source
-        self._size = task.print.size
+        self._size = task.fingerprint.size
         self._sent: Any = None
         self._began = False
         self.idle: list[Any] = []

@@ -31,14 +31,14 @@ SAMPLE = 1 << 20  # bytes at either end of a file that tell it from another
 
 
 @dataclass(frozen=True)
-class Print:
+class Fingerprint:
     """What tells a file from another of its name."""
 
     size: int
     ends: bytes
 
     @classmethod
-    def of(cls, path: Path) -> Print:
+    def of(cls, path: Path) -> Fingerprint:
         """Raises OSError."""
         digest, size = hashlib.sha256(), path.stat().st_size
         with path.open("rb") as file:
@@ -64,7 +64,7 @@ class Task:
     device: str
     threads: int
     source: Path
-    print: Print
+    fingerprint: Fingerprint
     job: Job
     container: str
     encoder_threads: int
@@ -123,7 +123,7 @@ class PartPainter:
             return f"it has st {release()}, and here it is {task.release}: install one release"
         self._task = task
         self._memory = None if data is None else memoryview(data)
-        if data is None and not _same(task.source, task.print):
+        if data is None and not _same(task.source, task.fingerprint):
             raise FileNotFoundError
         self._folder = tempfile.TemporaryDirectory(prefix="st-ray-")
         for name, content in task.files.items():
@@ -181,8 +181,8 @@ class _Kept:
         self.packets = packets
 
 
-def _same(path: Path, wanted: Print) -> bool:
+def _same(path: Path, wanted: Fingerprint) -> bool:
     try:
-        return Print.of(path) == wanted
+        return Fingerprint.of(path) == wanted
     except OSError:
         return False

@@ -25,7 +25,7 @@ from st.video.command import main
 from st.video.cuts import Cut, Piece, Uncuttable, cuts_of
 from st.video.elsewhere import Elsewhere, connect
 from st.video.job import Interrupted, Job, Result, open_reader, perform
-from st.video.part_painter import Painted, PartPainter, Print, Task
+from st.video.part_painter import Fingerprint, Painted, PartPainter, Task
 from st.video.source import Film, Memory
 from st.video.window import Window
 from toys import tint_engine
@@ -347,11 +347,11 @@ def test_on_a_cluster(
     assert clips.all_packets(tmp_path / "lost.mp4") == whole
     monkeypatch.setattr(elsewhere._Workers, "give", give)
 
-    print_of = Print.of(source)
+    true = Fingerprint.of(source)
     with (
         monkeypatch.context() as patch
     ):  # the workers, in processes of their own, have the true one
-        patch.setattr(Print, "of", lambda path: Print(print_of.size, b"of another file"))
+        patch.setattr(Fingerprint, "of", lambda path: Fingerprint(true.size, b"of another"))
         make(source, tmp_path / "sent.mp4", cluster, warnings)
         assert clips.all_packets(tmp_path / "sent.mp4") == whole
         patch.setattr(elsewhere, "MOST_SENT", 1)
