@@ -23,7 +23,10 @@ import os, sys
 import numpy as np
 path, cpus, group = sys.argv[1:]
 if group:
-    open(group, "w").write(str(os.getpid()))
+    try:
+        open(group, "w").write(str(os.getpid()))
+    except OSError:
+        sys.exit("no group")
 if cpus:
     os.sched_setaffinity(0, {int(n) for n in cpus.split(",")})
 from st.runtime import Stylizer
@@ -59,9 +62,11 @@ def threads(bench: Bench) -> Reached:
     quota = "no cgroup could be made for a quota"
     with _quota_of_one() as group:
         if group is not None:
-            quota = "a quota of one processor"
-            if (used := _used(tint, group=str(group))) != "1 0":
-                wrong.append(f"in {quota}: {used} processors and threads")
+            used = _used(tint, group=str(group))
+            if used != "no group":
+                quota = "a quota of one processor"
+                if used != "1 0":
+                    wrong.append(f"in {quota}: {used} processors and threads")
     tell(wrong)
     figure = f"{THREADS} threads × {frames} frames and {len(FORKS)} ends of a fork on "
     figure += f"{', '.join(devices)}; affinity; {quota}: {len(wrong)} wrong"
