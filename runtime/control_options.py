@@ -16,7 +16,7 @@ from st.runtime.hints import parse_point
 from st.runtime.look_size import LEAST_LOOK, LEAST_SCALE, MOST_LOOK, MOST_SCALE
 from st.runtime.metadata import LEAST_RENDER, MAX_RENDER
 from st.runtime.noise import SEEDS
-from st.runtime.options import parse_style
+from st.runtime.options import blend_of, parse_style
 from st.runtime.regions import MOST_FEATHER, Mask
 from st.runtime.stylizer import Stylizer
 
@@ -44,6 +44,13 @@ class Looks:
     def masks(self) -> list[Path]:
         """The mask of each region. Raises BadInput: not there."""
         return [split_region(text)[0] for text in self.regions]
+
+    def files(self, names: Sequence[str]) -> list[Path]:
+        """Every file that is read for it. names: the engine's own styles."""
+        regions = [parse_region(text, names) for text in self.regions]
+        styles = [style for _, style in regions if isinstance(style, Path)]
+        others = [Path(text) for text in (self.strokes, self.palette) if text]
+        return [mask for mask, _ in regions] + styles + others
 
     def apply(
         self,
@@ -75,6 +82,20 @@ class Looks:
             self.feather,
             "style" if rest and own else "picture",
         )
+
+
+def refuse_overwriting(
+    target: Path, engine: str, styles: Sequence[str], looks: Looks, names: Sequence[str]
+) -> None:
+    """Raises BadInput when the output is a painting, mask or engine that the options read.
+
+    styles: as given by --style. names: the engine's own.
+    """
+    if target.exists():
+        pictures = [style for style in blend_of(styles, names) if isinstance(style, Path)]
+        for path in (Path(engine), *pictures, *looks.files(names)):
+            if path.exists() and path.samefile(target):
+                raise BadInput(f"{printable(target)}: is read here, choose another output")
 
 
 def control_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from st.runtime.command import command, fail
-from st.runtime.control_options import Looks, control_options
+from st.runtime.control_options import Looks, control_options, refuse_overwriting
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.image_files import STREAM, Job, make_folder, pictures_in, plan
 from st.runtime.images import FORMATS, MAX_PIXELS, Picture, read_picture, resized, write_picture
@@ -194,6 +194,8 @@ def main(
         _check_stream_output(as_json)
     with open_stylizer(engine, styles, strength, device, threads) as stylizer:
         looks.apply(stylizer, rest=bool(styles))
+        for target in filter(None, (job.target for job in jobs)):
+            refuse_overwriting(target, engine, styles, looks, stylizer.styles)
         painter = Painter(
             stylizer, engine, styles, strength, looks, size, tile, max_pixels, quality, all_styles
         )

@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from st.runtime.command import command, fail
-from st.runtime.control_options import Looks, control_options
+from st.runtime.control_options import Looks, control_options, refuse_overwriting
 from st.runtime.cpus import usable_cpus
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.options import open_stylizer, stylizer_options
@@ -215,6 +215,8 @@ def _paint(
         look = reader.look.resized(job.size)
         masks = open_masks(asked.looks.masks(), job.window)
         stylizer, workers, threads = _painter(asked, look.width * look.height, masks is not None)
+        if isinstance(target, Path):
+            refuse_overwriting(target, asked.engine, asked.styles, asked.looks, stylizer.styles)
         steady = filter_of(stylizer.metadata, asked.steady)
         if ray and steady:
             raise BadInput("colours go along from frame to frame: --ray needs --steady 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import clips
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -16,6 +17,7 @@ from st.runtime import BadControl, BadInput
 from st.runtime.control_options import parse_region
 from st.runtime.engines_command import main as engines_main
 from st.runtime.image_command import main
+from st.video.command import main as video_main
 
 
 @pytest.fixture
@@ -131,3 +133,33 @@ def test_every_command_that_paints_takes_the_controls() -> None:
         shown = CliRunner().invoke(command, ["--help"]).stdout
         for option in ("--region", "--feather", "--color", "--style-scale", "--look-size"):
             assert option in shown
+
+
+def test_what_is_read_is_not_written_over(folder: Path) -> None:
+    """A mask, a painting or an engine as the output, by whatever name."""
+    toys.code_engine(folder / "code.onnx")
+    Image.new("RGB", (9, 9), "red").save("style.png")
+    (folder / "link.png").symlink_to("style.png")
+    (folder / "hard.png").hardlink_to("sky.png")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for arguments in (
+        ("-o", "hard.png", "--region", "sky.png=black"),
+        ("-o", "style.png", "-s", "style.png", "--engine", "code.onnx"),
+        ("-o", "link.png", "-s", "style.png", "--engine", "code.onnx"),
+        ("-o", "style.png", "--region", "sky.png=style.png", "--engine", "code.onnx"),
+    ):
+        done = paint(*arguments)
+        assert done.exit_code == 2
+        assert f"{arguments[1]}: is read here, choose another output" in done.output
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_nor_by_a_film(folder: Path) -> None:
+    clips.film(folder / "in.mp4", frames=3)
+    clips.film(folder / "mask.mp4", frames=3)
+    before = (folder / "mask.mp4").read_bytes()
+    given = ["in.mp4", "-o", "mask.mp4", "--region", "mask.mp4=black", "--engine", "tint.onnx"]
+    done = CliRunner().invoke(video_main, given)
+    assert done.exit_code == 2
+    assert "mask.mp4: is read here" in done.output
+    assert (folder / "mask.mp4").read_bytes() == before
