@@ -23,7 +23,7 @@ from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
 from st.runtime.command import command, fail
-from st.runtime.errors import BadEngine
+from st.runtime.errors import BadInput
 
 PERIODS = (2, 4, 8)  # pixels: what a step at 1/2, 1/4 and 1/8 of the size repeats
 SIZE = 384  # pixels, of the square test pictures
@@ -145,7 +145,7 @@ def seam(stylizer: Stylizer) -> int | None:
     picture = texture(SIZE, SIZE + 60)
     try:
         tiled = stylizer.tiled(picture, tile=SIZE // 2)
-    except BadEngine:
+    except BadInput:
         return None
     return int(np.abs(tiled.astype(int) - stylizer(picture)).max())
 
