@@ -105,7 +105,7 @@ def mean_chroma(files: Sequence[Path]) -> NDArray[np.float64]:
     """Of up to LEARNED of these photographs: (2,)."""
     some = files[:: -(-len(files) // LEARNED)]
     means = [chroma_of(with_long_side(read_picture(f).rgb, 64)).mean(axis=(0, 1)) for f in some]
-    return np.mean(means, axis=0, dtype=np.float64)
+    return np.asarray(np.mean(means, axis=0), np.float64)
 
 
 def row(name: str, judged: Sequence[Judged]) -> Row:

@@ -38,7 +38,8 @@ Chroma = NDArray[np.float32]  # (h, w, 2), Cb and Cr
 def luma_of(picture: Frames) -> NDArray[np.float32]:
     """(H, W, 3) -> (H, W), 0..255."""
     weights = np.array([LUMA], np.float32)
-    return np.asarray(cv2.transform(picture.astype(np.float32), weights)).reshape(picture.shape[:2])
+    luma = cv2.transform(picture.astype(np.float32), weights)
+    return np.asarray(luma, np.float32).reshape(picture.shape[:2])
 
 
 def chroma_of(picture: Frames) -> Chroma:
@@ -56,9 +57,8 @@ def coloured(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
     """
     height, width = picture.shape[:2]
     if chroma.shape[0] >= height and chroma.shape[1] >= width:
-        if chroma.shape[:2] != (height, width):
-            chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_AREA)
-        return _put_together(luma_of(picture), np.asarray(chroma, np.float32))
+        fitted = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_AREA)
+        return _put_together(luma_of(picture), np.asarray(fitted, np.float32))
     slope, rest = slopes(chroma, luma_of(small))
     out = np.empty(picture.shape, np.uint8)
     rows = max(1, BAND // width)

@@ -147,7 +147,7 @@ def as_strokes(strokes: str | Path | NDArray[np.uint8]) -> NDArray[np.float32]:
         share = alpha.astype(np.float32) / 255
     if not share.any():
         raise BadInput("nothing is drawn on this picture of strokes: all is grey or transparent")
-    return np.dstack([chroma_of(rgb) * share[..., None], share])
+    return np.dstack([chroma_of(rgb) * share[..., None], share]).astype(np.float32)
 
 
 def _picture(picture: Any, what: str) -> Frames:

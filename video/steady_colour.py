@@ -52,7 +52,8 @@ class ColourFilter(TemporalFilter):
             return painted
         change = cv2.transform(mixed - own, np.array(TO_RGB, np.float32) * 255)
         large = cv2.resize(change, (painted.shape[1], painted.shape[0]))
-        return luma_and_chroma(source, cv2.add(painted, large, dtype=cv2.CV_8U))
+        coloured = np.asarray(cv2.add(painted, large, dtype=cv2.CV_8U), np.uint8)
+        return luma_and_chroma(source, coloured)
 
     @property
     def state(self) -> dict[str, Any]:

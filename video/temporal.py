@@ -57,7 +57,7 @@ class TemporalFilter:
             return painted
         flow, trust = found
         height, width = painted.shape[:2]
-        weight = self.strength * cv2.resize(trust, (width, height))
+        weight = np.asarray(self.strength * cv2.resize(trust, (width, height)), np.float32)
         scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
         large = cv2.resize(flow, (width, height)) * scale
         return blended(painted, moved_along(kept, large), weight)
