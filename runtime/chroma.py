@@ -65,7 +65,7 @@ def coloured(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
     for top in range(0, height, rows):
         luma = luma_of(picture[top : top + rows])
         taps = row_taps(top, len(luma), height, len(chroma))
-        steep, level = (enlarged(layer, taps, width) for layer in (slope, rest))
+        steep, level = (enlarged(layer, taps, width, cv2.INTER_LINEAR) for layer in (slope, rest))
         band = cv2.add(level, cv2.multiply(steep, cv2.merge([luma, luma])))
         out[top : top + rows] = _put_together(luma, np.asarray(band, np.float32))
     return out
@@ -89,16 +89,16 @@ def slopes(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chroma]:
 def _put_together(luma: NDArray[np.float32], chroma: Chroma) -> Frames:
     """(h, w), 0..255, and (h, w, 2) -> (h, w, 3) of that luma."""
     apart = cv2.transform(chroma, np.array(TO_RGB, np.float32) * 255)
-    whole = cv2.add(apart, cv2.merge([luma] * 3))
-    flat = np.asarray(whole, np.float32).reshape(-1, 3)
-    outside = np.flatnonzero((flat < 0) | (flat > 255))
+    whole = np.asarray(cv2.add(apart, cv2.merge([luma] * 3), dtype=cv2.CV_16S), np.int16)  # rounded
+    outside = np.flatnonzero(whole.view(np.uint16).ravel() > 255)
     if len(outside):
         places = np.unique(outside // 3)
         y, c = luma.reshape(-1, 1)[places], np.asarray(apart, np.float32).reshape(-1, 3)[places]
         above = np.maximum(c.max(axis=1, keepdims=True), 1e-6)
         below = np.maximum(-c.min(axis=1, keepdims=True), 1e-6)
-        flat[places] = y + np.minimum((255 - y) / above, y / below).clip(0, 1) * c
-    return np.rint(np.asarray(whole)).clip(0, 255).astype(np.uint8)
+        inside = y + np.minimum((255 - y) / above, y / below).clip(0, 1) * c
+        whole.reshape(-1, 3)[places] = np.rint(inside).clip(0, 255)
+    return whole.astype(np.uint8)
 
 
 def palette_of(picture: Frames) -> NDArray[np.float32]:

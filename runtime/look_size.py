@@ -111,7 +111,10 @@ def slopes(painted: Frames, luma: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def enlarged(
-    layer: NDArray[np.float32], taps: tuple[slice, NDArray[np.float32]], width: int
+    layer: NDArray[np.float32],
+    taps: tuple[slice, NDArray[np.float32]],
+    width: int,
+    across: int = cv2.INTER_CUBIC,
 ) -> NDArray[np.float32]:
     """Some rows of a layer at the full size, bicubic: (h, w, C) -> (rows, width[, C]).
 
@@ -120,7 +123,7 @@ def enlarged(
     source, weights = taps
     part = layer[source]
     columns = (weights @ part.reshape(len(part), -1)).reshape(len(weights), *part.shape[1:])
-    large = cv2.resize(columns, (width, len(weights)), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(columns, (width, len(weights)), interpolation=across)
     return np.asarray(large, np.float32)
 
 

@@ -270,6 +270,10 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
     workers = min(threads, MOST_WORKERS) if side_by_side else 2
     share = max(1, threads // workers) if side_by_side else threads
     stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
+    if share < threads and filter_of(stylizer.metadata, asked.steady):
+        stylizer.close()  # frames go one after the other: each has all threads
+        workers, share = 1, threads
+        stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
     stand_in = np.ones((1, 1), np.uint8)
     read = (lambda _: stand_in) if moving else (lambda path: path)
     asked.looks.apply(stylizer, bool(asked.styles), read)

@@ -83,7 +83,8 @@ def test_chroma_gives_way_with_its_hue_kept() -> None:
     apart = 255 * np.array(TO_RGB) @ [-0.3, 0.25]
     for light in range(256):
         room = min(1.0, *((((255 if a > 0 else 0) - light) / a) for a in apart))
-        np.testing.assert_allclose(made[0, light], light + room * apart, atol=0.502)
+        # A channel less than half a step outside is rounded into it before anything gives way.
+        np.testing.assert_allclose(made[0, light], light + room * apart, atol=1)
     assert abs(np.array(LUMA) @ np.array(TO_RGB)).max() < 1e-12
     back = chroma_of(made[:, 120:121].astype(np.uint8))[0, 0]
     np.testing.assert_allclose(back[1] / back[0], 0.25 / -0.3, rtol=0.02)
