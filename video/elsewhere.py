@@ -70,14 +70,17 @@ def connect(address: str) -> Any:
             )
         except Exception as error:
             trouble.append(error)
+        done.set()
+        if not trouble:
+            threading.Event().wait()  # what Ray starts ends with the thread that started it
 
-    thread = threading.Thread(target=begin, name="ray", daemon=True)
-    thread.start()
-    thread.join(CONNECT if colon else BEGIN)
+    done = threading.Event()
+    threading.Thread(target=begin, name="ray", daemon=True).start()
+    answered = done.wait(CONNECT if colon else BEGIN)
     if trouble:
         why = printable(str(trouble[0]).partition("\n")[0], 120)
         raise Unavailable(f"--ray {shown}: no Ray cluster there ({why})")
-    if thread.is_alive():
+    if not answered:
         raise Unavailable(f"--ray {shown}: something is there, but no Ray cluster that answers")
     return ray
 

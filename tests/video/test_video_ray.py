@@ -389,3 +389,15 @@ def test_kill_9_on_a_cluster_and_the_same_command_again(
         assert not there.exists()
     subprocess.run(command, check=True, timeout=300)
     assert clips.all_packets(there) == clips.all_packets(here)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_of_its_own(engine: Path, tmp_path: Path) -> None:
+    source = clips.film(tmp_path / "a.mp4", frames=250, sounds=1, keyframes=50)
+    here, there = tmp_path / "here.mp4", tmp_path / "there.mp4"
+    words = [str(source), "--engine", str(engine), "--device", "cpu"]
+    program = [sys.executable, "-c", "from st.video.command import main; main()", *words]
+    subprocess.run([*program, "-o", str(here)], check=True)
+    subprocess.run([*program, "-o", str(there), "--ray", "local"], check=True, timeout=400)
+    assert clips.all_packets(there) == clips.all_packets(here)
