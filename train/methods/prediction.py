@@ -11,7 +11,7 @@ photographs among the styles teach T the identity, towards which a style can be 
 
 Unlike the paper's: P sees with the frozen VGG-16 of the loss, not with Inception-v3: the channel
 means and deviations of four layers are what the style loss is made of, so a few hundred paintings
-are enough. T is the network of the shipped bank (`FAST`), not Johnson's.
+are enough. T is a network made for video (`FASTER`), not Johnson's.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Config:
     size: int = option(192, "pixels of a square training crop", 32)
     batch: int = option(4, "crops a step, each with a style of its own", 1)
     learning_rate: float = option(1.5e-3, "Adam's: held, then falling to 0 from 60 % of them", 0)
-    shape: str = option("fast", "of the transfer network", choices=tuple(SHAPES))
+    shape: str = option("faster", "of the transfer network", choices=tuple(SHAPES))
     bottleneck: int = option(100, "numbers that a style is reduced to", 1)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
