@@ -6,6 +6,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 DEFAULT = "paintings"
+ANY_STYLE = "anything"  # the one that paints in the style of any picture
 
 
 def names() -> list[str]:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -108,7 +108,7 @@ def _quantised(
         def __init__(self) -> None:
             self._trials = iter(trials)
 
-        def get_next(self) -> dict | None:
+        def get_next(self) -> Any:
             return next((dict(trial) for trial in self._trials), None)
 
     level = logging.root.manager.disable

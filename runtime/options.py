@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any, NoReturn
 
 import click
 
-from st.engines import DEFAULT
+from st.engines import ANY_STYLE, DEFAULT
 from st.runtime.backend import DEVICES
-from st.runtime.errors import BadControl, BadInput, printable
-from st.runtime.stylizer import Stylizer
+from st.runtime.errors import BadControl, BadInput, StError, printable
+from st.runtime.onnx_file import read_engine
+from st.runtime.stylizer import Stylizer, engine_path
 
 
 def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,10 +26,9 @@ def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--engine",
-            default=DEFAULT,
-            show_default=True,
             metavar="NAME|FILE",
-            help="A shipped engine (st-engines list), or an .onnx or .trt file.",
+            help="A shipped engine (st-engines list), or an .onnx or .trt file. "
+            f"[default: {DEFAULT}, or {ANY_STYLE} where a style is a picture]",
         ),
         click.option(
             "-s",
@@ -60,9 +61,28 @@ def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Processor threads. [default: all that this process may use]",
         ),
     )
+
+    @functools.wraps(function)
+    def with_engine(*values: Any, engine: str | None, styles: Sequence[str], **more: Any) -> Any:
+        return function(*values, engine=engine or engine_for(styles), styles=styles, **more)
+
+    wrapped: Callable[..., Any] = with_engine
     for option in reversed(options):
-        function = option(function)
-    return function
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def engine_for(styles: Sequence[str]) -> str:
+    """The shipped engine for the texts of --style, where no engine is named."""
+    _, metadata = read_engine(engine_path(DEFAULT))
+    for text in styles:
+        try:
+            style, _ = parse_style(text, metadata.styles)
+        except StError:  # told when it is set, of the engine that it is set on
+            continue
+        if isinstance(style, Path):
+            return ANY_STYLE
+    return DEFAULT
 
 
 def open_stylizer(

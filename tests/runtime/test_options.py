@@ -1,0 +1,54 @@
+"""Which shipped engine a command takes when none is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from st import engines
+from st.runtime.image_command import main
+from st.runtime.options import engine_for
+
+
+@pytest.fixture
+def painting(tmp_path: Path) -> Path:
+    """Broad red and ochre strokes."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8) // (1, 2, 8)
+    image = Image.fromarray(coarse.astype(np.uint8)).resize((320, 240), Image.Resampling.BICUBIC)
+    image.save(tmp_path / "painting.png")
+    return tmp_path / "painting.png"
+
+
+def test_a_picture_wants_the_engine_of_any_style(painting: Path) -> None:
+    assert engine_for([]) == engines.DEFAULT
+    assert engine_for(["wave", "the_scream:0.5"]) == engines.DEFAULT
+    assert engine_for([str(painting)]) == engines.ANY_STYLE
+    assert engine_for([f"{painting}:0.3"]) == engines.ANY_STYLE
+    assert engine_for(["no_such_style"]) == engines.DEFAULT, "which tells the names there are"
+
+
+def test_a_file_named_like_a_style_is_not_meant(
+    painting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(painting.parent)
+    painting.rename("wave")
+    assert engine_for(["wave"]) == engines.DEFAULT
+
+
+def test_any_painting_without_naming_an_engine(painting: Path, tmp_path: Path) -> None:
+    y, x = np.mgrid[0:96, 0:128]
+    photo = np.stack([y * 2, x, 255 - x], axis=-1).astype(np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    output = tmp_path / "out.png"
+    words = [str(tmp_path / "photo.png"), "-s", str(painting), "-o", str(output)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    painted = np.asarray(Image.open(output))
+    red, green, blue = painted.reshape(-1, 3).mean(axis=0)
+    assert red > green > blue, "in the painting's colours"
+    assert red - blue > 30
