@@ -2,15 +2,16 @@
 
     python -m benchmarks.artefacts --engine paintings
 
-Paints flat grey, black and white, and a calm sky over a lively ground, in every named style; exits
-with 1 when a figure is over its bound. On a flat picture nothing but a fault can make a pattern. On
-a sky a style may well paint strokes, so there the raster is measured against them, and only compact
-spots count.
+Paints flat grey, black and white, and a calm sky over a lively ground, in every named style, or in
+those of pictures; exits with 1 when a figure is over its bound. On a flat picture nothing but a
+fault can make a pattern. On a sky a style may well paint strokes, so there the raster is measured
+against them, and only compact spots count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import cv2
@@ -18,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import this_machine
-from benchmarks.pictures import Rgb
+from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
 from st.runtime.command import command, fail
 from st.runtime.errors import BadInput
+
+Style = str | Path | Rgb | None
 
 PERIODS = (2, 4, 8)  # pixels: what a step at 1/2, 1/4 and 1/8 of the size repeats
 SIZE = 384  # pixels, of the square test pictures
@@ -150,7 +153,14 @@ def seam(stylizer: Stylizer) -> int | None:
     return int(np.abs(tiled.astype(int) - stylizer(picture)).max())
 
 
-def inspect(stylizer: Stylizer, style: str | None) -> Row:
+def styles_of(stylizer: Stylizer, pictures: Sequence[str] = ()) -> dict[str, Style]:
+    """What to inspect by name: an engine's own styles; of any style, the pictures, or a texture."""
+    if "code" not in stylizer.metadata.inputs:
+        return {name: name for name in stylizer.styles} or {"–": None}
+    return {**named(pictures)} or {"a texture": texture(SIZE, SIZE)}
+
+
+def inspect(stylizer: Stylizer, style: Style, name: str = "–") -> Row:
     """All figures of one style: the worst over the pictures, and whether they are in bounds."""
     if style is not None:
         stylizer.set_style(style)
@@ -166,21 +176,28 @@ def inspect(stylizer: Stylizer, style: str | None) -> Row:
     }
     good = all(figure is None or figure <= bound for figure, bound in figures.values())
     values = {name: figure for name, (figure, _) in figures.items()}
-    return {"style": style or "–", **values, "in bounds": good}
+    return {"style": name, **values, "in bounds": good}
 
 
 @command(epilog="Example: python -m benchmarks.artefacts --engine wave.onnx")
 @click.option("--engine", default=engines.DEFAULT, show_default=True)
+@click.option(
+    "--style",
+    "pictures",
+    multiple=True,
+    metavar="FILE|FOLDER",
+    help="Pictures, for an engine of any style.  [default: a texture]",
+)
 @click.option("--device", default="auto", show_default=True, help="As st-image has it.")
 @click.option("--json", "as_json", is_flag=True)
-def main(engine: str, device: str, as_json: bool) -> None:
+def main(engine: str, pictures: tuple[str, ...], device: str, as_json: bool) -> None:
     """Grids, halos, blobs and seams of an engine, in levels of 255, on plain pictures."""
     stylizer = Stylizer(engine, device=device)
-    styles: Sequence[str | None] = stylizer.styles or (None,)
+    styles = styles_of(stylizer, pictures)
     rows: list[Row] = []
     with progress() as bar:
-        for style in bar.track(styles, description="painting"):
-            rows.append(inspect(stylizer, style))
+        for name, style in bar.track(styles.items(), description="painting"):
+            rows.append(inspect(stylizer, style, name))
     bounds = f"grid {MAX_GRID}, halo {MAX_HALO}, raster {MAX_RASTER}, blobs {MAX_BLOBS}"
     show(
         f"Artefacts, levels of 255; bounds: {bounds}, tiled {MAX_SEAM}",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.artefacts import MAX_BLOBS, MAX_GRID, MAX_HALO, MAX_RASTER, MAX_SEAM, inspect
+from benchmarks.artefacts import (
+    MAX_BLOBS,
+    MAX_GRID,
+    MAX_HALO,
+    MAX_RASTER,
+    MAX_SEAM,
+    inspect,
+    styles_of,
+)
 from benchmarks.report import progress
 from benchmarks.trust_bench import Bench, Reached, tell
 from st import engines
@@ -27,9 +33,11 @@ def artefacts(bench: Bench) -> Reached:
     with progress() as bar:
         for name in engines.names():
             stylizer = Stylizer(name, device="cpu")
-            styles: Sequence[str | None] = stylizer.styles or (None,)
-            for style in bar.track(styles[: bench.scaled(len(styles))], description=f"G16 {name}"):
-                row, painted = inspect(stylizer, style), painted + 1
+            styles = list(styles_of(stylizer).items())
+            for style, what in bar.track(
+                styles[: bench.scaled(len(styles))], description=f"G16 {name}"
+            ):
+                row, painted = inspect(stylizer, what, style), painted + 1
                 for figure, bound in BOUNDS.items():
                     value = float(row[figure] or 0)
                     worst[figure] = max(worst[figure], value)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.artefacts import (
     HORIZON,
@@ -20,10 +21,12 @@ from benchmarks.artefacts import (
     raster,
     seam,
     sky,
+    styles_of,
+    texture,
 )
 from benchmarks.pictures import Rgb
 from st.runtime import Stylizer
-from toys import identity_engine, tint_engine
+from toys import code_engine, identity_engine, tint_engine
 
 
 def plain(level: int = 128) -> Rgb:
@@ -97,6 +100,21 @@ def test_engines_are_inspected(tmp_path: Path) -> None:
     assert figures["tiled"] is None  # it has no tiles companion
     stylizer = Stylizer(tint_engine(tmp_path / "tint.onnx"), "cpu")
     assert inspect(stylizer, "negative")["in bounds"] is True
+
+
+def test_an_engine_of_any_style_is_inspected_in_pictures(tmp_path: Path) -> None:
+    stylizer = Stylizer(code_engine(tmp_path / "any.onnx"), "cpu")
+    assert list(styles_of(stylizer)) == ["a texture"]
+    painting = tmp_path / "painting.png"
+    Image.fromarray(texture(64, 64)).save(painting)
+    ((name, style),) = styles_of(stylizer, [str(painting)]).items()
+    row = inspect(stylizer, style, name)
+    assert row["style"] == "painting"
+    assert row["grid"] == pytest.approx(0, abs=0.1)
+    assert styles_of(Stylizer(tint_engine(tmp_path / "tint.onnx"), "cpu")) == {
+        "negative": "negative",
+        "black": "black",
+    }
     assert seam(stylizer) is None
 
 
