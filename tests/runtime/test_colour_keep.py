@@ -60,7 +60,8 @@ def test_luma_is_the_paintings_and_chroma_has_the_contents_direction(
 )
 @settings(max_examples=50, deadline=None)
 def test_a_picture_painted_as_itself_stays_itself(color: str, content: NDArray[np.uint8]) -> None:
-    np.testing.assert_array_equal(recolour(content, content, color), content)
+    again = recolour(content, content, color)
+    np.testing.assert_allclose(again, content, rtol=0, atol=1 if color == "histogram" else 0)
 
 
 def test_only_takes_the_light_of_the_content() -> None:

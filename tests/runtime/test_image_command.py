@@ -237,9 +237,11 @@ def test_tiles_give_the_same_picture(here: Path) -> None:
 
 
 def test_tiles_need_their_companion(here: Path, tint: str) -> None:
-    assert "tint.tiles.onnx" in error_line(
-        run("photo.png", "--engine", tint, "--tile", "64", code=2)
-    )
+    words = ("photo.png", "--tile", "64", "--engine")
+    pair = toys.tiles_pair(here / "pair.onnx")
+    pair.with_suffix(".tiles.onnx").unlink()
+    assert "pair.tiles.onnx" in error_line(run(*words, str(pair), code=2))
+    assert "tint has no tiles" in error_line(run(*words, tint, code=2))
 
 
 # --- many

@@ -60,7 +60,7 @@ def test_the_discriminator_learns_to_tell_patches_apart(
         terms["critic"].backward()
         adam.step()
     last = step(network, vgg, patches, batch, config)
-    assert float(last["critic"].detach()) < 0.6 * float(first["critic"].detach())
+    assert float(last["critic"].detach()) < 0.7 * float(first["critic"].detach())
     assert float(last["style"].detach()) > float(first["style"].detach())
 
 

@@ -117,7 +117,7 @@ def test_clips_need_the_temporal_loss(start: Start, tmp_path: Path) -> None:
 def test_what_a_training_leaves(start: Start, tmp_path: Path) -> None:
     steps = list(start(METHODS["cin"], preview_every=6))
     assert [p.step for p in steps] == [1, 2, 3, 4, 5, 6]
-    assert all(set(p.losses) == {"content", "style", "tv"} for p in steps)
+    assert all(set(p.losses) == {"content", "style", "tv", "raster"} for p in steps)
     saved = load_checkpoint(tmp_path / "model.pt")
     assert saved.styles == ("dashes", "strokes")
     assert saved.training is None

@@ -178,7 +178,7 @@ class Slow(Stylizer):
     def __call__(self, frame, progress=None):
         time.sleep(0.05)
         return frame
-command._painter = lambda *choices: (Slow(), 1)
+command._painter = lambda *choices: (Slow(), 1, 1)
 command.main()
 """
 
