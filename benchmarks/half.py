@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from benchmarks.machine import this_machine
 from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
-from st.export.formats import companion_of
 from st.export.half import to_half
 from st.export.half_parity import session_of, wide_tensors
 from st.export.half_rounded import rounded
 from st.export.storage import widen
 from st.export.trials import Inputs, flat_picture
 from st.runtime.command import command
+from st.runtime.companions import companion
 from st.runtime.errors import BadInput
 from st.runtime.frames import fitted_size, pad
 from st.runtime.images import read_picture
@@ -94,7 +94,7 @@ def _inputs(metadata: Metadata, picture: Rgb, code: NDArray[np.float32] | None) 
 def _code(path: Path, style: Path | None) -> NDArray[np.float32]:
     if style is None:
         raise BadInput(f"{path.name}: paints any style: give --style")
-    encoder = OrtBackend(*read_engine(companion_of(path, "encoder")), "cpu", 1)
+    encoder = OrtBackend(*read_engine(companion(path, "encoder")), "cpu", 1)
     return StyleEncoder(encoder)(read_picture(style).rgb).values[None]
 
 

@@ -18,6 +18,7 @@ from st.export.trt_build import Progress
 from st.export.trt_job import Settings
 from st.export.trt_profile import Asked
 from st.runtime.backend import PLAYED
+from st.runtime.companions import companion
 from st.runtime.errors import BadEngine, printable
 from st.runtime.files import write_beside
 from st.runtime.metadata import Metadata
@@ -85,10 +86,6 @@ def output_of(base: Path, name: str, options: Options) -> Path:
     return base.with_name(base.name + precision + FORMATS[name].suffix)
 
 
-def companion_of(engine: Path, what: str) -> Path:
-    return engine.with_name(f"{engine.stem}.{what}{engine.suffix}")
-
-
 def write_all(
     engine: Path,
     outputs: dict[str, Path],
@@ -114,7 +111,7 @@ def write_all(
             int8 = int8_engine(data, metadata, options.int8, _codes(engine, sources, options.int8))
             data, metadata = int8.data, int8.metadata
         for name, output in outputs.items():
-            path = companion_of(output, what) if what else output
+            path = companion(output, what) if what else output
             made, build = FORMATS[name].write(
                 data, metadata, path, options.asked, options.settings, progress(path)
             )
@@ -136,7 +133,7 @@ def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
         )
     yield "", (data, metadata)
     for what, check in COMPANIONS.items():
-        path = companion_of(engine, what)
+        path = companion(engine, what)
         if path.is_file():
             found = read_engine(path)
             check(found[1], metadata)
@@ -151,7 +148,7 @@ def _codes(
         return []
     if "encoder" not in sources:
         raise BadEngine(
-            f"{printable(companion_of(engine, 'encoder'))}: not there; the engine is measured with "
+            f"{printable(companion(engine, 'encoder'))}: not there; the engine is measured with "
             "the style codes that it makes"
         )
     return codes_of(*sources["encoder"], pictures)

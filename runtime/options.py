@@ -74,6 +74,8 @@ def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def engine_for(styles: Sequence[str]) -> str:
     """The shipped engine for the texts of --style, where no engine is named."""
+    if not styles:
+        return DEFAULT
     _, metadata = read_engine(engine_path(DEFAULT))
     for text in styles:
         try:
