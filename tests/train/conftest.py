@@ -97,6 +97,13 @@ def real_pair() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="session")
+def real_data() -> None:
+    """For bounds that only features of a real photograph and a real painting reach."""
+    if not DATA.is_dir():
+        pytest.skip("no pictures beside the checkout (../shared/data)")
+
+
+@pytest.fixture(scope="session")
 def small() -> Callable[..., Any]:
     """A method's Config for a training of seconds; further settings by keyword."""
 

@@ -27,6 +27,7 @@ def network(
     return made.eval()
 
 
+@pytest.mark.usefixtures("real_data")
 def test_whitened_features_have_covariance_one(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
@@ -37,9 +38,9 @@ def test_whitened_features_have_covariance_one(
     assert own.mean.abs().max() < 0.02
     values = torch.linalg.eigvalsh(own.covariance[0].double())
     assert float(values.max()) < 1.01
-    assert float(values.quantile(0.9)) > 0.8
+    assert float(values.quantile(0.5)) > 0.8
     back = (root @ white.flatten(2) + mean[..., None]).unflatten(2, features.shape[2:])
-    torch.testing.assert_close(back, features, rtol=6e-2, atol=6e-2)
+    torch.testing.assert_close(back, features, rtol=3e-2, atol=3e-2)
 
 
 def test_the_decorator_gives_a_picture_its_own_features(
@@ -54,6 +55,7 @@ def test_the_decorator_gives_a_picture_its_own_features(
     assert (full - none).norm() < 0.05 * (other - none).norm()
 
 
+@pytest.mark.usefixtures("real_data")
 def test_the_decoder_is_given_the_styles_statistics(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
@@ -68,4 +70,4 @@ def test_the_decoder_is_given_the_styles_statistics(
         own, wanted = (statistics(network.encode(x)["relu1_1"]) for x in (content, style))
     handle.remove()
     for features, expected in zip(given, (own, (own + wanted) / 2, wanted), strict=True):
-        torch.testing.assert_close(statistics(features), expected, rtol=6e-2, atol=6e-2)
+        torch.testing.assert_close(statistics(features), expected, rtol=3e-2, atol=3e-2)

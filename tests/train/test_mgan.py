@@ -41,6 +41,7 @@ def test_each_player_has_its_own_terms(
         assert gradients(network.encoder) == 0
 
 
+@pytest.mark.usefixtures("real_data")
 def test_the_discriminator_learns_to_tell_patches_apart(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
@@ -60,7 +61,7 @@ def test_the_discriminator_learns_to_tell_patches_apart(
         terms["critic"].backward()
         adam.step()
     last = step(network, vgg, patches, batch, config)
-    assert float(last["critic"].detach()) < 0.7 * float(first["critic"].detach())
+    assert float(last["critic"].detach()) < 0.6 * float(first["critic"].detach())
     assert float(last["style"].detach()) > float(first["style"].detach())
 
 
