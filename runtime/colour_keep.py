@@ -104,12 +104,15 @@ def transport(own: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[
     Both (3, 3) covariances; each gets what rounding gives, so that none is singular.
     """
     noise = NOISE * np.eye(3)
-    root, inverse = _roots(own + noise)
-    return inverse @ _roots(root @ (wanted + noise) @ root)[0] @ inverse
+    root, inverse = _roots(own + noise, NOISE)
+    return inverse @ _roots(root @ (wanted + noise) @ root, NOISE**2)[0] @ inverse
 
 
-def _roots(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A covariance's symmetric square root and that one's inverse."""
+def _roots(
+    matrix: NDArray[np.float64], least: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A matrix's symmetric square root and that one's inverse. least: what its eigenvalues are at
+    least, whatever rounding made of them."""
     values, vectors = np.linalg.eigh(matrix)
-    values = np.sqrt(np.maximum(values, NOISE))
+    values = np.sqrt(np.maximum(values, least))
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T

@@ -60,8 +60,7 @@ def test_luma_is_the_paintings_and_chroma_has_the_contents_direction(
 )
 @settings(max_examples=50, deadline=None)
 def test_a_picture_painted_as_itself_stays_itself(color: str, content: NDArray[np.uint8]) -> None:
-    again = recolour(content, content, color)
-    np.testing.assert_allclose(again, content, rtol=0, atol=1 if color == "histogram" else 0)
+    np.testing.assert_array_equal(recolour(content, content, color), content)
 
 
 def test_only_takes_the_light_of_the_content() -> None:
