@@ -222,7 +222,8 @@ def method_command(name: str) -> click.Command:
     @one_line_errors
     def callback(ctx: click.Context, vgg: str | None, **values: Any) -> None:
         from st.train.features import load_vgg
-        from st.train.trainer import Run, resumable, resume_file
+        from st.train.resuming import resumable
+        from st.train.run import Run, resume_file
 
         console = Console(stderr=True)
         _check_output(values["output"])

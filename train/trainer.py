@@ -10,21 +10,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from st.runtime.errors import BadInput, StError, Unavailable, printable
+from st.runtime.errors import BadInput, StError
 from st.runtime.stop import stoppable
 from st.train.add_style import check_addition, choose_starts, joined, take_over
-from st.train.checkpoint import Checkpoint, load_checkpoint
+from st.train.card import training_card
+from st.train.checkpoint import Checkpoint
+from st.train.devices import average_gradients, open_fabric, to_device
 from st.train.features.vgg import VGG
 from st.train.method import SHIFT, Batch, Method
 from st.train.motion import list_clips
@@ -37,9 +37,10 @@ from st.train.pictures import (
     style_files,
 )
 from st.train.preview import write_preview
+from st.train.resuming import put_back, resumable
+from st.train.run import Progress, Run
+from st.train.schedule import WARM_UP, learning_rate, planned_steps
 
-WARM_UP = 100  # steps
-HELD = 0.6  # part of the steps at the full learning rate
 SAMPLE = 64  # style pictures that a method of any style sees before the loop
 FLAT = 2 / 255  # standard deviation of a picture that shows nothing
 
@@ -52,96 +53,6 @@ class Interrupted(StError):
     """Ctrl-C or SIGTERM; what was learned is saved."""
 
 
-def resume_file(output: Path) -> Path:
-    """Where the training that writes this checkpoint keeps its state."""
-    return output.with_suffix(".resume.pt")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where and how a training runs, whatever the method.
-
-    content: folders; without any, a bank that styles are added to learns on their pictures.
-    begun: a network of whatever method whose weights this one begins with, where they fit.
-    base: the bank that the styles are added to, all else of it kept; None to train from the start.
-    start: the rows that the added styles start at; by default the best of the bank's.
-    video: folders of clips that the temporal loss learns from, beside photographs set in motion.
-    minutes: end after so long, with the learning rate's fall timed to it; None ends at the steps.
-    hold_out: one photograph in so many is kept from training: see `st.train.pictures.held_out`.
-    """
-
-    content: tuple[Path, ...]
-    styles: tuple[str, ...]
-    output: Path
-    begun: Checkpoint | None = None
-    base: Checkpoint | None = None
-    start: Tensor | None = None
-    video: tuple[Path, ...] = ()
-    minutes: float | None = None
-    hold_out: int = 0
-    resume: bool = False
-    seed: int = 0
-    device: str = "auto"
-    devices: str | int = 1
-    nodes: int = 1
-    precision: str = "auto"
-    preview_every: int = 500
-    save_every: int = 250
-    workers: int = 1
-
-    @property
-    def resume_file(self) -> Path:
-        return resume_file(self.output)
-
-    @property
-    def preview_file(self) -> Path:
-        return self.output.with_suffix(".preview.jpg")
-
-    @property
-    def log_folder(self) -> Path:
-        return self.output.with_suffix(".logs")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One finished step, its weighted loss terms, and how many steps it will be as things stand."""
-
-    step: int
-    losses: dict[str, float]
-    planned: int
-
-
-def choose_precision(device: torch.device) -> str:
-    """bfloat16 autocast where the device computes in it: half the time of a step on such CPUs."""
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return "bf16-mixed" if _native_bf16() else "32-true"
-    return "32-true"
-
-
-def _native_bf16() -> bool:
-    """oneDNN emulates bfloat16 on any AVX-512 processor, slowly; only the instructions pay."""
-    capable = torch.backends.cpu.get_cpu_capability()
-    return capable == "AVX512" and torch.cpu._is_avx512_bf16_supported()
-
-
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """A short warm-up, then `peak`, then a cosine to 0 over the last part."""
-    warm_up = min(WARM_UP, steps // 5)
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    late = (step / steps - HELD) / (1 - HELD)
-    return peak if late <= 0 else peak * 0.5 * (1 + math.cos(math.pi * late))
-
-
-def planned_steps(step: int, steps: int, seconds: float, minutes: float | None) -> int:
-    """How many steps there will be, at the speed of the first `step` of them."""
-    if minutes is None or seconds <= 0 or step == 0:
-        return steps
-    return max(step, min(steps, round(step * minutes * 60 / seconds)))
-
-
 def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) -> Iterator[Progress]:
     """Train `method` and write `run.output`; yields after every step.
 
@@ -149,7 +60,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     (TensorBoard). Raises BadInput for unusable pictures or a file to resume from, Unavailable for
     a device, Diverged, and Interrupted after Ctrl-C, with the state saved.
     """
-    fabric, precision = _fabric(run)
+    fabric, precision = open_fabric(run)
     torch.manual_seed(run.seed)
     styles = _styles(method, run.styles)
     content_files = [] if method.style_only(config) else _content(run, styles)
@@ -182,7 +93,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     stepper = cast(Any, fabric.setup_optimizers(optimizer))
     with torch.no_grad(), fabric.autocast():
         targets = method.targets(network, vgg, pictures, config)
-    first = 0 if saved is None else _put_back(saved, network, optimizer, run.resume_file)
+    first = 0 if saved is None else put_back(saved, network, optimizer, run.resume_file)
     batches = Batches(
         content_files,
         [path for _, path in styles] if crops_styles else (),
@@ -209,14 +120,14 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
             with torch.no_grad(), fabric.autocast():
                 return method.step(network, vgg, targets, batch, config)["style"]
 
-        trial = _to_device(fabric, batches[0])
+        trial = to_device(fabric, batches[0])
         choose_starts(method, network, run.base, style_loss, trial)
     started, seen = time.monotonic(), 0.0
     losses: dict[str, float] = {}
 
     def checkpoint(step: int, training: bool) -> Checkpoint:
         learned = () if method.content_only else styles
-        card = _card(run, config, learned, content_files, step, losses, precision, seen)
+        card = training_card(run, config, learned, content_files, step, losses, precision, seen)
         if pairs:
             card["motion"] = f"photographs moved and {len(clips)} clips"
         state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
@@ -227,7 +138,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     with stoppable() as stop, _child_signal_kept(), _log(note_to) as note:
         done, planned = first, config.steps
         for step, batch in enumerate(_until(stop, loader), first):
-            batch = _to_device(fabric, batch)
+            batch = to_device(fabric, batch)
             for group in optimizer.param_groups:
                 rate = learning_rate(step, planned, config.learning_rate)
                 group["lr"] = rate * group["factor"]
@@ -236,7 +147,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
             total = torch.stack([term.float() for term in terms.values()]).sum()
             optimizer.zero_grad()
             fabric.backward(total)
-            _average_gradients(fabric, network)
+            average_gradients(fabric, network)
             if method.balance is not None:
                 method.balance(network, step)
             stepper.step()
@@ -269,20 +180,6 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         if run.base is not None:
             learned = joined(method, run.base, learned)
         learned.save(run.output)
-
-
-def _fabric(run: Run) -> tuple[Fabric, str]:
-    """Fabric on the devices asked for, launched, and the precision that it computes in."""
-    where: dict[str, Any] = {"devices": run.devices, "num_nodes": run.nodes}
-    try:
-        device = Fabric(accelerator=run.device, **where).device
-        precision = choose_precision(device) if run.precision == "auto" else run.precision
-        fabric = Fabric(accelerator=run.device, precision=cast(Any, precision), **where)
-    except (RuntimeError, ValueError, ImportError) as error:
-        why = printable(error, 120)
-        raise Unavailable(f"--device {run.device} is not available here ({why})") from None
-    fabric.launch()
-    return fabric, precision
 
 
 @contextlib.contextmanager
@@ -373,35 +270,6 @@ def _check_size(method: Method, network: nn.Module, size: int) -> None:
         )
 
 
-def resumable(path: Path, method: Method, names: Sequence[str] | None = None) -> Checkpoint:
-    """The state of an earlier run. names: the styles that it must have.
-
-    Raises BadInput when there is none, or it is another training's.
-    """
-    if not path.is_file():
-        raise BadInput(f"{printable(path)}: no saved state to go on from, leave out --resume")
-    saved = load_checkpoint(path)
-    if saved.training is None or saved.method != method.name:
-        raise BadInput(f"{printable(path)}: is not of a training with {method.name}")
-    if names is not None and saved.styles != tuple(names):
-        raise BadInput(f"{printable(path)}: was trained on other styles, or in another order")
-    return saved
-
-
-def _put_back(
-    saved: Checkpoint, network: nn.Module, optimizer: torch.optim.Adam, path: Path
-) -> int:
-    """Fill network and optimiser with the state of an earlier run; returns its step."""
-    training = saved.training or {}
-    try:
-        saved.fill(network)
-        optimizer.load_state_dict(training["optimizer"])
-        return int(training["step"])
-    except (RuntimeError, ValueError, KeyError, TypeError, BadInput) as error:
-        why = printable(error, 120)
-        raise BadInput(f"{printable(path)}: does not fit this training ({why})") from None
-
-
 def check_painted(method: Method, network: nn.Module, batch: Batch, step: int) -> None:
     """Raises Diverged when the network paints NaN or, after the warm-up, pictures of one colour.
 
@@ -431,60 +299,3 @@ def _rate(method: Method, name: str) -> float:
     """The factor of a parameter's learning rate: its own, or that of the part it belongs to."""
     owners = (name, *(name[:at] for at, letter in enumerate(name) if letter == "."))
     return next((method.rates[owner] for owner in owners if owner in method.rates), 1.0)
-
-
-def _average_gradients(fabric: Fabric, network: nn.Module) -> None:
-    """Over all processes. By hand: the networks are small, and Fabric's wrapped modules would round
-    the input pictures to bfloat16."""
-    if fabric.world_size == 1:
-        return
-    for parameter in network.parameters():
-        if parameter.grad is not None:
-            parameter.grad = cast(Tensor, fabric.all_reduce(parameter.grad, reduce_op="mean"))
-
-
-def _to_device(fabric: Fabric, batch: Batch) -> Batch:
-    style = None if batch.style is None else fabric.to_device(batch.style)
-    content, index = fabric.to_device(batch.content), fabric.to_device(batch.index)
-    motion = None if batch.motion is None else batch.motion.to(fabric.device)
-    return dataclasses.replace(batch, content=content, index=index, style=style, motion=motion)
-
-
-def _card(
-    run: Run,
-    config: Any,
-    styles: Sequence[tuple[str, Path]],
-    content: Sequence[Path],
-    step: int,
-    losses: dict[str, float],
-    precision: str,
-    seconds: float,
-) -> dict[str, str | int | float]:
-    """How the network came to be, for people: no paths of this machine, only names."""
-    card: dict[str, str | int | float] = {
-        "content": _content_said(run, content),
-        "styles": _listed(styles),
-        "steps": step,
-        "batch": config.batch,
-        "size": config.size,
-        "seed": run.seed,
-        "precision": precision,
-        "torch": str(torch.__version__),
-        "date": time.strftime("%Y-%m-%d"),
-        "seconds": round(seconds),
-    }
-    if run.hold_out:
-        card["hold_out"] = run.hold_out
-    return card | {f"loss {name}": round(value, 5) for name, value in losses.items()}
-
-
-def _content_said(run: Run, content: Sequence[Path]) -> str:
-    if not content:
-        return "none, noise alone"
-    folders = ", ".join(folder.name for folder in run.content) or "the styles"
-    return f"{len(content)} pictures of {folders}"
-
-
-def _listed(styles: Sequence[tuple[str, Path]], most: int = 32) -> str:
-    shown = ", ".join(f"{name} ({path.name})" for name, path in styles[:most])
-    return f"{shown} and {len(styles) - most} more" if len(styles) > most else shown

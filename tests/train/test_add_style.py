@@ -23,7 +23,7 @@ from st.train.features import VGG
 from st.train.from_engine import engine_checkpoint
 from st.train.methods import METHODS
 from st.train.pictures import load_style
-from st.train.trainer import planned_steps
+from st.train.schedule import planned_steps
 from st.train.transform import FoldedUpsampleConv, UpsampleConv, unfold_upsampling
 
 BANKS = [name for name, method in METHODS.items() if method.bank]

@@ -16,7 +16,8 @@ from st.train.checkpoint import load_checkpoint
 from st.train.features import VGG
 from st.train.methods.texture import METHOD, CircularConv, Network
 from st.train.noise import draw, every
-from st.train.trainer import Run, train
+from st.train.run import Run
+from st.train.trainer import train
 
 
 def a_network(small: Callable[..., Any], **settings: Any) -> Network:

@@ -19,16 +19,9 @@ from st.train.checkpoint import load_checkpoint
 from st.train.features import VGG
 from st.train.method import Batch, Method
 from st.train.methods import METHODS
-from st.train.trainer import (
-    WARM_UP,
-    Diverged,
-    Interrupted,
-    Progress,
-    Run,
-    check_painted,
-    learning_rate,
-    train,
-)
+from st.train.run import Progress, Run
+from st.train.schedule import WARM_UP, learning_rate
+from st.train.trainer import Diverged, Interrupted, check_painted, train
 
 Start = Callable[..., Iterator[Progress]]
 

@@ -22,7 +22,8 @@ from st.train.pictures import (
     random_crop,
     style_files,
 )
-from st.train.trainer import Run, _content
+from st.train.run import Run
+from st.train.trainer import _content
 
 
 def test_list_pictures(tmp_path: Path, photographs: Path) -> None:
