@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from st.runtime.backend import Port, check_process
 from st.runtime.errors import BadEngine, MissingExtra, StError, Unavailable, printable
-from st.runtime.forks import keep_in_children
 from st.runtime.metadata import Metadata
+from st.runtime.openvino_graph import quicken
+from st.runtime.openvino_requests import PRECISION, Kind, Requests
 
 DTYPES = {"u8": "uint8", "f32": "float32", "i64": "int64"}
-PRECISION = "INFERENCE_PRECISION_HINT"
 REPORTER = "openvino_telemetry"
 
 
@@ -43,44 +43,32 @@ class OpenVinoBackend:
                 raise Unavailable("this processor has no bfloat16: use openvino or cpu")
         try:
             self._model = self._core.read_model(data)
+            quicken(self._ov, self._model)
             self.inputs: Mapping[str, Port] = {p.any_name: _port(p) for p in self._model.inputs}
             self.outputs: Mapping[str, Port] = {p.any_name: _port(p) for p in self._model.outputs}
-            # For the outputs last asked for. Only one is kept: each holds memory for its maps.
-            self._request = self._compile(tuple(self.outputs)[:1])
+            self._requests = Requests(self._ov, self._core, self._model, self._settings)
+            # What the processor cannot do shows now, not at the first picture.
+            self._requests.get(Kind(tuple(self.outputs)[:1], None, ()))
         except RuntimeError as error:
             raise BadEngine(f"OpenVINO cannot open it: {_reason(error)}") from None
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
         check_process(self._process)
-        names = tuple(outputs)
         with self._lock:
-            if self._request is None:
+            if self._requests is None:
                 raise StError("this engine is closed")
             try:
-                if self._request[0] != names:
-                    self._request = self._compile(names)
-                results = self._request[1].infer(dict(inputs), share_inputs=True)
-                return [np.array(results[i]) for i in range(len(names))]
+                kind = self._requests.kind(inputs, tuple(outputs))
+                request = self._requests.get(kind)
+                given = {k: v for k, v in inputs.items() if k not in dict(kind.held)}
+                results = request.infer(given, share_inputs=True)
+                return [np.array(results[i]) for i in range(len(outputs))]
             except RuntimeError as error:
                 raise StError(f"the engine failed on this picture: {_reason(error)}") from None
 
-    def _compile(self, outputs: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
-        """(names of the outputs, a request that computes these and no more)."""
-        ports = [self._model.output(name) for name in outputs]
-        part = self._ov.Model(
-            [port.get_node().input_value(0) for port in ports], self._model.get_parameters()
-        )
-        compiled = self._core.compile_model(part, "CPU", self._settings)
-        used = compiled.get_property(PRECISION).get_type_name()
-        if used != self._settings[PRECISION]:
-            raise Unavailable(f"OpenVINO computes in {used} here: use cpu")
-        request = compiled.create_infer_request()
-        keep_in_children(request)
-        return outputs, request
-
     def close(self) -> None:
         with self._lock:
-            self._request = None
+            self._requests = None
 
 
 def _load() -> tuple[Any, Any]:
