@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -40,6 +36,7 @@ from st.train.preview import write_preview
 from st.train.resuming import put_back, resumable
 from st.train.run import Progress, Run
 from st.train.schedule import WARM_UP, learning_rate, planned_steps
+from st.train.workers import begin_worker, child_signal_kept, one_opencv_thread, until
 
 SAMPLE = 64  # style pictures that a method of any style sees before the loop
 FLAT = 2 / 255  # standard deviation of a picture that shows nothing
@@ -112,7 +109,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         sampler=range(first, config.steps),
         num_workers=run.workers,
         prefetch_factor=4 if run.workers else None,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=begin_worker,
     )
     if run.base is not None and run.start is None and saved is None:
 
@@ -135,9 +132,9 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
         return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
 
     note_to = run if fabric.is_global_zero else None
-    with stoppable() as stop, _child_signal_kept(), _log(note_to) as note:
+    with stoppable() as stop, child_signal_kept(), one_opencv_thread(), _log(note_to) as note:
         done, planned = first, config.steps
-        for step, batch in enumerate(_until(stop, loader), first):
+        for step, batch in enumerate(until(stop, loader), first):
             batch = to_device(fabric, batch)
             for group in optimizer.param_groups:
                 rate = learning_rate(step, planned, config.learning_rate)
@@ -198,43 +195,6 @@ def _log(run: Run | None) -> Iterator[Callable[[str, float, int], None] | None]:
             writers[0].add_scalar(name, value, step)
 
         yield note
-
-
-@contextlib.contextmanager
-def _child_signal_kept() -> Iterator[None]:
-    """torch's loader sets a handler for SIGCHLD and leaves it: a process that trained and then
-    loaded TensorRT-RTX crashed when any child of its ended."""
-    settable = hasattr(signal, "SIGCHLD")
-    before = signal.getsignal(signal.SIGCHLD) if settable else None
-    try:
-        yield
-    finally:
-        if settable and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
-
-
-def _begin_worker(worker: int) -> None:
-    """Ctrl-C reaches the workers too, and often SIGTERM: neither may look like a crash."""
-    cv2.setNumThreads(1)  # each worker is one of many, as torch sees to for itself
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-
-
-def _until(stop: threading.Event, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches, up to a stop; workers that the same signal ended are no error then."""
-    waiting = iter(batches)
-    while not stop.is_set():
-        try:
-            batch = next(waiting, None)
-        except BadInput as error:  # from a worker it comes with a traceback in its text
-            raise BadInput(str(error).strip().rpartition("BadInput: ")[2]) from None
-        except RuntimeError:
-            if stop.is_set():
-                return
-            raise
-        if batch is None:
-            return
-        yield batch
 
 
 def _styles(method: Method, given: Sequence[str]) -> list[tuple[str, Path]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +122,26 @@ def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
     result = st_train("cin", "--workers", 1)
     assert result.exit_code == 0, result.output
     assert signal.getsignal(signal.SIGCHLD) == before, "torch's handler is gone with its loader"
+
+
+def test_reads_pictures_in_another_process_where_opencv_has_used_its_threads(
+    photographs: Path, paintings: Path, tmp_path: Path
+) -> None:
+    """As --add-style does with --video. In a process of its own, since it once hung."""
+    words = ["cin", "--content", str(photographs), "--style", str(paintings), "-o", "model.pt"]
+    words += ["--device", "cpu", "--steps", "2", "--size", "32", "--batch", "1", "--workers", "1"]
+    script = f"""
+import cv2, numpy
+cv2.setNumThreads(3)
+cv2.warpAffine(numpy.zeros((3000, 3000, 3), numpy.uint8), numpy.eye(2, 3), (3000, 3000))
+from st.train.command import main
+main({words})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, timeout=120, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.pt").is_file()
 
 
 def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
