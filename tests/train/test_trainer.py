@@ -229,3 +229,14 @@ def test_learning_rate() -> None:
     assert 0 < rates[-1] < 0.001
     assert rates[:100] == sorted(rates[:100])
     assert rates[600:] == sorted(rates[600:], reverse=True)
+
+
+@pytest.mark.parametrize("name", ["colorize", "superres"])
+def test_without_styles_a_preview_shows_each_crop_and_what_becomes_of_it(
+    name: str, start: Start, tmp_path: Path
+) -> None:
+    method = METHODS[name]
+    size = 96
+    list(start(method, steps=1, size=size, batch=2, preview_every=1))
+    with Image.open(tmp_path / "model.preview.jpg") as preview:
+        assert preview.size == (10 * size, 2 * size)
