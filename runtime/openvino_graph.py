@@ -22,12 +22,8 @@ from numpy.typing import NDArray
 
 LEAST = 8  # channels: below, a block of the plugin's is mostly empty and the shuffle is faster
 SCALED = 255.0
-UNSHUFFLING = tuple(
-    [*start, "Divide", "Reshape", "Transpose", "Reshape"]
-    for start in (("Convert", "Transpose"), ("Transpose", "Convert"))
-)
-UNSHUFFLED = [0, 1, 3, 5, 2, 4]  # N, C, h, 2, w, 2 -> N, C, 2, 2, h, w
-TO_FIRST = [0, 3, 1, 2]
+UNSHUFFLING = [*["Reshape", "Transpose"] * 2, "Reshape"]  # see st.train.transform.unshuffled
+TURNS = [[0, 3, 1, 2], [0, 1, 3, 2, 4], [0, 1, 4, 2, 3]]  # colours, rows, columns
 # Along one side: the phase and the tap of its 3×3 kernel that the four taps of the 4×4 one are.
 TAPS = ((1, 2), (0, 1), (1, 1), (0, 0))
 
@@ -91,16 +87,16 @@ def _upsampling(op: Any, model: Any) -> None:
 def _first(op: Any, model: Any) -> None:
     for picture in model.get_parameters():
         chain = _following(picture, ("Convert", "Transpose", "Divide", "Reshape"))
-        done = {_kind(node): node for node in chain if not _idle(node)}
         pad = _only_user(chain[-1] if chain else picture)
         conv = None if pad is None else _only_user(pad)
         weights = None if conv is None else _plain_weights(conv)
+        named = [_kind(node) for node in chain]
         if (
             weights is None
-            or [_kind(node) for node in chain if not _idle(node)] not in UNSHUFFLING
-            or not _turns(chain[_kind(chain[0]) == "Convert"], TO_FIRST)
-            or not _turns(done["Transpose"], UNSHUFFLED)
-            or _scalar(_source(done["Divide"], 1)) != SCALED
+            or sorted(named[:2]) != ["Convert", "Transpose"]
+            or named[2:] != ["Divide", *UNSHUFFLING]
+            or [_order(node) for node in chain if _kind(node) == "Transpose"] != TURNS
+            or _scalar(_source(chain[2], 1)) != SCALED
             or not _reflects_one(pad)
         ):
             continue
@@ -191,15 +187,9 @@ def _scalar(node: Any) -> float | None:
     return float(numbers.ravel()[0]) if numbers is not None and numbers.size == 1 else None
 
 
-def _turns(node: Any, order: list[int]) -> bool:
-    given = _constant(_source(node, 1)) if _kind(node) == "Transpose" else None
-    return given is not None and given.tolist() == order
-
-
-def _idle(node: Any) -> bool:
-    """Whether it is a reshape to the shape that is there."""
-    before, after = (p.get_partial_shape() for p in (node.input(0), node.output(0)))
-    return _kind(node) == "Reshape" and before.rank == after.rank
+def _order(transpose: Any) -> list[int] | None:
+    order = _constant(_source(transpose, 1))
+    return None if order is None else [int(axis) for axis in order]
 
 
 def _reflects_one(pad: Any) -> bool:

@@ -137,6 +137,18 @@ def fold_upsampling(network: nn.Module) -> nn.Module:
     return copied
 
 
+def unshuffled(x: Tensor) -> Tensor:
+    """A pixel unshuffle by 2: (N, C, H, W) -> (N, 4 · C, H / 2, W / 2).
+
+    Rows first, then columns: two transpositions that each move one axis take ONNX Runtime a third
+    of the time of the one that moves three.
+    """
+    n, c, height, width = x.shape
+    rows = x.reshape(n, c, height // 2, 2, width).transpose(2, 3)
+    columns = rows.reshape(n, 2 * c, height // 2, width // 2, 2).permute(0, 1, 4, 2, 3)
+    return columns.reshape(n, 4 * c, height // 2, width // 2)
+
+
 class TransformNet(nn.Module):
     """Pictures (N, 3, H, W), RGB, 0..1, and a style code (N or 1, code_size) -> pictures, 0..1.
 
@@ -190,7 +202,7 @@ class TransformNet(nn.Module):
 
     def forward(self, content: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
         styled = self._styled(code, norm)
-        x = functional.pixel_unshuffle(content, self.shape.unshuffle)
+        x = unshuffled(content) if self.shape.unshuffle == 2 else content
         for conv in self.down:
             x = torch.relu(next(styled)(conv(x)))
         for first, second in zip(self.residual[::2], self.residual[1::2], strict=True):
