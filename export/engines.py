@@ -17,6 +17,7 @@ from st.export.graphs import (
     FrameGraph,
     TextureGraph,
     TileGraph,
+    moments_of,
     onnx_instance_norm,
 )
 from st.export.parity import Parity, code_parity, picture_parity, trial_picture
@@ -180,11 +181,13 @@ def _tiles(folded: nn.Module, playing: Playing, base: Metadata, path: Path) -> E
     outputs = ["stylized", *(f"moments_{i}" for i in range(len(channels)))]
     random = torch.Generator().manual_seed(0)
     margins = torch.tensor([2, 1, 0, 1]) * base.multiple
-    trials = [
-        _inputs(folded, playing, base, seed, picture)
-        | {"moments": torch.rand(2, sum(channels), generator=random) + 0.5, "margins": margins}
-        for seed, picture in enumerate(_pictures(base, 1))
-    ]
+    trials: list[dict[str, Tensor]] = []
+    for seed, picture in enumerate(_pictures(base, 1)):
+        inputs = _inputs(folded, playing, base, seed, picture)
+        # Near those that the picture has, as a tile's are; far from them all would be far too loud.
+        apart = 0.8 + 0.4 * torch.rand(2, sum(channels), generator=random)
+        moments = apart * moments_of(folded, *inputs.values())
+        trials.append(inputs | {"moments": moments, "margins": margins})
     axes = picture_axes(base.multiple, base.min_size, batch=False)
     model = to_onnx(graph, trials[0], outputs, axes, metadata)
     return _write(model, path, metadata, picture_parity(model, metadata, graph, trials))

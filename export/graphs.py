@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from st.train.chroma import luma_of
-from st.train.transform import EPS
+from st.train.transform import EPS, instance_norm
 
 Core = tuple[Tensor, Tensor]  # which rows and columns of a map are the tile's own: (H, 1), (1, W)
 
@@ -112,6 +112,21 @@ class TileGraph(nn.Module):
 
         painted = self.network(to_unit(content), *controls, norm=norm)
         return (to_bytes(painted), *own)
+
+
+@torch.no_grad()
+def moments_of(network: nn.Module, content: Tensor, *controls: Tensor) -> Tensor:
+    """The means and variances that a picture, uint8 (1, H, W, 3), has at each norm: (2, channels of
+    all norms)."""
+    own: list[Tensor] = []
+
+    def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
+        own.append(torch.cat([mean, variance]))
+        return instance_norm(x, scale, shift)
+
+    network(to_unit(content), *controls, norm=norm)
+    return torch.cat(own, dim=1)
 
 
 def core_moments(x: Tensor, margins: Tensor, stride: int) -> Tensor:

@@ -99,9 +99,7 @@ def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
 
 def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
     """The shipped bank's transfer network, for a network that shall learn any style."""
-    result = st_train(
-        "prediction", "--shape", "fast", "--begin-with", "paintings", "--learning-rate", 1e-9
-    )
+    result = st_train("prediction", "--begin-with", "paintings", "--learning-rate", 1e-9)
     assert result.exit_code == 0, result.output
     bank = engine_checkpoint("paintings").state
     made = load_checkpoint(Path("model.pt")).state

@@ -34,7 +34,7 @@ class Config:
     size: int = option(192, "pixels of a square training crop", 32)
     batch: int = option(4, "crops a step, each with a style of its own", 1)
     learning_rate: float = option(2e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
-    shape: str = option("fast", "of the network", choices=tuple(SHAPES))
+    shape: str = option("faster", "of the network", choices=tuple(SHAPES))
     style_size: int = option(384, "short side of the style pictures: the scale of the strokes", 32)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
