@@ -22,12 +22,15 @@ from st.runtime.chroma import FULL, PALETTE
 from st.train.chroma import hint_fields
 from st.train.features.resnet import WIDTHS as RESNET_WIDTHS
 from st.train.features.resnet import ResNet
+from st.train.features.squeezenet import FIRES, POOLED, Fire
 from st.train.features.vgg import VGG, WIDTHS
+from st.train.features.weights import CAFFE_MEAN
 from st.train.transform import ReflectConv
 
 LEVELS = 5  # the deepest map is at 1/32 of the picture
 MULTIPLE = 1 << LEVELS
 HINT = 3  # channels: Cb, Cr, and where they are given
+GREY = sum(CAFFE_MEAN) / 3
 SLOPE = 0.2  # of the critic's leaky ReLU
 
 
@@ -62,6 +65,40 @@ class ResNetPyramid(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Its norms keep the statistics that they were published with."""
         return super().train(False)
+
+
+class SqueezePyramid(nn.Module):
+    """SqueezeNet 1.1 on the whole picture, which learns on: five maps, at 1/2 to 1/32.
+
+    Padded where the published one is not, so that the maps' sides are whole parts of the picture's.
+    """
+
+    ENDS = ("fire3", "fire5", "fire9")  # of the maps at 1/4, 1/8 and 1/16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = (64, 128, 256, 512, 512)
+        parts: dict[str, nn.Module] = {
+            "conv1": nn.Conv2d(3, 64, 3, stride=2, padding=1, padding_mode="reflect")
+        }
+        inputs = 64
+        for name, (squeeze, expand) in FIRES.items():
+            parts[name] = Fire(inputs, squeeze, expand, "reflect")
+            inputs = 2 * expand
+        self.squeezenet = nn.ModuleDict(parts)
+
+    def forward(self, luma: Tensor) -> list[Tensor]:
+        # One of three channels that are alike: what was taken off each of them is 0.45 on average.
+        x = 255 * (luma - GREY).expand(-1, 3, -1, -1)
+        x = torch.relu(self.squeezenet["conv1"](x))
+        found = [x]
+        for name in FIRES:
+            if name in POOLED:
+                x = functional.max_pool2d(x, 3, stride=2, padding=1)
+            x = self.squeezenet[name](x)
+            if name in self.ENDS:
+                found.append(x)
+        return [*found, functional.max_pool2d(x, 3, stride=2, padding=1)]
 
 
 class PlainPyramid(nn.Module):
@@ -241,7 +278,9 @@ class Critic(nn.Sequential):
 
 
 def pyramid(name: str, width: int) -> Any:
-    """The encoder of that name: "vgg", "resnet18", "resnet34" or "plain"."""
+    """The encoder of that name: "squeezenet", "vgg", "resnet18", "resnet34" or "plain"."""
+    if name == "squeezenet":
+        return SqueezePyramid()
     if name == "vgg":
         return VggPyramid()
     if name == "plain":

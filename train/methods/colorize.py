@@ -16,7 +16,7 @@ pixel counts by how rare its colour is, as in Zhang, Isola and Efros, ECCV 2016,
 of chroma in photographs falls about exponentially with its magnitude, so that weight is a formula
 and not a table; the mean over a picture is kept apart from it, else all would become too colourful.
 
-Unlike DeOldify's: chroma, not RGB; a smaller network; hinge losses; the encoder stays as it is.
+Unlike DeOldify's: chroma, not RGB; a smaller network; hinge losses.
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ from torch.nn import functional
 
 from st.runtime.metadata import LEAST_RENDER, MAX_RENDER
 from st.train.chroma import chroma_of, joined, luma_of, palette_of, random_hints
-from st.train.colour_net import MULTIPLE, ColourNet, Critic, VggPyramid
+from st.train.colour_net import MULTIPLE, ColourNet, Critic, SqueezePyramid, VggPyramid
+from st.train.features.squeezenet import load_squeezenet
 from st.train.features.vgg import VGG, layer_names
 from st.train.features.weights import fill_resnet
 from st.train.losses import hinge, relative_distance, wide
 from st.train.method import Batch, Method, Playing, option, shifted
 
 LAYERS = layer_names(16)
-ENCODERS = ("vgg", "resnet18", "resnet34", "plain")
+ENCODERS = ("squeezenet", "vgg", "resnet18", "resnet34", "plain")
 USUAL = 0.06  # magnitude of the chroma of photographs, on average
 RAREST = 5.0  # times that: rarer colours count no more
 GREY = 0.004  # mean magnitude: a photograph without colour, which teaches nothing
 GROWTH = ((0.3, 0.5), (0.6, 0.75))  # up to a part of the steps, crops of a part of the size
-HINTS_EVERY, PALETTE_EVERY = 2, 4  # pictures, one with hints, one with a palette
+HINTS_EVERY, PALETTE_EVERY = 4, 8  # pictures, one with hints, one with a palette
 MOST_HINTS = 12
 LEAST = 2 * MULTIPLE  # pixels
 CRITIC_RATE = 0.5  # of the generator's learning rate
+PUBLISHED_RATE = 0.2  # of an encoder that learned before
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class Config:
     batch: int = option(8, "crops a step", 1)
     learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
     encoder: str = option(
-        "vgg",
-        "what sees the photograph: VGG-16 or a ResNet of torchvision's, both as published, or a"
-        " small plain one that is trained",
+        "squeezenet",
+        "what sees the photograph: SqueezeNet, which learns on; VGG-16 or a ResNet of"
+        " torchvision's, both as published; or a small plain one that is trained",
         choices=ENCODERS,
     )
     width: int = option(32, "channels of the decoder's last block", 1)
@@ -114,16 +116,20 @@ def working_size(step: int, config: Config) -> int:
 
 
 def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
-    """The encoder takes over its published weights, rounded to 16 bits: they do not learn, and an
-    engine holds them in half the bytes."""
+    """The encoder takes over its published weights; those that do not learn are rounded to 16
+    bits, and an engine holds them in half the bytes."""
     encoder = cast(Network, net).generator.encoder
     if isinstance(encoder, VggPyramid):
         weights = vgg.state_dict()
         encoder.vgg.load_state_dict({k: weights[k] for k in encoder.vgg.state_dict()})
+    elif isinstance(encoder, SqueezePyramid):
+        weights = load_squeezenet().state_dict()
+        own = encoder.squeezenet
+        own.load_state_dict({name: weights[name] for name in own.state_dict()})
     elif config.encoder.startswith("resnet"):
         fill_resnet(encoder.resnet)
-    if config.encoder != "plain":
-        for weight in encoder.parameters():
+    for weight in encoder.parameters():
+        if not weight.requires_grad:
             weight.data = weight.data.half().float()
 
 
@@ -214,6 +220,6 @@ METHOD = Method(
     playing,
     content_only=True,
     least_steps=2_000,
-    rates={"critic": CRITIC_RATE},
+    rates={"critic": CRITIC_RATE, "generator.encoder.squeezenet": PUBLISHED_RATE},
     example="st-train colorize --content photos/ -o colorize.pt",
 )
