@@ -26,10 +26,11 @@ from benchmarks.pictures import Rgb
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
-from st.runtime.backend import DEVICES
+from st.runtime.backend import DEVICES, devices_of
 from st.runtime.bench_frames import frames_of
 from st.runtime.command import command
 from st.runtime.errors import BadInput, Unavailable
+from st.runtime.stylizer import engine_path
 from st.video.job import Job, open_reader, perform
 from st.video.look import parse_size
 
@@ -184,7 +185,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Frames a second on CLIP (default: a texture that drifts by), all in one run."""
-    rivals = contestants(engine, style, devices or [name for name in DEVICES if name != "auto"])
+    rivals = contestants(engine, style, devices or devices_of(engine_path(engine)))
     wanted = [_size(size) for size in sizes]
     machine = this_machine()
     rows: list[Row] = []
