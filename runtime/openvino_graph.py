@@ -149,9 +149,8 @@ def _plain_weights(conv: Any) -> NDArray[Any] | None:
     if _kind(conv) != "Convolution":
         return None
     settings, weights = conv.get_attributes(), _constant(_source(conv, 1))
-    plain = ([1, 1], [0, 0], [0, 0], [1, 1])
     own = tuple(list(settings[k]) for k in ("strides", "pads_begin", "pads_end", "dilations"))
-    fits = own == plain and settings["auto_pad"] in ("explicit", "notset", "valid")
+    fits = own == _valid() and settings["auto_pad"] in ("explicit", "notset", "valid")
     return weights if fits and weights is not None and weights.shape[2:] == (3, 3) else None
 
 
