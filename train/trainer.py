@@ -39,6 +39,7 @@ from st.train.schedule import WARM_UP, learning_rate, planned_steps
 from st.train.workers import begin_worker, child_signal_kept, one_opencv_thread, until
 
 SAMPLE = 64  # style pictures that a method of any style sees before the loop
+LATE = 5  # a part of the planned steps after which a network should have learned to show something
 FLAT = 2 / 255  # standard deviation of a picture that shows nothing
 
 
@@ -68,10 +69,6 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     clips = [clip for folder in run.video for clip in list_clips(folder)]
     crops_styles = method.styles == "any" and not method.content_only
     network = method.build(config, names)
-    if run.begun is not None:
-        run.begun.lend(network)
-        if method.begin is not None:
-            method.begin(network, run.begun.state)
     if run.base is not None:
         check_addition(method, run.base, names)
         take_over(method, network, run.base, run.start)
@@ -90,6 +87,10 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     stepper = cast(Any, fabric.setup_optimizers(optimizer))
     with torch.no_grad(), fabric.autocast():
         targets = method.targets(network, vgg, pictures, config)
+    if run.begun is not None:  # after the targets, which fill an encoder with what is published
+        run.begun.lend(network)
+        if method.begin is not None:
+            method.begin(network, run.begun.state)
     first = 0 if saved is None else put_back(saved, network, optimizer, run.resume_file)
     batches = Batches(
         content_files,
@@ -159,7 +160,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
                 for name, value in new.items():
                     note(f"loss/{name}", value, done)
                 if done % run.save_every == 0 or last:
-                    check_painted(method, network, batch, done)
+                    check_painted(method, network, batch, done, planned)
                     checkpoint(done, training=True).save(run.resume_file)
                 if done % run.preview_every == 0 or last:
                     write_preview(method, network, batches, pictures, run.preview_file)
@@ -230,10 +231,14 @@ def _check_size(method: Method, network: nn.Module, size: int) -> None:
         )
 
 
-def check_painted(method: Method, network: nn.Module, batch: Batch, step: int) -> None:
-    """Raises Diverged when the network paints NaN or, after the warm-up, pictures of one colour.
+def check_painted(
+    method: Method, network: nn.Module, batch: Batch, step: int, planned: int
+) -> None:
+    """Raises Diverged when the network paints NaN or, once it should know better, pictures of one
+    colour.
 
-    A batch that is flat itself proves nothing.
+    A batch that is flat itself proves nothing, nor does an early step: five decoders in a row show
+    nothing until the deepest of them has learned something.
     """
     style = None if batch.style is None else batch.style[:1]
     content = batch.content[:1]
@@ -242,7 +247,8 @@ def check_painted(method: Method, network: nn.Module, batch: Batch, step: int) -
     if not bool(painted.isfinite().all()):
         raise Diverged(f"pictures became NaN at step {step}: try a lower --learning-rate")
     spread = [float(x.std(dim=(-2, -1)).max()) for x in (painted, content)]
-    if step >= 2 * WARM_UP and spread[0] < FLAT and spread[1] > 4 * FLAT:
+    late = max(2 * WARM_UP, planned // LATE)
+    if step >= late and spread[0] < FLAT and spread[1] > 4 * FLAT:
         raise Diverged(f"pictures are of one colour at step {step}: try a lower --learning-rate")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ from st.train.features.squeezenet import load_squeezenet
 from st.train.features.weights import fill_resnet
 from st.train.method import Batch
 from st.train.methods.colorize import (
+    ACROSS,
+    ALONG,
     METHOD,
+    RAREST,
     Config,
     Network,
     nothing_given,
@@ -91,14 +95,21 @@ def test_each_phase_teaches_whom_it_names(
 
 
 def test_rare_colours_count_more_and_the_rest_less() -> None:
-    chroma = torch.zeros(1, 2, 8, 8)
-    chroma[:, :, :2] = 0.2
-    weights = rarity(chroma, 0.5)
-    assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
-    assert float(weights[0, 0, 0, 0] / weights[0, 0, 7, 7]) == pytest.approx(
-        np.exp(0.5 * 0.2 * 2**0.5 / 0.06), rel=1e-4
-    )
-    assert torch.equal(rarity(chroma, 0.0), torch.ones(1, 1, 8, 8))
+    def over_grey(cb: float, cr: float, power: float = 0.5) -> float:
+        chroma = torch.zeros(1, 2, 8, 8)
+        chroma[0, 0, :2], chroma[0, 1, :2] = cb, cr
+        weights = rarity(chroma, power)
+        assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
+        return float(weights[0, 0, 0, 0] / weights[0, 0, 7, 7])
+
+    angle = math.radians(145.4)  # of the axis from orange to blue
+    brown = (0.1 * math.cos(angle), 0.1 * math.sin(angle))
+    green = (0.1 * math.sin(-angle), 0.1 * math.cos(angle))  # across it
+    assert over_grey(*brown) == pytest.approx(math.exp(0.5 * 0.1 / ALONG), rel=0.02)
+    assert over_grey(*green) == pytest.approx(math.exp(0.5 * 0.1 / ACROSS), rel=0.02)
+    assert over_grey(-brown[0], -brown[1]) == pytest.approx(over_grey(*brown), rel=1e-4)
+    assert over_grey(0.5, 0.5) == pytest.approx(math.exp(0.5 * RAREST), rel=1e-4)
+    assert over_grey(*green, power=0) == 1
 
 
 # --- the network's parts --------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from st.train.checkpoint import load_checkpoint
 from st.train.command import main
+from st.train.features.squeezenet import load_squeezenet
 from st.train.from_engine import engine_checkpoint
 from st.train.methods import METHODS
 
@@ -113,6 +114,38 @@ def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
     assert "nothing in this cin network fits" in one_line(
         st_train("wct", "--begin-with", "paintings"), 2
     )
+
+
+def test_adain_begins_with_the_decoder_of_wct(st_train: Invoke) -> None:
+    result = st_train("wct", "--levels", 4, "--width", 64, "-o", "wct.pt")
+    assert result.exit_code == 0, result.output
+    result = st_train("adain", "--width", 64, "--begin-with", "wct.pt", "--learning-rate", 1e-9)
+    assert result.exit_code == 0, result.output
+    begun = load_checkpoint(Path("wct.pt")).state
+    made = load_checkpoint(Path("model.pt")).state
+    decoder = [name for name in made if name.startswith("decoder.")]
+    assert decoder
+    for name in decoder:
+        inverse = begun[name.replace("decoder.", "decoders.4.")]
+        torch.testing.assert_close(made[name], inverse, rtol=0, atol=1e-6)
+    for name in made.keys() & begun.keys():
+        assert torch.equal(made[name], begun[name]), "and its features are scaled alike"
+
+
+def test_an_encoder_that_learned_on_is_begun_with(st_train: Invoke) -> None:
+    """What is published does not come over it."""
+    words = ("--encoder", "squeezenet")
+    result = st_train("colorize", *words, "--learning-rate", 1e-2, "-o", "first.pt")
+    assert result.exit_code == 0, result.output
+    result = st_train("colorize", *words, "--learning-rate", 1e-9, "--begin-with", "first.pt")
+    assert result.exit_code == 0, result.output
+    first, made = (load_checkpoint(Path(name)).state for name in ("first.pt", "model.pt"))
+    published = load_squeezenet().state_dict()
+    for name, weights in published.items():
+        if (own := f"generator.encoder.squeezenet.{name}") not in made:
+            continue
+        torch.testing.assert_close(made[own], first[own], rtol=0, atol=1e-6)
+        assert not torch.equal(made[own], weights)
 
 
 def test_reads_pictures_in_another_process(st_train: Invoke) -> None:

@@ -208,17 +208,19 @@ def test_check_painted() -> None:
     index, network = torch.zeros(1, dtype=torch.int64), nn.Identity()
     busy = Batch(torch.rand(1, 3, 16, 16), index)
     plain = Batch(torch.full((1, 3, 16, 16), 0.5), index)
-    late = 2 * WARM_UP
+    late, planned = 2 * WARM_UP, 10 * WARM_UP
     for colour in (0.0, 0.5, 1.0, 7.0):
         flat = painter(torch.full((1, 3, 16, 16), colour))
         with pytest.raises(Diverged, match="one colour"):
-            check_painted(flat, network, busy, late)
-        check_painted(flat, network, busy, late - 1)  # too early to say
-        check_painted(flat, network, plain, late)  # rightly flat
-    check_painted(painter(torch.rand(1, 3, 16, 16)), network, busy, late)
-    check_painted(painter(0.4 + 0.1 * torch.rand(1, 3, 16, 16)), network, busy, late)
+            check_painted(flat, network, busy, late, planned)
+        check_painted(flat, network, busy, late - 1, planned)  # too early to say
+        check_painted(flat, network, busy, 2 * late - 1, 2 * planned)  # of a longer training too
+        check_painted(flat, network, plain, late, planned)  # rightly flat
+    check_painted(painter(torch.rand(1, 3, 16, 16)), network, busy, late, planned)
+    faint = painter(0.4 + 0.1 * torch.rand(1, 3, 16, 16))
+    check_painted(faint, network, busy, late, planned)
     with pytest.raises(Diverged, match="NaN"):
-        check_painted(painter(torch.full((1, 3, 16, 16), math.nan)), network, plain, 1)
+        check_painted(painter(torch.full((1, 3, 16, 16), math.nan)), network, plain, 1, planned)
 
 
 def test_learning_rate() -> None:

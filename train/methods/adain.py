@@ -7,6 +7,8 @@ encoder's mirror, turns the result t into a picture.
 
     st-train adain --content photos/ --style paintings/ -o any.pt
 
+A decoder that already inverts relu4_1 is half of the way: `--begin-with wct.pt` takes WCT's.
+
 Unlike the paper's: VGG-16 in place of VGG-19; distances are relative, so one weight suits every
 style; the loss sees its pictures at a place of VGG's pooling raster that changes (`shifted`).
 
@@ -17,7 +19,7 @@ hints, Romero et al., "FitNets", ICLR 2015). The loss network stays VGG.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -113,6 +115,14 @@ def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) 
     return teacher
 
 
+def begin(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """After WCT: the decoder is its decoder of the same features, where the widths are alike."""
+    own = cast(Network, net).decoder.state_dict()
+    theirs = {name: state.get(f"decoders.{LEVEL}.{name}") for name in own}
+    if all(t is not None and t.shape == own[name].shape for name, t in theirs.items()):
+        cast(Network, net).decoder.load_state_dict(cast(dict[str, Tensor], theirs))
+
+
 def step(net: nn.Module, vgg: VGG, targets: VGG, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Eq. 11-13. With VGG as encoder the target t is made of the network's own features."""
     network, teacher, layers = cast(Network, net), targets, {DEEPEST, *config.style_layers}
@@ -173,5 +183,6 @@ METHOD = Method(
     paint,
     playing,
     least_steps=2_000,
+    begin=begin,
     example="st-train adain --content photos/ --style paintings/ -o any.pt",
 )
