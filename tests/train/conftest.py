@@ -97,10 +97,11 @@ def real_pair() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def real_data() -> None:
+def real_data() -> Path:
     """For bounds that only features of a real photograph and a real painting reach."""
     if not DATA.is_dir():
         pytest.skip("no pictures beside the checkout (../shared/data)")
+    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,6 @@ from st.train.methods.colorize import (
 )
 from st.train.pictures import held_out
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
 
 def gradients(module: torch.nn.Module) -> float:
     return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
@@ -349,10 +347,10 @@ def test_hints_change_their_object_and_not_the_far_side() -> None:
 # --- the shipped engine ---------------------------------------------------------------------------
 
 
-def test_the_shipped_colorizer_is_nearer_than_grey(real_data: None) -> None:
+def test_the_shipped_colorizer_is_nearer_than_grey(real_data: Path) -> None:
     """On photographs that it never saw: luma to the bit, colours, and fewer errors than without."""
-    folder = DATA / "content"
-    unseen = [path for path in sorted(folder.rglob("*.jpg")) if held_out(path, 40)][:12]
+    photographs = sorted((real_data / "content").rglob("*.jpg"))
+    unseen = [path for path in photographs if held_out(path, 40)][:12]
     assert len(unseen) == 12
     paint = Stylizer("colorize")
     error, error_of_grey, size, size_wanted = 0.0, 0.0, 0.0, 0.0
@@ -365,9 +363,7 @@ def test_the_shipped_colorizer_is_nearer_than_grey(real_data: None) -> None:
         got, want = (played.chroma_of(x).astype(np.float64) for x in (made, photograph))
         error += float(np.square(got - want).mean())
         error_of_grey += float(np.square(want).mean())
-        size, size_wanted = (
-            size + float(np.abs(got).mean()),
-            size_wanted + float(np.abs(want).mean()),
-        )
+        size += float(np.abs(got).mean())
+        size_wanted += float(np.abs(want).mean())
     assert error < 0.97 * error_of_grey
     assert size > 0.35 * size_wanted
