@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, relative_distance, total_variation, wide
+from st.train.losses import gram, raster, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
 from st.train.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
 
@@ -51,6 +51,7 @@ class Config:
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
+    raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
@@ -167,7 +168,8 @@ def step(
         again = wide(network.reconstruct(batch.content))
         return {"same": functional.mse_loss(again, batch.content)}
     full = batch.content.new_ones(1)
-    painted = shifted(net(batch.content, network.one_hot(batch.index), full), batch.shift)
+    whole = net(batch.content, network.one_hot(batch.index), full)
+    painted = shifted(whole, batch.shift)
     with torch.no_grad():
         want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
     got = vgg(painted, {config.content_layer, *config.style_layers})
@@ -179,6 +181,7 @@ def step(
         "content": config.content_weight * relative_distance(got[k], want[k]),
         "style": config.style_weight * style.mean(),
         "tv": config.tv_weight * total_variation(painted),
+        "raster": config.raster_weight * raster(whole, MULTIPLE),
     }
 
 
