@@ -294,7 +294,9 @@ def _addition(
     minutes = values["minutes"]
     if minutes is None and unsaid("steps"):
         minutes = ADDING_MINUTES
-    kept = {key: value for key, value in base.config.items() if key in settings and unsaid(key)}
+    # A teacher has no painting in the new style.
+    config = {key: value for key, value in base.config.items() if key != "teacher"}
+    kept = {key: value for key, value in config.items() if key in settings and unsaid(key)}
     settings |= kept | ({"steps": ADDING_STEPS} if unsaid("steps") else {})
     for key, most in ADDING.items():
         if unsaid(key):

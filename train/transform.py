@@ -42,7 +42,8 @@ class Shape:
 JOHNSON = Shape()
 FAST = Shape(unshuffle=2, down=(16, 48), blocks=4, up=(16,), kernel=3)
 FASTER = Shape(unshuffle=2, down=(16, 32), blocks=4, up=(16,), kernel=3)
-SHAPES = {"johnson": JOHNSON, "fast": FAST, "faster": FASTER}
+FASTEST = Shape(unshuffle=2, down=(16, 16), blocks=5, up=(16,), kernel=3)
+SHAPES = {"johnson": JOHNSON, "fast": FAST, "faster": FASTER, "fastest": FASTEST}
 
 
 def instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -116,6 +116,35 @@ def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
     )
 
 
+def test_a_small_network_copies_a_teacher_first(st_train: Invoke, paintings: Path) -> None:
+    """Then it learns the styles themselves, and takes a new one without the teacher."""
+    assert st_train("cin", "-o", "teacher.pt").exit_code == 0
+    words = ("--shape", "fastest", "--teacher", "teacher.pt", "--taught", 1)
+    result = st_train("cin", *words, "--preview-every", 1, "--save-every", 1)
+    assert result.exit_code == 0, result.output
+    first, second = result.stderr.split("step 1/2")[1].split("step 2/2")
+    assert "teacher" in first
+    assert "style" not in first
+    assert "style" in second
+    made = load_checkpoint(Path("model.pt"))
+    assert made.config["teacher"] == "teacher.pt"
+    Path("teacher.pt").unlink()
+    adding = ["cin", "--add-style", f"new={paintings / 'strokes.png'}", "--from", "model.pt"]
+    sizes = ["--steps", 1, "--size", 32, "--batch", 1, "--workers", 0, "--device", "cpu"]
+    photographs = ["--content", paintings, "-o", "more.pt"]
+    result = CliRunner().invoke(main, [str(word) for word in (*adding, *sizes, *photographs)])
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(Path("more.pt")).styles == (*made.styles, "new")
+
+
+def test_teachers_that_cannot_teach(st_train: Invoke) -> None:
+    assert st_train("perceptual", "-o", "one.pt").exit_code == 0
+    assert "is of perceptual" in one_line(st_train("cin", "--teacher", "one.pt"), 2)
+    said = one_line(st_train("cin", "--teacher", "paintings"), 2)
+    assert "has the styles wave, the_scream" in said
+    assert "no such file" in one_line(st_train("cin", "--teacher", "none.pt"), 2)
+
+
 def test_adain_begins_with_the_decoder_of_wct(st_train: Invoke) -> None:
     result = st_train("wct", "--levels", 4, "--width", 64, "-o", "wct.pt")
     assert result.exit_code == 0, result.output

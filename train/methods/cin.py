@@ -13,9 +13,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from st.runtime.errors import BadInput, printable
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, raster, relative_distance, total_variation
+from st.train.losses import gram, raster, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
 from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
@@ -26,6 +28,8 @@ LAYERS = layer_names(16)
 # The scales and shifts of a style see a gradient only when its turn comes, and they alone tell it
 # from the others: at the convolutions' rate the styles look alike for thousands of steps.
 BANK_RATE = 5.0
+# A mean squared error of 0..1 is some 0.01 where the distances are some 5.
+TEACHER_WEIGHT = 100.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,12 @@ class Config:
     raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
+    teacher: str = option(
+        "",
+        "engine or checkpoint of the same styles in the same order, whose paintings are copied "
+        "in the first steps",
+    )
+    taught: int = option(2_000, "steps that copy the teacher's paintings, pixel by pixel", 0)
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
@@ -70,21 +80,59 @@ class Network(nn.Module):
         return nn.functional.one_hot(index, len(self.bank)).to(self.bank.dtype)
 
 
-def targets(
-    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
-) -> dict[str, Tensor]:
-    """Gram matrices of the style pictures by layer, each (S, C, C): made once."""
+@dataclass(frozen=True)
+class Targets:
+    """grams: of the style pictures by layer, each (S, C, C). teacher: a network to copy."""
+
+    grams: dict[str, Tensor]
+    teacher: Network | None
+
+
+def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> Targets:
+    """Made once. Raises BadInput for a teacher that paints other styles."""
     rows = [vgg(style, config.style_layers) for style in styles]
-    return {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
+    grams = {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
+    return Targets(grams, _teacher(cast(Network, net), config))
+
+
+def _teacher(net: Network, config: Config) -> Network | None:
+    if not config.teacher or not config.taught:
+        return None
+    # Reading an engine's weights needs all methods, this one among them.
+    from st.train.from_engine import load_any
+
+    with torch.autocast(net.bank.device.type, enabled=False):
+        checkpoint = load_any(config.teacher)
+    shown = printable(config.teacher)
+    if checkpoint.method != METHOD.name:
+        raise BadInput(f"--teacher {shown} is of {checkpoint.method}: give one of {METHOD.name}")
+    if len(checkpoint.styles) != len(net.bank):
+        raise BadInput(
+            f"--teacher {shown} has the styles {', '.join(checkpoint.styles)}: give as many "
+            "--style, in that order"
+        )
+    teacher = cast(Network, checkpoint.network()).to(net.bank.device).eval()
+    return teacher.requires_grad_(False)
 
 
 def step(
-    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+    net: nn.Module, vgg: VGG, targets: Targets, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """Eq. 1-4: content and style distances of what the network paints, each crop in its style."""
-    network = cast(Network, net)
+    """Eq. 1-4: content and style distances of what the network paints, each crop in its style.
+
+    Before them, where there is a teacher, the distance from its paintings: a small network reaches
+    in minutes there what takes it an hour by the styles alone.
+    """
+    network, grams = cast(Network, net), targets.grams
     weights = network.one_hot(batch.index)
     whole = network(batch.content, weights)
+    if targets.teacher is not None and batch.step < config.taught:
+        with torch.no_grad():
+            shown = targets.teacher(batch.content, weights)
+        return {
+            "teacher": TEACHER_WEIGHT * functional.mse_loss(wide(whole), wide(shown)),
+            "raster": config.raster_weight * raster(whole, network.transform.multiple),
+        }
     painted = shifted(whole, batch.shift)
     with torch.no_grad():
         want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
