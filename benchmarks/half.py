@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 from benchmarks.machine import this_machine
 from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
-from st.export.half import to_half
-from st.export.half_parity import session_of, wide_tensors
-from st.export.half_rounded import rounded
-from st.export.storage import widen
-from st.export.trials import Inputs, flat_picture
-from st.runtime.command import command
-from st.runtime.companions import companion
+from st.export.onnx.storage import widen
+from st.export.parity.trial_inputs import Inputs, flat_picture
+from st.export.precision.half import to_half
+from st.export.precision.half_parity import session_of, wide_tensors
+from st.export.precision.half_rounding import rounded
+from st.runtime.backends.onnxruntime import OrtBackend
+from st.runtime.cli.base import command
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import read_engine
 from st.runtime.errors import BadInput
-from st.runtime.frames import fitted_size, pad
-from st.runtime.images import read_picture
-from st.runtime.metadata import Metadata
-from st.runtime.onnx_file import read_engine
-from st.runtime.ort import OrtBackend
-from st.runtime.resizing import with_short_side
-from st.runtime.style_pictures import StyleEncoder
-from st.runtime.stylizer import engine_path
+from st.runtime.loaded_engine import companion
+from st.runtime.painting.frames import fitted_size, pad
+from st.runtime.pictures.io import read_picture
+from st.runtime.pictures.resize import with_short_side
+from st.runtime.style_encoder import StyleEncoder
 
 SHORT_SIDE = 256
 
@@ -73,7 +73,7 @@ def _row(path: Path, pictures: Sequence[Rgb], style: Path | None) -> Row:
         "largest": max(int(error.max()) for error in errors),
         "mean": float(np.mean([error.mean() for error in errors])),
         "% over 2": 100 * float(np.mean([(error > 2).mean() for error in errors])),
-        "largest, one grey": max(int(_difference(sessions, one).max()) for one in flat),
+        "largest, one gray": max(int(_difference(sessions, one).max()) for one in flat),
     }
 
 

@@ -25,7 +25,7 @@ from benchmarks.report import Row, progress, show
 from st.export.plugin import cuda
 from st.export.plugin.compiled import CAPABILITIES, compiled
 from st.export.plugin.tiles import EPS, every, parts_for
-from st.runtime.command import command
+from st.runtime.cli.base import command
 from st.runtime.errors import BadInput
 
 LEVELS = {"relu1_1": (64, 1), "relu2_1": (128, 2), "relu3_1": (256, 4), "relu4_1": (512, 8)}
@@ -70,7 +70,7 @@ def traffic(kernel: str, channels: int, pixels: int, size: int) -> Traffic:
             cast + wide + 2 * wide + 2 * wide + square,
             blocks * (blocks + 1) / 2 * rows**2 * pixels,
         )
-    rows = every(size == 2, 89)["whiten_colour"][0]["ROWS"]
+    rows = every(size == 2, 89)["whiten_color"][0]["ROWS"]
     blocks = -(-channels // rows)
     # PyTorch: the difference, the product, the sum.
     return Traffic(
@@ -106,7 +106,7 @@ def bytes_moved(height: int, width: int) -> Iterator[Row]:
     """MB of each kernel at VGG's levels, half maps."""
     for level, (channels, stride) in LEVELS.items():
         pixels = -(-height // stride) * -(-width // stride)
-        for kernel in ("adain", "covariance", "whiten_colour"):
+        for kernel in ("adain", "covariance", "whiten_color"):
             found = traffic(kernel, channels, pixels, 2)
             yield {
                 "level": level,
@@ -167,8 +167,8 @@ def _pairs(
     return {
         "adain": (partial(cuda.adain, x, scale, shift), partial(plain_adain, x, scale, shift)),
         "covariance": (partial(cuda.covariance, x), partial(plain_covariance, x)),
-        "whiten_colour": (
-            partial(cuda.whiten_colour, x, matrix, mean, shift),
+        "whiten_color": (
+            partial(cuda.whiten_color, x, matrix, mean, shift),
             partial(plain_whiten, x, matrix, mean, shift),
         ),
     }

@@ -7,8 +7,8 @@ import os
 import platform
 from dataclasses import dataclass
 
-from st.runtime.bench_command import processor
-from st.runtime.matrix_rate import matrix_rate
+from st.runtime.bench.machine import matrix_rate
+from st.runtime.cli.bench import processor
 
 PACKAGES = (
     "numpy",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from st.runtime.bench_frames import Rgb, frames
+from st.runtime.bench.clips import Rgb, frames
 from st.runtime.errors import BadInput, printable
-from st.runtime.image_files import pictures_in
+from st.runtime.pictures.batch import pictures_in
 
 __all__ = ["Rgb", "frames", "named"]
 

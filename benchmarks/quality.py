@@ -25,11 +25,11 @@ from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
-from st.runtime.command import command
+from st.runtime.cli.base import command
 from st.runtime.errors import BadInput, printable
-from st.runtime.image_files import READ_SUFFIXES
-from st.runtime.images import read_picture
-from st.runtime.resizing import to_size, with_short_side
+from st.runtime.pictures.batch import READ_SUFFIXES
+from st.runtime.pictures.io import read_picture
+from st.runtime.pictures.resize import to_size, with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
 from st.train.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
 

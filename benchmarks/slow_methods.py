@@ -37,18 +37,18 @@ from torch import Tensor
 
 from benchmarks.machine import this_machine
 from benchmarks.report import Row, progress, show
-from st.runtime.command import command
+from st.runtime.cli.base import command
 from st.runtime.errors import BadInput
-from st.runtime.images import Picture, read_picture, write_picture
-from st.runtime.resizing import with_long_side, with_short_side
+from st.runtime.pictures.io import Picture, read_picture, write_picture
+from st.runtime.pictures.resize import with_long_side, with_short_side
 from st.train.features import VGG, load_vgg
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
-from st.train.losses import relative_distance
+from st.train.losses.basic import relative_distance
+from st.train.losses.patches import Bank, candidates
 from st.train.measures import SHORT_SIDE, Rgb, content_distance, style_distance, traits
 from st.train.slow.command import Entry, entries
 from st.train.slow.laplacian import filtered
-from st.train.slow.optimise import Step
-from st.train.slow.patches import Bank, candidates
+from st.train.slow.optimize import Step
 
 POOLS = (4, 16)  # pixels averaged before the Laplacian
 WINDOW = 16  # pixels a side, of local contrast

@@ -26,13 +26,13 @@ from benchmarks.pictures import Rgb
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
-from st.runtime.backend import DEVICES, devices_of
-from st.runtime.bench_frames import frames_of
-from st.runtime.command import command
+from st.runtime.backends.open import DEVICES, devices_of
+from st.runtime.bench.clips import frames_of
+from st.runtime.cli.base import command
+from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, Unavailable
-from st.runtime.stylizer import engine_path
-from st.video.job import Job, open_reader, perform
-from st.video.look import parse_size
+from st.video.film.picture_format import parse_size
+from st.video.jobs.job import Job, open_reader, perform
 
 WARM_UP = 10  # frames before any that count
 ROUNDS = 4  # turns of each contestant

@@ -3,7 +3,7 @@
     python examples/in_opencv.py 0                      # the first camera, in a window
     python examples/in_opencv.py film.mp4 -o out.mp4    # a film, into a film (without its sound)
 
-OpenCV's pictures are BGR, the engine's RGB: swap the channels on the way in and out, or the colours
+OpenCV's pictures are BGR, the engine's RGB: swap the channels on the way in and out, or the colors
 are wrong in a way that a strong style hides. (st-webcam and st-video do this and much more.)
 """
 

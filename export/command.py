@@ -11,9 +11,9 @@ import click
 from rich.console import Console
 
 from st.export.size_option import SIZE
-from st.runtime.command import command
+from st.runtime.cli.base import command
+from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, MissingExtra, printable
-from st.runtime.stylizer import engine_path
 
 if TYPE_CHECKING:
     from st.export.formats import Options, Written
@@ -147,8 +147,8 @@ def main(
 def _options(half: bool, photos: Path | None, tensorrt: dict[str, Any]) -> Options:
     try:
         from st.export.formats import Options
-        from st.export.trt_job import Settings
-        from st.export.trt_profile import Asked
+        from st.export.tensorrt.job import Settings
+        from st.export.tensorrt.profile import Asked
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "export") from None
     sizes = (tensorrt[name] for name in ("least", "best", "most"))
@@ -164,9 +164,9 @@ def _options(half: bool, photos: Path | None, tensorrt: dict[str, Any]) -> Optio
 
 def _pictures(folder: Path) -> list[Any]:
     """Some of the pictures in a folder, from all over it. Raises BadInput: none, or too few."""
-    from st.export.int8 import LEAST, MOST
-    from st.runtime.image_files import pictures_in
-    from st.runtime.images import read_picture
+    from st.export.precision.int8 import LEAST, MOST
+    from st.runtime.pictures.batch import pictures_in
+    from st.runtime.pictures.io import read_picture
 
     if not folder.is_dir():
         raise BadInput(f"{printable(folder)}: no such folder")
@@ -180,8 +180,8 @@ def _convert(
     model: Path, ready: bool, formats: tuple[str, ...], output: Path | None, options: Options
 ) -> None:
     """Write the formats asked for, and from a checkpoint the .onnx that they are made of."""
-    from st.export.build_bar import build_bar
     from st.export.formats import FORMATS, check_all, output_of, write_all
+    from st.export.tensorrt.progress import build_bar
 
     check_all(formats, options.settings)
     base = Path(model.name) if model.suffix == "" else model.with_suffix("")
@@ -215,19 +215,19 @@ def _said(written: Written) -> str:
     size = written.path.stat().st_size / 1e6
     parts = [f"{printable(written.path)}  {size:.1f} MB"]
     if build := written.build:
-        from st.runtime.engine_words import build_words
+        from st.runtime.engine.describe import build_words
 
         parts += build_words(build)
     if half := written.half:
-        from st.runtime.engine_words import rounding_words
+        from st.runtime.engine.describe import rounding_words
 
         parts += rounding_words(half.metadata)
         if not half.metadata.relative:
-            parts.append(f"{half.flat:.0f} on pictures of one grey")
+            parts.append(f"{half.flat:.0f} on pictures of one gray")
         if half.wide:
             parts.append(f"{half.wide} tensors too large for FP16 left in FP32")
     if int8 := written.int8:
-        from st.runtime.engine_words import rounding_words
+        from st.runtime.engine.describe import rounding_words
 
         parts += [f"{int8.convolutions} convolutions in INT8", *rounding_words(int8.metadata)]
     return f"{parts[0]}  {', '.join(parts[1:])}"
@@ -235,8 +235,8 @@ def _said(written: Written) -> str:
 
 def _export(model: Path, engine: Path, say: bool = True) -> Path:
     try:
-        from st.export.engines import export
-        from st.runtime.engine_words import error_unit
+        from st.export.onnx.engines import export
+        from st.runtime.engine.describe import error_unit
         from st.train.checkpoint import load_checkpoint
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "train,export") from None
@@ -257,7 +257,7 @@ def _export(model: Path, engine: Path, say: bool = True) -> Path:
 
 
 def _write_site(engine: Path, folder: Path, styles: tuple[str, ...]) -> None:
-    from st.export.to_web import LARGE, write_site
+    from st.export.web.to_web import LARGE, write_site
 
     with Console(stderr=True).status("writing the page"):
         site = write_site(engine, folder, styles)

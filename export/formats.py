@@ -10,22 +10,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from st.export import to_tensorrt, to_tensorrt_rtx
-from st.export.half_parity import Half, half_engine
-from st.export.int8 import Int8, Rgb, int8_engine
-from st.export.trials import codes_of
-from st.export.trt_build import Progress
-from st.export.trt_job import Settings
-from st.export.trt_profile import Asked
-from st.runtime.backend import PLAYED
-from st.runtime.companions import companion
+from st.export.parity.trial_inputs import codes_of
+from st.export.precision.half_parity import Half, half_engine
+from st.export.precision.int8 import Int8, Rgb, int8_engine
+from st.export.tensorrt import to_tensorrt, to_tensorrt_rtx
+from st.export.tensorrt.build import Progress
+from st.export.tensorrt.job import Settings
+from st.export.tensorrt.profile import Asked
+from st.runtime.backends.open import PLAYED
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import Build
 from st.runtime.errors import BadEngine, printable
-from st.runtime.files import write_beside
-from st.runtime.metadata import Metadata
-from st.runtime.onnx_file import read_engine
-from st.runtime.style_pictures import check_encoder
-from st.runtime.tiling import check_tiles
-from st.runtime.trt_file import Build
+from st.runtime.loaded_engine import companion
+from st.runtime.painting.tiling import check_tiles
+from st.runtime.style_encoder import check_encoder
+from st.runtime.system.atomic_files import write_beside
 
 Sources = dict[str, tuple[bytes, Metadata]]
 COMPANIONS = {"encoder": check_encoder, "tiles": check_tiles}

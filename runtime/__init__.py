@@ -22,8 +22,8 @@ from st.runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from st.runtime.metadata import Metadata
-    from st.runtime.style_code import StyleCode
+    from st.runtime.engine.metadata import Metadata
+    from st.runtime.engine.style_code import StyleCode
     from st.runtime.stylizer import Stylizer
 
 __all__ = [
@@ -38,8 +38,8 @@ __all__ = [
     "Unavailable",
 ]
 LATER = {
-    "Metadata": "st.runtime.metadata",
-    "StyleCode": "st.runtime.style_code",
+    "Metadata": "st.runtime.engine.metadata",
+    "StyleCode": "st.runtime.engine.style_code",
     "Stylizer": "st.runtime.stylizer",
 }
 

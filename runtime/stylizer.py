@@ -10,20 +10,22 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from st.engines import DEFAULT, find, names
-from st.runtime.companions import OpenEngine
-from st.runtime.controls import Controls
+from st.engines import DEFAULT
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, BadInput, printable
-from st.runtime.frames import Frames, as_batch, crop, fitted_size
-from st.runtime.hints import Place, make_hints
-from st.runtime.identity import identity
-from st.runtime.metadata import Metadata
-from st.runtime.noise import draw_noise
-from st.runtime.painting import Painter, paint, size_of_painting
-from st.runtime.regions import Mask, Values, as_mask, make_regions
-from st.runtime.style_code import StyleCode
-from st.runtime.style_values import Style, encoded, style_values
-from st.runtime.tiling import TILE, Progress, paint_tiled
+from st.runtime.loaded_engine import OpenEngine
+from st.runtime.painting.controls import Controls
+from st.runtime.painting.frames import Frames, as_batch, crop, fitted_size
+from st.runtime.painting.hints import Place, make_hints
+from st.runtime.painting.noise import draw_noise
+from st.runtime.painting.painter import Painter
+from st.runtime.painting.pipeline import paint, size_of_painting
+from st.runtime.painting.regions import Mask, Values, as_mask, make_regions
+from st.runtime.painting.tiling import TILE, Progress, paint_tiled
+from st.runtime.styles import Style, encoded, style_values
+from st.runtime.system.digest import identity
 
 WHOLE_PIXELS = 9_000_000  # up to 4096×2160 is painted in one run
 
@@ -181,9 +183,9 @@ class Stylizer:
         return self._change(change)
 
     def set_color(self, color: str) -> Self:
-        """Whose colours paintings have: the style's ("style"), the content's by keeping its chroma
-        ("luminance") or by matching the painting's colours to it ("histogram"), or nothing but the
-        style's colours on the content ("only"). Raises BadControl: another."""
+        """Whose colors paintings have: the style's ("style"), the content's by keeping its chroma
+        ("luminance") or by matching the painting's colors to it ("histogram"), or nothing but the
+        style's colors on the content ("only"). Raises BadControl: another."""
         return self._change(lambda controls: controls.with_color(color))
 
     def set_look_size(self, size: int | None) -> Self:
@@ -205,17 +207,17 @@ class Stylizer:
         strokes: str | Path | Frames | None = None,
         palette: str | Path | Frames | None = None,
     ) -> Self:
-        """Tell an engine that colours pictures what you know, in place of what it was told before;
+        """Tell an engine that colors pictures what you know, in place of what it was told before;
         with nothing given, it is left to itself.
 
-        points: (x, y, colour); places in pixels from the left and the top, or as "40%"; colours as
+        points: (x, y, color); places in pixels from the left and the top, or as "40%"; colors as
             "#2a7f3b", "olive" or (r, g, b). How light a place is, stays.
-        strokes: a picture's file or an array with strokes in the colours wanted, of any size,
-            scaled to the picture: (h, w, 4) with the rest transparent, or (h, w, 3), the rest grey.
-        palette: a picture that has the colours that the result should have, in like shares.
+        strokes: a picture's file or an array with strokes in the colors wanted, of any size,
+            scaled to the picture: (h, w, 4) with the rest transparent, or (h, w, 3), the rest gray.
+        palette: a picture that has the colors that the result should have, in like shares.
 
         Raises:
-            BadControl: no such colour or place, or the engine does not colour pictures.
+            BadControl: no such color or place, or the engine does not color pictures.
             BadInput: a file that is missing or cannot be read.
         """
         hints = make_hints(points, strokes, palette)
@@ -223,7 +225,7 @@ class Stylizer:
         return self._change(lambda controls: controls.with_hints(hints if given else None))
 
     def set_render_factor(self, factor: int | None) -> Self:
-        """Of an engine that colours pictures: let it see them with a longer side of 16 times that;
+        """Of an engine that colors pictures: let it see them with a longer side of 16 times that;
         None for what it was made for. Raises BadControl: under 4 or over 64, or another engine."""
         return self._change(lambda controls: controls.with_render_factor(factor))
 
@@ -297,7 +299,7 @@ class Stylizer:
         tile: side of a tile, pixels.
         progress: called with (tiles done, tiles to do); what it raises ends the work.
 
-        An engine that colours pictures works in such memory anyway: this is a call.
+        An engine that colors pictures works in such memory anyway: this is a call.
 
         Raises: as a call does, and BadEngine when the engine has no tiles companion.
         """
@@ -375,19 +377,3 @@ class Stylizer:
         else:
             painted = paint(batch, controls, painter, own)
         return painted if frame.ndim == 4 else painted[0]
-
-
-def engine_path(engine: str | Path) -> Path:
-    """The file of an engine given by a shipped one's name, or as a file.
-
-    Raises BadInput: a name that no shipped engine has; the message names those there are.
-    """
-    if isinstance(engine, str) and not set(engine) & set("/\\.\0"):
-        found = find(engine)
-        if found is None:
-            shown = ", ".join(names()) or "none"
-            raise BadInput(
-                f"no engine {printable(engine, 80)!r}: shipped are {shown}; or give a file"
-            )
-        return found
-    return Path(engine)

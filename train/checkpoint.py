@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, printable
-from st.runtime.files import write_beside
+from st.runtime.system.atomic_files import write_beside
 from st.train.method import Method
 from st.train.methods import METHODS
 
@@ -33,7 +33,7 @@ class Checkpoint:
     """All that rebuilds a network, and how it came to be.
 
     state: the network's state dict. card: training data, steps, losses, time; for people.
-    training: optimiser state and step, only in files to resume from.
+    training: optimizer state and step, only in files to resume from.
     """
 
     method: str

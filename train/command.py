@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from st.runtime.command import one_line_errors
+from st.runtime.cli.base import one_line_errors
 from st.runtime.errors import BadInput, MissingExtra, printable
 
 ADDING_MINUTES = 10.0  # for a style added to a bank
@@ -222,8 +222,8 @@ def method_command(name: str) -> click.Command:
     @one_line_errors
     def callback(ctx: click.Context, vgg: str | None, **values: Any) -> None:
         from st.train.features import load_vgg
-        from st.train.resuming import resumable
-        from st.train.run import Run, resume_file
+        from st.train.loop.resume import resumable
+        from st.train.loop.run import Run, resume_file
 
         console = Console(stderr=True)
         _check_output(values["output"])
@@ -234,10 +234,12 @@ def method_command(name: str) -> click.Command:
             unsaid = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
             values |= {key: kept[key] for key in unsaid & kept.keys()}
         settings = {key: values.pop(key) for key in entries}
-        if values["begun"]:
-            from st.train.from_engine import load_any
+        teacher = settings.get("teacher") if settings.get("taught") else None
+        if values["begun"] or teacher:
+            from st.train.bank.from_engine import load_any
 
-            values["begun"] = load_any(values["begun"])
+            values["begun"] = load_any(values["begun"]) if values["begun"] else None
+            values["teacher"] = load_any(teacher) if teacher else None
         added, source = values.pop("added", ()), values.pop("base", None)
         if added or source:
             values |= _addition(ctx, added, source, values, settings)
@@ -245,7 +247,7 @@ def method_command(name: str) -> click.Command:
         run = Run(**values)
         if config.steps < method.least_steps and run.base is None:
             console.print(
-                f"warning: {config.steps} steps give little more than grey,"
+                f"warning: {config.steps} steps give little more than gray,"
                 f" {method.name} needs {method.least_steps} or more"
             )
         _show(
@@ -274,9 +276,9 @@ def _addition(
     Changes `settings`: what the command line leaves unsaid is as in the bank's own training but for
     smaller steps, as many as the minutes allow. Raises BadInput for half of what it takes.
     """
-    from st.train.from_engine import load_any
-    from st.train.pictures import style_files
-    from st.train.predicted import predicted_bank, predicts
+    from st.train.bank.from_engine import load_any
+    from st.train.bank.predicted_style import predicted_bank, predicts
+    from st.train.data.pictures import style_files
 
     if not added or not source:
         raise BadInput("--add-style PICTURE and --from MODEL belong together")
@@ -314,7 +316,7 @@ def _check_output(output: Path) -> None:
 
 def _show(console: Console, method: Any, config: Any, run: Any, load: Any) -> None:
     """Run the trainer under a progress bar; one line every save when there is no terminal."""
-    from st.train.trainer import train
+    from st.train.loop.trainer import train
 
     columns = (
         TextColumn("{task.description}"),

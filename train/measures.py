@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from st.train.features.squeezenet import SqueezeNet
-from st.train.losses import gram, relative_distance
+from st.train.losses.basic import gram, relative_distance
 
 Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
 STYLE_LAYERS = ("conv1", "fire3", "fire5", "fire6")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from st.train.features.vgg import VGG
-from st.train.temporal import Motion
+from st.train.losses.temporal import Motion
 
 
 def option(default: Any, text: str, least: float | None = None, choices: Sequence[str] = ()) -> Any:
@@ -76,7 +76,7 @@ class Playing:
     scale: how many times larger than its content a picture is.
     noise: channels of the "noise", which is of the content's size.
     texture: it paints out of noise alone: it is called as network(None, *controls).
-    render_factor: above 0: it colours, and what goes into engines is its network.generator, from
+    render_factor: above 0: it colors, and what goes into engines is its network.generator, from
         luma, hints and palette to chroma; it learned on pictures of 16 times that.
     """
 
@@ -119,7 +119,9 @@ class Method:
     temporal: its config has `temporal_weight` and `temporal_every`, and its step a "temporal" term.
     begin: (network, state of another method's network) -> None; takes over what --begin-with cannot
         copy, after it has copied what has the same name and shape.
-    least_steps: below this the pictures are grey: the command warns.
+    teach: (network, targets, checkpoint of a teacher, config) -> targets with a network to copy;
+        its config has `teacher` and `taught`.
+    least_steps: below this the pictures are gray: the command warns.
     """
 
     name: str
@@ -140,4 +142,5 @@ class Method:
     balance: Callable[[nn.Module, int], None] | None = None
     temporal: bool = False
     begin: Callable[[nn.Module, Mapping[str, Tensor]], None] | None = None
+    teach: Callable[[nn.Module, Any, Any, Any], Any] | None = None
     example: str = ""

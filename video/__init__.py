@@ -1,1 +1,1 @@
-"""Films in, stylised films out: every stream, timestamp and colour tag kept."""
+"""Films in, stylized films out: every stream, timestamp and color tag kept."""

@@ -1,4 +1,4 @@
-"""st-video: a film in, a stylised film out."""
+"""st-video: a film in, a stylized film out."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
-from st.runtime.command import command, fail
-from st.runtime.control_options import Looks, control_options, refuse_overwriting
-from st.runtime.cpus import usable_cpus
+from st.runtime.cli.base import command, fail
+from st.runtime.cli.control_options import Looks, control_options, refuse_overwriting
+from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadControl, BadInput, printable
-from st.runtime.options import open_stylizer, stylizer_options
-from st.runtime.stop import stoppable
 from st.runtime.stylizer import Stylizer
-from st.video.batch import films_of, output_folder, places
-from st.video.codecs import CODECS
-from st.video.elsewhere import Elsewhere, connect
-from st.video.enlarge import enlarging
-from st.video.job import Job, Reader, Result, default_target, open_reader, perform
-from st.video.look import parse_size
-from st.video.masks import open_masks
-from st.video.progress import progress
-from st.video.raw import parse_raw
-from st.video.steady_colour import filter_of
-from st.video.window import Window, parse_time
+from st.runtime.system.cpus import usable_cpus
+from st.runtime.system.signals import stoppable
+from st.video.film.chroma_filter import filter_of
+from st.video.film.codecs import CODECS
+from st.video.film.mask_films import open_masks
+from st.video.film.picture_format import parse_size
+from st.video.film.raw import parse_raw
+from st.video.film.time_range import Window, parse_time
+from st.video.jobs.batch import films_of, output_folder, places
+from st.video.jobs.job import Job, Reader, Result, default_target, open_reader, perform
+from st.video.jobs.progress import progress
+from st.video.jobs.ray_cluster import Elsewhere, connect
+from st.video.jobs.upscale import enlarging
 
 LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads
 MOST_WORKERS = 4
@@ -82,7 +82,7 @@ Examples:
     type=float,
     metavar="0..1",
     help="Against flicker: how much of a painting moves along with the film instead of being "
-    "painted anew; 0.75 is much.  [default: 0; 0.85 for engines that colour films]",
+    "painted anew; 0.75 is much.  [default: 0; 0.85 for engines that color films]",
 )
 @click.option("--size", metavar="WxH|N", help="Paint at this size; N is the longer side.")
 @click.option("--start", metavar="TIME", help="Begin here: seconds or H:MM:SS.")
@@ -219,7 +219,7 @@ def _paint(
             refuse_overwriting(target, asked.engine, asked.styles, asked.looks, stylizer.styles)
         steady = filter_of(stylizer.metadata, asked.steady)
         if ray and steady:
-            raise BadInput("colours go along from frame to frame: --ray needs --steady 0")
+            raise BadInput("colors go along from frame to frame: --ray needs --steady 0")
         elsewhere = Elsewhere(ray, asked.engine, stylizer, threads) if ray else None
         job, paint = enlarging(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:

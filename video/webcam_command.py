@@ -10,21 +10,21 @@ from typing import Any
 import click
 import cv2
 
-from st.runtime.command import command
-from st.runtime.control_options import Looks, control_options
-from st.runtime.cpus import usable_cpus
+from st.runtime.cli.base import command
+from st.runtime.cli.control_options import Looks, control_options
+from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
-from st.runtime.options import open_stylizer, stylizer_options
-from st.runtime.stop import stoppable
-from st.video.camera import list_cameras
-from st.video.live_keys import HELP
-from st.video.live_session import Show, play
-from st.video.live_source import opener_of
-from st.video.live_style import LiveStyle
-from st.video.look import parse_size
-from st.video.recorder import check_target
+from st.runtime.system.cpus import usable_cpus
+from st.runtime.system.signals import stoppable
+from st.video.film.picture_format import parse_size
+from st.video.live.camera import list_cameras
+from st.video.live.keys import HELP
+from st.video.live.recorder import check_target
+from st.video.live.session import Show, play
+from st.video.live.source import opener_of
+from st.video.live.stream_output import check_url
+from st.video.live.style_state import LiveStyle
 from st.video.serve.options import check_options, serve_visitors, server_options
-from st.video.stream_output import check_url
 
 EPILOG = (
     "\b\nExamples:\n"

@@ -31,7 +31,7 @@ POINTERS: dict[str, tuple[str, ...]] = {  # of maps; the others point to float32
     "adain": ("x", "y"),
     "covariance_parts": ("x",),
     "covariance_merge": ("x",),
-    "whiten_colour": ("x", "y"),
+    "whiten_color": ("x", "y"),
 }
 NUMBERS = ("channels", "pixels", "codes", "parts")  # whole numbers of 32 bits
 

@@ -4,7 +4,7 @@
 
     network(content, code, strength, norm=adain)
 
-No gradients: training keeps to st.train.transform.instance_norm.
+No gradients: training keeps to st.train.networks.transform.instance_norm.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def covariance(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
     return mean, total
 
 
-def whiten_colour(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
+def whiten_color(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
     """matrix · (x − mean) + shift for every pixel of maps (N, C, H, W) -> like x.
 
     matrix (N or 1, C, C), mean (N, C), shift (N or 1, C): float32; as many matrices as shifts.
@@ -70,7 +70,7 @@ def whiten_colour(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Ten
     y = torch.empty_like(x)
     grid = (-(-pixels // tiles["COLUMNS"]), -(-channels // tiles["ROWS"]), images)
     codes = matrix.shape[0]
-    launch("whiten_colour", grid, tiles, x, matrix, mean, shift, channels, pixels, codes, y)
+    launch("whiten_color", grid, tiles, x, matrix, mean, shift, channels, pixels, codes, y)
     return y
 
 

@@ -5,7 +5,7 @@ float32, and so are all sums.
 
     st::AdaIN(x, scale (C), shift (C)) -> y
     st::Covariance(x) -> mean (N, C), covariance (N, C, C), divided by the number of pixels
-    st::WhitenColour(x, matrix (N or 1, C, C), mean (N, C), shift (N or 1, C)) -> y
+    st::WhitenColor(x, matrix (N or 1, C, C), mean (N, C), shift (N or 1, C)) -> y
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ TEXTS = {
             mean = Squeeze (middle, last)
         }
     """,
-    "WhitenColour": """
+    "WhitenColor": """
         <domain: "st", opset_import: ["" : 20]>
-        WhitenColour (x, matrix, mean, shift) => (y) {
+        WhitenColor (x, matrix, mean, shift) => (y) {
             wide = Cast <to = 1> (x)
             rows = Constant <value_ints = [0, 0, -1]> ()
             flat = Reshape (wide, rows)

@@ -16,7 +16,7 @@ SIZES |= {"ReduceProd", "Concat"}
 
 
 def fused(model: ModelProto) -> ModelProto:
-    """A copy whose statistics are calls of `st::AdaIN`, `st::Covariance` and `st::WhitenColour`.
+    """A copy whose statistics are calls of `st::AdaIN`, `st::Covariance` and `st::WhitenColor`.
 
     The same function of the same inputs; the functions are in it, so it runs wherever the model
     did. Maps that a cast widens for the statistics only are taken as they were: a plugin sums in
@@ -122,7 +122,7 @@ class _Graph:
         if any(axis not in ([2], [-1]) for axis in axes):
             return
         inputs = [flat, matrix, before.input[0], after.input[0]]
-        self._call("WhitenColour", moved, inputs, [moved.output[0]], maps=0)
+        self._call("WhitenColor", moved, inputs, [moved.output[0]], maps=0)
 
     def _call(
         self,

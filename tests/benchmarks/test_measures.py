@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from st.runtime.errors import BadInput
-from st.runtime.flow import backward_flow, warping_error
-from st.runtime.resizing import with_short_side
+from st.runtime.painting.optical_flow import backward_flow, warping_error
+from st.runtime.pictures.resize import with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
-from st.train.losses import gram
+from st.train.losses.basic import gram
 from st.train.measures import (
     CONTENT_LAYER,
     STYLE_LAYERS,

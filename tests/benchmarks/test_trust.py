@@ -15,17 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from golden import colour_error, losses, make, repainted
 
-import toys
-from benchmarks import machine, trust_golden, trust_memory, trust_threads
-from benchmarks.trust import GOALS, main
-from benchmarks.trust_bench import Bench, Reached
-from benchmarks.trust_names import _kept, _refused
-from hostile.goods import Goods
-from sharing import mixed_up
+from benchmarks import machine
+from benchmarks.trust import golden as trust_golden
+from benchmarks.trust import memory as trust_memory
+from benchmarks.trust import threads as trust_threads
+from benchmarks.trust.__main__ import GOALS, main
+from benchmarks.trust.bench import Bench, Reached
+from benchmarks.trust.names import _kept, _refused
 from st.runtime import Stylizer
-from st.video.colour import Converter
+from st.video.film.color import Converter
+from tests.support import toys
+from tests.support.hostile.goods import Goods
+from tests.support.sharing import mixed_up
+from tests.support.video.golden import color_error, losses, make, repainted
 
 
 @pytest.fixture
@@ -127,7 +130,7 @@ def test_an_input_that_is_overwritten_is_seen(bench: Bench) -> None:
     assert list(_kept(Told(2, ""), "st-image", "hard", bench)) == []  # type: ignore[arg-type]
 
 
-def test_colours_streams_and_frames_that_are_lost_are_seen(
+def test_colors_streams_and_frames_that_are_lost_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make("two-sounds", tmp_path)
@@ -141,13 +144,13 @@ def test_colours_streams_and_frames_that_are_lost_are_seen(
 
         patch.setattr(Converter, "to_film", shifted)
         repainted("two-sounds", source)
-        assert colour_error("two-sounds", source, target) > 3
+        assert color_error("two-sounds", source, target) > 3
     with monkeypatch.context() as patch:
-        patch.setattr("st.video.sink.add_tracks", lambda *_: {})
+        patch.setattr("st.video.film.writer.add_tracks", lambda *_: {})
         repainted("two-sounds", source)
         assert "streams ['video']" in list(losses("two-sounds", source, target, lines))
     with monkeypatch.context() as patch:
-        patch.setattr("st.video.sink._chapters", lambda film: [])
+        patch.setattr("st.video.film.writer._chapters", lambda film: [])
         repainted("two-sounds", source)
         assert list(losses("two-sounds", source, target, ["said"])) == [
             "said: ['said']",
@@ -174,7 +177,8 @@ def test_quota_and_affinity_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(trust_threads, "find_spec", lambda name: None)
     assert trust_threads.threads(bench).passed
     deaf = trust_threads.CHILD.replace(
-        "before = len", "import st.runtime.backend as b; b.usable_cpus = lambda: 3\nbefore = len"
+        "before = len",
+        "import st.runtime.backends.open as b; b.usable_cpus = lambda: 3\nbefore = len",
     )
     monkeypatch.setattr(trust_threads, "CHILD", deaf)
     reached = trust_threads.threads(bench)
@@ -187,10 +191,10 @@ def test_a_server_that_lets_anybody_in_is_seen(
     pytest.importorskip("aiortc")
     pytest.importorskip("aiohttp")
     from aiohttp import web
-    from visiting import served, stage_of
 
-    from benchmarks.trust_server import Tally, _strangers, _tokens
+    from benchmarks.trust.server import Tally, _strangers, _tokens
     from st.video.serve.guard import Guard
+    from tests.support.serve.visiting import served, stage_of
 
     @web.middleware
     async def open_door(_self: Guard, request: web.Request, handler):
@@ -215,6 +219,6 @@ def test_golden_clips_are_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch
     clip = {"bt709": trust_golden.GOLDEN["bt709"]}
     monkeypatch.setattr(trust_golden, "GOLDEN", clip)
     assert trust_golden.golden_clips(bench) == (
-        "1 films: 0 things lost, colours off by 1.0/255 at most",
+        "1 films: 0 things lost, colors off by 1.0/255 at most",
         True,
     )

@@ -12,13 +12,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from test_export import make_checkpoint
 
-import toys
-from st.export.compare import Comparison, Wanted, open_method
-from st.export.compare_command import main, method_name
+from st.export.compare.command import main, method_name
+from st.export.compare.methods import Comparison, Wanted, open_method
 from st.runtime import BadInput
-from st.runtime.sheet import contact_sheet
+from st.runtime.pictures.contact_sheet import contact_sheet
 from st.train.features.squeezenet import SqueezeNet
 from st.train.measures import SHORT_SIDE, content_distance, style_distance, traits
+from tests.support import toys
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_engines_and_a_slow_method_with_their_figures(folder: Path) -> None:
     assert all(picture.shape == photo.shape for picture in painted.values())
     assert np.abs(painted["gatys"].astype(int) - photo).mean() < 60
     # The figures are the benchmarks' measures of what was written.
-    from st.runtime.resizing import with_long_side, with_short_side
+    from st.runtime.pictures.resize import with_long_side, with_short_side
     from st.train.features.squeezenet import load_squeezenet
 
     style = with_long_side(np.array(Image.open("black.png")), 64)

@@ -11,25 +11,25 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from st.export import to_tensorrt_rtx
 from st.export.command import main
-from st.export.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
-from st.export.half_parity import half_engine
-from st.export.parity import ParityError, picture_parity, trial_picture
-from st.export.trials import codes_of
-from st.export.trt_job import Settings
-from st.export.trt_profile import Asked
+from st.export.onnx.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
+from st.export.parity.compare_outputs import ParityError, picture_parity, trial_picture
+from st.export.parity.trial_inputs import codes_of
+from st.export.precision.half_parity import half_engine
+from st.export.tensorrt import to_tensorrt_rtx
+from st.export.tensorrt.job import Settings
+from st.export.tensorrt.profile import Asked
 from st.runtime import BadInput, Stylizer, Unavailable
-from st.runtime.enlarging import enlarged_painting
-from st.runtime.hints import no_palette
-from st.runtime.metadata import PROPERTY, parse
-from st.runtime.noise import draw_noise
-from st.runtime.onnx_file import read_engine
-from st.runtime.tensorrt_library import load_tensorrt
-from st.runtime.trt_file import read_trt
+from st.runtime.backends.tensorrt_library import load_tensorrt
+from st.runtime.engine.metadata import PROPERTY, parse
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import read_trt
+from st.runtime.painting.hints import no_palette
+from st.runtime.painting.noise import draw_noise
+from st.runtime.painting.upscale import enlarged_painting
 from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
-from st.train.transform import instance_norm
+from st.train.networks.transform import instance_norm
 
 # Settings that make a network small, for the methods that have them.
 SMALL = {"width": 8, "kernel": 3, "scales": 2, "levels": ("3", "2"), "style_size": 48}
@@ -175,9 +175,9 @@ def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> No
 
 def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
     """Parity must notice a network that is not the engine's."""
-    from st.export.graphs import FrameGraph
-    from st.export.to_onnx import picture_axes, to_onnx
-    from st.runtime.metadata import Metadata
+    from st.export.onnx.graphs import FrameGraph
+    from st.export.onnx.to_onnx import picture_axes, to_onnx
+    from st.runtime.engine.metadata import Metadata
 
     checkpoint = make_checkpoint("cin", tmp_path / "a.pt")
     network = checkpoint.network()
@@ -249,7 +249,7 @@ def test_a_failed_export_leaves_the_old_engine(
     def refuse(*args: object) -> None:
         raise BadInput("planted")
 
-    monkeypatch.setattr("st.export.engines.picture_parity", refuse)
+    monkeypatch.setattr("st.export.onnx.engines.picture_parity", refuse)
     result = CliRunner().invoke(main, [str(tmp_path / "a.pt")])
     assert result.exit_code == 2
     assert old.read_bytes() == b"the good one"

@@ -10,16 +10,16 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-import toys
-from st.export import half_parity
 from st.export.errors import ParityError
-from st.export.half import half_tensors, to_half
-from st.export.half_parity import half_engine, session_of
-from st.export.half_rounded import rounded
-from st.export.trials import flat_picture, hard, picture
+from st.export.parity.trial_inputs import flat_picture, hard, picture
+from st.export.precision import half_parity
+from st.export.precision.half import half_tensors, to_half
+from st.export.precision.half_parity import half_engine, session_of
+from st.export.precision.half_rounding import rounded
 from st.runtime import BadEngine
-from st.runtime.metadata import PROPERTY, Metadata, parse
-from st.runtime.onnx_file import read_engine
+from st.runtime.engine.metadata import PROPERTY, Metadata, parse
+from st.runtime.engine.onnx_file import read_engine
+from tests.support import toys
 
 # A convolution, a norm, and by its side a covariance of the maps that scales the result.
 STATISTICS = """net (uint8[N, H, W, 3] content, float[1] strength)
@@ -140,7 +140,7 @@ def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
 
 
 def test_flat_pictures_stay_finite(tmp_path: Path) -> None:
-    """No picture of one grey turns into black, as those do whose NaN becomes a byte."""
+    """No picture of one gray turns into black, as those do whose NaN becomes a byte."""
     data, metadata = read_engine(toys.tiles_pair(tmp_path / "toy.onnx"))
     half = half_engine(data, metadata, [])
     assert half.flat < 64

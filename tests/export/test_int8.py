@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import toys
-from st.export import int8
 from st.export.command import main
 from st.export.errors import ParityError
-from st.export.int8 import LEAST, int8_engine
-from st.export.trials import picture
+from st.export.parity.trial_inputs import picture
+from st.export.precision import int8
+from st.export.precision.int8 import LEAST, int8_engine
 from st.runtime import BadEngine, BadInput, Stylizer
-from st.runtime.onnx_file import read_engine
-from st.runtime.stylizer import engine_path
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.onnx_file import read_engine
+from tests.support import toys
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -74,7 +74,7 @@ def test_it_plays_and_is_near(made: tuple[Path, str], device: str) -> None:
 def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Path) -> None:
     """Of an untrained network, whose codes come from the encoder beside it."""
     torch = pytest.importorskip("torch")
-    from st.export.engines import export
+    from st.export.onnx.engines import export
     from st.train.checkpoint import Checkpoint
     from st.train.methods import METHODS
 
@@ -104,13 +104,13 @@ def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         int8_engine(*read_engine(engine_path("paintings")), pictures(LEAST), [])
 
 
-def test_what_cannot_be_quantised(tmp_path: Path, made: tuple[Path, str]) -> None:
+def test_what_cannot_be_quantized(tmp_path: Path, made: tuple[Path, str]) -> None:
     with pytest.raises(BadInput, match="8 pictures or more"):
         int8_engine(*read_engine(engine_path("paintings")), pictures(LEAST - 1), [])
     with pytest.raises(BadEngine, match="INT8 already"):
         int8_engine(*read_engine(made[0]), pictures(LEAST), [])
     tint = read_engine(toys.tint_engine(tmp_path / "tint.onnx"))
-    with pytest.raises(BadEngine, match="nothing to quantise"):
+    with pytest.raises(BadEngine, match="nothing to quantize"):
         int8_engine(*tint, pictures(LEAST), [])
 
 

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from st.export.storage import halve_exact
+from st.export.onnx.storage import halve_exact
 
 
 def product(weight: np.ndarray) -> onnx.ModelProto:

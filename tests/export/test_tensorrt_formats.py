@@ -12,18 +12,20 @@ import pytest
 from click.testing import CliRunner
 from onnx import helper
 
-import toys
-from st.export import to_tensorrt, to_tensorrt_rtx, trt_build, trt_worker
 from st.export.command import main
-from st.export.trt_graph import for_tensorrt
-from st.export.trt_job import Settings
-from st.export.trt_profile import Asked, Profile, profile_of
+from st.export.tensorrt import build as trt_build
+from st.export.tensorrt import to_tensorrt, to_tensorrt_rtx
+from st.export.tensorrt import worker as trt_worker
+from st.export.tensorrt.graph import for_tensorrt
+from st.export.tensorrt.job import Settings
+from st.export.tensorrt.profile import Asked, Profile, profile_of
 from st.runtime import BadEngine, BadInput, MissingExtra, StError, Unavailable
-from st.runtime.gpu import Gpu
-from st.runtime.metadata import Metadata
-from st.runtime.onnx_file import read_engine
-from st.runtime.tensorrt_library import check_installed, load_tensorrt
-from st.runtime.trt_file import read_trt
+from st.runtime.backends.gpu import Gpu
+from st.runtime.backends.tensorrt_library import check_installed, load_tensorrt
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import read_trt
+from tests.support import toys
 
 STAND_IN = Path(__file__).parent / "stand_in"
 RTX = Settings("tensorrt-rtx")
@@ -125,7 +127,7 @@ def test_a_building_process_that_dies_is_one_line(
     (tmp_path / "stand_in" / "sitecustomize.py").write_text(
         "import os\n"
         "from st.runtime import tensorrt_library as library\n"
-        "def load(flavour):\n"
+        "def load(flavor):\n"
         "    os.write(2, b'Assertion failed: creator')\n"
         "    os.abort()\n"
         "library.load_tensorrt = load\n"
@@ -166,7 +168,7 @@ def test_tensorrt_by_a_stand_in(toy: Path, tmp_path: Path, monkeypatch: pytest.M
         code, said = run(*arguments, *more)
         assert code == 0, said
         _, _, build = read_trt(toy.with_name("toy.trt"))
-        assert (build.flavour, build.version) == ("tensorrt", "11.4.0.106")
+        assert (build.flavor, build.version) == ("tensorrt", "11.4.0.106")
         assert (build.capabilities, build.later) == (capabilities, bool(more))
         assert build.device == "a GPU that is not here"
         assert build.platform.startswith("linux-")
@@ -201,7 +203,9 @@ def test_tensorrt_needs_a_gpu_and_says_what_does_not(toy: Path) -> None:
 
 
 def test_missing_libraries_name_the_extra(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.runtime.tensorrt_library.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "st.runtime.backends.tensorrt_library.importlib.util.find_spec", lambda name: None
+    )
     with pytest.raises(MissingExtra):
         check_installed("tensorrt")
     code, said = run(toy, "-f", "tensorrt-rtx")

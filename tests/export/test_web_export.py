@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import toys
-from st.export import npm_package
 from st.export.command import main
-from st.export.parity import trial_picture
-from st.export.to_web import _check
+from st.export.parity.compare_outputs import trial_picture
+from st.export.web import npm_package
+from st.export.web.to_web import _check
 from st.runtime import BadEngine, StError, Stylizer, Unavailable
-from st.runtime.images import Picture, write_picture
-from st.runtime.metadata import Metadata
+from st.runtime.engine.metadata import Metadata
+from st.runtime.pictures.io import Picture, write_picture
+from tests.support import toys
 
-PAGE = Path(npm_package.__file__).parent / "web"
+PAGE = Path(npm_package.__file__).parent / "page"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in npm_package.FILES.values():
             (folder / name).write_bytes(b"//")
 
-    monkeypatch.setattr("st.export.to_web.unpack_ort_web", unpack)
+    monkeypatch.setattr("st.export.web.to_web.unpack_ort_web", unpack)
 
 
 def export(*words: str | Path) -> tuple[int, str]:
@@ -122,7 +122,7 @@ def test_a_failed_export_leaves_the_old_page(
     def fail(folder: Path) -> None:
         raise Unavailable("planted")
 
-    monkeypatch.setattr("st.export.to_web.unpack_ort_web", fail)
+    monkeypatch.setattr("st.export.web.to_web.unpack_ort_web", fail)
     code, said = export(engine, "--web", site)
     assert (code, said) == (1, "Error: planted\n")
     assert {p.name: p.stat().st_mtime_ns for p in site.iterdir()} == before

@@ -15,16 +15,16 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from browsers import chromium, complaints, needs_chromium, served
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-import toys
 from st.export.command import main
-from st.export.npm_package import tarball
-from st.export.parity import trial_picture
+from st.export.parity.compare_outputs import trial_picture
+from st.export.web.npm_package import tarball
 from st.runtime import Stylizer, Unavailable
-from st.runtime.metadata import Metadata, parse
+from st.runtime.engine.metadata import Metadata, parse
+from tests.support import toys
+from tests.support.browsers import chromium, complaints, needs_chromium, served
 
 pytestmark = needs_chromium
 
@@ -222,7 +222,7 @@ def test_pictures_come_by_drop_and_by_paste(page: Page) -> None:
         assert difference(page.canvas(), expected) <= 2
 
 
-def test_transparency_is_kept_and_hidden_colours_do_not_count(page: Page) -> None:
+def test_transparency_is_kept_and_hidden_colors_do_not_count(page: Page) -> None:
     picture = trial_picture(40, 56, seed=1)[0]
     alpha = np.full((40, 56), 255, np.uint8)
     alpha[:, 30:] = 0

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from hostile.bad_files import KINDS
-from hostile.bad_models import Order
-from hostile.doors import DOORS, Case, cases, suits
-from hostile.goods import Goods
-from hostile.runner import Worker, judged, listing, run_alone, run_cases
+from tests.support.hostile.bad_files import KINDS
+from tests.support.hostile.bad_models import Order
+from tests.support.hostile.doors import DOORS, Case, cases, suits
+from tests.support.hostile.goods import Goods
+from tests.support.hostile.runner import Worker, judged, listing, run_alone, run_cases
 
 SEED = int(os.environ.get("ST_SEED", "0"))
 

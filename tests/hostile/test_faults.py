@@ -8,30 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.trust_bench import Bench
-from benchmarks.trust_faults import FILM, PICTURE, PICTURES, Trials, Work, killed_films
-from benchmarks.trust_faults import faults as failing_calls
-from hostile.faults import Ended, Failing, Fault, library
-from hostile.goods import Goods
+from benchmarks.trust.bench import Bench
+from benchmarks.trust.faults import FILM, PICTURE, PICTURES, Trials, Work, killed_films
+from benchmarks.trust.faults import faults as failing_calls
+from tests.support.hostile.faults import Ended, Failing, Fault, library
+from tests.support.hostile.goods import Goods
 
 pytestmark = pytest.mark.skipif(library() is None, reason="needs Linux and a C compiler")
 
 STRAIGHT = """
-import contextlib, st.runtime.images as images
+import contextlib, st.runtime.pictures.io as images
 @contextlib.contextmanager
 def straight(path):
     yield path
 images.write_beside = straight
 """
 HASTY = """
-import st.video.job as job
+import st.video.jobs.job as job
 own = job.put_together
 def hasty(sink, film, parts, *rest, **how):
     own(sink, film, parts[:-1], *rest, **how)
 job.put_together = hasty
 """
 DEAF = """
-import st.runtime.command as command
+import st.runtime.cli.base as command
 command.fail = lambda message, code: SystemExit(0)
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin.interpreted import interpreter
+from tests.support.plugin.interpreted import interpreter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

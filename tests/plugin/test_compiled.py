@@ -24,7 +24,7 @@ def check(kernel: str, half: bool, choice: object, capability: int) -> None:
     entry = re.search(r"\.entry\s+\w+\(\n(.*?)\n\)", made.ptx, re.DOTALL)
     assert entry is not None
     pointers = len(re.findall(r"\.u64", entry[1]))
-    assert pointers == {"adain": 4, "whiten_colour": 5, "covariance_parts": 3}.get(kernel, 5)
+    assert pointers == {"adain": 4, "whiten_color": 5, "covariance_parts": 3}.get(kernel, 5)
 
 
 @pytest.mark.parametrize("capability", compiled.CAPABILITIES)
@@ -37,7 +37,7 @@ def test_covariance_and_whitening(capability: int) -> None:
     precision = tiles.dot_precision(True, capability)
     check("covariance_parts", True, tiles.parts_tiles(precision)[0], capability)
     check("covariance_merge", True, tiles.merge_tiles()[0], capability)
-    check("whiten_colour", True, tiles.whiten_tiles(precision)[0], capability)
+    check("whiten_color", True, tiles.whiten_tiles(precision)[0], capability)
 
 
 @pytest.mark.slow

@@ -17,17 +17,17 @@ import torch
 from onnx import ModelProto, TensorProto, helper
 from torch import Tensor, nn
 
-from plugin import references
-from st.export.graphs import FrameGraph, onnx_instance_norm
-from st.export.half import to_half
+from st.export.onnx.graphs import FrameGraph, onnx_instance_norm
+from st.export.onnx.to_onnx import picture_axes, to_onnx
 from st.export.plugin import has_nodes, prepare
 from st.export.plugin.functions import add_functions
 from st.export.plugin.fusion import fused
-from st.export.to_onnx import picture_axes, to_onnx
-from st.export.trt_graph import for_tensorrt
-from st.runtime.metadata import Metadata
+from st.export.precision.half import to_half
+from st.export.tensorrt.graph import for_tensorrt
+from st.runtime.engine.metadata import Metadata
 from st.train.methods import adain, wct
-from st.train.transform import Norm
+from st.train.networks.transform import Norm
+from tests.support.plugin import references
 
 RTX = "tensorrt_rtx_bindings"
 CHANNELS = 512  # of relu4_1
@@ -85,7 +85,7 @@ def exported(request: pytest.FixtureRequest) -> tuple[str, ModelProto]:
 CALLS = {
     "small adain": {"AdaIN": 1},
     "adain": {"AdaIN": 1},
-    "wct": {"Covariance": 1, "WhitenColour": 1},
+    "wct": {"Covariance": 1, "WhitenColor": 1},
 }
 
 
@@ -134,7 +134,7 @@ def test_a_wrong_function_paints_something_else(exported: tuple[str, ModelProto]
         for node in function.node:
             if function.name == "AdaIN" and node.op_type == "InstanceNormalization":
                 node.input[1], node.input[2] = node.input[2], node.input[1]
-            if function.name == "WhitenColour" and node.op_type == "Sub":
+            if function.name == "WhitenColor" and node.op_type == "Sub":
                 node.op_type = "Add"
     assert np.abs(run(model, 32, 48) - run(made, 32, 48)).max() > 1
 
@@ -144,7 +144,7 @@ def test_plugin_nodes_for_tensorrt(exported: tuple[str, ModelProto]) -> None:
     made = onnx.load_from_string(prepare(model.SerializeToString()))
     wanted = {"AdaIN": 1}
     if method == "wct":
-        wanted = {"CovarianceParts": 1, "CovarianceMerge": 1, "WhitenColour": 1}
+        wanted = {"CovarianceParts": 1, "CovarianceMerge": 1, "WhitenColor": 1}
     assert calls(made) == wanted
     assert not made.functions  # else the parser would take the function
     for node in made.graph.node:
@@ -159,7 +159,7 @@ SMALL_PROFILE = '"x", (1, 128, 4, 4), (1, 128, 32, 48), (1, 128, 64, 64)'
 FRAME_PROFILE = '"content", (1, 32, 32, 3), (1, 360, 640, 3), (1, 720, 1280, 3)'
 BUILD = f"""
 import sys
-from st.runtime.tensorrt_library import load_tensorrt
+from st.runtime.backends.tensorrt_library import load_tensorrt
 trt = load_tensorrt("tensorrt-rtx")
 log = trt.Logger(trt.Logger.INTERNAL_ERROR)
 builder = trt.Builder(log)
@@ -203,7 +203,7 @@ def small(half: bool) -> ModelProto:
         [
             helper.make_node("AdaIN", ["x", "scale", "shift"], ["a"], domain="st"),
             helper.make_node("Covariance", ["a"], ["mean", "matrix"], domain="st"),
-            helper.make_node("WhitenColour", ["a", "matrix", "mean", "rows"], ["y"], domain="st"),
+            helper.make_node("WhitenColor", ["a", "matrix", "mean", "rows"], ["y"], domain="st"),
         ],
         "three",
         [
@@ -241,7 +241,7 @@ def test_the_functions_against_float64(half: bool) -> None:
     assert y.dtype == x.dtype
     a = references.adain(x, scale[None], shift[None]).astype(x.dtype)
     mean, matrix = references.covariance(a)
-    wanted = references.whiten_colour(a, matrix, mean, shift[None])
+    wanted = references.whiten_color(a, matrix, mean, shift[None])
     assert np.abs(y - wanted).max() < (2e-2 if half else 2e-4) * np.abs(wanted).max()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plugin import references
+from tests.support.plugin import references
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,8 +45,8 @@ def test_kernels_on_cuda_against_float64(shape: tuple[int, ...], half: bool) -> 
     assert np.abs(covariance - wanted).max() <= limit * max(1.0, float(np.abs(wanted).max()))
 
     own = torch.from_numpy(wanted_mean.astype("f4")).cuda()
-    moved = cuda.whiten_colour(on[0], on[3], own, on[2]).cpu().double().numpy()
-    wanted = references.whiten_colour(x, matrix, wanted_mean, shift)
+    moved = cuda.whiten_color(on[0], on[3], own, on[2]).cpu().double().numpy()
+    wanted = references.whiten_color(x, matrix, wanted_mean, shift)
     assert np.abs(moved - wanted).max() <= 2 * limit * max(1.0, float(np.abs(wanted).max()))
 
 
@@ -54,10 +54,10 @@ def test_kernels_on_cuda_against_float64(shape: tuple[int, ...], half: bool) -> 
 def test_an_engine_with_the_plugin_is_onnx_runtimes_function_form(half: bool) -> None:
     """Built by TensorRT with st's kernels, run, and compared."""
     import onnxruntime
-
     from plugin.test_fusion import small
+
     from st.export.plugin import prepare, register
-    from st.runtime.tensorrt_library import load_tensorrt
+    from st.runtime.backends.tensorrt_library import load_tensorrt
 
     trt: Any = load_tensorrt("tensorrt")
     register()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
 
-from plugin import interpreted, references
+from tests.support.plugin import interpreted, references
 
 Array = NDArray[Any]
 LIMIT = 1.0  # of `error`: 1 is what rounding allows
@@ -90,11 +90,11 @@ def whiten_error(pool: ProcessPoolExecutor, x: Array, kernels: str = "", count: 
     matrix = random.standard_normal((count, channels, channels)).astype("f4")
     mean = x.astype("f8").mean((2, 3)).astype("f4")
     shift = random.standard_normal((count, channels)).astype("f4")
-    (y,) = pool.submit(interpreted.run, "whiten_colour", (x, matrix, mean, shift), kernels).result(
+    (y,) = pool.submit(interpreted.run, "whiten_color", (x, matrix, mean, shift), kernels).result(
         timeout=200
     )
     assert y.dtype == x.dtype
-    wanted = references.whiten_colour(x, matrix, mean, shift)
+    wanted = references.whiten_color(x, matrix, mean, shift)
     scale = np.abs(matrix).sum(2).max() * np.abs(x - mean[..., None, None]).max()
     allowed = 1e-5 * float(scale) + 2 * ulp(wanted.astype(x.dtype)) + 1e-6
     return float(np.nan_to_num(np.abs(y - wanted).max() / allowed, nan=np.inf))
@@ -117,7 +117,7 @@ def test_covariance_is_float64s_to_rounding(
 
 @few
 @given(x=maps())
-def test_whitening_and_colouring_is_float64s_to_rounding(
+def test_whitening_and_coloring_is_float64s_to_rounding(
     pool: ProcessPoolExecutor, x: Array
 ) -> None:
     assert whiten_error(pool, x) < LIMIT
@@ -153,7 +153,7 @@ def test_half_does_not_overflow(pool: ProcessPoolExecutor) -> None:
 
 
 SPREAD = "(right_apart * before * share)[None, :]\n        left_mean += left_apart * share"
-CENTRED = """left = tl.where(inside, left - left_block[:, None], 0.0)
+CENTERD = """left = tl.where(inside, left - left_block[:, None], 0.0)
         right = tl.where(inside, right - right_block[:, None], 0.0)"""
 PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right code, the wrong code)
     "a wrong divisor": (
@@ -187,7 +187,7 @@ PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right c
         SPREAD,
         SPREAD.replace("before", "0.0"),
     ),
-    "blocks not centred": (covariance_error, (1, 2, 9, 9), CENTRED, "pass"),
+    "blocks not centerd": (covariance_error, (1, 2, 9, 9), CENTERD, "pass"),
     "the mirror image missing": (
         covariance_error,
         (1, 66, 3, 3),
@@ -200,7 +200,7 @@ PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right c
         "share = count / (before + count)\n        moment += tl.load",
         "share = 1 / (part + 1.0)\n        before = part + 0.0\n        moment += tl.load",
     ),
-    "no centre": (whiten_error, (1, 5, 9, 9), "values - centre[:, None]", "values"),
+    "no center": (whiten_error, (1, 5, 9, 9), "values - center[:, None]", "values"),
     "the matrix transposed": (
         whiten_error,
         (1, 5, 9, 9),
@@ -220,7 +220,7 @@ def test_a_planted_error_is_caught(pool: ProcessPoolExecutor, tmp_path: Path, pl
     assert right in source
     mutant = tmp_path / "kernels.py"
     mutant.write_text(source.replace(right, wrong))
-    # A ramp, so that neighbouring blocks, parts and lanes differ in their means.
+    # A ramp, so that neighboring blocks, parts and lanes differ in their means.
     ramp = np.linspace(0, 3, shape[2] * shape[3]).reshape(shape[2:])
     x = (1 + ramp + np.random.default_rng(6).standard_normal(shape)).astype("f4")
     assert check(pool, x) < LIMIT

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from plugin.registering import SHAPES
+from tests.support.plugin.registering import SHAPES
 
 tiles = pytest.importorskip("st.export.plugin.tiles")
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    script = Path(__file__).with_name("registering.py")
+    script = Path(__file__).parents[1] / "support/plugin/registering.py"
     done = subprocess.run(
         [sys.executable, script, tmp_path_factory.mktemp("libraries")],
         capture_output=True,
@@ -47,7 +47,7 @@ def test_outputs_have_the_shapes_and_types_of_the_functions(told: dict[str, Any]
     assert told["AdaIN"]["types"] == ["DataType.HALF"]
     assert told["CovarianceParts"]["shapes"] == [[1, parts, 130], [1, parts, 130, 130]]
     assert told["CovarianceMerge"]["shapes"] == [[1, 130], [1, 130, 130]]
-    assert told["WhitenColour"]["shapes"] == [[1, 130, 63]]
+    assert told["WhitenColor"]["shapes"] == [[1, 130, 63]]
     for name in ("CovarianceParts", "CovarianceMerge"):
         assert set(told[name]["types"]) == {"DataType.FLOAT"}
 
@@ -57,7 +57,7 @@ def test_maps_are_half_or_float32_and_statistics_float32(told: dict[str, Any]) -
         found = told[name]["combinations"]
         assert {types[0] for types in found} == {"DataType.FLOAT", "DataType.HALF"}
         assert {t for types in found for t in types[1 : len(shapes)]} <= {"DataType.FLOAT"}
-        if name in ("AdaIN", "WhitenColour"):
+        if name in ("AdaIN", "WhitenColor"):
             assert all(types[0] == types[-1] for types in found)
 
 
@@ -79,7 +79,7 @@ def test_launches_are_those_of_the_torch_wrapper(told: dict[str, Any]) -> None:
         side = blocks(130, tile["ROWS"])
         assert launch["grid"] == [side, side, 1]
         assert launch["extra"] == [130, 63, parts]
-    for launch, tile in zip(told["WhitenColour"]["launches"], every["whiten_colour"], strict=True):
+    for launch, tile in zip(told["WhitenColor"]["launches"], every["whiten_color"], strict=True):
         assert launch["grid"] == [blocks(63, tile["COLUMNS"]), blocks(130, tile["ROWS"]), 1]
         assert launch["extra"] == [130, 63, 1]
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import toys
 from st.runtime import BadControl, BadEngine, BadInput, MissingExtra, Stylizer, Unavailable
-from st.runtime.backend import open_engine
-from st.runtime.cpus import usable_cpus
-from st.runtime.onnx_file import cut, metadata_text
+from st.runtime.backends.open import open_engine
+from st.runtime.engine.onnx_file import cut, metadata_text
+from st.runtime.system.cpus import usable_cpus
+from tests.support import toys
 
 
 def has_bfloat16() -> bool:
@@ -162,7 +162,7 @@ def groups(tmp_path: Path, membership: str, **files: str) -> tuple[Path, Path]:
     return tmp_path / "cgroup", tmp_path / "fs"
 
 
-def test_quotas_of_cgroups_are_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quotas_of_cgroups_are_honored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)), raising=False)
     two = {"job/cpu.max": "max 100000\n", "cpu.max": "250000 100000\n"}
     assert usable_cpus(*groups(tmp_path / "2", "0::/job/step\n", **two)) == 3

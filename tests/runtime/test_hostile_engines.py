@@ -17,11 +17,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from onnx import TensorProto
 
-import toys
 from st.runtime import BadEngine, BadInput, StError, StyleCode, Stylizer
-from st.runtime.backend import open_engine
-from st.runtime.metadata import MAX_BYTES, PROPERTY, Metadata
-from st.runtime.onnx_file import MAX_FIELDS, MAX_FILE, read_engine
+from st.runtime.backends.open import open_engine
+from st.runtime.engine.metadata import MAX_BYTES, PROPERTY, Metadata
+from st.runtime.engine.onnx_file import MAX_FIELDS, MAX_FILE, read_engine
+from tests.support import toys
 
 IDENTITY = """identity (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized)
     { stylized = Identity(content) }"""
@@ -31,9 +31,9 @@ DEVICES = ("cpu", "openvino")
 @pytest.fixture(scope="module", autouse=True)
 def libraries_loaded() -> None:
     """Opening is timed below; loading the libraries is not."""
-    import st.runtime.ort
+    import st.runtime.backends.onnxruntime
 
-    assert st.runtime.ort.OrtBackend
+    assert st.runtime.backends.onnxruntime.OrtBackend
     pytest.importorskip("openvino")
 
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import toys
-from st.runtime import image_command
-from st.runtime.image_command import main
-from st.runtime.image_files import plan
-from st.runtime.images import Picture, read_picture, write_picture
-from st.runtime.metadata import Metadata
-from st.runtime.sheet import contact_sheet
+from st.runtime.cli import image as image_command
+from st.runtime.cli.image import main
+from st.runtime.engine.metadata import Metadata
+from st.runtime.pictures.batch import plan
+from st.runtime.pictures.contact_sheet import contact_sheet
+from st.runtime.pictures.io import Picture, read_picture, write_picture
+from tests.support import toys
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -114,7 +114,7 @@ def test_transparency_depth_and_format_survive(here: Path, tint: str) -> None:
     assert "Warning: deep.tiff: JPEG has no transparency" in result.stderr
 
 
-def test_gray_photograph_gives_a_colour_picture(here: Path, adding: str) -> None:
+def test_gray_photograph_gives_a_color_picture(here: Path, adding: str) -> None:
     Image.new("L", (8, 8), 50).save("gray.png")
     write_picture(Picture(np.full((8, 8, 3), (90, 10, 40), np.uint8)), here / "style.png")
     run("gray.png", "--engine", adding, "--style", "style.png")
@@ -338,14 +338,14 @@ def test_no_plan_overwrites_an_input_or_another_result(
 # --- the sheet
 
 
-def test_all_styles_writes_a_labelled_sheet(here: Path, tint: str) -> None:
+def test_all_styles_writes_a_labeled_sheet(here: Path, tint: str) -> None:
     run("photo.png", "--all-styles", "--size", "90", "--engine", tint)
     sheet = pixels("photo_styles.png")
     assert sheet.shape[0] > 60
     assert sheet.shape[1] > 90
-    colours = {tuple(c) for c in sheet.reshape(-1, 3)}
-    assert (0, 0, 0) in colours  # the black style's cell
-    assert (255, 255, 255) in colours  # paper
+    colors = {tuple(c) for c in sheet.reshape(-1, 3)}
+    assert (0, 0, 0) in colors  # the black style's cell
+    assert (255, 255, 255) in colors  # paper
 
 
 def test_sheet_takes_pictures_as_styles_and_needs_some(here: Path, adding: str) -> None:
@@ -489,7 +489,7 @@ def test_watch_paints_what_arrives_and_ends_at_an_interrupt(
 
 
 def test_installed_command_in_a_process_of_its_own(here: Path, tint: str) -> None:
-    script = "import sys; from st.runtime.image_command import main; sys.exit(main())"
+    script = "import sys; from st.runtime.cli.image import main; sys.exit(main())"
     call = [sys.executable, "-c", script]
     done = subprocess.run(
         [*call, "-", "--engine", tint], input=Path("photo.png").read_bytes(), capture_output=True

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import ExifTags, Image
 
-from st.runtime import images
 from st.runtime.errors import BadInput, StError
-from st.runtime.icc import srgb_profile
-from st.runtime.images import Picture, encode_picture, read_picture, resized, write_picture
+from st.runtime.pictures import io as images
+from st.runtime.pictures.icc import srgb_profile
+from st.runtime.pictures.io import Picture, encode_picture, read_picture, resized, write_picture
 
 RED, GREEN, BLUE, GRAY = (220, 30, 40), (30, 200, 60), (20, 60, 230), (128, 128, 128)
 
 
 def flags() -> np.ndarray:
-    """(24, 40, 3): four fields of unlike colours, so that every turn and flip shows."""
+    """(24, 40, 3): four fields of unlike colors, so that every turn and flip shows."""
     pixels = np.zeros((24, 40, 3), np.uint8)
     pixels[:12, :20], pixels[:12, 20:], pixels[12:, :20], pixels[12:, 20:] = RED, GREEN, BLUE, GRAY
     return pixels
@@ -137,7 +137,7 @@ def test_damaged_record_does_not_cost_the_picture() -> None:
     assert read_picture(jpeg).rgb.shape == (24, 40, 3)
 
 
-# --- colour
+# --- color
 
 
 def test_wide_gamut_is_converted_and_the_output_tagged() -> None:
@@ -238,11 +238,11 @@ def test_transparency_is_kept_whatever_its_kind(mode: str) -> None:
     assert picture.alpha is not None
     assert (picture.alpha[:, :8] == 255).all()
     assert (picture.alpha[:, 8:] == 0).all()
-    # The network meets no black hole beside the shape, but the shape's own mean colour.
+    # The network meets no black hole beside the shape, but the shape's own mean color.
     assert np.abs(picture.rgb[4, 12].astype(int) - picture.rgb[4, 4]).max() <= 1
 
 
-def test_half_transparent_colours_are_straight() -> None:
+def test_half_transparent_colors_are_straight() -> None:
     rgba = np.dstack([flags(), np.full((24, 40), 100, np.uint8)])
     picture = read_picture(saved(Image.fromarray(rgba), "PNG"))
     assert (picture.rgb == flags()).all()
@@ -273,7 +273,7 @@ def test_formats_without_transparency_lay_it_on_white_and_say_so(form: str) -> N
 def test_sixteen_bits_in_sixteen_bits_out(tmp_path: Path, suffix: str, channels: int) -> None:
     rng = np.random.default_rng(1)
     values = rng.integers(0, 65536, (20, 30, channels), np.uint16)
-    values[..., 3:] |= 0x0100  # what is wholly transparent has no colour of its own
+    values[..., 3:] |= 0x0100  # what is wholly transparent has no color of its own
     source = tmp_path / f"in.{suffix}"
     assert cv2.imwrite(str(source), values)
     picture = read_picture(source)
@@ -433,7 +433,7 @@ def test_bomb_is_refused_by_its_header_quickly_and_in_little_memory(tmp_path: Pa
     script = """
 import re, sys, time
 from pathlib import Path
-from st.runtime.images import read_picture
+from st.runtime.pictures.io import read_picture
 from st.runtime.errors import BadInput
 start = time.process_time()  # not the wall clock: other work may share the machine
 try:

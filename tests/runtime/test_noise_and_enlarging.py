@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from st.runtime.backend import open_engine
-from st.runtime.engines_command import main as engines_main
-from st.runtime.enlarging import match_histogram
+from st.runtime.backends.open import open_engine
+from st.runtime.cli.engines import main as engines_main
+from st.runtime.cli.image import main
+from st.runtime.engine.metadata import Metadata, parse
 from st.runtime.errors import BadControl, BadEngine, BadInput
-from st.runtime.image_command import main
-from st.runtime.metadata import Metadata, parse
-from st.runtime.noise import draw_noise
+from st.runtime.painting.noise import draw_noise
+from st.runtime.painting.upscale import match_histogram
 from st.runtime.stylizer import Stylizer
-from tests.toys import save
+from tests.support.toys import save
 
 ADD = """add (uint8[N, H, W, 3] content, float[1, 2, H, W] noise) => (uint8[N, H, W, 3] stylized)
 <float half = {127}, int64[1] first = {0}, int64[1] one = {1}, int64[1] axis = {1}> {
@@ -38,7 +38,7 @@ TEXTURE = """grain (float[1, 3, H, W] noise, float[1, 2] weights) => (uint8[1, H
     y = Mul(dimmed, full)
     stylized = Cast<to: int = 2>(y)
 }"""
-# Nearest ×2, then the mean with the neighbour to the right of each channel: a reach of a pixel.
+# Nearest ×2, then the mean with the neighbor to the right of each channel: a reach of a pixel.
 DOUBLE = """double (uint8[N, H, W, 3] content) => (uint8[N, H2, W2, 3] stylized)
 <float[4] twice = {1, 2, 2, 1}, int64[8] right = {0, 0, 0, 0, 0, 0, 1, 0},
  int64[1] zero = {0}, int64[1] one = {1}, int64[1] end = {100000}, int64[1] axis = {2},
@@ -47,8 +47,8 @@ DOUBLE = """double (uint8[N, H, W, 3] content) => (uint8[N, H2, W2, 3] stylized)
     y = Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric",
         nearest_mode = "floor">(x, , twice)
     padded = Pad<mode = "edge">(y, right)
-    neighbour = Slice(padded, one, end, axis)
-    both = Add(y, neighbour)
+    neighbor = Slice(padded, one, end, axis)
+    both = Add(y, neighbor)
     mean = Mul(both, half)
     stylized = Cast<to: int = 2>(mean)
 }"""

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from st.engines import find
 from st.runtime import Stylizer
-from st.runtime.onnx_file import read_engine
-from st.runtime.openvino_graph import keep_channels_last, quicken
-from st.train.transform import FoldedUpsampleConv, UpsampleConv
+from st.runtime.backends.openvino_graph import keep_channels_last, quicken
+from st.runtime.engine.onnx_file import read_engine
+from st.train.networks.transform import FoldedUpsampleConv, UpsampleConv
 
 ov: Any = pytest.importorskip("openvino")
 

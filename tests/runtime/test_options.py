@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from st import engines
-from st.runtime.image_command import main
-from st.runtime.options import engine_for
+from st.runtime.cli.engine_options import engine_for
+from st.runtime.cli.image import main
 
 
 @pytest.fixture
@@ -50,5 +50,5 @@ def test_any_painting_without_naming_an_engine(painting: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     painted = np.asarray(Image.open(output))
     red, green, blue = painted.reshape(-1, 3).mean(axis=0)
-    assert red > green > blue, "in the painting's colours"
+    assert red > green > blue, "in the painting's colors"
     assert red - blue > 30

@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-import toys
 from st.runtime import BadControl, BadInput, Stylizer
-from st.runtime.regions import FULL, MOST, as_mask, compose, make_plan, shape_weights
+from st.runtime.painting.regions import FULL, MOST, as_mask, compose, make_plan, shape_weights
+from tests.support import toys
 
 
 def picture(height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import toys
 from st.runtime import BadControl, StError, Stylizer
+from tests.support import toys
 
 FRAME: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 

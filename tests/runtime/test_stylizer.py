@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
 
-import toys
 from st.runtime import BadControl, BadEngine, BadInput, StError, StyleCode, Stylizer
-from st.runtime.metadata import PROPERTY, Metadata, parse
-from st.runtime.style_pictures import as_style
+from st.runtime.engine.metadata import PROPERTY, Metadata, parse
+from st.runtime.style_encoder import as_style
+from tests.support import toys
 
 
 def picture(height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:

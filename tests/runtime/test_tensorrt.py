@@ -18,36 +18,29 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import toys
-from fake_tensorrt import Machine
-from st.runtime import (
-    BadControl,
-    BadEngine,
-    MissingExtra,
-    StError,
-    Stylizer,
-    Unavailable,
-    trt_needs,
-)
-from st.runtime import tensorrt as backend
-from st.runtime.engines_command import main as engines
-from st.runtime.gpu import Gpu
-from st.runtime.image_command import main as image
-from st.runtime.onnx_file import read_engine
-from st.runtime.tensorrt_cache import cache_file
-from st.runtime.tensorrt_library import load_tensorrt
-from st.runtime.trt_file import Build, read_trt, write_trt
+from st.runtime import BadControl, BadEngine, MissingExtra, StError, Stylizer, Unavailable
+from st.runtime.backends import tensorrt as backend
+from st.runtime.backends import tensorrt_requirements as trt_needs
+from st.runtime.backends.gpu import Gpu
+from st.runtime.backends.tensorrt_cache import cache_file
+from st.runtime.backends.tensorrt_library import load_tensorrt
+from st.runtime.cli.engines import main as engines
+from st.runtime.cli.image import main as image
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import Build, read_trt, write_trt
 from st.video.command import main as video
+from tests.support import toys
+from tests.support.fake_tensorrt import Machine
 
 SIZES = ((16, 16), (64, 64), (256, 256))
 
 
-def make_trt(onnx: Path, flavour: str = "tensorrt", data: bytes = b"", **changes: Any) -> Path:
+def make_trt(onnx: Path, flavor: str = "tensorrt", data: bytes = b"", **changes: Any) -> Path:
     """An .onnx as a .trt with its description; the fake computes the .onnx in it."""
     model, metadata = read_engine(onnx)
     data = data or model
     build = Build(
-        flavour,  # pyright: ignore[reportArgumentType]
+        flavor,  # pyright: ignore[reportArgumentType]
         "11.4.0.106",
         (89,),
         False,
@@ -66,7 +59,7 @@ def make_trt(onnx: Path, flavour: str = "tensorrt", data: bytes = b"", **changes
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     """A fake RTX 4090."""
     made = Machine()
-    monkeypatch.setattr(backend, "load_tensorrt", lambda flavour: made.trt)
+    monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: made.trt)
     monkeypatch.setattr(backend, "load_pycuda", lambda: made.cuda)
     monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend, "_driver", lambda: made.driver)
@@ -78,10 +71,10 @@ def picture(height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
-def test_it_paints_what_the_onnx_paints(machine: Machine, tmp_path: Path, flavour: str) -> None:
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+def test_it_paints_what_the_onnx_paints(machine: Machine, tmp_path: Path, flavor: str) -> None:
     onnx = toys.tint_engine(tmp_path / "tint.onnx")
-    with Stylizer(make_trt(onnx, flavour)) as fast, Stylizer(onnx, device="cpu") as plain:
+    with Stylizer(make_trt(onnx, flavor)) as fast, Stylizer(onnx, device="cpu") as plain:
         assert fast.device == "tensorrt"
         for seed, size in enumerate([(32, 48), (31, 17), (200, 100), (5, 9), (32, 48), (32, 48)]):
             frame = picture(*size, seed)
@@ -338,7 +331,7 @@ def test_without_pycuda_its_extra_is_named(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(backend, "load_tensorrt", lambda flavour: machine.trt)
+    monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: machine.trt)
     monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'st\[pycuda\]'"):
@@ -377,7 +370,7 @@ def test_films_play_on_it(machine: Machine, tmp_path: Path) -> None:
 
 
 def has_gpu() -> bool:
-    from st.runtime.gpu import find_gpu
+    from st.runtime.backends.gpu import find_gpu
 
     try:
         find_gpu()
@@ -422,7 +415,7 @@ def test_the_provider_without_its_wheel_names_its_extra(
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
 def test_a_real_library_refuses_a_real_engine_without_a_driver(tmp_path: Path) -> None:
-    """Deserialising itself fails cleanly: no crash, no CUDA error 35 in our face."""
+    """Deserializing itself fails cleanly: no crash, no CUDA error 35 in our face."""
     try:
         trt = load_tensorrt("tensorrt-rtx")
     except StError as error:
@@ -436,11 +429,11 @@ def test_a_real_library_refuses_a_real_engine_without_a_driver(tmp_path: Path) -
 gpu = pytest.mark.skipif(not has_gpu(), reason="needs an NVIDIA GPU")
 
 
-def build_here(onnx: Path, flavour: str) -> Path:
+def build_here(onnx: Path, flavor: str) -> Path:
     """A real engine of this machine's library, for its GPU."""
-    from st.runtime.gpu import find_gpu
+    from st.runtime.backends.gpu import find_gpu
 
-    trt: Any = load_tensorrt(flavour)  # pyright: ignore[reportArgumentType]
+    trt: Any = load_tensorrt(flavor)  # pyright: ignore[reportArgumentType]
     log = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -452,19 +445,19 @@ def build_here(onnx: Path, flavour: str) -> Path:
     config.add_optimization_profile(profile)
     data = bytes(builder.build_serialized_network(network, config))
     capability = find_gpu().capability
-    return make_trt(onnx, flavour, data, version=trt.__version__, capabilities=(capability,))
+    return make_trt(onnx, flavor, data, version=trt.__version__, capabilities=(capability,))
 
 
 @gpu
 @pytest.mark.gpu
-@pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
 def test_on_a_gpu_it_paints_what_the_onnx_paints(
-    tmp_path: Path, flavour: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, flavor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New sizes, graphs, two threads and a second start, on the real thing."""
     monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
     onnx = toys.tint_engine(tmp_path / "tint.onnx")
-    path = build_here(onnx, flavour)
+    path = build_here(onnx, flavor)
     frames = [picture(h, w, i) for i, (h, w) in enumerate([(32, 48)] * 6 + [(200, 90)] * 6)]
     with Stylizer(onnx, device="cpu") as plain:
         wanted = [plain(frame).astype(int) for frame in frames]
@@ -474,7 +467,7 @@ def test_on_a_gpu_it_paints_what_the_onnx_paints(
                 assert np.abs(made - want).max() <= 1
             for made, want in zip(pool.map(paint, frames), wanted, strict=True):
                 assert np.abs(made - want).max() <= 1
-    if flavour == "tensorrt-rtx":
+    if flavor == "tensorrt-rtx":
         assert cache_file(read_trt(path)[2]).exists()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import toys
-from sharing import FORKS, SETTINGS, forked, frame, mixed_up
 from st.runtime import StError, Stylizer
+from tests.support import toys
+from tests.support.sharing import FORKS, SETTINGS, forked, frame, mixed_up
 
 FRAMES, THREADS = 200, 8
 

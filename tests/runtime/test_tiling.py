@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
 
-import toys
 from st.runtime import BadEngine, BadInput, Stylizer
-from st.runtime.tiling import merge_moments, spans
+from st.runtime.painting.tiling import merge_moments, spans
+from tests.support import toys
 
 
 def uneven(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

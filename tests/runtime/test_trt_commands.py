@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import toys
-from st.runtime import Stylizer, Unavailable, trt_needs
-from st.runtime.engines_command import main
-from st.runtime.gpu import Gpu, find_gpu
-from st.runtime.metadata import Metadata
-from st.runtime.trt_file import Build, json_beside, write_trt
-from st.runtime.trt_needs import needs, system
+from st.runtime import Stylizer, Unavailable
+from st.runtime.backends import tensorrt_requirements as trt_needs
+from st.runtime.backends.gpu import Gpu, find_gpu
+from st.runtime.backends.tensorrt_requirements import needs, system
+from st.runtime.cli.engines import main
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.trt_file import Build, json_beside, write_trt
+from tests.support import toys
 
 DATA = b"not for this machine"
 BUILD = Build(
-    flavour="tensorrt-rtx",
+    flavor="tensorrt-rtx",
     version="1.7.1.116",
     capabilities=(80, 86),
     later=True,
@@ -118,9 +119,10 @@ def test_needs(
 ) -> None:
     module = type("Module", (), {"__version__": "1.7.1.116"})
     monkeypatch.setattr(trt_needs, "find_gpu", lambda: gpu)
-    monkeypatch.setattr(trt_needs, "load_tensorrt", lambda flavour: module)
+    monkeypatch.setattr(trt_needs, "load_tensorrt", lambda flavor: module)
     monkeypatch.setattr(
-        "st.runtime.tensorrt.load_pycuda", lambda: type("PyCuda", (), {"__name__": "pycuda"})()
+        "st.runtime.backends.tensorrt_library.load_pycuda",
+        lambda: type("PyCuda", (), {"__name__": "pycuda"})(),
     )
     found = needs(replace(BUILD, **changes))
     lacking = [need.found for need in found if not need.met]

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from st.runtime import BadEngine, BadInput
-from st.runtime.metadata import MAX_BYTES, Metadata
-from st.runtime.trt_file import Build, describe_trt, json_beside, read_trt, write_trt
+from st.runtime.engine.metadata import MAX_BYTES, Metadata
+from st.runtime.engine.trt_file import Build, describe_trt, json_beside, read_trt, write_trt
 
 DATA = bytes(range(256)) * 4
 METADATA = Metadata("cin", inputs=("content", "weights"), styles=("wave",), multiple=4)
 BUILD = Build(
-    flavour="tensorrt-rtx",
+    flavor="tensorrt-rtx",
     version="1.7.1.116",
     capabilities=(80, 86),
     later=True,
@@ -79,8 +79,8 @@ def test_pairs_that_do_not_belong_together(engine: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "match"),
     [
-        ("flavour", "onnx", "flavour"),
-        ("flavour", ["tensorrt"], "flavour"),
+        ("flavor", "onnx", "flavor"),
+        ("flavor", ["tensorrt"], "flavor"),
         ("version", 11, "version"),
         ("version", "\x1b[31m", "printable"),
         ("capabilities", [], "capabilities"),

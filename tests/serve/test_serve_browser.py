@@ -24,14 +24,14 @@ pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
 pytest.importorskip("selenium")
 
-import live_page
-from browsers import complaints, needs_chromium
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from live_page import camera_file, page
-from visiting import clip
 
-import toys
+from tests.support import toys
+from tests.support.browsers import complaints, needs_chromium
+from tests.support.serve import live_page
+from tests.support.serve.live_page import camera_file, page
+from tests.support.serve.visiting import clip
 
 pytestmark = needs_chromium
 FIGURES = re.compile(r"\d+ frames/s · \d+ ms · \d+×\d+")
@@ -79,8 +79,8 @@ def near(one: list[float], other: list[float], most: float = 12) -> bool:
     return bool(np.abs(np.subtract(one, other)).max() < most)
 
 
-def negative(colour: list[float]) -> list[float]:
-    return [255 - value for value in colour]
+def negative(color: list[float]) -> list[float]:
+    return [255 - value for value in color]
 
 
 def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.set("strength", 0)
         one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
         one.set("strength", 100)
-        one.set("color", "only")  # the camera's light, and black has no colour of its own
+        one.set("color", "only")  # the camera's light, and black has no color of its own
         one.wait(lambda: np.ptp(one.mean("painted")) < 8 and min(one.mean("painted")) > 20)
         one.set("color", "style")
         one.set("second", 0)

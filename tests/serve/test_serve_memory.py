@@ -10,9 +10,8 @@ import pytest
 pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
 
-from visiting import visits_growth
-
-import toys
+from tests.support import toys
+from tests.support.serve.visiting import visits_growth
 
 MOST = 50 << 20
 

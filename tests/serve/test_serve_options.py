@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import toys
 from st.video.webcam_command import main
+from tests.support import toys
 
 
 def refused(*arguments: str) -> str:

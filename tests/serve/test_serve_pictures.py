@@ -18,12 +18,11 @@ from PIL import Image
 pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
 
-from visiting import Served, served, stage_of
-
-import toys
 from st.runtime import Stylizer
-from st.runtime.images import read_picture
+from st.runtime.pictures.io import read_picture
 from st.video.serve import pictures
+from tests.support import toys
+from tests.support.serve.visiting import Served, served, stage_of
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 

@@ -16,13 +16,20 @@ from numpy.typing import NDArray
 pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
 
-from knocking import PATHS, ROUTES, foreign_hosts, foreign_origins, path_status, raw, statuses
-from visiting import SIZE, Camera, Served, served, stage_of, visitor
-
-import toys
 from st.runtime import Stylizer
 from st.video.serve import guard
 from st.video.serve.guard import HEADERS, Tries
+from tests.support import toys
+from tests.support.serve.knocking import (
+    PATHS,
+    ROUTES,
+    foreign_hosts,
+    foreign_origins,
+    path_status,
+    raw,
+    statuses,
+)
+from tests.support.serve.visiting import SIZE, Camera, Served, served, stage_of, visitor
 
 FLAT: list[NDArray[np.uint8]] = [np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)]
 TOKEN = "a token of the server's own choice"
@@ -118,7 +125,7 @@ def test_ten_wrong_tokens_a_minute(tint: Stylizer, monkeypatch: pytest.MonkeyPat
     visit(tint, work, TOKEN)
 
 
-def test_tries_are_counted_for_each_neighbourhood() -> None:
+def test_tries_are_counted_for_each_neighborhood() -> None:
     tries = Tries(lambda: 5.0)
     for n in range(10):
         tries.wrong(f"2001:db8::{n}")

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
 
-from visiting import RATE, SIZE, Camera, clip, frames, served, stage_of, visitor
-
-import toys
 from st.runtime import Stylizer
+from tests.support import toys
+from tests.support.serve import lasting_visitor
+from tests.support.serve.visiting import RATE, SIZE, Camera, clip, frames, served, stage_of, visitor
 
 FLAT: list[NDArray[np.uint8]] = [np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)]
 
@@ -242,7 +242,7 @@ def test_a_dead_peer_is_freed_within_30_seconds(tint: Stylizer, tmp_path: Path) 
     async def play() -> None:
         async with served(stage_of(tint)) as server:
             env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-            program = [sys.executable, str(Path(__file__).with_name("lasting_visitor.py"))]
+            program = [sys.executable, lasting_visitor.__file__]
             process = await asyncio.create_subprocess_exec(
                 *program, server.url, stdout=asyncio.subprocess.PIPE, env=env
             )

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from st.train.data.pictures import load_style
 from st.train.features import VGG, load_vgg
-from st.train.pictures import load_style
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from st.runtime.errors import BadInput
-from st.train.losses import gram, relative_distance, total_variation
+from st.train.losses.basic import gram, relative_distance, total_variation
+from st.train.losses.patches import Bank, lay, nearest, patch_distance
 from st.train.slow.gatys import masked_gram, style_distance
 from st.train.slow.histogram_match import histogram_distance, remap, sorted_rows
 from st.train.slow.laplacian import filtered, pool_weights
-from st.train.slow.patches import Bank, lay, nearest, patch_distance
 from st.train.slow.styles import Style, shares, weighted
 
 

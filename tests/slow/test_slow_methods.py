@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput
-from st.train.losses import gram, relative_distance
+from st.train.losses.basic import gram, relative_distance
+from st.train.losses.patches import Bank
 from st.train.slow import cnnmrf, gatys, histogram, laplacian, reshuffle
 from st.train.slow.cnnmrf import Config as CnnmrfConfig
 from st.train.slow.cnnmrf import Match, turned
-from st.train.slow.colours import LUMINANCE, keep_chroma, match_colours
+from st.train.slow.colors import LUMINANCE, keep_chroma, match_colors
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.histogram import Config as HistogramConfig
 from st.train.slow.laplacian import Config as LaplacianConfig
 from st.train.slow.laplacian import filtered
-from st.train.slow.optimise import Step, Task, descend, minimise, pyramid, share_out, split
-from st.train.slow.patches import Bank
+from st.train.slow.optimize import Step, Task, descend, minimize, pyramid, share_out, split
 from st.train.slow.reshuffle import Config as ReshuffleConfig
 from st.train.slow.styles import Style
 
@@ -119,7 +119,7 @@ def test_regions_take_their_own_styles(name, pair, vgg):
     left[..., : content.shape[-1] // 2] = 1
 
     def to_wave(mask_of_wave: Tensor) -> Tensor:
-        """How far the left half is from the wave's colours."""
+        """How far the left half is from the wave's colors."""
         styles = [Style(wave, 1.0, mask_of_wave), Style(negative, 1.0, 1 - mask_of_wave)]
         painted = run(name, (content, styles), vgg, steps=12)[-1].picture  # pyright: ignore
         half = painted[..., : painted.shape[-1] // 2 - 4]
@@ -151,7 +151,7 @@ def test_luminance_keeps_the_chroma_of_the_content():
     torch.testing.assert_close(kept[:, 0] - kept[:, 2], content[:, 0] - content[:, 2])
 
 
-def test_matched_colours_have_the_contents_mean_and_covariance():
+def test_matched_colors_have_the_contents_mean_and_covariance():
     random = torch.Generator().manual_seed(2)
     mix = torch.tensor([[0.2, 0.05, 0.0], [0.1, 0.1, 0.0], [0.0, 0.05, 0.1]])
 
@@ -160,7 +160,7 @@ def test_matched_colours_have_the_contents_mean_and_covariance():
 
     content = cloud().clamp(0, 1)
     style = cloud()[:, [2, 0, 1]].clamp(0, 1)
-    matched = match_colours(style, content).flatten(2)[0]
+    matched = match_colors(style, content).flatten(2)[0]
     expected = content.flatten(2)[0]
     torch.testing.assert_close(matched.mean(1), expected.mean(1), atol=2e-3, rtol=0)
     torch.testing.assert_close(matched.cov(), expected.cov(), atol=3e-4, rtol=0)
@@ -212,7 +212,7 @@ def test_targets_are_renewed_between_rounds():
         lambda x: renewed.append(float(x.square().sum())),
         lambda evaluations: 3,
     )
-    assert len(list(minimise(torch.ones(1, 3, 4, 4), task, 8))) == 8
+    assert len(list(minimize(torch.ones(1, 3, 4, 4), task, 8))) == 8
     assert len(renewed) == 3
     assert renewed[0] == 48
     assert renewed == sorted(renewed, reverse=True)
@@ -233,7 +233,7 @@ def test_pyramids():
     ("name", "changes", "message"),
     [
         ("gatys", {"init": "zebra"}, "init zebra"),
-        ("gatys", {"colours": "none"}, "colours none"),
+        ("gatys", {"colors": "none"}, "colors none"),
         ("gatys", {"steps": 0}, "at least 1"),
         ("gatys", {"pooling": "median"}, "pooling median"),
         ("gatys", {"style_layers": ("relu9_1",)}, "no layer relu9_1"),

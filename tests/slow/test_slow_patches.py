@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import fold, unfold
 
-from st.train.slow.patches import Bank, candidates, lay, nearest, patch_distance
-from st.train.slow.reuse import Grid, correlations, hand_out, pointed_at, settle
+from st.train.losses.patch_reuse import Grid, correlations, hand_out, pointed_at, settle
+from st.train.losses.patches import Bank, candidates, lay, nearest, patch_distance
 
 
 def maps(random: torch.Generator, *shapes: tuple[int, int]) -> list[Tensor]:
@@ -139,14 +139,14 @@ def test_a_guide_leads_to_the_place_it_points_to(monkeypatch):
     row, column = pointed_at(places, 14, guide)
     assert torch.equal(row, places // 14 + 4)
     assert torch.equal(column, places % 14 + 6)
-    monkeypatch.setattr("st.train.slow.reuse.PAIRS", 0)  # as on large layers
+    monkeypatch.setattr("st.train.losses.patch_reuse.PAIRS", 0)  # as on large layers
     handed = hand_out(features, style, 1, 0.05, guide)
     assert torch.equal(handed.chosen, (places // 14 + 4) * 20 + places % 14 + 6)
     assert handed.uses.max() == 1
 
 
 def test_a_guide_that_misleads_still_finds_a_patch_for_every_place(monkeypatch):
-    monkeypatch.setattr("st.train.slow.reuse.PAIRS", 0)
+    monkeypatch.setattr("st.train.losses.patch_reuse.PAIRS", 0)
     random = torch.Generator().manual_seed(8)
     features, style = (
         torch.rand(1, 2, 16, 16, generator=random),

@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from st.train.data.pictures import to_tensor
 from st.train.features import VGG, load_vgg
 from st.train.method import Method
-from st.train.pictures import to_tensor
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -50,15 +50,15 @@ def photograph(seed: int, width: int = 96, height: int = 80) -> Image.Image:
 
 
 def painting(seed: int, side: int = 96) -> Image.Image:
-    """Short thick strokes in few colours."""
+    """Short thick strokes in few colors."""
     random = np.random.default_rng(1000 + seed)
-    colours = [tuple(int(v) for v in c) for c in random.integers(0, 256, (4, 3))]
-    image = Image.new("RGB", (side, side), colours[0])
+    colors = [tuple(int(v) for v in c) for c in random.integers(0, 256, (4, 3))]
+    image = Image.new("RGB", (side, side), colors[0])
     draw = ImageDraw.Draw(image)
     for _ in range(150):
         x, y = random.integers(0, side, 2)
         dx, dy = random.integers(-12, 13, 2)
-        draw.line((x, y, x + dx, y + dy), fill=colours[random.integers(4)], width=4)
+        draw.line((x, y, x + dx, y + dy), fill=colors[random.integers(4)], width=4)
     return image
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from st.train.autoencoder import FULL
 from st.train.features import VGG
 from st.train.method import Batch
 from st.train.methods import adain
+from st.train.networks.autoencoder import FULL
 
 
 def ready(width: int, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> tuple[Any, Any, Any]:

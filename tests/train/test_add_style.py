@@ -14,17 +14,17 @@ import torch
 from click.testing import CliRunner
 from onnx import numpy_helper
 
-from st.export.engines import export
+from st.export.onnx.engines import export
+from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput
-from st.runtime.stylizer import engine_path
+from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.command import main
+from st.train.data.pictures import load_style
 from st.train.features import VGG
-from st.train.from_engine import engine_checkpoint
+from st.train.loop.schedule import planned_steps
 from st.train.methods import METHODS
-from st.train.pictures import load_style
-from st.train.schedule import planned_steps
-from st.train.transform import FoldedUpsampleConv, UpsampleConv, unfold_upsampling
+from st.train.networks.transform import FoldedUpsampleConv, UpsampleConv, unfold_upsampling
 
 BANKS = [name for name, method in METHODS.items() if method.bank]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from st.train.features import VGG
 from st.train.methods import avatarnet
 from st.train.methods.adain import statistics
-from st.train.whitening import covariance
+from st.train.networks.whitening import covariance
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def network(
 def test_whitened_features_have_covariance_one(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Where there are as many places as channels; and what whitened them colours them again."""
+    """Where there are as many places as channels; and what whitened them colors them again."""
     features = network.encode(real_pair[1])["relu2_1"]
     white, mean, root = avatarnet.whitened(features)
     own = covariance(white)

@@ -15,7 +15,7 @@ from st.train.method import Batch
 from st.train.methods.diversified import (
     METHOD,
     Network,
-    centred_gram,
+    centerd_gram,
     diversity,
     step,
     targets,
@@ -25,12 +25,12 @@ from st.train.methods.diversified import (
 
 def test_the_gram_matrix_is_of_activations_less_their_mean() -> None:
     x = torch.rand(2, 5, 6, 7, dtype=torch.float64) + 3
-    got = centred_gram(x)
+    got = centerd_gram(x)
     for one, found in zip(x, got, strict=True):
         flat = (one - one.mean()).reshape(5, -1)
         torch.testing.assert_close(found, flat @ flat.T / flat.numel())
     # A brighter picture of the same texture has the same.
-    torch.testing.assert_close(centred_gram(x + 10), got)
+    torch.testing.assert_close(centerd_gram(x + 10), got)
 
 
 def test_diversity_drives_partners_apart() -> None:

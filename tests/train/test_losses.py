@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from st.train.losses import gram, moments, relative_distance, total_variation
+from st.train.losses.basic import gram, moments, relative_distance, total_variation
 from st.train.methods.adain import adain, statistics
-from st.train.transform import EPS, instance_norm
+from st.train.networks.transform import EPS, instance_norm
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

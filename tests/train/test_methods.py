@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from st.runtime.chroma import PALETTE
+from st.runtime.engine.metadata import PALETTE
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features import VGG
 from st.train.method import Batch, Method, Playing
 from st.train.methods import METHODS
-from st.train.noise import draw
+from st.train.networks.noise import draw
 
 NAMES = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from st.train.features import VGG
+from st.train.loop.trainer import _rate
 from st.train.method import Batch
 from st.train.methods.mgan import METHOD, Network, hinge, step, targets
-from st.train.trainer import _rate
 
 
 def gradients(module: torch.nn.Module) -> float:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from st.train.features import VGG
+from st.train.losses.patch_term import PATCHES, patch_loss, style_patches
+from st.train.losses.patches import Bank
 from st.train.method import Batch
 from st.train.methods.perceptual import METHOD, Network, step, targets
-from st.train.patch_term import PATCHES, patch_loss, style_patches
-from st.train.slow.patches import Bank
 
 
 def test_a_part_of_the_style_has_no_distance() -> None:

@@ -42,7 +42,7 @@ def test_training_and_playing_predict_the_same_code(
     torch.testing.assert_close(played, trained, rtol=1e-2, atol=1e-3)
 
 
-def test_the_sample_is_standardised(
+def test_the_sample_is_standardized(
     network: prediction.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     with torch.no_grad():
@@ -54,10 +54,10 @@ def test_the_sample_is_standardised(
     assert 0.5 < standard.std() < 1.5
 
 
-def test_blends_and_recoloured_styles_are_taught(
+def test_blends_and_recolored_styles_are_taught(
     network: prediction.Network, vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """The same crops cost otherwise when chance blends the styles or exchanges their colours."""
+    """The same crops cost otherwise when chance blends the styles or exchanges their colors."""
     content, style = real_pair
     batch = Batch(
         torch.cat([content, content.flip(3)]), torch.zeros(2), torch.cat([style, content]), (3, 5)

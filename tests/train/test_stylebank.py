@@ -39,7 +39,7 @@ def test_every_third_step_reconstructs(
     assert "style" in alone, "a bank trained alone has no turn to wait for"
 
 
-def test_a_reconstruction_weighs_what_stylising_did(network: Network) -> None:
+def test_a_reconstruction_weighs_what_stylizing_did(network: Network) -> None:
     shared = network.shared()
     for parameter in shared:
         parameter.grad = torch.full_like(parameter, 3.0)
@@ -66,19 +66,19 @@ def test_without_a_bank_it_reconstructs(network: Network, real_pair: tuple[Tenso
 def test_fusion_by_weights_and_by_place(network: Network) -> None:
     features = torch.rand(2, 16, 12, 10)
     one = torch.tensor([[1.0, 0], [0, 1.0]])
-    each = [network.stylise(features, row[None]) for row in one]
+    each = [network.stylize(features, row[None]) for row in one]
     # A blend is the blend of what the banks make.
-    blend = network.stylise(features, torch.tensor([[0.25, 0.75]]))
+    blend = network.stylize(features, torch.tensor([[0.25, 0.75]]))
     torch.testing.assert_close(blend, 0.25 * each[0] + 0.75 * each[1], atol=1e-5, rtol=1e-4)
     # Rows of weights are for the pictures of a batch.
-    rows = network.stylise(features, one)
+    rows = network.stylize(features, one)
     torch.testing.assert_close(rows, torch.stack([each[0][0], each[1][1]]), atol=1e-5, rtol=1e-4)
     # Maps of one weight everywhere are that weight; halves meet at their border only.
     maps = torch.zeros(1, 2, 12, 10)
     maps[:, 0, :, :5] = 1
     maps[:, 1, :, 5:] = 1
-    both = network.stylise(features, maps)
+    both = network.stylize(features, maps)
     for side, own in ((slice(0, 4), 0), (slice(6, 10), 1)):
         torch.testing.assert_close(both[..., side], each[own][..., side], atol=1e-5, rtol=1e-4)
-    even = network.stylise(features, torch.full((1, 2, 12, 10), 0.5))
+    even = network.stylize(features, torch.full((1, 2, 12, 10), 0.5))
     torch.testing.assert_close(even, 0.5 * each[0] + 0.5 * each[1], atol=1e-5, rtol=1e-4)

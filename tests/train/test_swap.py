@@ -15,11 +15,11 @@ from torch.nn.functional import conv_transpose2d, one_hot
 
 from st.export.command import main as st_export
 from st.runtime import BadControl, Stylizer
-from st.runtime.engines_command import main as st_engines
+from st.runtime.cli.engines import main as st_engines
 from st.train.checkpoint import Checkpoint
 from st.train.features import VGG
 from st.train.methods import styleswap
-from st.train.swap import SIDE, match, patches, reassemble, swap
+from st.train.networks.style_swap import SIDE, match, patches, reassemble, swap
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from st.runtime.errors import BadInput
-from st.train import motion
-from st.train.motion import Clip, filmed, list_clips, moved, random_flow
-from st.train.pictures import Batches, list_pictures, to_tensor
-from st.train.temporal import Motion, temporal_loss, temporal_terms, warp
+from st.train.data import motion
+from st.train.data.motion import Clip, filmed, list_clips, moved, random_flow
+from st.train.data.pictures import Batches, list_pictures, to_tensor
+from st.train.losses.temporal import Motion, temporal_loss, temporal_terms, warp
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -126,7 +126,7 @@ def pan(steps: int, dx: int = 3) -> list[np.ndarray]:
     return [np.ascontiguousarray(texture[:, dx * i : dx * i + 128]) for i in range(steps)]
 
 
-def test_a_clip_gives_neighbours(tmp_path: Path, photographs: Path) -> None:
+def test_a_clip_gives_neighbors(tmp_path: Path, photographs: Path) -> None:
     write_clip(tmp_path / "pan.mp4", pan(30))
     (tmp_path / "notes.txt").write_text("no film")
     shutil.copy(photographs / "photo0.png", tmp_path / "still.png")

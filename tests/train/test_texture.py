@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from st.export.engines import export
+from st.export.onnx.engines import export
 from st.runtime.stylizer import Stylizer
 from st.train.checkpoint import load_checkpoint
 from st.train.features import VGG
+from st.train.loop.run import Run
+from st.train.loop.trainer import train
 from st.train.methods.texture import METHOD, CircularConv, Network
-from st.train.noise import draw, every
-from st.train.run import Run
-from st.train.trainer import train
+from st.train.networks.noise import draw, every
 
 
 def a_network(small: Callable[..., Any], **settings: Any) -> Network:

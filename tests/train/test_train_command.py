@@ -13,10 +13,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import load_checkpoint
 from st.train.command import main
 from st.train.features.squeezenet import load_squeezenet
-from st.train.from_engine import engine_checkpoint
 from st.train.methods import METHODS
 
 Invoke = Callable[..., Result]
@@ -82,7 +82,7 @@ def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
     words = ("--preview-every", 1, "--save-every", 1)
     result = st_train(name, *words)
     assert result.exit_code == 0, result.output
-    assert "little more than grey" in result.stderr
+    assert "little more than gray" in result.stderr
     assert "step 1/2" in result.stderr
     assert "wrote model.pt" in result.stderr
     assert result.stdout == ""
@@ -314,7 +314,7 @@ def test_device_that_is_not_here(st_train: Invoke) -> None:
 
 
 def test_diverging_is_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.train.trainer.WARM_UP", 1)
+    monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 1)
     words = ("--learning-rate", 1e30, "--steps", 6, "--save-every", 1)
     assert "lower --learning-rate" in one_line(st_train("cin", *words), 1)
     assert not Path("model.pt").exists()

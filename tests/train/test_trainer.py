@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from st.runtime.errors import BadInput, Unavailable
 from st.train.checkpoint import load_checkpoint
 from st.train.features import VGG
+from st.train.loop.run import Progress, Run
+from st.train.loop.schedule import WARM_UP, learning_rate
+from st.train.loop.trainer import Diverged, Interrupted, check_painted, train
 from st.train.method import Batch, Method
 from st.train.methods import METHODS
-from st.train.run import Progress, Run
-from st.train.schedule import WARM_UP, learning_rate
-from st.train.trainer import Diverged, Interrupted, check_painted, train
 
 Start = Callable[..., Iterator[Progress]]
 
@@ -193,7 +193,7 @@ def test_nan_stops_and_leaves_the_last_good_state(start: Start, tmp_path: Path) 
 
 def test_a_rate_too_high_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Really diverging: the picture saturates, and the stop comes with the next saved state."""
-    monkeypatch.setattr("st.train.trainer.WARM_UP", 2)
+    monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 2)
     with pytest.raises(Diverged, match="lower --learning-rate"):
         list(start(METHODS["cin"], learning_rate=1e4, steps=12))
 
@@ -209,9 +209,9 @@ def test_check_painted() -> None:
     busy = Batch(torch.rand(1, 3, 16, 16), index)
     plain = Batch(torch.full((1, 3, 16, 16), 0.5), index)
     late, planned = 2 * WARM_UP, 10 * WARM_UP
-    for colour in (0.0, 0.5, 1.0, 7.0):
-        flat = painter(torch.full((1, 3, 16, 16), colour))
-        with pytest.raises(Diverged, match="one colour"):
+    for color in (0.0, 0.5, 1.0, 7.0):
+        flat = painter(torch.full((1, 3, 16, 16), color))
+        with pytest.raises(Diverged, match="one color"):
             check_painted(flat, network, busy, late, planned)
         check_painted(flat, network, busy, late - 1, planned)  # too early to say
         check_painted(flat, network, busy, 2 * late - 1, 2 * planned)  # of a longer training too

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from st.runtime.errors import BadInput
-from st.train.pictures import (
+from st.train.data.pictures import (
     Batches,
     held_out,
     list_pictures,
@@ -22,8 +22,8 @@ from st.train.pictures import (
     random_crop,
     style_files,
 )
-from st.train.run import Run
-from st.train.trainer import _content
+from st.train.loop.run import Run
+from st.train.loop.trainer import _content
 
 
 def test_list_pictures(tmp_path: Path, photographs: Path) -> None:

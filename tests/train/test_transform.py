@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st.train.transform import (
+from st.train.networks.transform import (
     SHAPES,
     FoldedUpsampleConv,
     TransformNet,

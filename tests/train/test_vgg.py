@@ -47,9 +47,9 @@ def test_hed_weights(vgg: VGG) -> None:
     with h5py.File(wheel_member(*HED), "r") as file:
         kernel = file["block1/layers/conv2d/vars/0"][()]  # pyright: ignore
     weight = vgg.get_parameter("conv1_1.weight")
-    for colour in range(3):
-        expected = torch.from_numpy(kernel[:, :, 2 - colour, 5].copy())
-        assert torch.equal(weight[5, colour], expected)
+    for color in range(3):
+        expected = torch.from_numpy(kernel[:, :, 2 - color, 5].copy())
+        assert torch.equal(weight[5, color], expected)
     assert vgg.get_buffer("mean").flatten().tolist() == pytest.approx(CAFFE_MEAN)
     assert vgg.get_buffer("std").flatten().tolist() == pytest.approx([1 / 255] * 3)
 

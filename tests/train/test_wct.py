@@ -15,7 +15,7 @@ from st.train.checkpoint import load_checkpoint
 from st.train.command import main
 from st.train.features import VGG
 from st.train.methods import wct
-from st.train.whitening import covariance
+from st.train.networks.whitening import covariance
 
 
 @pytest.fixture(scope="module")

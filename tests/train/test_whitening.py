@@ -1,4 +1,4 @@
-"""Whitening and colouring by matrix products, against eigenvectors in float64, on real features."""
+"""Whitening and coloring by matrix products, against eigenvectors in float64, on real features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from st.train.features import VGG
-from st.train.whitening import EPS, _scales, covariance, roots, whiten_and_colour
+from st.train.networks.whitening import EPS, _scales, covariance, roots, whiten_and_color
 
 LAYERS = [f"relu{level}_1" for level in range(1, 6)]
 # At 64 pixels relu3_1 has as many places as channels, relu4_1 an eighth, relu5_1 a 32nd: the last
@@ -34,8 +34,8 @@ def moments64(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(pixels less their mean (C, P), mean (C, 1), covariance (C, C)) in float64."""
     flat = x[0].double().flatten(1)
     mean = flat.mean(1, keepdim=True)
-    centred = flat - mean
-    return centred, mean, centred @ centred.T / flat.shape[1]
+    centerd = flat - mean
+    return centerd, mean, centerd @ centerd.T / flat.shape[1]
 
 
 def power(matrix: Tensor, exponent: float, least: float) -> Tensor:
@@ -50,14 +50,14 @@ def test_roots_are_those_of_the_eigenvectors(
     features: dict[str, tuple[Tensor, Tensor]], layer: str
 ) -> None:
     for x in features[layer]:
-        centred, _, exact = moments64(x)
+        centerd, _, exact = moments64(x)
         regular = exact + EPS * exact.norm() * torch.eye(len(exact), dtype=torch.float64)
         found = roots(covariance(x).covariance)
         assert apart(covariance(x).covariance[0], exact) < 1e-5
         assert apart(found.root[0], power(regular, 0.5, 0)) < 1e-3
         # Where a covariance is 0 its rounding is a part of EPS; features have nothing there.
-        whitened = power(regular, -0.5, 0) @ centred
-        assert apart(found.inverse[0].double() @ centred, whitened) < 1e-2
+        whitened = power(regular, -0.5, 0) @ centerd
+        assert apart(found.inverse[0].double() @ centerd, whitened) < 1e-2
         assert apart(found.inverse[0], power(regular, -0.5, 0)) < 5e-2
 
 
@@ -67,11 +67,11 @@ def test_the_transform_is_the_papers(
 ) -> None:
     """Eq. 2 and 3 as written, with eigenvalues below 1e-5 left out as its authors do."""
     content, style = features[layer]
-    centred, _, own = moments64(content)
+    centerd, _, own = moments64(content)
     _, mean, wanted = moments64(style)
-    expected = power(wanted, 0.5, 1e-5) @ power(own, -0.5, 1e-5) @ centred + mean
+    expected = power(wanted, 0.5, 1e-5) @ power(own, -0.5, 1e-5) @ centerd + mean
     given = covariance(style)
-    got = whiten_and_colour(content, given.mean, roots(given.covariance).root)
+    got = whiten_and_color(content, given.mean, roots(given.covariance).root)
     assert got.shape == content.shape
     assert apart(got[0].flatten(1), expected) < 1e-2
 
@@ -80,24 +80,24 @@ def test_a_batch_is_its_samples(features: dict[str, tuple[Tensor, Tensor]]) -> N
     content, style = features["relu2_1"]
     given = covariance(style)
     root = roots(given.covariance).root
-    both = whiten_and_colour(torch.cat([content, style]), given.mean, root)
+    both = whiten_and_color(torch.cat([content, style]), given.mean, root)
     for one, picture in zip(both, (content, style), strict=True):
-        assert apart(one, whiten_and_colour(picture, given.mean, root)[0].double()) < 1e-3
+        assert apart(one, whiten_and_color(picture, given.mean, root)[0].double()) < 1e-3
 
 
-def test_one_colour_becomes_the_mean_of_the_style(
+def test_one_color_becomes_the_mean_of_the_style(
     features: dict[str, tuple[Tensor, Tensor]],
 ) -> None:
     _, style = features["relu3_1"]
     given = covariance(style)
     flat = torch.full_like(style, 0.37)
-    got = whiten_and_colour(flat, given.mean, roots(given.covariance).root)
+    got = whiten_and_color(flat, given.mean, roots(given.covariance).root)
     torch.testing.assert_close(
         got, given.mean[..., None, None].expand_as(got), rtol=1e-3, atol=1e-3
     )
-    # And a style of one colour paints one colour.
+    # And a style of one color paints one color.
     plain = covariance(flat)
-    got = whiten_and_colour(style, plain.mean, roots(plain.covariance).root)
+    got = whiten_and_color(style, plain.mean, roots(plain.covariance).root)
     torch.testing.assert_close(got, flat, rtol=1e-3, atol=2e-2)
 
 

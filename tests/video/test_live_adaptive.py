@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st.runtime.metadata import Metadata
-from st.video import live_painter
-from st.video.adaptive import FULL, ROOM, SMALLEST, Resolution, sizes
-from st.video.live_painter import LivePainter
+from st.runtime.engine.metadata import Metadata
+from st.video.live import painter as live_painter
+from st.video.live.adaptive import FULL, ROOM, SMALLEST, Resolution, sizes
+from st.video.live.painter import LivePainter
 
 FRAMES = 1200
 

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from streams import wait_for
 
 from st.runtime.errors import BadInput, Unavailable
-from st.video import camera
-from st.video.camera import CameraOpener, Device, Wishes, find_camera, list_cameras
-from st.video.feed import Feed, Lost
+from st.video.live import camera
+from st.video.live.camera import CameraOpener, Device, Wishes, find_camera, list_cameras
+from st.video.live.capture import Feed, Lost
+from tests.support.video.streams import wait_for
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are Linux's")
 
@@ -83,7 +83,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
     FakeCapture.dead, FakeCapture.unplugged = set(), threading.Event()
     FakeCapture.asked, FakeCapture.opened = [], []
     monkeypatch.setattr(camera.cv2, "VideoCapture", FakeCapture)
-    monkeypatch.setattr("st.video.feed.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("st.video.live.capture.FIRST_PAUSE", 0.02)
     return FakeCapture
 
 

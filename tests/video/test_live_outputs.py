@@ -13,16 +13,16 @@ from types import ModuleType
 from typing import Any
 
 import av
-import clips
 import numpy as np
 import pytest
-from streams import free_port, wait_for
 
 from st.runtime.errors import BadInput, MissingExtra, StError, Unavailable
-from st.video.outlet import Outlet
-from st.video.recorder import Recorder, check_target
-from st.video.stream_output import StreamOutput, check_url
-from st.video.virtual_camera import VirtualCamera
+from st.video.live.outlet import Outlet
+from st.video.live.recorder import Recorder, check_target
+from st.video.live.stream_output import StreamOutput, check_url
+from st.video.live.virtual_camera import VirtualCamera
+from tests.support.video import clips
+from tests.support.video.streams import free_port, wait_for
 
 SIZE = (64, 48)
 
@@ -159,7 +159,7 @@ def test_a_udp_stream_is_received() -> None:
 
 
 def test_an_rtmp_stream_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.video.outlet.LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr("st.video.live.outlet.LONGEST_PAUSE", 0.5)
     url = f"rtmp://127.0.0.1:{free_port()}/live/key"
     thread, frames = receive(url, 5, listen="1")
     outlet = Outlet(lambda: wait_for(partial(opened, url)), SIZE, again=True)

@@ -8,17 +8,17 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 
-import clips
 import numpy as np
 import pytest
 
 from st.runtime import Stylizer
 from st.runtime.errors import BadControl, BadInput
-from st.runtime.images import Picture, write_picture
-from st.video.live_picture import compared, fitted, mirrored
-from st.video.live_style import LiveStyle
-from st.video.newest import Newest
-from toys import code_engine, identity_engine, tint_engine
+from st.runtime.pictures.io import Picture, write_picture
+from st.video.live.compose import compared, fitted, mirrored
+from st.video.live.latest import Newest
+from st.video.live.style_state import LiveStyle
+from tests.support.toys import code_engine, identity_engine, tint_engine
+from tests.support.video import clips
 
 
 def test_the_slot_keeps_one_thing_only() -> None:

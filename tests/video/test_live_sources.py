@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import clips
 import numpy as np
 import pytest
-from streams import MjpegServer, RtspServer, free_port, wait_for
 
+from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadInput, Unavailable
-from st.runtime.metadata import Metadata
-from st.video.feed import Captured, Feed, Opener
-from st.video.live import Live, Meter
-from st.video.live_painter import LivePainter
-from st.video.live_source import opener_of
-from st.video.playback import Pace, Playback
-from st.video.stream_input import Stream, shown_url
+from st.video.live.capture import Captured, Feed, Opener
+from st.video.live.loop import Live, Meter
+from st.video.live.painter import LivePainter
+from st.video.live.playback import Pace, Playback
+from st.video.live.source import opener_of
+from st.video.live.stream_input import Stream, shown_url
+from tests.support.video import clips
+from tests.support.video.streams import MjpegServer, RtspServer, free_port, wait_for
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.video.feed.FIRST_PAUSE", 0.05)
-    monkeypatch.setattr("st.video.feed.LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr("st.video.live.capture.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("st.video.live.capture.LONGEST_PAUSE", 0.2)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_rtsp_goes_over_tcp_and_is_opened_again() -> None:
 
 
 def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
-    """The scene's grey tells when it was sent; 30 come a second, three are painted."""
+    """The scene's gray tells when it was sent; 30 come a second, three are painted."""
     began = time.monotonic()
     mjpeg.scene = lambda number: np.full((16, 16, 3), min(250, number), np.uint8)
     feed = Feed(stream_opener(mjpeg.url))
@@ -122,19 +122,19 @@ def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
     live.limit = 8
     meter = Meter()
     live.start()
-    greys = []
+    grays = []
     while live.running:
         if shown := live.shown.take(0.1):
             meter.count(shown.when)
             ages.append(time.monotonic() - shown.when)
-            greys.append(int(shown.picture.mean()))
+            grays.append(int(shown.picture.mean()))
     live.close()
     feed.close()
     assert live.painted == 8
     assert time.monotonic() - began > 2.5
     # In a queue the eighth would be two seconds old, and the eighth frame that was sent.
     assert max(ages[1:]) < 1.5
-    assert greys[-1] > 20
+    assert grays[-1] > 20
     assert feed.newest.replaced > 10
     assert 1 < meter.rate < 4
     assert 0.3 < meter.delay() < 1.5
@@ -223,7 +223,7 @@ def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> 
 
 def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("st.video.playback.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("st.video.live.playback.time.monotonic", lambda: now[0])
     pace = Pace()
     assert pace.due(7.0) == 100
     assert pace.due(7.5) == 100.5

@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import clips
 import cv2
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from hypothesis import strategies as st
 
 from st.runtime.errors import BadControl
 from st.video.command import main
-from st.video.temporal import TemporalFilter, moved_along, outside
-from toys import identity_engine
+from st.video.film.temporal_filter import TemporalFilter, moved_along, outside
+from tests.support.toys import identity_engine
+from tests.support.video import clips
 
 Picture = np.ndarray[Any, Any]
 

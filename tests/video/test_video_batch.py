@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import clips
 import pytest
 from click.testing import CliRunner
 
 from st.runtime.errors import BadInput
-from st.video.batch import films_of
 from st.video.command import main
-from toys import identity_engine
+from st.video.jobs.batch import films_of
+from tests.support.toys import identity_engine
+from tests.support.video import clips
 
 
 @pytest.fixture

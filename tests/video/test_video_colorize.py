@@ -1,4 +1,4 @@
-"""Films that get colours: luma stays, colours are steady, and a cut begins anew."""
+"""Films that get colors: luma stays, colors are steady, and a cut begins anew."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import clips
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import toys
 from st.runtime import Stylizer
-from st.runtime.chroma import chroma_of, coloured, luma_of
+from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadControl
-from st.runtime.metadata import Metadata
+from st.runtime.painting.chroma import chroma_of, colored, luma_of
 from st.video.command import main
-from st.video.steady_colour import ColourFilter, filter_of
-from st.video.temporal import TemporalFilter
+from st.video.film.chroma_filter import ColorFilter, filter_of
+from st.video.film.temporal_filter import TemporalFilter
+from tests.support import toys
+from tests.support.video import clips
 
 Picture = np.ndarray[Any, Any]
 COLORIZER = Metadata(
-    "colour", kind="colorizer", inputs=("content", "hints", "palette"), render_factor=10
+    "color", kind="colorizer", inputs=("content", "hints", "palette"), render_factor=10
 )
 
 
 def landscape(seed: int, height: int = 96, width: int = 160) -> Picture:
-    """Smooth grey structure that flow can follow."""
+    """Smooth gray structure that flow can follow."""
     noise = np.random.default_rng(seed).random((height // 8, width // 8), dtype=np.float32)
     large = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.repeat((large.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -40,10 +40,10 @@ def pan(frames: int, step: int = 2) -> list[Picture]:
 
 
 def unsure(source: Picture, seed: int) -> Picture:
-    """The frame in a colour that is another one in every frame."""
+    """The frame in a color that is another one in every frame."""
     own = np.random.default_rng(seed).normal(0, 0.05, 2)
     chroma = np.broadcast_to(own.astype(np.float32), (*source.shape[:2], 2))
-    return coloured(source, source, np.ascontiguousarray(chroma))
+    return colored(source, source, np.ascontiguousarray(chroma))
 
 
 def flicker(film: list[Picture]) -> float:
@@ -52,10 +52,10 @@ def flicker(film: list[Picture]) -> float:
     return float(np.mean([np.abs(b - a).sum() for a, b in itertools.pairwise(means)]))
 
 
-def test_colours_of_a_pan_become_steadier_and_luma_stays() -> None:
+def test_colors_of_a_pan_become_steadier_and_luma_stays() -> None:
     film = pan(12)
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
-    steady = ColourFilter()
+    steady = ColorFilter()
     out = [steady(s, p) for s, p in zip(film, painted, strict=True)]
     assert flicker(out) < 0.4 * flicker(painted)
     for frame, made in zip(film, out, strict=True):
@@ -64,21 +64,21 @@ def test_colours_of_a_pan_become_steadier_and_luma_stays() -> None:
 
 
 def test_grain_is_no_motion() -> None:
-    """An old film's noise must not let its colours flicker; a painting's filter would."""
+    """An old film's noise must not let its colors flicker; a painting's filter would."""
     random = np.random.default_rng(0)
     still = landscape(3)
     grains = [random.normal(0, 9, (*still.shape[:2], 1)) for _ in range(12)]
     film = [(still + grain).clip(0, 255).astype(np.uint8) for grain in grains]
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
-    colour, painting = ColourFilter(0.85), TemporalFilter(0.85)
-    ours = [colour(s, p) for s, p in zip(film, painted, strict=True)]
+    color, painting = ColorFilter(0.85), TemporalFilter(0.85)
+    ours = [color(s, p) for s, p in zip(film, painted, strict=True)]
     theirs = [painting(s, p) for s, p in zip(film, painted, strict=True)]
     assert flicker(ours) < 0.4 * flicker(painted)
     assert flicker(ours) < 0.7 * flicker(theirs)
 
 
 def test_a_hard_cut_begins_anew() -> None:
-    steady = ColourFilter(0.95)
+    steady = ColorFilter(0.95)
     first, second = landscape(1), landscape(2)
     steady(first, unsure(first, 0))
     painted = unsure(second, 1)
@@ -88,7 +88,7 @@ def test_a_hard_cut_begins_anew() -> None:
 def test_it_goes_on_from_its_state() -> None:
     film = pan(6)
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
-    whole, first, second = (ColourFilter() for _ in range(3))
+    whole, first, second = (ColorFilter() for _ in range(3))
     expected = [whole(s, p) for s, p in zip(film, painted, strict=True)]
     assert first.state == {}
     for s, p in zip(film[:3], painted[:3], strict=True):
@@ -101,7 +101,7 @@ def test_it_goes_on_from_its_state() -> None:
 def test_which_filter_an_engine_gets() -> None:
     assert filter_of(Metadata("wave"), None) is None
     assert type(filter_of(Metadata("wave"), 0.5)) is TemporalFilter
-    assert type(filter_of(COLORIZER, None)) is ColourFilter
+    assert type(filter_of(COLORIZER, None)) is ColorFilter
     assert filter_of(COLORIZER, 0) is None
     for metadata in (COLORIZER, Metadata("wave")):
         with pytest.raises(BadControl, match="is outside"):
@@ -109,11 +109,11 @@ def test_which_filter_an_engine_gets() -> None:
 
 
 @pytest.mark.parametrize("steady", [None, "0"])
-def test_a_film_of_one_colour_channel_is_coloured(tmp_path: Path, steady: str | None) -> None:
+def test_a_film_of_one_color_channel_is_colored(tmp_path: Path, steady: str | None) -> None:
     film = pan(9)
     source, target = tmp_path / "old.mkv", tmp_path / "new.mkv"
-    write_grey(source, film)
-    engine = toys.colour_engine(tmp_path / "colour.onnx")
+    write_gray(source, film)
+    engine = toys.color_engine(tmp_path / "color.onnx")
     asked = [str(source), "-o", str(target), "--engine", str(engine), "--codec", "lossless"]
     result = CliRunner().invoke(main, asked + (["--steady", steady] if steady else []))
     assert result.exit_code == 0, result.output
@@ -130,7 +130,7 @@ def test_a_film_of_one_colour_channel_is_coloured(tmp_path: Path, steady: str | 
         assert np.abs(after[4].astype(int) - paint(before[4])).max() <= 3
 
 
-def write_grey(path: Path, film: list[Picture]) -> None:
+def write_gray(path: Path, film: list[Picture]) -> None:
     """FFV1 of one channel."""
     import av
 

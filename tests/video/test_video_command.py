@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import av
-import clips
 import numpy as np
 import pytest
 
-from toys import identity_engine, tint_engine
+from tests.support.toys import identity_engine, tint_engine
+from tests.support.video import clips
 
 PROGRAM = [sys.executable, "-c", "from st.video.command import main; main()"]
 
@@ -259,7 +259,7 @@ def test_full_disk(name: str, engines: Path, tmp_path: Path) -> None:
 
 
 def test_a_failing_engine_leaves_nothing(tmp_path: Path) -> None:
-    from golden import stylise
+    from tests.support.video.golden import stylize
 
     source = clips.film(tmp_path / "in.mp4")
     target = tmp_path / "out.mp4"
@@ -273,16 +273,16 @@ def test_a_failing_engine_leaves_nothing(tmp_path: Path) -> None:
             return frame
 
         with pytest.raises(RuntimeError, match="out of luck"):
-            stylise(source, target, paint)
+            stylize(source, target, paint)
         assert target.read_bytes() == b"a good film"
         assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """However slow the painter, only a few frames wait for it."""
-    from st.video.job import Job, open_reader
-    from st.video.pipeline import run as pipeline
-    from st.video.sequence import PictureSink
+    from st.video.film.image_sequence import PictureSink
+    from st.video.jobs.job import Job, open_reader
+    from st.video.jobs.pipeline import run as pipeline
 
     source = clips.film(tmp_path / "in.mp4", frames=60)
     reader = open_reader(Job(source))

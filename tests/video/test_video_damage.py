@@ -6,14 +6,14 @@ import struct
 from pathlib import Path
 
 import av
-import clips
 import numpy as np
 import pytest
 from av.error import FFmpegError
-from golden import stylise
 
 from st.runtime.errors import BadInput
-from st.video.job import Job, open_reader
+from st.video.jobs.job import Job, open_reader
+from tests.support.video import clips
+from tests.support.video.golden import stylize
 
 
 def decodable(path: Path) -> int:
@@ -62,7 +62,7 @@ def test_damage_is_survived_and_counted(tmp_path: Path) -> None:
             data[place] = random.integers(256)
         damaged.write_bytes(data)
         lines: list[str] = []
-        result = stylise(damaged, tmp_path / "out.mp4", lines=lines)
+        result = stylize(damaged, tmp_path / "out.mp4", lines=lines)
         assert result.frames >= 0.99 * decodable(damaged)
         assert sum("damaged" in line for line in lines) == bool(result.damaged)
         told += result.damaged
@@ -80,7 +80,7 @@ def test_cut_film_keeps_all_frames_before_the_cut(tmp_path: Path) -> None:
     cut = tmp_path / "cut.mkv"
     for share in (0.3, 0.5, 0.71, 0.9, 0.99):
         cut.write_bytes(whole[: int(len(whole) * share)])
-        stylise(cut, tmp_path / "out.mkv")
+        stylize(cut, tmp_path / "out.mkv")
         assert len(clips.read(tmp_path / "out.mkv")) >= decodable(cut) > 0
 
 
@@ -89,7 +89,7 @@ def test_raw_frames_of_a_film_with_holes_keep_its_length(tmp_path: Path) -> None
     step = 512
     times = [i * step for i in range(24) if i not in (5, 6, 11)]
     source = clips.film(tmp_path / "in.mp4", times=times)
-    stylise(source, tmp_path / "frames")
+    stylize(source, tmp_path / "frames")
     rate = av.open(str(source)).streams.video[0].average_rate
     assert rate is not None
     expected = round(times[-1] / 12288 * rate) + 1

@@ -6,16 +6,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import clips
 import numpy as np
 import pytest
-from golden import GOLDEN, LIMIT, colour_error, losses, make, repainted, stylise
+
+from tests.support.video import clips
+from tests.support.video.golden import GOLDEN, LIMIT, color_error, losses, make, repainted, stylize
 
 
 @pytest.fixture(params=["at once", "in parts"])
 def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """How a film is made: both ways must keep all that there is."""
-    monkeypatch.setattr("st.video.chunks.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
     return None if request.param == "at once" else "an engine that paints nothing"
 
 
@@ -24,12 +25,12 @@ def test_golden_clip(name: str, settings: str | None, tmp_path: Path) -> None:
     source = make(name, tmp_path)
     target, lines = repainted(name, source, settings)
     assert list(losses(name, source, target, lines)) == []
-    assert colour_error(name, source, target) <= LIMIT
+    assert color_error(name, source, target) <= LIMIT
 
 
 def test_sound_and_subtitles_are_copied_bit_for_bit(settings: str | None, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", sounds=2, subtitles="subrip")
-    stylise(source, tmp_path / "out.mkv", settings=settings)
+    stylize(source, tmp_path / "out.mkv", settings=settings)
     for kind, number in (("audio", 0), ("audio", 1), ("subtitle", 0)):
         assert clips.packets(tmp_path / "out.mkv", kind, number) == clips.packets(
             source, kind, number
@@ -38,7 +39,7 @@ def test_sound_and_subtitles_are_copied_bit_for_bit(settings: str | None, tmp_pa
 
 def test_mp4_sound_keeps_its_priming(settings: str | None, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", sounds=1)
-    stylise(source, tmp_path / "out.mp4", settings=settings)
+    stylize(source, tmp_path / "out.mp4", settings=settings)
     waves = []
     for path in (source, tmp_path / "out.mp4"):
         with av.open(str(path)) as film:
@@ -59,8 +60,8 @@ def test_painting_is_seen_upright(tmp_path: Path) -> None:
         frame[:8] = 255  # the top, for a viewer
         return frame
 
-    stylise(source, tmp_path / "out.mp4", paint, quality=1)
-    stylise(source, tmp_path / "frames", paint)
+    stylize(source, tmp_path / "out.mp4", paint, quality=1)
+    stylize(source, tmp_path / "frames", paint)
     assert shapes == {(clips.WIDTH, clips.HEIGHT, 3)}
     first = clips.read(tmp_path / "out.mp4")[0]
     assert first.rotation == -90
@@ -77,16 +78,16 @@ def test_alpha_survives_in_prores_vp9_and_pictures(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", codec="ffv1", pixels="bgra", alpha=True, tags=None)
     veil = clips.read(source)[0].to_ndarray(format="rgba")[..., 3]
     for name in ("out.mov", "out.mkv"):
-        stylise(source, tmp_path / name)
+        stylize(source, tmp_path / name)
         kept = clips.read(tmp_path / name)[0].to_ndarray(format="rgba")[..., 3]
         assert np.abs(kept.astype(int) - veil).max() <= 4, name
     # FFmpeg's own VP9 decoder drops alpha: st reads it back by libvpx.
-    stylise(source, tmp_path / "out.webm")
-    stylise(tmp_path / "out.webm", tmp_path / "frames")
+    stylize(source, tmp_path / "out.webm")
+    stylize(tmp_path / "out.webm", tmp_path / "frames")
     kept = clips.read(tmp_path / "frames" / "00001.png")[0].to_ndarray(format="rgba")[..., 3]
     assert np.abs(kept.astype(int) - veil).max() <= 8
     lines: list[str] = []
-    stylise(source, tmp_path / "out.mp4", lines=lines)
+    stylize(source, tmp_path / "out.mp4", lines=lines)
     assert len(lines) == 1
     assert "transparency" in lines[0]
 
@@ -109,7 +110,7 @@ def test_hdr_becomes_sdr_with_tags_that_say_so(tmp_path: Path) -> None:
             means.append(frame.mean())
             return frame
 
-        stylise(source, tmp_path / "out.mp4", paint, lines)
+        stylize(source, tmp_path / "out.mp4", paint, lines)
         frame = clips.read(tmp_path / "out.mp4")[0]
         tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
         assert tags == (1, 1, 1, 1)
@@ -125,7 +126,7 @@ def test_codecs_and_their_quality(codec: str, tmp_path: Path) -> None:
     for quality in (None,) if codec == "lossless" else (2, 30):
         target = tmp_path / f"{quality}{suffix}"
         noise = np.random.default_rng(0).integers(0, 255, (clips.HEIGHT, clips.WIDTH, 3), np.uint8)
-        stylise(source, target, lambda frame, n=noise: n, codec=codec, quality=quality)
+        stylize(source, target, lambda frame, n=noise: n, codec=codec, quality=quality)
         assert len(clips.read(target)) == 6
         sizes.append(target.stat().st_size)
     if codec == "lossless":
@@ -138,8 +139,8 @@ def test_codecs_and_their_quality(codec: str, tmp_path: Path) -> None:
 
 def test_size_keeps_the_shape_that_is_shown(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", aspect=Fraction(32, 27), frames=3)
-    stylise(source, tmp_path / "long.mp4", size=32)
-    stylise(source, tmp_path / "wide.mp4", size=(64, 24))
+    stylize(source, tmp_path / "long.mp4", size=32)
+    stylize(source, tmp_path / "wide.mp4", size=(64, 24))
     with av.open(str(tmp_path / "long.mp4")) as film:
         video = film.streams.video[0]
         assert (video.width, video.height) == (32, 24)
@@ -151,14 +152,14 @@ def test_size_keeps_the_shape_that_is_shown(tmp_path: Path) -> None:
 def test_what_a_container_cannot_hold_is_converted_or_named(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", sounds=1, subtitles="ass", attachment=b"font")
     lines: list[str] = []
-    stylise(source, tmp_path / "out.mp4", lines=lines)
+    stylize(source, tmp_path / "out.mp4", lines=lines)
     assert len(lines) == 2, lines
     assert sum("converted" in line for line in lines) == 1
     assert sum("left out" in line for line in lines) == 1
     texts = [data for _, data in clips.packets(tmp_path / "out.mp4", "subtitle")]
     assert [t[2:] for t in texts if len(t) > 2] == [b"line 0", b"line 1"]
     lines.clear()
-    stylise(source, tmp_path / "out.webm", lines=lines)
+    stylize(source, tmp_path / "out.webm", lines=lines)
     with av.open(str(tmp_path / "out.webm")) as film:
         assert film.streams.audio[0].codec_context.name == "opus"
         sound = sum(f.samples for f in film.decode(audio=0)) / 48000

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-import toys
 from st.video.command import main
-from st.video.masks import MaskFilm
-from st.video.window import Window
+from st.video.film.mask_films import MaskFilm
+from st.video.film.time_range import Window
+from tests.support import toys
 
 CLIP = Path(__file__).parents[3] / "shared" / "data" / "video" / "sam2_dog.mp4"
 
@@ -114,7 +114,7 @@ def test_what_is_no_mask_is_said_in_one_line(folder: Path) -> None:
         assert not Path("out.mkv").exists()
 
 
-def test_a_real_clip_keeps_its_colours(folder: Path) -> None:
+def test_a_real_clip_keeps_its_colors(folder: Path) -> None:
     if not CLIP.is_file():
         pytest.skip("no clips beside the checkout (../shared/data)")
     arguments = [str(CLIP), "-o", "out.mkv", "--codec", "lossless", "--engine", "tint.onnx"]

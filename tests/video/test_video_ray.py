@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import clips
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from st.runtime import Stylizer
 from st.runtime.errors import MissingExtra, StError, Unavailable
-from st.video import elsewhere
 from st.video.command import main
-from st.video.cuts import Cut, Piece, Uncuttable, cuts_of
-from st.video.elsewhere import Elsewhere, connect
-from st.video.job import Interrupted, Job, Result, open_reader, perform
-from st.video.part_painter import Fingerprint, Painted, PartPainter, Task
-from st.video.source import Film, Memory
-from st.video.window import Window
-from toys import tint_engine
+from st.video.film.reader import Film, Memory
+from st.video.film.time_range import Window
+from st.video.jobs import ray_cluster as elsewhere
+from st.video.jobs.cut_points import Cut, Piece, Uncuttable, cuts_of
+from st.video.jobs.job import Interrupted, Job, Result, open_reader, perform
+from st.video.jobs.ray_cluster import Elsewhere, connect
+from st.video.jobs.ray_worker import Fingerprint, Painted, PartPainter, Task
+from tests.support.toys import tint_engine
+from tests.support.video import clips
 
 RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not RAY, reason="ray is not installed")
@@ -36,7 +36,7 @@ needs_ray = pytest.mark.skipif(not RAY, reason="ray is not installed")
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.video.chunks.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def test_on_a_cluster(
 ) -> None:
     """Two workers; then the same with one that is lost, and with workers that see no file."""
     monkeypatch.undo()
-    monkeypatch.setattr("st.video.chunks.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
     source, here = clips.film(tmp_path / "a.mp4", sounds=1, keyframes=5), tmp_path / "here.mp4"
     make(source, here)
     whole = clips.all_packets(here)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import clips
 import numpy as np
 import pytest
 
 from st.runtime.errors import BadInput
-from st.video.job import Interrupted, Job, Result, open_reader, perform
-from st.video.temporal import TemporalFilter
+from st.video.film.temporal_filter import TemporalFilter
+from st.video.jobs.job import Interrupted, Job, Result, open_reader, perform
+from tests.support.video import clips
 
 Picture = np.ndarray[Any, Any]
 
@@ -71,7 +71,7 @@ def make(
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.video.chunks.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
 
 
 VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
@@ -171,7 +171,7 @@ def test_killed_while_it_was_put_together(tmp_path: Path, monkeypatch: pytest.Mo
         def die(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("st.video.job.put_together", die)
+        patch.setattr("st.video.jobs.job.put_together", die)
         with pytest.raises(KeyboardInterrupt):
             make(source, target)
 
@@ -223,10 +223,10 @@ def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
     source, target = clips.film(tmp_path / "in.mp4", frames=60, sounds=1), tmp_path / "out.mp4"
     program = """
 import sys, time
-import st.video.chunks
+import st.video.jobs.segments
 from pathlib import Path
-from st.video.job import Job, open_reader, perform
-st.video.chunks.PART = 7
+from st.video.jobs.job import Job, open_reader, perform
+st.video.jobs.segments.PART = 7
 def paint(frame):
     time.sleep(0.02)
     return 255 - frame

@@ -6,12 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import clips
 import pytest
-from golden import stylise
 
 from st.runtime.errors import BadInput
-from st.video.window import Window, parse_time
+from st.video.film.time_range import Window, parse_time
+from tests.support.video import clips
+from tests.support.video.golden import stylize
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -25,7 +25,7 @@ def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
     )
     target = tmp_path / f"out{suffix}"
     window = Window(Fraction(3, 4), Fraction(1))
-    stylise(source, target, window=window, quality=0)
+    stylize(source, target, window=window, quality=0)
     before, after = clips.read(source), clips.read(target)
     assert len(after) == 24
     assert after[0].time == pytest.approx(0, abs=0.002)
@@ -49,7 +49,7 @@ def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
 def test_nothing_in_the_window(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4")
     with pytest.raises(BadInput, match="--start 5"):
-        stylise(source, tmp_path / "out.mp4", window=Window(Fraction(5)))
+        stylize(source, tmp_path / "out.mp4", window=Window(Fraction(5)))
     assert not (tmp_path / "out.mp4").exists()
 
 

@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 
 import av
-import clips
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from streams import MjpegServer, free_port, wait_for
 
 from st.video.webcam_command import main
-from toys import identity_engine, tint_engine
+from tests.support.toys import identity_engine, tint_engine
+from tests.support.video import clips
+from tests.support.video.streams import MjpegServer, free_port, wait_for
 
 PROGRAM = [sys.executable, "-c", "from st.video.webcam_command import main; main()"]
 NO_CAMERA = not any(Path("/dev").glob("video*"))

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import clips
 import numpy as np
 import pytest
 from PIL import Image, ImageGrab
-from streams import MjpegServer, wait_for
 
-from toys import tint_engine
+from tests.support.toys import tint_engine
+from tests.support.video import clips
+from tests.support.video.streams import MjpegServer, wait_for
 
 pytest.importorskip("pygame", reason="pygame-ce is not installed: pip install 'st[live]'")
 pytestmark = pytest.mark.skipif(
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 PROGRAM = [sys.executable, "-c", "from st.video.webcam_command import main; main()"]
 SCREEN = (800, 600)
-LEFT, RIGHT = 55, 155  # greys of the two halves of the camera's picture
+LEFT, RIGHT = 55, 155  # grays of the two halves of the camera's picture
 
 
 def halves(number: int) -> np.ndarray:
@@ -62,22 +62,22 @@ class Screen:
         time.sleep(0.1)
         return np.array(ImageGrab.grab(xdisplay=self.name).convert("RGB"))
 
-    def greys(self) -> tuple[int, int]:
+    def grays(self) -> tuple[int, int]:
         """In the middles of the two halves of the window, clear of any text."""
         pixels = self.pixels()
         y, x = SCREEN[1] // 2, SCREEN[0] // 2
         return int(pixels[y, x - 80].mean()), int(pixels[y, x + 80].mean())
 
     def wait(self, left: int, right: int) -> None:
-        """Until the halves have these greys."""
+        """Until the halves have these grays."""
 
         def same() -> bool:
-            return all(abs(a - b) <= 6 for a, b in zip(self.greys(), (left, right), strict=True))
+            return all(abs(a - b) <= 6 for a, b in zip(self.grays(), (left, right), strict=True))
 
         try:
             wait_for(same, 60)  # a program's start on a busy machine
         except AssertionError:
-            raise AssertionError(f"{self.greys()}, not {(left, right)}") from None
+            raise AssertionError(f"{self.grays()}, not {(left, right)}") from None
 
     def close(self) -> None:
         self._server.terminate()

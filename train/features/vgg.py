@@ -25,7 +25,7 @@ def layer_names(depth: int) -> list[str]:
 class VGG(nn.Module):
     """The convolutional part of VGG, frozen, as a function from pictures to named activations.
 
-    `mean` and `std` normalise the input and come with the weights (RGB, units of 0..1).
+    `mean` and `std` normalize the input and come with the weights (RGB, units of 0..1).
     pooling: "max" as trained, or "average", which Gatys et al. found smoother.
     padding_mode: "zeros" as trained, or "reflect", for encoders whose features are decoded again.
     last: the deepest layer there is.

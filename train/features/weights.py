@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
-from st.runtime.files import cache_folder, write_beside
+from st.runtime.system.atomic_files import cache_folder, write_beside
 from st.train.features.resnet import TORCHVISION as RESNETS
 from st.train.features.resnet import ResNet
 from st.train.features.vgg import CONVOLUTIONS, VGG

@@ -1,4 +1,4 @@
-"""Adaptive instance normalisation: any style, one pass.
+"""Adaptive instance normalization: any style, one pass.
 
 Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization",
 ICCV 2017, arXiv:1703.06868. A fixed encoder (VGG to relu4_1) sees the content and the style; the
@@ -26,11 +26,20 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.train.autoencoder import FULL, deepest, encoder, fill, mirror, reach, stride, student
 from st.train.features.vgg import VGG, WIDTHS, layer_names
-from st.train.losses import moments, relative_distance, wide
+from st.train.losses.basic import moments, relative_distance, wide
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.transform import Norm, instance_norm
+from st.train.networks.autoencoder import (
+    FULL,
+    deepest,
+    encoder,
+    fill,
+    mirror,
+    reach,
+    stride,
+    student,
+)
+from st.train.networks.transform import Norm, instance_norm
 
 LEVEL = 4
 DEEPEST = deepest(LEVEL)

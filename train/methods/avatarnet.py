@@ -2,7 +2,7 @@
 
 Sheng, Lin, Shao and Wang, "Avatar-Net: multi-scale zero-shot style transfer by feature decoration",
 CVPR 2018, arXiv:1805.03857. The style decorator (section 3.1) whitens content and style (ZCA, eq.
-3, 4), gives each content patch the style's most alike (eq. 5 to 7), and colours the result with the
+3, 4), gives each content patch the style's most alike (eq. 5 to 7), and colors the result with the
 style's covariance (eq. 8). The hourglass decoder (section 3.2) gives its features the means and
 deviations of the style's at relu3_1, relu2_1 and relu1_1 on its way up. It learns to reproduce
 photographs, no styles (eq. 9).
@@ -10,8 +10,8 @@ photographs, no styles (eq. 9).
     st-train avatarnet --content photos/ -o any.pt
 
 Unlike the paper's: VGG-16 in place of VGG-19; 3×3 patches; the matrices come from an iteration of
-products (`st.train.whitening`); distances in the loss are relative; layers between those that are
-fused may be narrower than VGG's mirror (`--width`).
+products (`st.train.networks.whitening`); distances in the loss are relative; layers between those
+that are fused may be narrower than VGG's mirror (`--width`).
 
 A style code holds the style's whitened feature map, at one fixed size: blends are refused.
 """
@@ -26,14 +26,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.autoencoder import FULL, deepest, encoder, fill, initialise, stride
 from st.train.features.vgg import VGG, WIDTHS
-from st.train.losses import relative_distance, total_variation, wide
+from st.train.losses.basic import relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option
 from st.train.methods.adain import adain, statistics
-from st.train.swap import SIDE, swap
-from st.train.transform import ReflectConv, UpsampleConv
-from st.train.whitening import apply_matrix, covariance, roots
+from st.train.networks.autoencoder import FULL, deepest, encoder, fill, initialize, stride
+from st.train.networks.style_swap import SIDE, swap
+from st.train.networks.transform import ReflectConv, UpsampleConv
+from st.train.networks.whitening import apply_matrix, covariance, roots
 
 LEVEL = 4
 CHANNELS = WIDTHS[LEVEL - 1]
@@ -79,7 +79,7 @@ class Hourglass(nn.Module):
             self.stages[str(level)] = nn.Sequential(*layers)
         self.last = ReflectConv(WIDTHS[0], 3, 3)
         convolutions = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
-        initialise(nn.Sequential(*convolutions))
+        initialize(nn.Sequential(*convolutions))
 
     def forward(self, features: Tensor, moments: dict[int, Tensor]) -> Tensor:
         x = features

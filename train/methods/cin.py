@@ -1,4 +1,4 @@
-"""Conditional instance normalisation: many styles, one network.
+"""Conditional instance normalization: many styles, one network.
 
 Dumoulin, Shlens and Kudlur, "A learned representation for artistic style", ICLR 2017,
 arXiv:1610.07629. All styles share the convolutions; a style is a row of the bank: a scale and a
@@ -8,8 +8,8 @@ shift for every channel of every instance norm (eq. 5), so any convex blend of r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,13 @@ from torch.nn import functional
 
 from st.runtime.errors import BadInput, printable
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, raster, relative_distance, total_variation, wide
+from st.train.losses.basic import gram, raster, relative_distance, total_variation, wide
+from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
+
+if TYPE_CHECKING:
+    from st.train.checkpoint import Checkpoint
 
 LAYERS = layer_names(16)
 
@@ -55,7 +58,7 @@ class Config:
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
-        # grey. relu1_1 sees it.
+        # gray. relu1_1 sees it.
         ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
         "VGG layer that style is compared on; repeat for several",
         choices=LAYERS,
@@ -89,30 +92,28 @@ class Targets:
 
 
 def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> Targets:
-    """Made once. Raises BadInput for a teacher that paints other styles."""
+    """The Gram matrices of the style pictures, made once."""
     rows = [vgg(style, config.style_layers) for style in styles]
     grams = {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
-    return Targets(grams, _teacher(cast(Network, net), config))
+    return Targets(grams, None)
 
 
-def _teacher(net: Network, config: Config) -> Network | None:
-    if not config.teacher or not config.taught:
-        return None
-    # Reading an engine's weights needs all methods, this one among them.
-    from st.train.from_engine import load_any
+def teach(net: nn.Module, targets: Targets, checkpoint: Checkpoint, config: Config) -> Targets:
+    """The targets with the network to copy in the first steps.
 
-    with torch.autocast(net.bank.device.type, enabled=False):
-        checkpoint = load_any(config.teacher)
-    shown = printable(config.teacher)
+    Raises BadInput for a teacher of another method or with another number of styles.
+    """
+    network, shown = cast(Network, net), printable(config.teacher)
     if checkpoint.method != METHOD.name:
-        raise BadInput(f"--teacher {shown} is of {checkpoint.method}: give one of {METHOD.name}")
-    if len(checkpoint.styles) != len(net.bank):
+        raise BadInput(f"{shown} is of {checkpoint.method}: a teacher must be of {METHOD.name}")
+    if len(checkpoint.styles) != len(network.bank):
         raise BadInput(
-            f"--teacher {shown} has the styles {', '.join(checkpoint.styles)}: give as many "
-            "--style, in that order"
+            f"the teacher {shown} has the styles {', '.join(checkpoint.styles)}: give as many "
+            "style pictures, in that order"
         )
-    teacher = cast(Network, checkpoint.network()).to(net.bank.device).eval()
-    return teacher.requires_grad_(False)
+    with torch.autocast(network.bank.device.type, enabled=False):
+        teacher = cast(Network, checkpoint.network()).to(network.bank.device).eval()
+    return replace(targets, teacher=teacher.requires_grad_(False))
 
 
 def step(
@@ -177,6 +178,7 @@ METHOD = Method(
     least_steps=1_000,
     bank="bank",
     temporal=True,
+    teach=teach,
     rates={"bank": BANK_RATE},
     example="st-train cin --content photos/ --style paintings/ -o bank.pt",
 )

@@ -1,4 +1,4 @@
-"""Colours for grey photographs: a U-Net that predicts chroma, polished by a short GAN.
+"""Colors for gray photographs: a U-Net that predicts chroma, polished by a short GAN.
 
 After DeOldify (Antic, 2018), which has no paper: the generator learns alone, on pixels and on VGG's
 features; then in rounds the critic learns alone on what the generator makes, and both for a short
@@ -8,15 +8,15 @@ while together ("NoGAN"). Sizes grow as training goes on.
 
 Only chroma is predicted, so the luminance of a photograph stays what it is. The network also takes
 hints, after Zhang et al., "Real-time user-guided image colorization with learned deep priors",
-SIGGRAPH 2017: colours at places (section 3.2) and the histogram of a palette (section 3.3), drawn
+SIGGRAPH 2017: colors at places (section 3.2) and the histogram of a palette (section 3.3), drawn
 at random from the photographs themselves in training.
 
-What is rare is learned last: most of any photograph is near grey or lies between the orange of the
+What is rare is learned last: most of any photograph is near gray or lies between the orange of the
 sun and the blue of the sky, and a regression ends there: grass turns brown. So a pixel counts by
-how rare its colour is, as in Zhang, Isola and Efros, ECCV 2016, eq. 4. The density of chroma in
+how rare its color is, as in Zhang, Isola and Efros, ECCV 2016, eq. 4. The density of chroma in
 photographs falls about exponentially, along that axis and twice as fast across it, so that weight
 is a formula and not a table; the mean over a picture is kept apart from it, else all would become
-too colourful.
+too colorful.
 
 Unlike DeOldify's: chroma, not RGB; a smaller network; hinge losses.
 """
@@ -32,25 +32,25 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from st.runtime.metadata import LEAST_RENDER, MAX_RENDER
-from st.train.chroma import chroma_of, joined, luma_of, palette_of, random_hints
-from st.train.colour_net import MULTIPLE, ColourNet, Critic, SqueezePyramid, VggPyramid
+from st.runtime.engine.metadata import LEAST_RENDER, MAX_RENDER
 from st.train.features.squeezenet import load_squeezenet
 from st.train.features.vgg import VGG, layer_names
 from st.train.features.weights import fill_resnet
-from st.train.losses import hinge, relative_distance, wide
+from st.train.losses.basic import hinge, relative_distance, wide
 from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.networks.chroma import chroma_of, joined, luma_of, palette_of, random_hints
+from st.train.networks.color_net import MULTIPLE, ColorNet, Critic, SqueezePyramid, VggPyramid
 
 LAYERS = layer_names(16)
 ENCODERS = ("squeezenet", "vgg", "resnet18", "resnet34", "plain")
 # The chroma of photographs: their main axis in (Cb, Cr), from orange to blue, and the mean distance
-# from grey along it and across it (principal axes of the 1,712 photographs that were trained on).
+# from gray along it and across it (principal axes of the 1,712 photographs that were trained on).
 AXIS = (-0.824, 0.567)
 ALONG, ACROSS = 0.062, 0.029
 USUAL = 0.06  # what a difference of chroma is measured in
-RAREST = 6.0  # times the mean distances: rarer colours count no more
+RAREST = 6.0  # times the mean distances: rarer colors count no more
 BEND = 0.05  # a difference of chroma up to which errors count by their square
-GREY = 0.004  # mean magnitude: a photograph without colour, which teaches nothing
+GRAY = 0.004  # mean magnitude: a photograph without color, which teaches nothing
 GROWTH = ((0.3, 0.5), (0.6, 0.75))  # up to a part of the steps, crops of a part of the size
 HINTS_EVERY, PALETTE_EVERY = 4, 8  # pictures, one with hints, one with a palette
 MOST_HINTS = 12
@@ -76,7 +76,7 @@ class Config:
     pixel_weight: float = option(1.0, "of the difference of chroma", 0)
     content_weight: float = option(1.0, "of the relative distance of VGG's features", 0)
     critic_weight: float = option(0.05, "of the critic's word, in the joint phases", 0)
-    rarity: float = option(0.4, "how much more rare colours count; 0: all the same", 0)
+    rarity: float = option(0.4, "how much more rare colors count; 0: all the same", 0)
     alone: float = option(0.7, "part of the steps that the generator learns alone first", 0)
     rounds: int = option(3, "of critic alone, then both, in the rest of the steps", 1)
     both: float = option(0.5, "part of a round that both learn in", 0)
@@ -84,15 +84,15 @@ class Config:
 
 
 class Network(nn.Module):
-    """content (N, 3, H, W), RGB, 0..1, of any colour -> the same luma with other chroma.
+    """content (N, 3, H, W), RGB, 0..1, of any color -> the same luma with other chroma.
 
     H and W are multiples of 32. hints: (N or 1, 3, H, W). palette: (N or 1, PALETTE). The critic is
-    part of the state and colours nothing.
+    part of the state and colors nothing.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.generator = ColourNet(config.encoder, config.width)
+        self.generator = ColorNet(config.encoder, config.width)
         self.critic = Critic(config.critic)
         self.render_factor = min(MAX_RENDER, max(LEAST_RENDER, round(1.5 * config.size / 16)))
 
@@ -151,13 +151,13 @@ def rarity(chroma: Tensor, power: float) -> Tensor:
 
 
 def pixel_distance(got: Tensor, want: Tensor, power: float) -> Tensor:
-    """How far chroma is off, over the usual magnitude: rare colours weighed up, and each picture's
-    mean besides, which holds no colour rarer than another. A scalar."""
-    coloured = (want.square().sum(1).sqrt().mean(dim=(1, 2)) > GREY).to(want.dtype)
+    """How far chroma is off, over the usual magnitude: rare colors weighed up, and each picture's
+    mean besides, which holds no color rarer than another. A scalar."""
+    colored = (want.square().sum(1).sqrt().mean(dim=(1, 2)) > GRAY).to(want.dtype)
     apart = functional.smooth_l1_loss(got, want, reduction="none", beta=BEND)
     each = (apart.sum(1, keepdim=True) * rarity(want, power)).mean(dim=(1, 2, 3))
     cast_apart = (got - want).mean(dim=(2, 3)).abs().sum(1)
-    return ((each + cast_apart) * coloured).mean() / USUAL
+    return ((each + cast_apart) * colored).mean() / USUAL
 
 
 def step(
@@ -199,7 +199,7 @@ def step(
 
 @torch.no_grad()
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """A preview: the picture's luma in colours that nobody hinted at."""
+    """A preview: the picture's luma in colors that nobody hinted at."""
     network = cast(Network, net)
     training = network.training
     hints, palette = nothing_given(network, content)
@@ -220,7 +220,7 @@ def playing(net: Network) -> Playing:
 
 METHOD = Method(
     "colorize",
-    "Colours for grey photographs (after DeOldify, NoGAN): chroma alone, with hints",
+    "Colors for gray photographs (after DeOldify, NoGAN): chroma alone, with hints",
     Config,
     "any",
     Network,

@@ -3,7 +3,7 @@
 Li, Fang, Yang, Wang, Lu and Yang, "Diversified texture synthesis with feed-forward networks", CVPR
 2017, arXiv:1703.01664. A selector maps the one-hot choice of a style to an embedding, which guides
 the generator at every scale (section 3.1). The Gram matrices are of activations less their mean
-(eq. 3), which tells textures apart that differ in colour; a diversity loss drives what one style
+(eq. 3), which tells textures apart that differ in color; a diversity loss drives what one style
 makes of different noise apart (eq. 5); and the styles are taught one after the other, each added to
 those before it (section 3.4).
 
@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, relative_distance, total_variation, wide
+from st.train.losses.basic import gram, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.noise import draw, every
-from st.train.transform import InstanceNorm, ReflectConv, UpsampleConv
+from st.train.networks.noise import draw, every
+from st.train.networks.transform import InstanceNorm, ReflectConv, UpsampleConv
 
 LAYERS = layer_names(16)
 MODES = ("stylize", "texture")
@@ -136,7 +136,7 @@ class Network(nn.Module):
         return functional.one_hot(index, styles).to(self.selector.weight.dtype)
 
 
-def centred_gram(features: Tensor) -> Tensor:
+def centerd_gram(features: Tensor) -> Tensor:
     """Eq. 3: the Gram matrix of activations less their mean, (N, C, H, W) -> (N, C, C).
 
     In float32: the mean is most of what there is.
@@ -166,7 +166,7 @@ def targets(
 ) -> dict[str, Tensor]:
     """Mean-less Gram matrices of the style pictures by layer, each (S, C, C): made once."""
     rows = [vgg(style, config.style_layers) for style in styles]
-    return {k: torch.cat([centred_gram(row[k]) for row in rows]) for k in config.style_layers}
+    return {k: torch.cat([centerd_gram(row[k]) for row in rows]) for k in config.style_layers}
 
 
 def step(
@@ -182,7 +182,7 @@ def step(
     made = network(None if network.texture else content, noise, network.one_hot(index))
     painted, layer = shifted(made, batch.shift), config.content_layer
     got = vgg(painted, {layer, *config.style_layers})
-    style = [relative_distance(centred_gram(got[k]), grams[k][index]) for k in config.style_layers]
+    style = [relative_distance(centerd_gram(got[k]), grams[k][index]) for k in config.style_layers]
     terms = {
         "style": config.style_weight * torch.stack(style).mean(),
         "diversity": -config.diversity_weight * diversity(got[layer], got[layer].roll(half, 0)),

@@ -5,15 +5,15 @@ networks", ECCV 2016, arXiv:1604.04382. The generator sees the photograph as VGG
 decodes it. The discriminator sees VGG's relu3_1, of a painting or of the generator's picture, and
 judges each place of it, so patches of it, and never the picture as a whole: it learns by the hinge
 loss to tell the style's patches from the generator's, and the generator to have its patches taken
-for the style's (eq. 2), while the photograph's features stay (eq. 1) and neighbours are smooth.
+for the style's (eq. 2), while the photograph's features stay (eq. 1) and neighbors are smooth.
 
     st-train mgan --content photos/ --style wave.jpg -o wave.pt
 
 Unlike the paper's: the discriminator's patches come from the style picture itself and the content
-from the photograph, where the paper first makes pairs by optimisation (its MDAN) to train on; no
+from the photograph, where the paper first makes pairs by optimization (its MDAN) to train on; no
 Gram matrix is used anywhere, as there. Distances are relative; VGG-16. Generator and discriminator
 take their steps at once, each on gradients of its own terms alone: Adam keeps its state by
-parameter, so one optimiser is two.
+parameter, so one optimizer is two.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from st.train.autoencoder import deepest, encoder, fill, mirror, stride
 from st.train.features.vgg import VGG, WIDTHS
-from st.train.losses import hinge, relative_distance, total_variation, wide
+from st.train.losses.basic import hinge, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.networks.autoencoder import deepest, encoder, fill, mirror, stride
 
 CONTENT, PATCH = 4, 3  # levels of VGG: relu4_1, relu3_1
 SLOPE = 0.2  # of the discriminator's leaky ReLU

@@ -10,7 +10,7 @@ With --patch-weight above 0 it learns from the style's patches too: docs/fused-s
 
 Unlike the paper's: distances are relative, so one weight suits every style; the learning rate
 falls, and fewer steps do than their 40,000; nearest upsampling and reflection padding where they
-have transposed convolutions and one wide margin; instance in place of batch normalisation, as in
+have transposed convolutions and one wide margin; instance in place of batch normalization, as in
 the code that they released later.
 """
 
@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, relative_distance, total_variation
+from st.train.losses.basic import gram, relative_distance, total_variation
+from st.train.losses.patch_term import patch_loss, style_patches
+from st.train.losses.patches import Bank
+from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.patch_term import patch_loss, style_patches
-from st.train.slow.patches import Bank
-from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
 
 LAYERS = layer_names(16)
 
@@ -52,7 +52,7 @@ class Config:
     content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
     style_layers: tuple[str, ...] = option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
-        # grey. relu1_1 sees it.
+        # gray. relu1_1 sees it.
         ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
         "VGG layer that style is compared on; repeat for several",
         choices=LAYERS,

@@ -24,20 +24,20 @@ import torch
 from torch import Tensor, nn
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, moments, raster, relative_distance, total_variation, wide
+from st.train.losses.basic import gram, moments, raster, relative_distance, total_variation, wide
+from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
 
 LAYERS = layer_names(16)
 SEEN = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # what P looks at
 TRAITS = 2 * (64 + 128 + 256 + 512)  # their means and deviations
 DARK = 0.05  # of a layer's own size: what a logarithm cannot tell from nothing
 # The style network moves every scale and shift of a picture at once: at the transfer network's rate
-# codes ran away within a few hundred steps, to pictures of two colours.
+# codes ran away within a few hundred steps, to pictures of two colors.
 STYLE_RATE = 0.1
 BLENDED = 0.25  # of the steps teach a blend of two styles
-RECOLOURED = 0.25  # and as many a style with its colour channels exchanged
+RECOLORED = 0.25  # and as many a style with its color channels exchanged
 CHANCES = 1 << 20
 
 
@@ -66,7 +66,7 @@ class Config:
 class StyleNet(nn.Module):
     """P: means and deviations of VGG's layers (N, TRAITS) -> style codes (N, code_size).
 
-    `middle` and `spread` standardise the traits' logarithms; `base` is the code that prediction
+    `middle` and `spread` standardize the traits' logarithms; `base` is the code that prediction
     starts from.
     """
 
@@ -96,7 +96,7 @@ class StyleNet(nn.Module):
             rows.append((torch.cat([own.mean, own.std], 1).flatten(1) / size + DARK).log())
         return torch.cat(rows, dim=1)
 
-    def standardise(self, features: Sequence[Mapping[str, Tensor]]) -> None:
+    def standardize(self, features: Sequence[Mapping[str, Tensor]]) -> None:
         """Set size, middle and spread to those of a sample of styles."""
         sizes = [[wide(row[name]).square().mean() for name in SEEN] for row in features]
         self.size.copy_(torch.tensor(sizes).mean(0).sqrt())
@@ -144,7 +144,7 @@ def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) 
     """Nothing to prepare but what P sees with: every step has styles of its own."""
     network = cast(Network, net)
     network.fill_encoder(vgg)
-    network.style.standardise([network.encoder(style, SEEN) for style in styles])
+    network.style.standardize([network.encoder(style, SEEN) for style in styles])
 
 
 def begin(net: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -162,8 +162,8 @@ def step(
     network, style = cast(Network, net), batch.style
     assert style is not None
     chance = batch.seed % CHANCES / CHANCES
-    if chance > 1 - RECOLOURED:
-        style = style[:, [1, 2, 0]] if chance > 1 - RECOLOURED / 2 else style[:, [2, 1, 0]]
+    if chance > 1 - RECOLORED:
+        style = style[:, [1, 2, 0]] if chance > 1 - RECOLORED / 2 else style[:, [2, 1, 0]]
     with torch.no_grad():
         seen = vgg(style, {*config.style_layers, *SEEN})
         grams = {k: gram(seen[k]) for k in config.style_layers}

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, raster, relative_distance, total_variation, wide
+from st.train.losses.basic import gram, raster, relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
+from st.train.networks.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
 
 LAYERS = layer_names(16)
 MULTIPLE = 4  # pixels to a step on the features
@@ -46,8 +46,8 @@ class Config:
     width: int = option(32, "channels at full size; 4 times as many of the features", 4)
     kernel: int = option(9, "of the first and the last convolution, odd", 1)
     style_size: int = option(384, "short side of the style pictures: the scale of the strokes", 32)
-    turns: int = option(2, "the paper's T: stylising steps to each reconstructing step", 1)
-    balance: float = option(1.0, "the paper's λ: of a reconstructing step to a stylising one", 0)
+    turns: int = option(2, "the paper's T: stylizing steps to each reconstructing step", 1)
+    balance: float = option(1.0, "the paper's λ: of a reconstructing step to a stylizing one", 0)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
@@ -86,7 +86,7 @@ class Network(nn.Module):
         one = nn.init.dirac_(torch.empty(widths[2], widths[2], KERNEL, KERNEL))
         noise = 0.1 * torch.randn(len(names), *one.shape) / (KERNEL * widths[2] ** 0.5)
         self.bank = nn.Parameter(one + noise)
-        # Norm of the auto-encoder's gradient in the last stylising step, for Algorithm 1.
+        # Norm of the auto-encoder's gradient in the last stylizing step, for Algorithm 1.
         self.register_buffer("gradient", torch.zeros(()))
 
     def encode(self, content: Tensor, norm: Norm = instance_norm) -> Tensor:
@@ -103,7 +103,7 @@ class Network(nn.Module):
             x = torch.relu(own(conv(x), norm))
         return torch.sigmoid(self.last(x))
 
-    def stylise(self, features: Tensor, weights: Tensor) -> Tensor:
+    def stylize(self, features: Tensor, weights: Tensor) -> Tensor:
         """Eq. 1: the features through a blend of the banks; by maps, each region its own."""
         if weights.ndim == 4:
             parts = [_filter(features * weights[:, s, None], k) for s, k in enumerate(self.bank)]
@@ -119,7 +119,7 @@ class Network(nn.Module):
         self, content: Tensor, weights: Tensor, strength: Tensor, norm: Norm = instance_norm
     ) -> Tensor:
         features = self.encode(content, norm)
-        styled = self.stylise(features, weights)
+        styled = self.stylize(features, weights)
         strength = strength[..., None, None, None]
         return self.decode(features + strength * (styled - features), norm)
 
@@ -159,7 +159,7 @@ def reconstructs(step: int, config: Config) -> bool:
 def step(
     net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """T times eq. 3, the stylising branch; then once eq. 2, the auto-encoder's.
+    """T times eq. 3, the stylizing branch; then once eq. 2, the auto-encoder's.
 
     Where the auto-encoder is frozen, as for --add-style, there is nothing to reconstruct for.
     """
@@ -186,7 +186,7 @@ def step(
 
 
 def balance(net: nn.Module, step: int) -> None:
-    """Algorithm 1: a reconstructing step weighs λ times what the stylising step before it did."""
+    """Algorithm 1: a reconstructing step weighs λ times what the stylizing step before it did."""
     network = cast(Network, net)
     gradients = [p.grad for p in network.shared() if p.grad is not None]
     if not gradients:

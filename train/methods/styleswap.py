@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.autoencoder import FULL, deepest, encoder, fill, mirror, stride
 from st.train.features.vgg import VGG, WIDTHS
-from st.train.losses import relative_distance, total_variation, wide
+from st.train.losses.basic import relative_distance, total_variation, wide
 from st.train.method import Batch, Method, Playing, option
-from st.train.swap import SIDE, swap
+from st.train.networks.autoencoder import FULL, deepest, encoder, fill, mirror, stride
+from st.train.networks.style_swap import SIDE, swap
 
 
 @dataclass(frozen=True)

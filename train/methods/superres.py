@@ -7,10 +7,10 @@ it makes of it (eq. 2). Where it is played, the result's histogram is matched to
 
     st-train superres --factor 4 --content photos/ -o x4.pt
 
-Unlike the paper's: the distance is relative; no batch normalisation, so that a place depends on its
-neighbourhood alone and any picture can be made in tiles; nearest upsampling and reflection padding
+Unlike the paper's: the distance is relative; no batch normalization, so that a place depends on its
+neighborhood alone and any picture can be made in tiles; nearest upsampling and reflection padding
 where they have transposed convolutions and zeros; and the network's output is added to the input
-enlarged without it, which is a better start than grey.
+enlarged without it, which is a better start than gray.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import relative_distance, total_variation
+from st.train.losses.basic import relative_distance, total_variation
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.transform import ReflectConv, UpsampleConv
+from st.train.networks.transform import ReflectConv, UpsampleConv
 
 LAYERS = layer_names(16)
 BLUR = 1.0  # deviation of the blur before scaling down, pixels

@@ -11,7 +11,7 @@ are circular, so a texture's sides fit together.
     st-train texture --mode texture --style bricks.jpg -o bricks.pt
 
 Unlike the paper's: distances are relative, so one weight suits every style; instance in place of
-batch normalisation, as the same authors later found better (arXiv:1607.08022); VGG-16.
+batch normalization, as the same authors later found better (arXiv:1607.08022); VGG-16.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.train.features.vgg import VGG, layer_names
-from st.train.losses import gram, relative_distance, total_variation
+from st.train.losses.basic import gram, relative_distance, total_variation
 from st.train.method import Batch, Method, Playing, option, shifted
-from st.train.noise import draw, every
-from st.train.transform import InstanceNorm
+from st.train.networks.noise import draw, every
+from st.train.networks.transform import InstanceNorm
 
 LAYERS = layer_names(16)
 SLOPE = 0.01  # of the leaky ReLUs
@@ -73,7 +73,7 @@ class CircularConv(nn.Conv2d):
 
 
 class Block(nn.Sequential):
-    """3×3, 3×3 and 1×1 convolutions, each normalised and rectified: (N, inputs, H, W) -> width."""
+    """3×3, 3×3 and 1×1 convolutions, each normalized and rectified: (N, inputs, H, W) -> width."""
 
     def __init__(self, inputs: int, width: int) -> None:
         layers: list[nn.Module] = []
@@ -96,7 +96,7 @@ class Network(nn.Module):
         inputs = config.noise + (0 if self.texture else 3)
         width, scales = config.width, config.scales
         self.blocks = nn.ModuleList(Block(inputs, width) for _ in range(scales))
-        # Before they are joined both sides are normalised, else the finer drowns the coarser.
+        # Before they are joined both sides are normalized, else the finer drowns the coarser.
         self.fine = nn.ModuleList(InstanceNorm(width) for _ in range(scales - 1))
         self.coarse = nn.ModuleList(
             InstanceNorm(width * (scales - 1 - k)) for k in range(scales - 1)

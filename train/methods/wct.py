@@ -1,4 +1,4 @@
-"""Whitening and colouring transforms: any style, no training on styles.
+"""Whitening and coloring transforms: any style, no training on styles.
 
 Li, Fang, Yang, Wang, Lu and Yang, "Universal style transfer via feature transforms", NIPS 2017,
 arXiv:1705.08086. Five decoders learn to invert VGG's relu5_1, …, relu1_1 on photographs alone
@@ -8,8 +8,8 @@ given the covariance and mean of the style's (eq. 2, 3), and decoded for the nex
     st-train wct --content photos/ -o any.pt
 
 Unlike the paper's: VGG-16 in place of VGG-19; the matrices come from an iteration of products, not
-from eigenvectors (`st.train.whitening`); distances in the loss are relative; a decoder may be
-narrower than VGG's mirror (`--width`) and levels may be left out (`--levels 4 --levels 3 …`).
+from eigenvectors (`st.train.networks.whitening`); distances in the loss are relative; a decoder may
+be narrower than VGG's mirror (`--width`) and levels may be left out (`--levels 4 --levels 3 …`).
 
 A picture of noise as content gives a texture in the style's manner (section 4.2).
 """
@@ -23,11 +23,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.train.autoencoder import FULL, deepest, encoder, fill, mirror, stride
 from st.train.features.vgg import VGG, WIDTHS
-from st.train.losses import relative_distance, wide
+from st.train.losses.basic import relative_distance, wide
 from st.train.method import Batch, Method, Playing, option
-from st.train.whitening import covariance, roots, whiten_and_colour
+from st.train.networks.autoencoder import FULL, deepest, encoder, fill, mirror, stride
+from st.train.networks.whitening import covariance, roots, whiten_and_color
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Network(nn.Module):
         for level in self.levels:
             mean, root = next(parts), next(parts).unflatten(1, (WIDTHS[level - 1], -1))
             features = wide(self.encode(picture.clamp(0, 1), level))
-            styled = whiten_and_colour(features, mean, root)
+            styled = whiten_and_color(features, mean, root)
             picture = self.decode(features + share * (styled - features), level)
         return picture
 
@@ -138,7 +138,7 @@ def playing(net: Network) -> Playing:
 
 METHOD = Method(
     "wct",
-    "Whitening and colouring (Li et al., NIPS 2017): any style, trained on photographs alone",
+    "Whitening and coloring (Li et al., NIPS 2017): any style, trained on photographs alone",
     Config,
     "any",
     Network,

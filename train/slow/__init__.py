@@ -1,4 +1,4 @@
-"""The slow methods: pictures by optimisation, the quality that fast networks are measured by.
+"""The slow methods: pictures by optimization, the quality that fast networks are measured by.
 
 >>> from st.train.slow import gatys
 >>> painted = gatys(content, style)  # (1, 3, H, W), RGB, 0..1

@@ -2,7 +2,7 @@
 
 Li and Wand, "Combining Markov random fields and convolutional neural networks for image synthesis",
 CVPR 2016, arXiv:1601.04589. The style term (eq. 2) is the squared distance of each 3x3 patch of
-VGG's activations to its nearest style patch by normalised cross-correlation (eq. 3), so local
+VGG's activations to its nearest style patch by normalized cross-correlation (eq. 3), so local
 structure of the style survives, where Gram matrices keep its statistics alone. With it come the
 content term (eq. 4), the squared gradient of the pixels (eq. 5), L-BFGS, and a pyramid by 2 from a
 longest side under 64 pixels. The style is also cut scaled and rotated, to fit the content better.
@@ -10,7 +10,7 @@ longest side under 64 pixels. The style is also cut scaled and rotated, to fit t
     st-slow cnnmrf --content photo.jpg --style wave.jpg -o painted.jpg
 
 The paper's layers are relu3_1 and relu4_1. On the VGG-16 used here these do not hold the style's
-colours (a sunset came out purple), so relu2_1 is with them; `--style-layers` chooses.
+colors (a sunset came out purple), so relu2_1 is with them; `--style-layers` chooses.
 
 Patches are matched anew every few evaluations; between, the losses are one smooth function. Content
 with nothing like it in the style comes out strange: that is the method's limit (section 6).
@@ -29,11 +29,11 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from st.runtime.errors import BadInput
 from st.train.features import VGG
-from st.train.losses import relative_distance, total_variation
+from st.train.losses.basic import relative_distance, total_variation
+from st.train.losses.patches import Bank, Votes, lay, nearest, patch_distance
 from st.train.method import option
 from st.train.slow.networks import Network, perceptual
-from st.train.slow.optimise import Callback, Settings, Task, paint
-from st.train.slow.patches import Bank, Votes, lay, nearest, patch_distance
+from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import (
     Style,
     Styles,

@@ -1,4 +1,4 @@
-"""`st-slow METHOD`: paint one picture by optimisation, with the options of the method's Config."""
+"""`st-slow METHOD`: paint one picture by optimization, with the options of the method's Config."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from st.runtime.command import one_line_errors
+from st.runtime.cli.base import one_line_errors
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
-from st.runtime.images import Picture, format_of, read_picture, write_picture
+from st.runtime.pictures.io import Picture, format_of, read_picture, write_picture
 from st.train.command import config_options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from st.train.slow.optimise import Step
+    from st.train.slow.optimize import Step
     from st.train.slow.styles import Style
 
 
@@ -284,6 +284,6 @@ class Methods(click.Group):
 main = Methods(
     "st-slow",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Paint one picture by optimisation: minutes, and the best quality.\n\n"
+    help="Paint one picture by optimization: minutes, and the best quality.\n\n"
     "Example: st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg",
 )

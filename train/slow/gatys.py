@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from st.train.features import VGG
-from st.train.losses import gram, relative_distance
+from st.train.losses.basic import gram, relative_distance
 from st.train.method import option
 from st.train.slow.networks import POOLINGS, Network, perceptual
-from st.train.slow.optimise import Callback, Settings, Task, paint
+from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import Style, Styles, known_layers, region, shares, weighted_layers
 
 Features = Mapping[str, Tensor]  # activations by layer, each (1, C, h, w)

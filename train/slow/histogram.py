@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from st.train.features import VGG
-from st.train.losses import total_variation
+from st.train.losses.basic import total_variation
 from st.train.method import option
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.gatys import Features, gatys_terms
 from st.train.slow.histogram_match import histogram_distance, sorted_rows
 from st.train.slow.networks import Network, perceptual
-from st.train.slow.optimise import Callback, Task, paint
+from st.train.slow.optimize import Callback, Task, paint
 from st.train.slow.styles import Style, Styles, region, resize, shares, weighted_layers
 
 

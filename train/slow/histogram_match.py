@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from st.train.losses import relative_distance
+from st.train.losses.basic import relative_distance
 
 
 @torch.no_grad()

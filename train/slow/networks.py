@@ -1,4 +1,4 @@
-"""The perceptual network, made ready for an optimisation."""
+"""The perceptual network, made ready for an optimization."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from st.runtime.errors import BadInput, printable
 from st.train.features import VGG, load_vgg
-from st.train.losses import wide
+from st.train.losses.basic import wide
 
 POOLINGS = ("max", "average")
 

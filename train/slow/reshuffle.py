@@ -1,7 +1,7 @@
 """Deep feature reshuffle: the painting's features are the style's own, moved about.
 
 Gu, Chen, Liao and Yuan, "Arbitrary style transfer with deep feature reshuffle", CVPR 2018,
-arXiv:1805.04103. Each 3x3 patch of features goes to a style patch by normalised cross-correlation,
+arXiv:1805.04103. Each 3x3 patch of features goes to a style patch by normalized cross-correlation,
 with a price on reuse, so that each style patch is used about once: then local patches and global
 statistics agree with the style at once (sections 3 and 4). It is done coarse to fine, relu5_1 to
 relu1_1: on each layer the matched patches are laid down, with a share of the content's features,
@@ -22,12 +22,12 @@ from torch import Tensor
 
 from st.runtime.errors import BadInput
 from st.train.features import VGG
-from st.train.losses import relative_distance, total_variation
+from st.train.losses.basic import relative_distance, total_variation
+from st.train.losses.patch_reuse import Grid, Handed, hand_out
+from st.train.losses.patches import Bank, Votes, lay, patch_distance
 from st.train.method import option
 from st.train.slow.networks import Network, perceptual
-from st.train.slow.optimise import Callback, Settings, Task, paint
-from st.train.slow.patches import Bank, Votes, lay, patch_distance
-from st.train.slow.reuse import Grid, Handed, hand_out
+from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import Style, Styles, as_styles, known_layers, weighted
 
 

@@ -43,7 +43,7 @@ class Tries:
 
     def wrong(self, remote: str | None) -> None:
         """Count one."""
-        key = _neighbourhood(remote)
+        key = _neighborhood(remote)
         self._wrong.setdefault(key, deque(maxlen=TRIES)).append(self._clock())
         self._wrong.move_to_end(key)
         while len(self._wrong) > REMEMBERED:
@@ -51,11 +51,11 @@ class Tries:
 
     def wait(self, remote: str | None) -> float:
         """Seconds until this address may try again; 0 when it may."""
-        times = self._wrong.get(_neighbourhood(remote), ())
+        times = self._wrong.get(_neighborhood(remote), ())
         return max(0.0, times[0] + PERIOD - self._clock()) if len(times) == TRIES else 0.0
 
 
-def _neighbourhood(remote: str | None) -> str:
+def _neighborhood(remote: str | None) -> str:
     """An address; of IPv6 its /64, since one machine has all of those."""
     try:
         ip = ipaddress.ip_address((remote or "").partition("%")[0])

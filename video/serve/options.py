@@ -11,7 +11,7 @@ import click
 
 from st.runtime.errors import BadInput, MissingExtra
 from st.runtime.stylizer import Stylizer
-from st.video.live_style import LiveStyle
+from st.video.live.style_state import LiveStyle
 
 # What of st-webcam's options goes with --serve, beside those below.
 SHARED = {"engine", "styles", "strength", "device", "threads", "size", "target_fps", "paint_size"}

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from st.runtime import BadInput, StyleCode, Stylizer
 from st.runtime.errors import printable
-from st.runtime.images import FORMATS, encode_picture, read_picture
+from st.runtime.pictures.io import FORMATS, encode_picture, read_picture
 from st.video.serve.painting import Pool
 
 MOST_BYTES = 32 << 20

@@ -15,8 +15,8 @@ from pathlib import Path
 from aiohttp import web
 
 from st.runtime import BadInput, StError
-from st.runtime.cpus import usable_cpus
-from st.runtime.stop import stoppable
+from st.runtime.system.cpus import usable_cpus
+from st.runtime.system.signals import stoppable
 from st.video.serve.address import Address, called, url, visited
 from st.video.serve.app import Visits
 from st.video.serve.certificate import fingerprint, own_certificate, tls

@@ -26,8 +26,8 @@ from av import VideoFrame
 
 from st.runtime import BadInput, StError, StyleCode, Stylizer
 from st.runtime.errors import printable
-from st.video.adaptive import Resolution, resolution_for
-from st.video.live_style import Choice
+from st.video.live.adaptive import Resolution, resolution_for
+from st.video.live.style_state import Choice
 from st.video.serve.backlog import bound_backlog
 from st.video.serve.newest import ClosedError, Newest
 from st.video.serve.painting import PaintedTrack, Pool, paint_frame

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from st.runtime import BadControl, Stylizer
-from st.runtime.colour_keep import check_color
 from st.runtime.errors import printable
-from st.video.live_style import Choice
+from st.runtime.painting.color_transfer import check_color
+from st.video.live.style_state import Choice
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 that are not registered."""
 
 from st.export import plugin
-from st.runtime import gpu
+from st.runtime.backends import gpu
 
 gpu.find_gpu = lambda index=0: gpu.Gpu("a GPU that is not here", 89, 13000)
 plugin.register = lambda capability=None: None

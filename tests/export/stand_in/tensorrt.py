@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from st.runtime.tensorrt_library import preload_rtx
+from st.runtime.backends.tensorrt_library import preload_rtx
 
 preload_rtx()
 

@@ -1,0 +1,213 @@
+"""What upsampling, padding and instance norm do wrong: grids, halos, blobs, seams.
+
+    python -m benchmarks.artifacts --engine paintings
+
+Paints flat gray, black and white, and a calm sky over a lively ground, in every named style, or in
+those of pictures; exits with 1 when a figure is over its bound. On a flat picture nothing but a
+fault can make a pattern. On a sky a style may well paint strokes, so there the raster is measured
+against them, and only compact spots count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.machine import this_machine
+from benchmarks.pictures import Rgb, named
+from benchmarks.report import Row, progress, show
+from st import engines
+from st.runtime import Stylizer
+from st.runtime.cli.base import command, fail
+from st.runtime.errors import BadInput
+
+Style = str | Path | Rgb | None
+
+PERIODS = (2, 4, 8)  # pixels: what a step at 1/2, 1/4 and 1/8 of the size repeats
+SIZE = 384  # pixels, of the square test pictures
+INNER = 96  # pixels from the border beyond which the padding should not be felt
+HORIZON = 256  # the row where the sky ends
+BAND = 8  # pixels of the border that are its halo
+DARK, LIGHT = 24, 231  # a blob is darker or lighter than these, 0..255, in all channels
+BLOB = (6, 2000)  # its area, pixels
+APART = 64  # and this far from what lies around it, levels
+
+MAX_GRID = 1.0  # levels of 255, RMS: half of what is just visible on a plain field
+MAX_HALO = 3.0  # levels
+MAX_RASTER = 0.1  # of the deviation of the strokes
+MAX_BLOBS = 0
+MAX_SEAM = 2  # levels
+
+
+def flat_pictures() -> list[Rgb]:
+    """Gray, black and white, (SIZE, SIZE, 3)."""
+    return [np.full((SIZE, SIZE, 3), level, np.uint8) for level in (128, 0, 255)]
+
+
+def sky() -> Rgb:
+    """From a blue down to a pale one, with a grain of deviation 1, over a texture.
+
+    The grain wakes what a network makes of nothing; the ground keeps instance norm from blowing
+    the grain up, as the rest of a photograph does.
+    """
+    down = np.linspace(0, 1, SIZE)[:, None, None]
+    color = (1 - down) * np.array([90, 140, 205]) + down * np.array([185, 205, 225])
+    picture = color + np.random.default_rng(0).normal(0, 1, (SIZE, SIZE, 1))
+    picture[HORIZON:] = texture(SIZE, SIZE)[HORIZON:]
+    return np.round(picture).clip(0, 255).astype(np.uint8)
+
+
+def texture(height: int, width: int) -> Rgb:
+    """Soft spots of all colors, of some 10 pixels."""
+    noise = np.random.default_rng(0).normal(0, 1, (height, width, 3))
+    soft = cv2.GaussianBlur(noise, (0, 0), 4)
+    return (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
+
+
+def grid(painted: Rgb, periods: Sequence[int] = PERIODS) -> dict[int, float]:
+    """How strong a pattern of each period is, RMS in levels of 255, 0 for none.
+
+    The energy at the period's frequencies over that at the frequencies beside them, so that
+    strokes, which have all frequencies, count nothing. A period of 4 counts what 2 has too.
+    painted: its largest square at the top left, of a multiple of the periods, is looked at.
+    """
+    size = min(painted.shape[:2]) // max(periods) * max(periods)
+    power = np.zeros((size, size))
+    for channel in np.moveaxis(painted[:size, :size].astype(np.float64), 2, 0):
+        power += np.abs(np.fft.fft2(channel - channel.mean())) ** 2 / size**4 / 3
+    return {period: _excess(power, period) for period in periods}
+
+
+def _excess(power: NDArray[np.float64], period: int) -> float:
+    """sqrt of what the period's frequencies have more than their neighbors in row and column."""
+    size = len(power)
+    places = np.arange(period) * (size // period)
+    near = np.array([-3, -2, -1, 1, 2, 3])
+    total = 0.0
+    for y in places:
+        for x in places:
+            if x or y:
+                beside = max(power[y, (x + near) % size].mean(), power[(y + near) % size, x].mean())
+                total += power[y, x] - beside
+    return float(np.sqrt(max(0.0, total)))
+
+
+def halo(painted: Rgb) -> float:
+    """Largest difference in color of a border (BAND pixels of one side) and the middle, levels.
+
+    For pictures that were flat before.
+    """
+    picture = painted.astype(np.float64)
+    middle = picture[INNER:-INNER, INNER:-INNER].mean(axis=(0, 1))
+    sides = (picture[:BAND], picture[-BAND:], picture[:, :BAND], picture[:, -BAND:])
+    return max(float(np.abs(side.mean(axis=(0, 1)) - middle).max()) for side in sides)
+
+
+def raster(painted: Rgb) -> float:
+    """The strongest grid in a painted sky, as a share of the deviation of all that is painted."""
+    inner = painted[INNER // 2 : HORIZON - INNER // 2, INNER:-INNER]
+    deviation = float(np.sqrt(inner.astype(np.float64).var(axis=(0, 1)).mean()))
+    return max(grid(inner).values()) / deviation if deviation else 0.0
+
+
+def blobs(painted: Rgb) -> int:
+    """How many black or white spots lie in surroundings that are neither.
+
+    A spot is a connected area of BLOB pixels, near black or near white, filling half of a box
+    that is no more than twice as long as wide, and APART from the median of the pixels within 8
+    around it. Strokes are longer.
+    """
+    found = 0
+    for extreme in (painted.max(axis=2) <= DARK, painted.min(axis=2) >= LIGHT):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(extreme.astype(np.uint8))
+        for label in range(1, count):
+            x, y, width, height, area = (int(v) for v in stats[label])
+            compact = max(width, height) <= 2 * min(width, height) and 2 * area >= width * height
+            if compact and BLOB[0] <= area <= BLOB[1]:
+                rows, columns = (
+                    slice(max(0, start - 8), start + length + 8)
+                    for start, length in ((y, height), (x, width))
+                )
+                own = labels[rows, columns] == label
+                around = np.median(painted[rows, columns][~own], axis=0)
+                apart = np.abs(around - painted[rows, columns][own].mean(axis=0))
+                found += bool(apart.max() >= APART)
+    return found
+
+
+def seam(stylizer: Stylizer) -> int | None:
+    """Largest difference of a picture painted in tiles and painted whole, levels.
+
+    None for an engine without a tiles companion.
+    """
+    picture = texture(SIZE, SIZE + 60)
+    try:
+        tiled = stylizer.tiled(picture, tile=SIZE // 2)
+    except BadInput:
+        return None
+    return int(np.abs(tiled.astype(int) - stylizer(picture)).max())
+
+
+def styles_of(stylizer: Stylizer, pictures: Sequence[str] = ()) -> dict[str, Style]:
+    """What to inspect by name: an engine's own styles; of any style, the pictures, or a texture."""
+    if "code" not in stylizer.metadata.inputs:
+        return {name: name for name in stylizer.styles} or {"–": None}
+    return {**named(pictures)} or {"a texture": texture(SIZE, SIZE)}
+
+
+def inspect(stylizer: Stylizer, style: Style, name: str = "–") -> Row:
+    """All figures of one style: the worst over the pictures, and whether they are in bounds."""
+    if style is not None:
+        stylizer.set_style(style)
+    flats = [stylizer(picture) for picture in flat_pictures()]
+    above = stylizer(sky())[:HORIZON]
+    grids = max(max(grid(flat[INNER:-INNER, INNER:-INNER]).values()) for flat in flats)
+    figures = {
+        "grid": (grids, MAX_GRID),
+        "halo": (max(halo(flat) for flat in flats), MAX_HALO),
+        "raster": (raster(above), MAX_RASTER),
+        "blobs": (sum(blobs(picture) for picture in [*flats, above]), MAX_BLOBS),
+        "tiled": (seam(stylizer), MAX_SEAM),
+    }
+    good = all(figure is None or figure <= bound for figure, bound in figures.values())
+    values = {name: figure for name, (figure, _) in figures.items()}
+    return {"style": name, **values, "in bounds": good}
+
+
+@command(epilog="Example: python -m benchmarks.artifacts --engine wave.onnx")
+@click.option("--engine", default=engines.DEFAULT, show_default=True)
+@click.option(
+    "--style",
+    "pictures",
+    multiple=True,
+    metavar="FILE|FOLDER",
+    help="Pictures, for an engine of any style.  [default: a texture]",
+)
+@click.option("--device", default="auto", show_default=True, help="As st-image has it.")
+@click.option("--json", "as_json", is_flag=True)
+def main(engine: str, pictures: tuple[str, ...], device: str, as_json: bool) -> None:
+    """Grids, halos, blobs and seams of an engine, in levels of 255, on plain pictures."""
+    stylizer = Stylizer(engine, device=device)
+    styles = styles_of(stylizer, pictures)
+    rows: list[Row] = []
+    with progress() as bar:
+        for name, style in bar.track(styles.items(), description="painting"):
+            rows.append(inspect(stylizer, style, name))
+    bounds = f"grid {MAX_GRID}, halo {MAX_HALO}, raster {MAX_RASTER}, blobs {MAX_BLOBS}"
+    show(
+        f"Artifacts, levels of 255; bounds: {bounds}, tiled {MAX_SEAM}",
+        this_machine(),
+        rows,
+        as_json,
+    )
+    if not all(row["in bounds"] for row in rows):
+        raise fail("some figures are over their bounds", 1)
+
+
+if __name__ == "__main__":
+    main()

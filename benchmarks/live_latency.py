@@ -1,0 +1,232 @@
+"""Glass to glass: from a picture's making to its painting decoded at the other end.
+
+    python -m benchmarks.live_latency --engine paintings --size 640x360
+
+An HTTP camera on loopback draws the time into each picture, as blocks in a strip that a mask keeps
+unpainted. st-webcam paints the camera and sends it on as H.264 over UDP; a player without a buffer
+of its own decodes that and reads the time back. What no program sees is left out: the camera's
+sensor before, and the screen after.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import click
+import cv2
+import numpy as np
+from av.error import FFmpegError
+
+from benchmarks.machine import this_machine
+from benchmarks.pictures import Rgb
+from benchmarks.report import Row, progress, show
+from st import engines
+from st.runtime.backends.open import ONNX_DEVICES
+from st.runtime.bench.clips import frames_of
+from st.runtime.bench.device_check import verdict_of
+from st.runtime.cli.base import command
+from st.runtime.errors import BadInput, StError, printable
+from st.runtime.stylizer import Stylizer
+from st.video.film.picture_format import parse_size
+
+BITS = 20  # milliseconds since the beginning: 17 minutes
+CHECK = 4  # bits of their sum, so that a torn picture is no time
+STRIP = 32  # rows
+WARM_UP = 20  # frames at the other end that do not count
+SILENCE = 30.0  # seconds without one, after which it has failed
+
+
+class Clock:
+    """Times drawn into pictures."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def stamp(self, frame: Rgb) -> Rgb:
+        """A copy with the present time in its strip, black and white."""
+        now = round((time.monotonic() - self._began) * 1000) % (1 << BITS)
+        bits = [now >> at & 1 for at in range(BITS)] + [_sum(now) >> at & 1 for at in range(CHECK)]
+        stamped = frame.copy()
+        width = frame.shape[1] // len(bits)
+        row = np.repeat(np.array(bits, np.uint8) * 255, width)
+        stamped[:STRIP] = 0
+        stamped[:STRIP, : len(row)] = row[None, :, None]
+        return stamped
+
+    def age(self, frame: Rgb) -> float | None:
+        """Milliseconds since the time in its strip; None where it cannot be read."""
+        count = BITS + CHECK
+        width = frame.shape[1] // count
+        middle = frame[STRIP // 4 : STRIP * 3 // 4, : count * width].mean(axis=(0, 2))
+        bits = middle.reshape(count, width)[:, width // 4 : -(-width * 3 // 4)].mean(axis=1) > 127
+        stamp = sum(int(bit) << at for at, bit in enumerate(bits[:BITS]))
+        told = sum(int(bit) << at for at, bit in enumerate(bits[BITS:]))
+        if told != _sum(stamp):
+            return None
+        return (round((time.monotonic() - self._began) * 1000) - stamp) % (1 << BITS)
+
+
+def _sum(number: int) -> int:
+    """Never that of an all-black strip."""
+    return (sum(number >> at & 15 for at in range(0, BITS, 4)) + 5) & 15
+
+
+@contextmanager
+def camera(film: list[Rgb], rate: float, clock: Clock) -> Iterator[str]:
+    """The URL of an HTTP camera that plays these pictures, stamped as they are sent."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=cut")
+            self.end_headers()
+            due = time.monotonic()
+            for frame in itertools.cycle(film):
+                due += 1 / rate
+                time.sleep(max(0.0, due - time.monotonic()))
+                bgr = cv2.cvtColor(clock.stamp(frame), cv2.COLOR_RGB2BGR)
+                data = cv2.imencode(".jpg", bgr)[1].tobytes()
+                head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                try:
+                    self.wfile.write(head.encode() + data + b"\r\n")
+                except OSError:
+                    return
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/camera"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def webcam(
+    source: str, target: str, engine: str, device: str, mask: Path, size: tuple[int, int]
+) -> Iterator[subprocess.Popen[str]]:
+    """st-webcam as a process of its own, painting all but the mask's black."""
+    with Stylizer(engine, device="cpu") as stylizer:
+        region = f"{mask}={stylizer.styles[0]}" if stylizer.styles else str(mask)
+    words = [source, "--engine", engine, "--device", device, "--headless", "-o", target]
+    words += ["--paint-size", str(max(size)), "--region", region, "--bitrate", "20"]
+    code = "from st.video.webcam_command import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ages(target: str, clock: Clock, count: int) -> list[float]:
+    """Milliseconds from the making of each picture to its decoding from the stream at `target`.
+
+    Raises StError: nothing comes.
+    """
+    options = {
+        "fflags": "nobuffer",
+        "flags": "low_delay",
+        "probesize": "100000",
+        "analyzeduration": "0",
+        "timeout": str(int(SILENCE * 1_000_000)),
+    }
+    found: list[float] = []
+    seen = 0
+    try:
+        with av.open(target, options=options, timeout=SILENCE) as stream:
+            picture = stream.streams.video[0]
+            picture.codec_context.thread_count = 1  # frame threads hold frames back
+            for frame in stream.decode(picture):
+                age = clock.age(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+                seen += 1
+                if age is not None and seen > WARM_UP:
+                    found.append(age)
+                if len(found) == count:
+                    return found
+                if seen > 10 * count + WARM_UP:
+                    raise StError("the pictures that come back have no time in them")
+    except (FFmpegError, OSError, IndexError) as error:
+        raise StError(f"no stream came back ({printable(error, 80)})") from None
+    raise StError("the stream ended")
+
+
+def measure(engine: str, device: str, film: list[Rgb], rate: float, count: int) -> list[float]:
+    """Milliseconds of `count` pictures on one device. Raises StError: nothing came back."""
+    height, width = film[0].shape[:2]
+    clock = Clock()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        target = f"udp://127.0.0.1:{free.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as folder, camera(film, rate, clock) as source:
+        mask = np.full((height, width), 255, np.uint8)
+        mask[: STRIP + 8] = 0
+        path = Path(folder, "mask.png")
+        cv2.imwrite(str(path), mask)
+        with webcam(source, target, engine, device, path, (width, height)) as process:
+            try:
+                return ages(target, clock, count)
+            except StError as error:
+                process.terminate()
+                told = (process.stderr.read() if process.stderr else "").strip()
+                raise StError(f"{error}: {printable(told.rpartition(chr(10))[2], 200)}") from None
+
+
+@command(epilog="Example: python -m benchmarks.live_latency --engine paintings --size 640x360")
+@click.argument("clip", required=False, type=click.Path(path_type=Path))
+@click.option("--engine", default=engines.DEFAULT, show_default=True)
+@click.option("--device", "devices", multiple=True, type=click.Choice(ONNX_DEVICES))
+@click.option("--size", default="640x360", show_default=True)
+@click.option("--rate", default=25.0, show_default=True, help="The camera's, frames a second.")
+@click.option("--frames", "count", default=100, show_default=True, type=click.IntRange(2))
+@click.option("--json", "as_json", is_flag=True)
+def main(
+    clip: Path | None,
+    engine: str,
+    devices: tuple[str, ...],
+    size: str,
+    rate: float,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Glass to glass: an HTTP camera, st-webcam, and a player of what it sends."""
+    wanted = parse_size(size)
+    if isinstance(wanted, int) or wanted[0] < 8 * (BITS + CHECK) or wanted[1] < 2 * STRIP:
+        raise BadInput(f"--size takes WxH, {8 * (BITS + CHECK)}x{2 * STRIP} or more")
+    film = frames_of(clip, wanted, 50)
+    here = [name for name in devices or ONNX_DEVICES if verdict_of(engine, name, None).runs]
+    rows: list[Row] = []
+    with progress() as bar:
+        for device in bar.track(here, description="measuring"):
+            own = measure(engine, device, film, rate, count)
+            p50, p95 = (float(np.percentile(own, part)) for part in (50, 95))
+            rows.append({"device": device, "ms": p50, "95 %": p95, "least": min(own)})
+    if not rows:
+        raise StError(f"{engine} runs on no device here")
+    show(f"Glass to glass, {size} at {rate:g} frames/s", this_machine(), rows, as_json)
+
+
+if __name__ == "__main__":
+    main()

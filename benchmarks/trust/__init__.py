@@ -1,0 +1,1 @@
+"""Sixteen goals of trust, measured: `python -m benchmarks.trust`."""

@@ -1,0 +1,71 @@
+"""What every goal of benchmarks.trust gets, and the tests' machinery that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+
+from benchmarks.report import progress
+from tests.support.hostile.bad_files import KINDS
+from tests.support.hostile.doors import DOORS, Case, suits
+from tests.support.hostile.goods import Goods
+from tests.support.hostile.runner import Outcome, run_cases
+
+TESTS = Path(__file__).parents[2] / "tests"
+WHOLE = 1000  # the count at which a goal is measured as it is stated
+
+
+class Reached(NamedTuple):
+    """What was measured, in words, and whether the promise holds."""
+
+    figure: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Bench:
+    """count: bad inputs of G1, by which the other goals are scaled too. folder: empty."""
+
+    count: int
+    seed: int
+    good: Goods
+    folder: Path
+
+    def scaled(self, most: int, least: int = 1) -> int:
+        """How many of what the goal states as `most`."""
+        return max(least, most * self.count // WHOLE)
+
+    @property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def run(self, chosen: Iterable[Case], label: str) -> list[Outcome]:
+        chosen = list(chosen)
+        with progress() as bar:
+            found = run_cases(chosen, self.good, self.folder)
+            return list(bar.track(found, total=len(chosen), description=label))
+
+    def through(self, doors: str, words: Iterable[str], seeds: int = 1) -> list[Case]:
+        """Kinds with one of `words` in their names, through the doors whose names begin so."""
+        words = tuple(words)
+        return [
+            Case(name, kind, self.seed + more)
+            for name, door in DOORS.items()
+            for kind in KINDS
+            if name.startswith(doors) and suits(kind, door) and any(w in kind.name for w in words)
+            for more in range(seeds if kind.often else 1)
+        ]
+
+
+Goal = Callable[[Bench], Reached]
+
+
+def tell(faults: Iterable[str]) -> None:
+    """What fell short, in detail, on standard error."""
+    for fault in faults:
+        click.echo(fault, err=True)

@@ -1,0 +1,1 @@
+"""`st-compare`: one photograph by many methods on one sheet."""

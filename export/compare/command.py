@@ -1,0 +1,240 @@
+"""`st-compare`: one photograph, one style, many methods, one sheet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from st.runtime.backends.open import DEVICES
+from st.runtime.cli.base import command
+from st.runtime.errors import BadInput, MissingExtra, printable
+from st.runtime.pictures.io import Picture, format_of, read_picture, write_picture
+from st.runtime.pictures.resize import with_long_side
+from st.runtime.system.digest import identity
+
+if TYPE_CHECKING:
+    from st.export.compare.methods import Comparison, Painting, Wanted
+
+MOST_PIXELS = 2048  # of --size: slow methods keep activations of every layer
+
+EPILOG = """\b
+Examples:
+  st-compare --content a.jpg --style wave.jpg gatys cnnmrf paintings any.onnx -o sheet.jpg
+  st-compare --content a.jpg --style b.jpg any.onnx paintings=wave bank.pt=wave
+"""
+
+
+@command(name="st-compare", epilog=EPILOG)
+@click.argument("methods", nargs=-1, required=True, metavar="METHODS...")
+@click.option("--content", required=True, type=click.Path(path_type=Path), help="Photograph.")
+@click.option("--style", required=True, type=click.Path(path_type=Path), help="Style picture.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The sheet. [default: CONTENT_compared.jpg]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, MOST_PIXELS),
+    default=512,
+    show_default=True,
+    metavar="N",
+    help="Longer side of what is painted, pixels.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Evaluations of slow methods. [default: each method's own]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of slow methods.")
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="Of engines; slow methods and checkpoints run on the processor.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Keep every painting there as METHOD.png, and take those of the same pictures and "
+    "settings that are there already.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The figures on standard output.")
+def main(
+    methods: tuple[str, ...],
+    content: Path,
+    style: Path,
+    output: Path | None,
+    size: int,
+    steps: int | None,
+    seed: int,
+    device: str,
+    pictures: Path | None,
+    as_json: bool,
+) -> None:
+    """Paint one photograph in one style by METHODS, and lay the paintings side by side.
+
+    A method is a slow one (gatys, laplacian, histogram, cnnmrf, reshuffle), a shipped engine, an
+    engine's file, or a checkpoint. Engines of any style are given the picture; those with styles of
+    their own paint the one named as its file, or METHOD=STYLE. One that has no such style is
+    left out, with a warning.
+
+    Under each painting: the time it took; its style distance and its content distance, measured
+    by SqueezeNet, which no method sees; both are 0 at best.
+    """
+    try:
+        from st.export.compare.methods import Comparison, Wanted
+        from st.train.features.squeezenet import load_squeezenet
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra("comparing methods", "train") from None
+    target = output or content.with_name(f"{content.stem}_compared.jpg")
+    _check_target(target, content, style)
+    photograph = with_long_side(read_picture(content).rgb, size)
+    painting = with_long_side(read_picture(style).rgb, size)
+    wanted = Wanted(painting, style, steps, seed, device)
+    comparison = Comparison(load_squeezenet(), photograph, painting)
+    console = Console(stderr=True)
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+    left_out = _paint_all(methods, comparison, wanted, console, pictures)
+    if not comparison.paintings:
+        raise BadInput(f"no method is left for {printable(style)}")
+    write_picture(Picture(comparison.sheet()), target)
+    if as_json:
+        click.echo(json.dumps(_record(target, comparison, left_out)))
+    else:
+        for made in comparison.paintings:
+            click.echo(_line(made))
+        click.echo(f"{'the photograph':24} {'':>10}  style {comparison.untouched():.3f}")
+        console.print(f"wrote {printable(target)}", markup=False, highlight=False)
+
+
+def _paint_all(
+    methods: tuple[str, ...],
+    comparison: Comparison,
+    wanted: Wanted,
+    console: Console,
+    folder: Path | None,
+) -> dict[str, str]:
+    """Paint by each, or take what lies in the folder; {method: why not} of those left out."""
+    from st.export.compare.methods import CannotPaintError, open_method
+
+    left_out: dict[str, str] = {}
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bars:
+        whole = bars.add_task("methods", total=len(methods))
+        for text in methods:
+            part = bars.add_task(printable(text, 40), total=None)
+
+            def step(done: int, total: int, part: Any = part) -> None:
+                bars.update(part, completed=done, total=total)
+
+            kept = folder and Kept(folder, text, comparison, wanted)
+            try:
+                if not (kept and kept.load()):
+                    comparison.add(method_name(text), open_method(text, wanted), step)
+                    if kept:
+                        kept.save()
+            except CannotPaintError as error:
+                left_out[text] = str(error)
+                shown = f"Warning: {printable(text)}: left out, it {error}"
+                console.print(shown, markup=False, highlight=False, soft_wrap=True)
+            bars.remove_task(part)
+            bars.advance(whole)
+    return left_out
+
+
+class Kept:
+    """One method's painting in a folder: METHOD.png, and METHOD.json that says what it is of."""
+
+    def __init__(self, folder: Path, text: str, comparison: Comparison, wanted: Wanted) -> None:
+        self._name = method_name(text)
+        self._file = folder / f"{_file_name(self._name)}.png"
+        self._comparison = comparison
+        engine = Path(text).read_bytes() if Path(text).is_file() else b""
+        own = (text, engine, wanted.steps, wanted.seed)
+        self._identity = identity((own, comparison.content, comparison.style))
+
+    def load(self) -> bool:
+        """Whether it is there, whole, and of these pictures and settings; then it is taken."""
+        beside = self._file.with_suffix(".json")
+        if not (self._file.is_file() and beside.is_file()):
+            return False
+        try:
+            facts = json.loads(beside.read_text())
+            if facts["identity"] != self._identity:
+                return False
+            seconds = float(facts["seconds"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        self._comparison.measure(self._name, read_picture(self._file).rgb, seconds)
+        return True
+
+    def save(self) -> None:
+        made = self._comparison.paintings[-1]
+        write_picture(Picture(made.rgb), self._file)
+        facts = {"identity": self._identity, "seconds": made.seconds}
+        self._file.with_suffix(".json").write_text(json.dumps(facts))
+
+
+def method_name(text: str) -> str:
+    """ "folder/wct.pt" -> "wct"; what follows "=" stays."""
+    name, equals, chosen = text.rpartition("=")
+    if not equals or Path(text).is_file():
+        name, equals, chosen = text, "", ""
+    path = Path(name)
+    return printable(path.stem if path.suffix else name, 60) + (f": {chosen}" if equals else "")
+
+
+def _check_target(target: Path, content: Path, style: Path) -> None:
+    """Say now, not after an hour, that the sheet cannot be written. Raises BadInput."""
+    format_of(target)
+    if not target.parent.is_dir():
+        raise BadInput(f"{printable(target.parent)}: no such folder")
+    for source in (content, style):
+        if target.exists() and source.exists() and target.samefile(source):
+            raise BadInput(f"{printable(target)}: the sheet would replace a picture of its own")
+
+
+def _file_name(method: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in method)
+
+
+def _line(made: Painting) -> str:
+    figures = f"style {made.style:.3f}  content {made.content:.3f}"
+    return f"{made.method:24} {made.seconds:8.2f} s  {figures}"
+
+
+def _record(target: Path, comparison: Comparison, left_out: dict[str, str]) -> dict[str, Any]:
+    height, width = comparison.content.shape[:2]
+    return {
+        "output": str(target),
+        "width": width,
+        "height": height,
+        "photograph": {"style": comparison.untouched()},
+        "methods": [
+            {"method": m.method, "seconds": m.seconds, "style": m.style, "content": m.content}
+            for m in comparison.paintings
+        ],
+        "left_out": left_out,
+    }

@@ -1,0 +1,242 @@
+"""One photograph in one style by many methods, with what each took and how far it is.
+
+A method is named by what paints: a slow method, a shipped engine, an engine's file, or a checkpoint
+of st-train. `open_method` finds out which and whether it can take the style at all; every one is
+then a function from the photograph to its painting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from st.runtime import Stylizer
+from st.runtime.engine.metadata import Metadata
+from st.runtime.errors import BadControl, BadInput, printable
+from st.runtime.painting.frames import crop, fitted_size, pad
+from st.runtime.pictures.contact_sheet import PAPER, contact_sheet
+from st.runtime.pictures.resize import to_size, with_short_side
+from st.train.checkpoint import load_checkpoint
+from st.train.features.squeezenet import SqueezeNet
+from st.train.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
+from st.train.methods import METHODS
+from st.train.slow.command import Entry, entries
+from st.train.slow.optimize import Step
+
+Rgb = NDArray[np.uint8]  # (H, W, 3)
+Progress = Callable[[int, int], None]  # (done, to do) of one painting
+Paint = Callable[[Rgb, Progress], Rgb]  # the photograph -> its painting, of the same shape
+QUICK = 5.0  # seconds; a faster painting is painted twice and the second one counts
+STYLE_SIDE = 512  # pixels of the style's short side that a checkpoint sees, as an engine does
+
+
+class CannotPaintError(BadControl):
+    """This method cannot take this style; the others may."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The style, as a picture, its file's name, and the settings of slow methods."""
+
+    style: Rgb
+    file: Path
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Painting:
+    """What came of one method. seconds: of painting, without loading and encoding the style."""
+
+    method: str
+    rgb: Rgb
+    seconds: float
+    style: float
+    content: float
+
+
+def open_method(text: str, wanted: Wanted) -> Paint:
+    """What paints by that name: "gatys", "paintings", "any.onnx", "bank.pt".
+
+    A bank paints its style that is named as the style's file is; "bank.pt=wave" says which.
+
+    Raises:
+        CannotPaintError: it has other styles. BadInput: no such method, engine or checkpoint.
+    """
+    name, equals, chosen = text.rpartition("=")
+    if not equals or Path(text).is_file():
+        name, chosen = text, ""
+    if name in entries():
+        return slow(entries()[name], wanted)
+    if Path(name).suffix == ".pt":
+        return of_checkpoint(Path(name), chosen, wanted)
+    try:
+        return of_engine(name, chosen, wanted)
+    except BadInput as error:
+        if Path(name).suffix or "shipped are" not in str(error):
+            raise
+        known = ", ".join(entries())
+        raise BadInput(
+            f"no method {printable(name, 40)!r}: give {known}, a shipped engine, or a file "
+            "(.onnx, .trt, .pt)"
+        ) from None
+
+
+def slow(entry: Entry, wanted: Wanted) -> Paint:
+    """A method of st-slow at its own settings, at the photograph's size."""
+    from st.train.features import load_vgg
+
+    def paint(content: Rgb, progress: Progress) -> Rgb:
+        config = replace(entry.config(), size=max(content.shape[:2]), seed=wanted.seed)
+        if wanted.steps:
+            config = replace(config, steps=wanted.steps)
+
+        def watch(step: Step) -> None:
+            progress(step.evaluation, step.total)
+
+        pair = _tensor(content), _tensor(wanted.style)
+        return _rgb(entry.paint(*pair, config, watch, vgg))
+
+    vgg = load_vgg()
+    return paint
+
+
+def of_engine(name: str, chosen: str, wanted: Wanted) -> Paint:
+    stylizer = Stylizer(name, device=wanted.device)
+    metadata = stylizer.metadata
+    if "code" in metadata.inputs:
+        stylizer.set_style(wanted.style)
+    elif metadata.styles:
+        stylizer.set_style(metadata.styles[_index(metadata.styles, chosen, wanted)])
+    elif not chosen:
+        _check_one(str(dict(metadata.card).get("styles", "")), wanted)
+    return lambda content, progress: stylizer(content, progress=progress)
+
+
+def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
+    """In PyTorch, as the trainer's previews are painted."""
+    checkpoint = load_checkpoint(path)
+    method, network = METHODS[checkpoint.method], checkpoint.network()
+    playing = method.playing(network)
+    sizes = Metadata(method.name, multiple=playing.multiple, min_size=playing.min_size)
+    index, style = 0, None
+    if method.styles == "any":
+        style = _tensor(with_short_side(wanted.style, STYLE_SIDE))
+        height, width = (side // playing.multiple * playing.multiple for side in style.shape[-2:])
+        style = style[..., :height, :width]
+    elif method.styles == "many" or not chosen:
+        index = _index(checkpoint.styles, chosen, wanted)
+
+    @torch.inference_mode()
+    def paint(content: Rgb, progress: Progress) -> Rgb:
+        height, width = content.shape[:2]
+        batch = pad(content[None], *fitted_size(sizes, height, width))
+        painted = method.paint(network, _tensor(batch[0]), style, index)
+        return crop(_rgb(painted)[None], height, width)[0]
+
+    return paint
+
+
+def _index(names: Sequence[str], chosen: str, wanted: Wanted) -> int:
+    """Which of a bank's styles is meant. Raises CannotPaintError: none."""
+    meant = chosen or wanted.file.stem
+    for index, name in enumerate(names):
+        if meant == name or (not chosen and meant.startswith(f"{name}_")):
+            return index
+    shown = ", ".join(printable(name, 40) for name in names[:20])
+    raise CannotPaintError(f"has {shown}, not {printable(meant, 40)} (METHOD=STYLE chooses one)")
+
+
+def _check_one(listed: str, wanted: Wanted) -> None:
+    """Raises CannotPaintError unless a card's "wave (wave.jpg)" is this style."""
+    if wanted.file.stem not in listed:
+        shown = printable(listed, 60) or "one style"
+        raise CannotPaintError(f"paints {shown} only (METHOD=STYLE takes it all the same)")
+
+
+class Comparison:
+    """Paintings of one photograph in one style, measured as they come.
+
+    content: (H, W, 3), as it is painted.
+    """
+
+    def __init__(self, network: SqueezeNet, content: Rgb, style: Rgb) -> None:
+        self.content, self.style = content, style
+        self._network = network
+        self._content, self._style = self._seen(content), self._seen(style)
+        self.paintings: list[Painting] = []
+
+    def add(self, name: str, paint: Paint, progress: Progress = lambda done, total: None) -> None:
+        """Paint, take the time, measure. Raises CannotPaintError: another size came out."""
+        rgb, seconds = self._timed(paint, progress)
+        if seconds < QUICK:
+            rgb, seconds = self._timed(paint, progress)
+        self.measure(name, rgb, seconds)
+
+    def measure(self, name: str, rgb: Rgb, seconds: float) -> None:
+        """Take what was painted before. Raises CannotPaintError: it has another size."""
+        if rgb.shape != self.content.shape:
+            raise CannotPaintError(f"makes pictures of another size, {rgb.shape[1]}×{rgb.shape[0]}")
+        seen = self._seen(rgb)
+        style = style_distance(seen, self._style)
+        content = content_distance(seen, self._content)
+        self.paintings.append(Painting(name, rgb, seconds, style, content))
+
+    def untouched(self) -> float:
+        """The style distance of the photograph itself."""
+        return style_distance(self._content, self._style)
+
+    def sheet(self) -> Rgb:
+        """The photograph, the style, and every painting with its figures."""
+        height, width = self.content.shape[:2]
+        cells = [
+            (f"photograph\nstyle {self.untouched():.2f}", self.content),
+            ("style", _fitted(self.style, height, width)),
+        ]
+        for painting in self.paintings:
+            figures = f"style {painting.style:.2f}  content {painting.content:.2f}"
+            label = f"{painting.method}\n{_time(painting.seconds)}  {figures}"
+            cells.append((label, painting.rgb))
+        return contact_sheet(cells)
+
+    def _timed(self, paint: Paint, progress: Progress) -> tuple[Rgb, float]:
+        start = time.perf_counter()
+        rgb = paint(self.content, progress)
+        return rgb, time.perf_counter() - start
+
+    def _seen(self, rgb: Rgb) -> Traits:
+        return traits(self._network, with_short_side(rgb, SHORT_SIDE))
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 100:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def _fitted(rgb: Rgb, height: int, width: int) -> Rgb:
+    """The whole picture in the middle of a sheet's cell."""
+    factor = min(height / rgb.shape[0], width / rgb.shape[1])
+    inner_height, inner_width = (max(1, round(side * factor)) for side in rgb.shape[:2])
+    cell = np.full((height, width, 3), PAPER, np.uint8)
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    inside = to_size(rgb, inner_width, inner_height)
+    cell[top : top + inner_height, left : left + inner_width] = inside
+    return cell
+
+
+def _tensor(rgb: Rgb) -> torch.Tensor:
+    """(1, 3, H, W), 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
+
+
+def _rgb(image: torch.Tensor) -> Rgb:
+    array = (image[0].detach().float().permute(1, 2, 0).clamp(0, 1) * 255).round()
+    return array.to(torch.uint8).numpy()

@@ -1,0 +1,1 @@
+"""From a trained network to an ONNX engine and its companions."""

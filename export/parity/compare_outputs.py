@@ -1,0 +1,99 @@
+"""How far an engine is from the network that it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from st.export.errors import ParityError
+from st.runtime.backends.onnxruntime import OrtBackend
+from st.runtime.engine.metadata import Metadata
+from st.runtime.system.cpus import usable_cpus
+
+LIMIT = 2  # steps of 1/255: one from rounding, one from the order of sums
+MEAN_LIMIT = 1.0  # of all pixels, for methods where a few may be off by more
+CODE_LIMIT = 1e-3  # of a style code, relative to its largest entry
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest and mean difference from PyTorch in float32 over the sizes tried.
+
+    Pictures: in steps of 1/255. Style codes, moments and chroma: relative to the largest entry.
+    """
+
+    largest: float
+    mean: float
+
+
+def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Something between a photograph and noise, with detail at every scale: (1, H, W, 3)."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((height, width, 3))
+    for scale in (1, 4, 16, 64):
+        coarse = random.random((1, 3, -(-height // scale), -(-width // scale)), dtype=np.float32)
+        fine = nn.functional.interpolate(
+            torch.from_numpy(coarse), size=(height, width), mode="bilinear"
+        )
+        total += fine[0].permute(1, 2, 0).numpy() * scale**0.5
+    low, high = total.min(), total.max()
+    return np.round((total - low) / (high - low) * 255).astype(np.uint8)[None]
+
+
+def run_both(
+    model: bytes, metadata: Metadata, graph: nn.Module, inputs: dict[str, Tensor]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The engine's outputs on ONNX Runtime and the graph's in PyTorch, pairwise."""
+    backend = OrtBackend(model, metadata, "cpu", usable_cpus())
+    ours = backend.run({k: v.numpy() for k, v in inputs.items()}, list(backend.outputs))
+    with torch.no_grad():
+        result = graph(*inputs.values())
+    theirs = result if isinstance(result, tuple) else (result,)
+    return [
+        (np.asarray(a, np.float64), b.numpy().astype(np.float64))
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+
+
+def picture_parity(
+    model: bytes,
+    metadata: Metadata,
+    graph: nn.Module,
+    trials: list[dict[str, Tensor]],
+    limit: int = LIMIT,
+) -> Parity:
+    """Compare the first output, a uint8 picture.
+
+    limit: see `Playing.rounding`. Raises ParityError over it, or over MEAN_LIMIT on the average.
+    """
+    errors = [np.abs(np.subtract(*run_both(model, metadata, graph, trial)[0])) for trial in trials]
+    parity = Parity(max(e.max() for e in errors), float(np.mean([e.mean() for e in errors])))
+    if parity.largest > limit or parity.mean > MEAN_LIMIT:
+        raise ParityError(
+            f"the engine differs from PyTorch by {parity.largest:.0f} of 255"
+            f" (mean {parity.mean:.2g})"
+        )
+    return parity
+
+
+def code_parity(
+    model: bytes,
+    metadata: Metadata,
+    graph: nn.Module,
+    trials: list[dict[str, Tensor]],
+    what: str = "style encoder",
+) -> Parity:
+    """Compare float outputs. Raises ParityError over CODE_LIMIT."""
+    errors = [
+        np.abs(a - b) / max(np.abs(b).max(), 1e-6)
+        for trial in trials
+        for a, b in run_both(model, metadata, graph, trial)
+    ]
+    parity = Parity(max(e.max() for e in errors), float(np.mean([e.mean() for e in errors])))
+    if parity.largest > CODE_LIMIT:
+        raise ParityError(f"the {what} differs from PyTorch by {parity.largest:.1e}")
+    return parity

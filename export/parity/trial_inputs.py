@@ -1,0 +1,115 @@
+"""Inputs to try an engine on: pictures like photographs, and the worst there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.backends.onnxruntime import OrtBackend
+from st.runtime.engine.metadata import Metadata
+from st.runtime.painting.chroma import palette_of
+from st.runtime.painting.frames import fitted_size
+from st.runtime.painting.hints import make_hints
+from st.runtime.painting.noise import draw_noise
+from st.runtime.style_encoder import as_style
+from st.runtime.system.cpus import usable_cpus
+
+Inputs = dict[str, NDArray[Any]]
+SIZES = ((96, 128), (160, 96))
+FLAT = (0, 128, 255)
+
+
+def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Detail at every scale, as photographs have, with hard edges on it: (1, H, W, 3)."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((height, width, 3), np.float32)
+    for scale in (1, 4, 16, 64):
+        coarse = random.random((-(-height // scale), -(-width // scale), 3), np.float32)
+        total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) * scale**0.5
+    total = (total - total.min()) / (total.max() - total.min())
+    for _ in range(3):
+        center = (int(random.integers(width)), int(random.integers(height)))
+        color = tuple(float(c) for c in random.random(3))
+        cv2.circle(total, center, min(height, width) // 6, color, thickness=-1)
+    return np.round(total * 255).astype(np.uint8)[None]
+
+
+def hard_picture(height: int, width: int) -> NDArray[np.uint8]:
+    """Black and white, at random from pixel to pixel: what drives activations up."""
+    random = np.random.default_rng(1)
+    return (random.integers(0, 2, (1, height, width, 3)) * 255).astype(np.uint8)
+
+
+def flat_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
+    """One gray all over: what instance norms divide by next to nothing on."""
+    return np.full((1, height, width, 3), value, np.uint8)
+
+
+def some_hints(height: int, width: int) -> NDArray[np.float32]:
+    """Two colors at places: (1, 3, H, W)."""
+    hints = make_hints([("20%", "30%", "olive"), ("70%", "60%", "#3060c0")])
+    return hints.at((height, width), (height, width))
+
+
+def codes_of(
+    encoder: bytes, metadata: Metadata, pictures: Sequence[NDArray[np.uint8]] = ()
+) -> list[NDArray[np.float32]]:
+    """The style codes that a style encoder makes of pictures (H, W, 3), or of trial pictures."""
+    backend = OrtBackend(encoder, metadata, "cpu", usable_cpus())
+    styles = [{"style": as_style(picture, metadata)} for picture in pictures]
+    try:
+        trials = styles or textured(metadata, [])
+        return [backend.run(inputs, ["code"])[0] for inputs in trials]
+    finally:
+        backend.close()
+
+
+def textured(
+    metadata: Metadata,
+    codes: Sequence[NDArray[np.float32]],
+    sizes: Sequence[tuple[int, int]] = SIZES,
+) -> list[Inputs]:
+    """Inputs with pictures like photographs. codes: of real styles, where the engine takes one."""
+    fitted = [fitted_size(metadata, *_within(metadata, size)) for size in sizes]
+    pictures = [picture(*size, seed) for seed, size in enumerate(fitted)]
+    return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
+
+
+def hard(metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> list[Inputs]:
+    """Inputs with noise of full contrast, and with flat pictures."""
+    size = fitted_size(metadata, *_within(metadata, (64, 64)))
+    pictures = [hard_picture(*size), *(flat_picture(*size, value) for value in FLAT)]
+    return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
+
+
+def _within(metadata: Metadata, size: tuple[int, int]) -> tuple[int, int]:
+    return metadata.fixed_size or size
+
+
+def inputs_of(
+    metadata: Metadata,
+    content: NDArray[np.uint8],
+    codes: Sequence[NDArray[np.float32]],
+    seed: int,
+) -> Inputs:
+    """A picture and controls: a blend of all styles, one of the codes, full strength."""
+    weights = np.random.default_rng(seed).random((1, max(1, len(metadata.styles))), np.float32)
+    norms = sum(metadata.norms)
+    every: dict[str, NDArray[Any]] = {
+        "content": content,
+        "style": content,
+        "weights": weights / weights.sum(),
+        "strength": np.ones(1, np.float32),
+        "noise": draw_noise(seed, metadata.noise, *content.shape[1:3]),
+        "hints": some_hints(*content.shape[1:3]),
+        "palette": palette_of(picture(64, 64, seed)[0]),
+        "moments": np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32),
+        "margins": np.zeros(4, np.int64),
+    }
+    if codes:
+        every["code"] = codes[seed % len(codes)]
+    return {name: every[name] for name in metadata.inputs}

@@ -1,0 +1,1 @@
+"""FP16 and int8 engines, and their measured error."""

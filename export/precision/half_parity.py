@@ -1,0 +1,160 @@
+"""An engine in FP16, and how far it is from the one in FP32, on ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from st.export.errors import ParityError
+from st.export.onnx.storage import widen
+from st.export.parity.trial_inputs import Inputs, hard, textured
+from st.export.precision.half import LARGEST, half_tensors, to_half
+from st.export.precision.half_rounding import rounded
+from st.runtime.engine.metadata import PROPERTY, Metadata
+from st.runtime.system.cpus import usable_cpus
+
+HEADROOM = 4  # times what a trial reaches must fit into FP16
+PICTURE_LIMIT = 3.0  # mean difference from FP32, steps of 1/255: more is visible
+CHROMA_LIMIT = 3e-2  # mean difference of chroma, relative to its largest entry
+CODE_LIMIT = 1e-2  # largest difference, relative to a code's largest entry
+
+
+class Half(NamedTuple):
+    """An FP16 engine.
+
+    data: the ONNX model, its metadata inside. wide: tensors left in FP32 since they grow too large.
+    flat: largest difference from FP32 on pictures of one gray, as in `Metadata.rounding_error`.
+    """
+
+    data: bytes
+    metadata: Metadata
+    wide: int
+    flat: float
+
+
+def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> Half:
+    """An ONNX engine in FP16, its error measured and in its metadata.
+
+    codes: style codes of real pictures, for an engine that takes one.
+    Raises ParityError: a result is not finite, or differs visibly from FP32.
+    """
+    model = onnx.load_from_string(data)
+    widen(model)
+    trials, worst = textured(metadata, codes), hard(metadata, codes)
+    if metadata.kind == "tiles":  # each takes a run for every norm
+        trials, worst = textured(metadata, codes, ((64, 80),)), worst[:2]
+    single = session_of(model)
+    measured = [_measured(single, metadata, trial) for trial in (*trials, *worst)]
+    wide = wide_tensors(model, measured)
+    half = to_half(model, wide)
+    session = session_of(rounded(half), plain=True)
+    errors = [
+        _difference(
+            metadata, _result(single, inputs), _result(session, _measured(session, metadata, trial))
+        )
+        for inputs, trial in zip(measured, (*trials, *worst), strict=True)
+    ]
+    likely, flat = errors[: len(trials)], errors[len(trials) + 1 :]
+    pair = max(e.max() for e in likely), float(np.mean([e.mean() for e in likely]))
+    _check(metadata, *pair)
+    metadata = replace(metadata, precision="fp16", rounding_error=(float(pair[0]), pair[1]))
+    del half.metadata_props[:]
+    half.metadata_props.add(key=PROPERTY, value=metadata.dump())
+    return Half(half.SerializeToString(), metadata, len(wide), float(max(e.max() for e in flat)))
+
+
+def wide_tensors(model: onnx.ModelProto, trials: Sequence[Inputs]) -> set[str]:
+    """The tensors that grow too large for FP16, or come near."""
+    peaks = peak_values(model, half_tensors(model), trials)
+    return {name for name, peak in peaks.items() if not peak < LARGEST / HEADROOM}
+
+
+def peak_values(
+    model: onnx.ModelProto, names: Sequence[str], trials: Sequence[Inputs]
+) -> dict[str, float]:
+    """The largest magnitude of each tensor over the trials; NaN where there is one."""
+    if not names:
+        return {}
+    measured = onnx.ModelProto()
+    measured.CopyFrom(model)
+    del measured.graph.output[:]
+    for i, name in enumerate(names):
+        measured.graph.node.append(helper.make_node("Abs", [name], [f"abs_{i}"]))
+        measured.graph.node.append(
+            helper.make_node("ReduceMax", [f"abs_{i}"], [f"peak_{i}"], keepdims=0)
+        )
+        measured.graph.output.append(
+            helper.make_tensor_value_info(f"peak_{i}", TensorProto.FLOAT, ())
+        )
+    session = session_of(measured)
+    values = np.array([session.run(None, dict(trial)) for trial in trials], np.float64)
+    return dict(zip(names, values.max(axis=0).tolist(), strict=True))
+
+
+def _difference(
+    metadata: Metadata, expected: NDArray[np.float64], got: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """|FP16 - FP32|: a picture's in steps of 1/255, others' relative to their largest entry.
+
+    Raises ParityError: not finite.
+    """
+    if not np.isfinite(got).all():
+        raise ParityError("in FP16 its results are not finite: export it without --half")
+    scale = max(float(np.abs(expected).max()), 1e-6) if metadata.relative else 1.0
+    return np.abs(got - expected) / scale
+
+
+def _check(metadata: Metadata, largest: float, mean: float) -> None:
+    if metadata.kind == "colorizer":
+        if mean > CHROMA_LIMIT:
+            raise ParityError(
+                f"in FP16 its colors differ from FP32 by {mean:.1e} on average: export it without "
+                "--half"
+            )
+    elif metadata.kind == "style-encoder":
+        if largest > CODE_LIMIT:
+            raise ParityError(
+                f"in FP16 its style codes differ from FP32 by {largest:.1e}: export it without "
+                "--half"
+            )
+    elif mean > PICTURE_LIMIT:
+        raise ParityError(
+            f"in FP16 its pictures differ from FP32 by {mean:.1f} of 255 on average: export it "
+            "without --half"
+        )
+
+
+def _result(session: ort.InferenceSession, inputs: Inputs) -> NDArray[np.float64]:
+    """Its first output: the picture or the code."""
+    (result,) = session.run([session.get_outputs()[0].name], dict(inputs))
+    return np.asarray(result, np.float64)
+
+
+def _measured(session: ort.InferenceSession, metadata: Metadata, trial: Inputs) -> Inputs:
+    """The inputs; a tile's with the moments that its own picture has: pass i makes norm i right."""
+    if metadata.kind != "tiles":
+        return trial
+    names = [f"moments_{i}" for i in range(len(metadata.norms))]
+    for _ in metadata.norms:
+        own = [np.asarray(value, np.float32) for value in session.run(names, dict(trial))]
+        trial = trial | {"moments": np.concatenate(own, axis=1)}
+    return trial
+
+
+def session_of(model: onnx.ModelProto, plain: bool = False) -> ort.InferenceSession:
+    """plain: every node is run as it stands."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = usable_cpus()
+    options.log_severity_level = 4
+    if plain:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

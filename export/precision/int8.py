@@ -1,0 +1,147 @@
+"""INT8 convolutions, for processors: static quantization by ONNX Runtime's own quantizer.
+
+Convolutions between the first and the last take and give 8-bit integers. The first sees the picture
+and the last makes it: in 8 bits these two cost more error than all the others together. The range
+of every map is measured beforehand on pictures like those that the engine shall paint. Weights have
+a scale for every output channel. Norms and all else stay in FP32.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from st.export.errors import ParityError
+from st.export.onnx.storage import widen
+from st.export.parity.trial_inputs import Inputs, inputs_of
+from st.export.precision.half_parity import CHROMA_LIMIT, session_of
+from st.runtime.engine.describe import error_unit
+from st.runtime.engine.metadata import PROPERTY, Metadata
+from st.runtime.errors import BadEngine, BadInput
+from st.runtime.painting.frames import fitted_size
+from st.runtime.pictures.resize import to_size
+
+LEAST = 8  # pictures that ranges are measured on
+MOST = 64
+SIDE = 256  # pixels of the squares that they become
+HELD = 4  # every fourth picture measures the error, and no range
+MEAN_LIMIT = 6.0  # mean difference from FP32, steps of 1/255
+
+Rgb = NDArray[np.uint8]
+Code = NDArray[np.float32]
+
+
+class Int8(NamedTuple):
+    """An INT8 engine. data: the ONNX model, its metadata inside. convolutions: how many in INT8."""
+
+    data: bytes
+    metadata: Metadata
+    convolutions: int
+
+
+def int8_engine(
+    data: bytes, metadata: Metadata, pictures: Sequence[Rgb], codes: Sequence[Code]
+) -> Int8:
+    """An ONNX engine with INT8 convolutions, its error measured and in its metadata.
+
+    pictures: photographs (H, W, 3), LEAST or more. codes: style codes, where it takes one.
+    Raises BadInput: too few pictures. BadEngine: no engine to quantize. ParityError: its pictures
+    differ visibly from FP32.
+    """
+    if len(pictures) < LEAST:
+        raise BadInput(f"INT8 needs {LEAST} pictures or more to measure on, not {len(pictures)}")
+    if metadata.precision != "fp32":
+        raise BadEngine(f"the engine is in {metadata.precision.upper()} already")
+    model = onnx.load_from_string(data)
+    widen(model)
+    inner = [node.name for node in model.graph.node if node.op_type == "Conv"][1:-1]
+    if not inner or not all(inner):
+        raise BadEngine("no convolutions between its first and its last: nothing to quantize")
+    trials = list(_trials(metadata, pictures[:MOST], codes))
+    measured = [t for i, t in enumerate(trials) if i % HELD]
+    quantized = _quantized(model, inner, measured)
+    largest, mean = _error(model, quantized, trials[::HELD], metadata.relative)
+    if mean > (2 * CHROMA_LIMIT if metadata.relative else MEAN_LIMIT):
+        raise ParityError(
+            f"in INT8 its pictures differ from FP32 by {mean:.2g} {error_unit(metadata)} on"
+            " average: export it without --int8, or measure on pictures more like those it shall"
+            " paint"
+        )
+    made = replace(metadata, precision="int8", rounding_error=(largest, mean))
+    del quantized.metadata_props[:]
+    quantized.metadata_props.add(key=PROPERTY, value=made.dump())
+    quantized.producer_name = "st"
+    onnx.checker.check_model(quantized, full_check=True)
+    return Int8(quantized.SerializeToString(), made, len(inner))
+
+
+def _trials(metadata: Metadata, pictures: Sequence[Rgb], codes: Sequence[Code]) -> Iterator[Inputs]:
+    """Inputs with every picture and every style, unblended, so often that both have had a turn."""
+    height, width = fitted_size(metadata, SIDE, SIDE)
+    whole = len(pictures) - len(pictures) % HELD  # a picture held back is so in every round
+    for i in range(max(whole, HELD * max(len(metadata.styles), min(len(codes), MOST)))):
+        style = i // HELD  # so that the pictures held back have all styles too
+        picture = to_size(pictures[i % whole], width, height)
+        inputs = inputs_of(metadata, picture[None], codes, style)
+        if metadata.styles:
+            weights = np.zeros((1, len(metadata.styles)), np.float32)
+            weights[0, style % len(metadata.styles)] = 1
+            inputs |= {"weights": weights}
+        yield {name: inputs[name] for name in metadata.inputs}
+
+
+def _quantized(
+    model: onnx.ModelProto, nodes: Sequence[str], trials: Sequence[Inputs]
+) -> onnx.ModelProto:
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._trials = iter(trials)
+
+        def get_next(self) -> Any:
+            return next((dict(trial) for trial in self._trials), None)
+
+    level = logging.root.manager.disable
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)  # advice on preparing models, which does not fit these
+        try:
+            plain, path = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
+            plain.write_bytes(model.SerializeToString())
+            quantize_static(
+                plain,
+                path,
+                Reader(),
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                nodes_to_quantize=list(nodes),
+            )
+        finally:
+            logging.disable(level)
+        return onnx.load(path)
+
+
+def _error(
+    model: onnx.ModelProto, quantized: onnx.ModelProto, trials: Sequence[Inputs], relative: bool
+) -> tuple[float, float]:
+    """The (largest, mean) difference of the results, steps of 1/255; relative: see Metadata."""
+    plain, rounded = session_of(model), session_of(quantized)
+    apart = []
+    for trial in trials:
+        ours, theirs = (
+            np.asarray(session.run(None, dict(trial))[0], np.float64)
+            for session in (plain, rounded)
+        )
+        scale = max(float(np.abs(ours).max()), 1e-6) if relative else 1.0
+        apart.append(np.abs(ours - theirs) / scale)
+    return float(max(a.max() for a in apart)), float(np.mean([a.mean() for a in apart]))

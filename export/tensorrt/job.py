@@ -1,0 +1,73 @@
+"""What the building process is told, and what it tells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from st.runtime.engine.trt_file import Flavor
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to build, whichever engine it is.
+
+    capabilities: of the GPUs to build for, TensorRT-RTX only; empty: 8.0 and later.
+    level: of optimization, 0 to 5; None is the library's own.
+    any_gpu: TensorRT only: for every GPU from 8.0 on, not just for the one that builds.
+    plugin: TensorRT only: st's own kernels for statistics.
+    """
+
+    flavor: Flavor
+    capabilities: tuple[int, ...] = ()
+    level: int | None = None
+    any_gpu: bool = False
+    plugin: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One engine to build. model: an ONNX file as `for_tensorrt` makes it. engine: to write.
+
+    shapes: the least, the best and the largest shape of each input of varying size.
+    timing_cache: a file that is read and written; None for none.
+    """
+
+    model: Path
+    engine: Path
+    shapes: dict[str, tuple[Shape, Shape, Shape]]
+    settings: Settings
+    timing_cache: Path | None = None
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self), default=str)
+
+    @staticmethod
+    def parse(text: str) -> Job:
+        values: dict[str, Any] = json.loads(text)
+        shapes = {name: tuple(map(tuple, three)) for name, three in values["shapes"].items()}
+        settings = values["settings"]
+        settings["capabilities"] = tuple(settings["capabilities"])
+        cache = values["timing_cache"]
+        return Job(
+            Path(values["model"]),
+            Path(values["engine"]),
+            cast(dict[str, tuple[Shape, Shape, Shape]], shapes),
+            Settings(**settings),
+            cache and Path(cache),
+        )
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the building process found out. version: of the library."""
+
+    version: str
+    capabilities: tuple[int, ...]
+    later: bool
+    device: str
+    layers: int

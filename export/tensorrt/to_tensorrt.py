@@ -1,0 +1,48 @@
+"""ONNX -> TensorRT: an engine for the GPU that builds it, or with `any_gpu` for every later one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from st.export.tensorrt.build import Progress, build
+from st.export.tensorrt.job import Settings
+from st.export.tensorrt.profile import Asked, profile_of
+from st.runtime.backends.gpu import find_gpu
+from st.runtime.backends.tensorrt_library import check_installed
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.trt_file import Build, write_trt
+from st.runtime.errors import BadInput, Unavailable
+
+
+def check(settings: Settings) -> None:
+    """Raises MissingExtra: no TensorRT. Unavailable: no GPU. BadInput: settings it has not."""
+    if settings.capabilities:
+        raise BadInput(
+            "--capability is for tensorrt-rtx: TensorRT builds for the GPU that is here, or with "
+            "--any-gpu for all from 8.0 on"
+        )
+    try:
+        find_gpu()
+    except Unavailable as error:
+        raise Unavailable(
+            f"TensorRT builds on the GPU that is to run the engine: {error}. Without one, "
+            "--format tensorrt-rtx builds, and the .onnx runs on the CPU"
+        ) from None
+    check_installed("tensorrt")
+
+
+def write(
+    data: bytes,
+    metadata: Metadata,
+    path: Path,
+    asked: Asked,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[Metadata, Build]:
+    """Build `path` (NAME.trt) and its JSON of an ONNX engine. Raises as `trt_build.build` does."""
+    settings = replace(settings, flavor="tensorrt")
+    profile = profile_of(metadata, asked)
+    engine, metadata, made = build(data, metadata, profile, settings, progress)
+    write_trt(path, engine, metadata, made)
+    return metadata, made

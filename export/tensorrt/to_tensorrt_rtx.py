@@ -1,0 +1,40 @@
+"""ONNX -> TensorRT-RTX: a portable engine, built on any machine and compiled where it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from st.export.tensorrt.build import Progress, build
+from st.export.tensorrt.job import Settings
+from st.export.tensorrt.profile import Asked, profile_of
+from st.runtime.backends.tensorrt_library import check_installed
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.trt_file import Build, write_trt
+from st.runtime.errors import BadInput
+
+
+def check(settings: Settings) -> None:
+    """Raises MissingExtra: no TensorRT-RTX. BadInput: settings that it has not."""
+    if settings.any_gpu:
+        raise BadInput("--any-gpu is for tensorrt: engines of tensorrt-rtx run on all from 8.0 on")
+    check_installed("tensorrt-rtx")
+
+
+def write(
+    data: bytes,
+    metadata: Metadata,
+    path: Path,
+    asked: Asked,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[Metadata, Build]:
+    """Build `path` (NAME.rtx.trt) and its JSON of an ONNX engine; no plugin: it takes none.
+
+    Raises as `trt_build.build` does.
+    """
+    settings = replace(settings, flavor="tensorrt-rtx", plugin=False)
+    profile = profile_of(metadata, asked)
+    engine, metadata, made = build(data, metadata, profile, settings, progress)
+    write_trt(path, engine, metadata, made)
+    return metadata, made

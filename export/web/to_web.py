@@ -1,0 +1,164 @@
+"""An engine -> a folder that paints in its visitors' browsers, from any static server.
+
+The page (export/web/) reads engine.json, the engine's own metadata among it, and runs the engine by
+onnxruntime-web; nothing is uploaded and no other address is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st.export.web.npm_package import BUILDS, unpack_ort_web
+from st.runtime import Stylizer
+from st.runtime.backends.open import open_engine
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import node_ports
+from st.runtime.engine.style_code import SUFFIX, StyleCode
+from st.runtime.errors import BadEngine, BadInput, printable
+from st.runtime.style_encoder import check_encoder
+from st.runtime.system.atomic_files import write_folder_beside
+
+PAGE = Path(__file__).parent / "page"
+FED = {"content", "weights", "code", "strength"}  # inputs that the page knows how to feed
+MARK = "engine.json"
+PORTS = 8  # buffers that every WebGPU gives a node; ONNX Runtime fails on one that needs more
+LARGE = 8_000_000  # bytes of an engine; more is a long wait on a phone
+
+
+@dataclass(frozen=True)
+class Site:
+    """A written page. Sizes in bytes: all of it, and what a visitor loads of it.
+
+    engine: at once. encoder: when they add a style picture; 0 without one.
+    builds: of onnxruntime-web, one of these two: without and with WebGPU.
+    """
+
+    folder: Path
+    total: int
+    engine: int
+    encoder: int
+    builds: tuple[int, int]
+
+
+def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) -> Site:
+    """Write the page of an .onnx engine into `folder`, whole or not at all.
+
+    engine: its file's name becomes the page's title.
+    styles: pictures or saved style codes (.npz) to offer, for an engine that takes style codes.
+
+    Raises:
+        BadInput: no such engine or style, or `folder` holds other files.
+        BadEngine: not an engine, or one that the page cannot feed.
+        Unavailable: onnxruntime-web cannot be fetched.
+    """
+    if engine.suffix != ".onnx":
+        raise BadEngine(f"{printable(engine)}: the page plays .onnx engines")
+    with Stylizer(engine, device="cpu") as opened:  # so that no engine is published that fails
+        metadata = opened.metadata
+        _check(metadata, engine)
+        codes = _codes(opened, styles)
+        trial = _trial(opened)
+    encoder = engine.with_suffix(".encoder.onnx")
+    encoders = _encoder(encoder, metadata) if metadata.code_size and encoder.is_file() else None
+    if metadata.code_size and not encoders and not codes:
+        raise BadInput(
+            f"{printable(engine)}: paints by style codes; put {printable(encoder.name)} beside it "
+            "for the visitor's pictures, or give styles by --web-style"
+        )
+    with write_folder_beside(folder, lambda there: (there / MARK).is_file()) as new:
+        shutil.copytree(PAGE, new, dirs_exist_ok=True)
+        (new / "ort").mkdir()
+        unpack_ort_web(new / "ort")
+        shutil.copyfile(engine, new / "engine.onnx")
+        if encoders:
+            shutil.copyfile(encoder, new / "encoder.onnx")
+        about = {
+            "name": engine.stem,
+            "engine": "engine.onnx",
+            "metadata": _plain(metadata),
+            "on_processor": _too_wide(new / "engine.onnx"),
+            "trial": trial,
+            "encoder": "encoder.onnx" if encoders else None,
+            "encoder_metadata": _plain(encoders) if encoders else None,
+            "encoder_on_processor": _too_wide(new / "encoder.onnx") if encoders else [],
+            "codes": codes,
+            "bytes": _sizes(new),
+        }
+        (new / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        return _measured(new, folder)
+
+
+def _check(metadata: Metadata, engine: Path) -> None:
+    if strange := set(metadata.inputs) - FED:
+        raise BadEngine(
+            f"{printable(engine)}: needs {', '.join(sorted(strange))}, which the page cannot give"
+        )
+
+
+def _encoder(path: Path, engine: Metadata) -> Metadata:
+    backend = open_engine(path, "cpu", kind="style-encoder")
+    backend.close()
+    try:
+        check_encoder(backend.metadata, engine)
+    except BadEngine as error:
+        raise BadEngine(f"{printable(path)}: {error}") from None
+    return backend.metadata
+
+
+def _codes(opened: Stylizer, styles: Sequence[str | Path]) -> list[dict[str, str]]:
+    if styles and not opened.metadata.code_size:
+        raise BadInput("this engine paints its own styles only: --web-style is for style codes")
+    codes = []
+    for style in styles:
+        path = Path(style)
+        code = StyleCode.load(path) if path.suffix == SUFFIX else opened.encode_style(path)
+        opened.set_style(code)  # refuses another engine's
+        codes.append({"name": path.stem, "values": _base64(np.asarray(code.values, "<f4"))})
+    return codes
+
+
+def _trial(opened: Stylizer) -> dict[str, Any]:
+    """A painting that the page compares its own with, since graphics drivers have been wrong."""
+    height, width = opened.metadata.fixed_size or (45, 61)
+    at = np.arange(height * width * 3)
+    picture = (at // 3 % width * 3 + at // (3 * width) * 2 + at % 3 * 40 + at % 7 * 4) % 256
+    paint = opened.styled()
+    if opened.metadata.code_size:
+        values = np.full(opened.metadata.code_size, 0.5, np.float32)
+        paint.set_style(StyleCode(values, opened.metadata.fingerprint))
+    painted = paint(picture.astype(np.uint8).reshape(height, width, 3))
+    return {"height": height, "width": width, "painted": _base64(painted)}
+
+
+def _too_wide(engine: Path) -> list[str]:
+    """Nodes that are left to the processor when the rest runs on WebGPU."""
+    return [name for name, ports in node_ports(engine.read_bytes()).items() if ports > PORTS]
+
+
+def _base64(values: NDArray[Any]) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def _plain(metadata: Metadata) -> dict[str, Any]:
+    return json.loads(metadata.dump())
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _measured(new: Path, folder: Path) -> Site:
+    sizes = _sizes(new)
+    plain, gpu = (sum(sizes[f"ort/{name}"] for name in build) for build in BUILDS)
+    encoder = sizes.get("encoder.onnx", 0)
+    return Site(folder, sum(sizes.values()), sizes["engine.onnx"], encoder, (plain, gpu))

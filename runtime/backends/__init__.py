@@ -1,0 +1,1 @@
+"""One module a library that runs engines, behind one protocol."""

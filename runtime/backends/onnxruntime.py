@@ -1,0 +1,131 @@
+"""Engines on ONNX Runtime: `cpu`, `cuda` where onnxruntime-gpu is installed, and `rtx`, which is
+TensorRT-RTX as a provider of ONNX Runtime's (the extra tensorrt-rtx)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Since 1.29 ONNX Runtime reports its use to Microsoft unless this is set before its import. What
+# the user has set, stays. It also spares a background thread that a forked child would wait for.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from st.runtime.backends.base import Port, check_process
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import cut
+from st.runtime.errors import BadEngine, StError, Unavailable, printable
+from st.runtime.system.fork_safety import keep_in_children
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
+SILENT = 4  # log only what ends the process; every failure is raised as an error too
+
+
+class OrtBackend:
+    """See st.runtime.backends.base.Backend."""
+
+    def __init__(self, data: bytes, metadata: Metadata, device: str, threads: int) -> None:
+        self.metadata = metadata
+        self.device = device
+        if device == "auto":
+            self.device = "cuda" if CUDA in ort.get_available_providers() else "cpu"
+        try:
+            self._session: ort.InferenceSession | None = _open(data, self.device, threads)
+        except Unavailable:
+            if device != "auto":
+                raise
+            self.device = "cpu"
+            self._session = _open(data, "cpu", threads)
+        try:
+            ports = self._session.get_inputs(), self._session.get_outputs()
+            self.inputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[0]}
+            self.outputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[1]}
+        except UnicodeDecodeError:
+            raise BadEngine("a name in its graph is no text") from None
+        self._process = os.getpid()
+        self._options = ort.RunOptions()
+        self._options.log_severity_level = SILENT
+        self._threads = threads
+        self._lock = threading.Lock()
+        # A model of several outputs is cut to those asked for, and opened anew when these change.
+        self._data = data if len(self.outputs) > 1 else b""
+        self._asked = tuple(self.outputs)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        check_process(self._process)
+        session = self._session_for(tuple(outputs))
+        try:
+            return session.run(list(outputs), dict(inputs), self._options)  # pyright: ignore[reportReturnType]
+        except Exception as error:  # ONNX Runtime's errors share no base but Exception
+            raise run_error(error) from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._session, self._data = None, b""
+
+    def _session_for(self, outputs: tuple[str, ...]) -> ort.InferenceSession:
+        with self._lock:
+            if self._session is None:
+                raise StError("this engine is closed")
+            if self._asked != outputs:
+                self._session = _open(cut(self._data, outputs), self.device, self._threads)
+                self._asked = outputs
+            return self._session
+
+
+def run_error(error: Exception) -> StError:
+    """What a library raised in the middle of a run, in one line."""
+    text = str(error)
+    if "bad_alloc" in text or "llocate memory" in text or isinstance(error, MemoryError):
+        return StError("out of memory: try a smaller picture or a smaller batch")
+    return BadEngine(f"the engine failed on this picture: {printable(text, 300)}")
+
+
+def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:
+    if device == "cuda" and CUDA not in ort.get_available_providers():
+        raise Unavailable(
+            "ONNX Runtime has no CUDA here: install onnxruntime-gpu in place of onnxruntime"
+        )
+    if device == "cuda":
+        ort.set_default_logger_severity(SILENT)  # else a driver's absence fills the terminal
+        ort.preload_dlls()  # CUDA's libraries from NVIDIA's wheels, where those are installed
+    options = ort.SessionOptions()
+    options.log_severity_level = SILENT
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Bytes that open as ONNX for us must not open as ONNX Runtime's own format there.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Threads wait busily within a run, which is faster, and not between runs: others want them.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    providers = {"cuda": [CUDA, CPU], "cpu": [CPU], "rtx": None}[device]  # None: in the options
+    if device == "rtx":
+        ort.set_default_logger_severity(SILENT)
+        from st.runtime.backends.onnxruntime_rtx import add_rtx
+
+        add_rtx(options)
+    try:
+        session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # its errors share no base but Exception
+        if device != "cpu":
+            library = {"cuda": "CUDA", "rtx": "TensorRT-RTX"}[device]
+            raise Unavailable(f"{library} cannot be used here: {printable(error)}") from None
+        raise BadEngine(f"ONNX Runtime cannot open it: {printable(error)}") from None
+    keep_in_children(session)
+    if device == "cuda" and CUDA not in session.get_providers():
+        raise Unavailable(
+            "ONNX Runtime could not load CUDA: look at nvidia-smi and at the CUDA and cuDNN "
+            "versions that onnxruntime-gpu asks for"
+        )
+    if device == "rtx" and all("RTX" not in name for name in session.get_providers()):
+        raise Unavailable("ONNX Runtime runs nothing of this engine on TensorRT-RTX: use cpu")
+    return session
+
+
+def _port(arg: Any) -> Port:
+    sizes = tuple(size if isinstance(size, int) else None for size in arg.shape)
+    return Port(DTYPES.get(arg.type, str(arg.type)), sizes)

@@ -1,0 +1,164 @@
+"""Open an engine on a device, and check its graph against its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from st.runtime.backends.base import Backend, Port
+from st.runtime.engine.metadata import COLORIZER, PALETTE, Metadata
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import describe_trt
+from st.runtime.errors import BadControl, BadEngine, Unavailable, printable
+from st.runtime.system.cpus import usable_cpus
+
+ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
+TRT_DEVICES = ("tensorrt",)
+REAL_DEVICES = (*ONNX_DEVICES, *TRT_DEVICES)
+DEVICES = ("auto", *REAL_DEVICES)
+PLAYED = ("stylizer", "texture", "colorizer")  # kinds that a Stylizer opens
+
+
+def open_engine(
+    path: Path, device: str = "auto", threads: int | None = None, kind: str = "stylizer"
+) -> Backend:
+    """Open an engine by its suffix; imports only the library that it needs.
+
+    device: one of `DEVICES`; "auto" is tensorrt for a `.trt` file, else cuda where ONNX Runtime has
+        it, else cpu.
+    threads: processor threads of one run; by default all that this process may use.
+    kind: what the engine must be, one of `st.runtime.engine.metadata.KINDS`; a texture engine and a
+        colorizer will do for a stylizer.
+
+    Raises:
+        BadInput: no such file.
+        BadEngine: not an engine, of another kind, or its graph is not what its metadata says.
+        BadControl: no such device, or no such number of threads.
+        Unavailable: the device is not here. MissingExtra: its library is not installed.
+    """
+    if device not in DEVICES:
+        raise BadControl(f"no device {printable(device)!r}: choose from {', '.join(DEVICES)}")
+    if threads is not None and threads < 1:
+        raise BadControl(f"{threads} threads: give 1 or more")
+    threads = threads or usable_cpus()
+    name = printable(path)
+    playing = devices_of(path)
+    if device not in ("auto", *playing):
+        raise BadControl(
+            f"{name}: {path.suffix} engines play on {', '.join(playing)}, not on {device}"
+        )
+    data = b""
+    if path.suffix == ".trt":
+        metadata = describe_trt(path)[0]
+    else:
+        data, metadata = read_engine(path)
+    if metadata.kind != kind and (kind != "stylizer" or metadata.kind not in PLAYED):
+        raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
+    try:
+        if path.suffix == ".trt":
+            from st.runtime.backends.tensorrt import TensorRtBackend
+
+            backend: Backend = TensorRtBackend(path)
+        elif device.startswith("openvino"):
+            from st.runtime.backends.openvino import OpenVinoBackend
+
+            backend = OpenVinoBackend(data, metadata, device, threads)
+        else:
+            from st.runtime.backends.onnxruntime import OrtBackend
+
+            backend = OrtBackend(data, metadata, device, threads)
+        try:
+            check_ports(metadata, backend.inputs, backend.outputs)
+        except BadEngine:
+            backend.close()
+            raise
+    except BadEngine as error:
+        raise BadEngine(f"{name}: {error}") from None
+    except Unavailable as error:
+        if path.suffix == ".trt":
+            from st.runtime.backends.tensorrt_requirements import cpu_alternative
+
+            error.args = (f"{name}: {error}; {cpu_alternative(path)}",)
+        raise
+    return backend
+
+
+def devices_of(path: Path) -> tuple[str, ...]:
+    """The devices that play an engine of this suffix. Raises BadEngine: it is of no engine."""
+    if path.suffix == ".trt":
+        return TRT_DEVICES
+    if path.suffix == ".onnx":
+        return ONNX_DEVICES
+    raise BadEngine(f"{printable(path)}: not an engine, st plays .onnx and .trt files")
+
+
+def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]]:
+    """(inputs, outputs) that a graph with this metadata must have."""
+    height, width = metadata.fixed_size or (None, None)
+    picture = Port("uint8", (None, height, width, 3))
+    enlarged = [side and side * metadata.scale for side in (height, width)]
+    every = {
+        "content": picture,
+        "style": picture,
+        "weights": Port("float32", (1, len(metadata.styles))),
+        "code": Port("float32", (1, metadata.code_size)),
+        "strength": Port("float32", (1,)),
+        "noise": Port("float32", (1, metadata.noise, height, width)),
+        "hints": Port("float32", (1, 3, height, width)),
+        "palette": Port("float32", (1, PALETTE)),
+        "moments": Port("float32", (2, sum(metadata.norms))),
+        "margins": Port("int64", (4,)),
+    }
+    inputs = {name: every[name] for name in metadata.inputs}
+    if metadata.kind == "style-encoder":
+        return inputs, {"code": every["code"]}
+    if metadata.kind == "colorizer":
+        return inputs, {"chroma": Port("float32", (None, 2, height, width))}
+    norms = {f"moments_{i}": Port("float32", (2, n)) for i, n in enumerate(metadata.norms)}
+    return inputs, {"stylized": Port("uint8", (None, *enlarged, 3)), **norms}
+
+
+def check_ports(
+    metadata: Metadata, inputs: Mapping[str, Port], outputs: Mapping[str, Port]
+) -> None:
+    """Raises BadEngine unless a graph's inputs and outputs are what its metadata says."""
+    needed, more = {
+        "stylizer": ({"content"}, {"weights", "code", "strength", "noise"}),
+        "texture": ({"noise"}, {"weights"}),
+        "colorizer": (COLORIZER, set()),
+        "style-encoder": ({"style"}, set()),
+        "tiles": ({"content", "moments", "margins"}, {"weights", "code", "strength"}),
+    }[metadata.kind]
+    allowed = needed | more
+    named = set(metadata.inputs)
+    if not needed <= named <= allowed or {"weights", "code"} <= named:
+        raise BadEngine(f"no {metadata.kind} takes {', '.join(metadata.inputs)}")
+    for what, actual, expected in zip(
+        ("input", "output"), (inputs, outputs), expected_ports(metadata), strict=True
+    ):
+        if set(actual) != set(expected):
+            shown = printable(", ".join(sorted(actual)), 100)
+            raise BadEngine(f"its graph has the {what}s {shown}; {_list(expected)} were expected")
+        for name, port in actual.items():
+            if not _fits(port, expected[name]):
+                raise BadEngine(
+                    f"its {what} {name} is {_shown(port)}; {_shown(expected[name])} was expected"
+                )
+
+
+def _fits(actual: Port, expected: Port) -> bool:
+    """An open size takes any where one is expected; a graph of fixed sizes must say so."""
+    if actual.dtype != expected.dtype or len(actual.shape) != len(expected.shape):
+        return False
+    sizes = list(zip(actual.shape, expected.shape, strict=True))
+    if len(sizes) == 4 and sizes[0] == (1, None):  # one picture a run: the Stylizer sends one
+        sizes = sizes[1:]
+    return all(have == want or (have is None and want is not None) for have, want in sizes)
+
+
+def _shown(port: Port) -> str:
+    return f"{port.dtype} ({', '.join('any' if n is None else str(n) for n in port.shape)})"
+
+
+def _list(names: Mapping[str, Port]) -> str:
+    return ", ".join(sorted(names)) if len(names) <= 8 else f"{len(names)} others"

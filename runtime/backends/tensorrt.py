@@ -1,0 +1,225 @@
+"""TensorRT engines (`NAME.trt`) on an NVIDIA GPU, of both libraries: TensorRT and TensorRT-RTX.
+
+Pictures go to the GPU as bytes and come back as bytes: the conversion is in the graph. Device
+memory, streams and pinned memory are PyCUDA's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.backends.base import Port, check_process
+from st.runtime.backends.gpu import DRIVER
+from st.runtime.backends.tensorrt_cache import RuntimeCache
+from st.runtime.backends.tensorrt_library import load_pycuda, load_tensorrt
+from st.runtime.backends.tensorrt_requirements import check_fits
+from st.runtime.backends.tensorrt_stream import Lane
+from st.runtime.engine.trt_file import read_trt, title
+from st.runtime.errors import BadEngine, StError, Unavailable, printable
+from st.runtime.system.fork_safety import keep_in_children
+
+DEVICE = "tensorrt"
+LANES = 2  # runs at a time: one computes while another's frame is copied
+PROFILE = 0
+Shape = tuple[int, ...]
+
+
+class TensorRtBackend:
+    """See st.runtime.backends.base.Backend. Runs of two threads overlap; more take turns."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an engine; what lies beside it says with which library.
+
+        Raises:
+            BadInput, BadEngine: no such file, or damaged, or without its description.
+            Unavailable: no GPU, or it is for another GPU, system or release of the library.
+            MissingExtra: the library or PyCUDA is not installed.
+        """
+        data, self.metadata, self._build = read_trt(path)
+        self.device = DEVICE
+        self._process = os.getpid()
+        self._trt = load_tensorrt(self._build.flavor)
+        check_fits(self._build, self._trt.__version__)
+        self._cuda = load_pycuda()
+        self._primary = self._cuda.Device(0).retain_primary_context()
+        self._log = _logger(self._trt)
+        self._turn = threading.Condition()
+        self._free: list[Lane] = []
+        self._lanes = 0
+        self._closed = False
+        with self._current():
+            self._runtime = self._trt.Runtime(self._log)
+            self._engine: Any = self._runtime.deserialize_cuda_engine(data)
+            if self._engine is None:
+                raise Unavailable(
+                    f"{title(self._build.flavor)} does not load it: {self._log.last()}"
+                )
+            self.inputs: Mapping[str, Port]
+            self.outputs: Mapping[str, Port]
+            self.inputs, self.outputs = _ports(self._trt, self._engine)
+            self._sizes = _profile(self._engine, self.inputs)
+            self._config, self._cache = self._configure()
+        keep_in_children(self)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        check_process(self._process)
+        self._check_sizes(inputs)
+        with self._current():
+            lane = self._take()
+            try:
+                results, first = lane.run(inputs, outputs)
+            except (MemoryError, self._cuda.MemoryError):
+                raise StError("out of GPU memory: try a smaller picture") from None
+            except (self._cuda.Error, RuntimeError) as error:
+                raise StError(
+                    f"the engine failed on this picture: {printable(error, 300)}"
+                ) from None
+            finally:
+                self._give_back(lane)
+            cache = self._cache  # None after another thread's close
+            if first and cache is not None:
+                cache.save()
+        return results
+
+    def close(self) -> None:
+        if os.getpid() != self._process:
+            return
+        with self._turn:
+            if self._closed:
+                return
+            self._closed = True
+            self._turn.notify_all()
+            while len(self._free) < self._lanes:
+                self._turn.wait()
+        with self._current():
+            for lane in self._free:
+                lane.close()
+            if self._cache is not None:
+                self._cache.save()
+            self._free = []
+            self._cache = self._config = self._engine = self._runtime = None
+        self._primary.detach()
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """The GPU's primary context on this thread: CUDA has one current context a thread."""
+        self._primary.push()
+        try:
+            yield
+        finally:
+            self._primary.pop()
+
+    def _configure(self) -> tuple[Any, RuntimeCache | None]:
+        """TensorRT-RTX compiles kernels at run time, keeps them, and captures its own graphs."""
+        if self._build.flavor != "tensorrt-rtx":
+            return None, None
+        config = self._engine.create_runtime_config()
+        config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        return config, RuntimeCache(config, self._build)
+
+    def _take(self) -> Lane:
+        with self._turn:
+            while not self._closed:
+                if self._free:
+                    return self._free.pop()
+                if self._lanes < LANES:
+                    self._lanes += 1
+                    break
+                self._turn.wait()
+            else:
+                raise StError("this engine is closed")
+        try:
+            return self._open_lane()
+        except BaseException:
+            with self._turn:
+                self._lanes -= 1
+                self._turn.notify()
+            raise
+
+    def _open_lane(self) -> Lane:
+        settings = () if self._config is None else (self._config,)
+        context = self._engine.create_execution_context(*settings)
+        if context is None:
+            raise StError(f"out of GPU memory, or TensorRT cannot run it here: {self._log.last()}")
+        dtypes = {n: np.dtype(p.dtype) for n, p in (*self.inputs.items(), *self.outputs.items())}
+        driver = _driver() if self._config is None else None
+        return Lane(self._cuda, context, dtypes, driver, self._log.last)
+
+    def _give_back(self, lane: Lane) -> None:
+        with self._turn:
+            self._free.append(lane)
+            self._turn.notify()
+
+    def _check_sizes(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """TensorRT's own word for a size outside the profile is of no use to anyone."""
+        for name, (least, most) in self._sizes.items():
+            shape = inputs[name].shape
+            if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
+                raise BadEngine(
+                    f"this engine was built for {name} of {_sides(least)} to {_sides(most)}, not "
+                    f"{_sides(shape)}: export it with other sizes"
+                )
+
+
+def _driver() -> Any:
+    name = DRIVER.get("win32" if os.name == "nt" else "linux", "")
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+def _ports(trt: Any, engine: Any) -> tuple[dict[str, Port], dict[str, Port]]:
+    inputs: dict[str, Port] = {}
+    outputs: dict[str, Port] = {}
+    for i in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(i)
+        sizes = tuple(None if n < 0 else int(n) for n in engine.get_tensor_shape(name))
+        try:
+            dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
+        except TypeError:
+            raise BadEngine(f"its {printable(name, 40)} is of a type that NumPy has not") from None
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        (inputs if is_input else outputs)[name] = Port(dtype, sizes)
+    return inputs, outputs
+
+
+def _profile(engine: Any, inputs: Mapping[str, Port]) -> dict[str, tuple[Shape, Shape]]:
+    """The least and the largest shape of each input of no fixed size."""
+    sizes: dict[str, tuple[Shape, Shape]] = {}
+    for name in (name for name, port in inputs.items() if None in port.shape):
+        least, _, most = engine.get_tensor_profile_shape(name, PROFILE)
+        sizes[name] = tuple(map(int, least)), tuple(map(int, most))
+    return sizes
+
+
+def _logger(trt: Any) -> Any:
+    class Logger(trt.ILogger):
+        """Keeps the last complaint, and prints nothing."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.line = "it says nothing"
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= trt.ILogger.ERROR:
+                self.line = printable(" ".join(message.split()), 300)
+
+        def last(self) -> str:
+            return self.line
+
+    return Logger()
+
+
+def _sides(shape: Sequence[int]) -> str:
+    """(1, H, W, 3) -> W×H, as everywhere; other shapes as they are."""
+    return f"{shape[2]}×{shape[1]}" if len(shape) == 4 else "×".join(map(str, shape))

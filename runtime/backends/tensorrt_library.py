@@ -1,0 +1,93 @@
+"""TensorRT's two Python modules, `tensorrt` and `tensorrt_rtx`, wherever pip has put them.
+
+TensorRT-RTX's bindings look for their shared libraries on the loader's path. Here they are found in
+the wheels that carry them and loaded first, so that no LD_LIBRARY_PATH is needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from st.runtime.engine.trt_file import Flavor, title
+from st.runtime.errors import MissingExtra, Unavailable, printable
+
+MODULES = {
+    "tensorrt": ("tensorrt",),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
+# Packages whose folders hold TensorRT-RTX's libraries, and the libraries, each before those that
+# need it.
+RTX_PACKAGES = ("tensorrt_rtx_libs", "onnxruntime_ep_nv_tensorrt_rtx")
+RTX_LIBRARIES = {
+    "linux": ("libcudart.so.*", "libtensorrt_rtx.so.*", "libtensorrt_onnxparser_rtx.so.*"),
+    "win32": ("cudart64_*.dll", "tensorrt_rtx_*.dll", "tensorrt_onnxparser_rtx_*.dll"),
+}
+
+
+def load_tensorrt(flavor: Flavor) -> ModuleType:
+    """The module of a flavor; both have one API.
+
+    Raises MissingExtra: not installed. Unavailable: its shared libraries do not load.
+    """
+    name = check_installed(flavor)
+    if flavor == "tensorrt-rtx":
+        preload_rtx()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:  # a shared library that it needs
+        raise Unavailable(
+            f"{title(flavor)} does not load: {printable(error, 300)}; "
+            f"pip install 'st[{flavor}]' brings what it needs"
+        ) from None
+
+
+def check_installed(flavor: Flavor) -> str:
+    """The name of a flavor's module; nothing is loaded. Raises MissingExtra: there is none."""
+    for name in MODULES[flavor]:
+        if importlib.util.find_spec(name) is not None:
+            return name
+    raise MissingExtra(title(flavor), flavor)
+
+
+def load_pycuda() -> ModuleType:
+    """pycuda.driver, initialized. Raises MissingExtra or Unavailable."""
+    if importlib.util.find_spec("pycuda") is None:
+        raise MissingExtra("TensorRT engines", "pycuda")
+    try:
+        cuda = importlib.import_module("pycuda.driver")
+        cuda.init()
+    except Exception as error:  # an ImportError without a driver; PyCUDA's own without a GPU
+        raise Unavailable(f"PyCUDA finds no GPU: {printable(error, 200)}") from None
+    return cuda
+
+
+def preload_rtx() -> list[Path]:
+    """Load TensorRT-RTX's shared libraries out of the wheels that carry them; which they were.
+
+    Nothing where no wheel does: then they are on the loader's path, or nowhere.
+    """
+    for package in RTX_PACKAGES:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            found = [_newest(Path(folder), p) for p in RTX_LIBRARIES.get(sys.platform, ())]
+            libraries = [path for path in found if path is not None]
+            if len(libraries) < 2:  # cudart may come from elsewhere
+                continue
+            for path in libraries:
+                try:
+                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                except OSError as error:
+                    raise Unavailable(
+                        f"TensorRT-RTX does not load: {printable(error, 300)}"
+                    ) from None
+            return libraries
+    return []
+
+
+def _newest(folder: Path, pattern: str) -> Path | None:
+    return max(folder.glob(pattern), default=None)

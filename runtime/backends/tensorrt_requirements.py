@@ -1,0 +1,113 @@
+"""What a TensorRT engine needs of the machine that it is to run on, and what runs in its place."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from st import engines
+from st.runtime.backends.gpu import find_gpu
+from st.runtime.backends.tensorrt_library import load_tensorrt
+from st.runtime.engine.describe import capability_words, dotted
+from st.runtime.engine.trt_file import SUFFIX, Build, title
+from st.runtime.errors import StError, Unavailable, printable
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that must be here. found: what is, or why it will not do."""
+
+    what: str
+    met: bool
+    found: str
+
+
+def needs(build: Build) -> list[Need]:
+    """Everything that an engine needs, met or not, in the order in which to see to it."""
+    return list(_needs(build))
+
+
+def check_fits(build: Build, version: str) -> None:
+    """Raises Unavailable unless this machine, with this release of the library, can load an engine.
+
+    Asked before TensorRT is, whose answer is a number and a line of its source.
+    """
+    check_release(build, version)
+    check_system(build)
+    check_gpu(build)
+
+
+def check_release(build: Build, version: str) -> str:
+    """The version; raises Unavailable unless it loads the engine: one of the same release does."""
+    if _release(build.version) != _release(version):
+        raise Unavailable(
+            f"this engine is for {title(build.flavor)} {build.version}, here is {version}: export "
+            "it with this release, or install that one"
+        )
+    return version
+
+
+def check_system(build: Build) -> str:
+    """Operating system and processor; raises Unavailable unless the engine is for them."""
+    here = system()
+    if build.platform not in ("any", here):
+        raise Unavailable(f"this engine is for {build.platform}, here is {here}: export it here")
+    return here
+
+
+def check_gpu(build: Build) -> str:
+    """The GPU; raises Unavailable: none, or the engine was built for others."""
+    gpu = find_gpu()
+    name = printable(gpu.name, 60)
+    if not build.runs_on(gpu.capability):
+        raise Unavailable(
+            f"this engine is for GPUs of compute capability {capability_words(build)}; "
+            f"{name} has {dotted(gpu.capability)}: export it for that one"
+        )
+    return f"{name}, {dotted(gpu.capability)}"
+
+
+def system() -> str:
+    return f"{platform.system().lower()}-{platform.machine().lower()}"
+
+
+def cpu_alternative(engine: Path) -> str:
+    """What to do without a GPU: the .onnx that an engine was made of, if it can be found."""
+    name = engine.name.removesuffix(SUFFIX).removesuffix(".rtx").removesuffix(".fp16")
+    for other in (engine.with_name(f"{name}.onnx"), engine.with_name(f"{name}.fp16.onnx")):
+        if other.is_file():
+            return f"on the CPU, {printable(other)} runs"
+    if engines.find(name):
+        return f"on the CPU, the shipped engine {name} runs"
+    return "the .onnx that it was made of runs on the CPU"
+
+
+def _needs(build: Build) -> Iterator[Need]:
+    from st.runtime.backends.tensorrt_library import load_pycuda
+
+    library = f"{title(build.flavor)} {build.version}"
+    yield _need(library, lambda: check_release(build, load_tensorrt(build.flavor).__version__))
+    yield _need(
+        "any system" if build.platform == "any" else build.platform, lambda: check_system(build)
+    )
+    yield _need("an NVIDIA driver", _driver)
+    yield _need(f"a GPU of {capability_words(build)}", lambda: check_gpu(build))
+    yield _need("PyCUDA", lambda: load_pycuda().__name__)
+
+
+def _driver() -> str:
+    gpu = find_gpu()
+    return f"for CUDA {gpu.driver // 1000}.{gpu.driver % 1000 // 10}"
+
+
+def _need(what: str, check: Callable[[], str]) -> Need:
+    try:
+        return Need(what, True, check())
+    except StError as error:
+        return Need(what, False, printable(error, 500))
+
+
+def _release(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:3])

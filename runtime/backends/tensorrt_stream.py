@@ -1,0 +1,123 @@
+"""One run at a time on a GPU: a stream, an execution context, and memory on both sides.
+
+Two lanes make a double buffer: while one computes, the other's frame is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.backends.cuda_graph import CaptureError, CudaGraph
+from st.runtime.errors import BadEngine, StError, printable
+
+Array = NDArray[Any]
+BEFORE_CAPTURE = 2  # runs of one size: the first allocates and compiles, which no graph may hold
+
+
+class Lane:
+    """Not for two threads at once. The caller has made the CUDA context current.
+
+    cuda: pycuda.driver. context: an IExecutionContext. dtypes: of every tensor, as NumPy has them.
+    driver: the CUDA driver's library, to capture graphs with; None leaves that to TensorRT.
+    complaint: the last that TensorRT said.
+    """
+
+    def __init__(
+        self,
+        cuda: Any,
+        context: Any,
+        dtypes: Mapping[str, np.dtype[Any]],
+        driver: Any,
+        complaint: Callable[[], str],
+    ) -> None:
+        self._cuda, self._driver = cuda, driver
+        self._context: Any = context
+        self._dtypes, self._complaint = dtypes, complaint
+        self._stream = cuda.Stream()
+        self._host: dict[str, Array] = {}  # pinned, so that copies need not wait
+        self._device: dict[str, Any] = {}
+        self._views: dict[str, Array] = {}  # of what a run needs of `_host`
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._asked: tuple[str, ...] = ()
+        self._runs = 0  # of these shapes and outputs
+        self._graph: CudaGraph | None = None
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[list[Array], bool]:
+        """(the outputs, whether it was the first run of these sizes)."""
+        shapes = {name: array.shape for name, array in inputs.items()}
+        first = shapes != self._shapes
+        if first or self._asked != tuple(outputs):
+            self._drop_graph()
+            if first:
+                self._shapes = {}  # unknown, should the next line raise
+                self._resize(shapes)
+            self._shapes, self._asked, self._runs = shapes, tuple(outputs), 0
+        for name, array in inputs.items():
+            np.copyto(self._views[name], array)
+        self._start()
+        self._stream.synchronize()
+        self._runs += 1
+        return [self._views[name].copy() for name in outputs], first
+
+    def _resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            if not self._context.set_input_shape(name, shape):
+                raise BadEngine(
+                    f"the engine takes no {name} of {'×'.join(map(str, shape))}: "
+                    f"{self._complaint()}"
+                )
+        for name, dtype in self._dtypes.items():
+            shape = tuple(int(n) for n in self._context.get_tensor_shape(name))
+            if min(shape, default=1) < 0:
+                raise BadEngine(f"the engine does not know how large its {name} is")
+            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            if name not in self._host or self._host[name].nbytes < size:
+                self._allocate(name, max(size, 1))
+            if not self._context.set_tensor_address(name, int(self._device[name])):
+                raise StError(f"TensorRT takes no memory for {name}: {self._complaint()}")
+            self._views[name] = self._host[name][:size].view(dtype).reshape(shape)
+
+    def _allocate(self, name: str, size: int) -> None:
+        if name in self._device:
+            self._device.pop(name).free()
+        self._host.pop(name, None)
+        self._device[name] = self._cuda.mem_alloc(size)
+        self._host[name] = self._cuda.pagelocked_empty(size, np.uint8)
+
+    def _start(self) -> None:
+        """Copy in, compute, copy out: on the stream, by one call where it has been captured."""
+        if self._graph is None and self._driver is not None and self._runs == BEFORE_CAPTURE:
+            try:
+                self._graph = CudaGraph(self._driver, self._stream.handle, self._enqueue)
+            except CaptureError:  # some layers cannot be captured; they run as they did
+                self._driver = None
+        if self._graph is None:
+            self._enqueue()
+            return
+        try:
+            self._graph.launch(self._stream.handle)
+        except CaptureError as error:
+            raise StError(f"the engine failed on this picture: {error}") from None
+
+    def _enqueue(self) -> None:
+        for name in self._shapes:
+            self._cuda.memcpy_htod_async(self._device[name], self._views[name], self._stream)
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise StError(f"the engine failed on this picture: {printable(self._complaint(), 300)}")
+        for name in self._asked:
+            self._cuda.memcpy_dtoh_async(self._views[name], self._device[name], self._stream)
+
+    def _drop_graph(self) -> None:
+        if self._graph is not None:
+            self._graph.free()
+            self._graph = None
+
+    def close(self) -> None:
+        self._drop_graph()
+        for memory in self._device.values():
+            memory.free()
+        self._device, self._host, self._views, self._context = {}, {}, {}, None

@@ -1,0 +1,1 @@
+"""Measuring engines on this machine: speed, start-up, memory, multiply-adds."""

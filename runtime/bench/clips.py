@@ -1,0 +1,58 @@
+"""Frames to measure on: a film's, or a texture that drifts by."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadInput, printable
+from st.runtime.pictures.resize import to_size
+
+Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
+
+
+def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[Rgb]:
+    """The first frames of a film, at most that many; size: (width, height), or the film's own.
+
+    Raises BadInput when nothing can be decoded.
+    """
+    import av  # not for those who only want a texture
+    from av.error import FFmpegError
+
+    found: list[Rgb] = []
+    try:
+        with av.open(str(clip)) as film:
+            for frame in film.decode(video=0):
+                rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                found.append(to_size(rgb, *(size or (frame.width, frame.height))))
+                if len(found) == most:
+                    break
+    except (FFmpegError, OSError, IndexError) as error:
+        if not found:
+            why = printable(error, 80)
+            raise BadInput(f"{printable(clip)}: no film that can be read ({why})") from None
+    if not found:
+        raise BadInput(f"{printable(clip)}: not one frame could be decoded")
+    return found
+
+
+def frames_of(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]:
+    """So many frames of that (width, height): of the clip, to and fro if it is short, or of a
+    texture that drifts by. Raises BadInput: no clip that can be decoded."""
+    if clip is None:
+        return drifting(size, count)
+    own = frames(clip, count, size)
+    return list(itertools.islice(itertools.cycle(own + own[-2:0:-1]), count))
+
+
+def drifting(size: tuple[int, int], count: int) -> list[Rgb]:
+    """A soft texture, moving by 2 pixels a frame."""
+    width, height = size
+    noise = np.random.default_rng(0).normal(0, 1, (height, width + 2 * count, 3))
+    soft = cv2.GaussianBlur(noise, (0, 0), 4)
+    texture = (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
+    return [np.ascontiguousarray(texture[:, 2 * i : 2 * i + width]) for i in range(count)]

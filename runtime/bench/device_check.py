@@ -1,0 +1,42 @@
+"""Whether a device of this machine runs an engine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from st.runtime.bench.startup import give_style, paint_one
+from st.runtime.errors import BadInput, StError, printable
+from st.runtime.stylizer import Stylizer
+
+SIZE = (64, 64)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a device can run an engine here. milliseconds: its second small frame."""
+
+    device: str
+    runs: bool
+    milliseconds: float | None = None
+    why_not: str = ""
+
+
+def verdict_of(engine: str, device: str, threads: int | None) -> Verdict:
+    """Run two small frames. Raises BadInput when the engine itself is at fault."""
+    frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    try:
+        with Stylizer(engine, device=device, threads=threads) as stylizer:
+            give_style(stylizer)
+            paint_one(stylizer, frame)
+            start = time.perf_counter()
+            paint_one(stylizer, frame)
+            return Verdict(device, True, 1000 * (time.perf_counter() - start))
+    except BadInput:
+        raise
+    except StError as error:
+        return Verdict(device, False, why_not=printable(error, 500))
+    except Exception as error:  # a provider's own failure is what this command is asked for
+        return Verdict(device, False, why_not=f"{type(error).__name__}: {printable(error, 300)}")

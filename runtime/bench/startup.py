@@ -1,0 +1,108 @@
+"""What it costs to begin: a process of its own, from its start to its first painted frame."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from st.runtime.errors import StError, printable
+from st.runtime.stylizer import Stylizer
+
+FRAMES = 8  # that the process paints: its memory has then grown to what it will be
+_PAINTED = "painted"
+_CODE = (
+    "import json, sys; from st.runtime.bench.startup import paint; paint(*json.loads(sys.argv[1]))"
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """seconds: to the first painted frame. mebibytes: the most memory that the process held, with
+    Python and all libraries; None where the system does not tell (Windows)."""
+
+    seconds: float
+    mebibytes: float | None
+
+
+def measure_start(engine: str, device: str, threads: int | None, height: int, width: int) -> Start:
+    """Of a process that opens an engine and paints. Raises StError: it failed."""
+    return measure_process(_CODE, json.dumps([engine, device, threads, height, width]))
+
+
+def measure_process(code: str, *arguments: str) -> Start:
+    """Of a Python process that calls `report` after its first frame. Raises StError: it failed."""
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout is not None
+        with process.stdout as told:
+            seconds = None
+            for line in told:
+                if line.strip() == _PAINTED:
+                    seconds = time.perf_counter() - began
+                    break
+            rest = told.read()
+        if process.wait() or seconds is None:
+            errors.seek(0)
+            why = printable((errors.read() or rest).strip().rpartition("\n")[2], 200)
+            raise StError(f"a process that was to paint failed: {why}")
+    peak = rest.strip().rpartition("\n")[2]
+    return Start(seconds, float(peak) / 1024 if peak.isdigit() else None)
+
+
+def report() -> None:
+    """Called in that process when its first frame is painted; at its end it tells its memory."""
+    print(_PAINTED, flush=True)
+    atexit.register(lambda: print(_peak() or ""))
+
+
+def _peak() -> int | None:
+    """KiB that this process held at most. Not what `getrusage` says on Linux: that begins with what
+    the parent held."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return None
+
+
+def paint(engine: str, device: str, threads: int | None, height: int, width: int) -> None:
+    """What the process does."""
+    frame = np.zeros((height, width, 3), np.uint8)
+    with Stylizer(engine, device=device, threads=threads) as stylizer:
+        give_style(stylizer)
+        for number in range(FRAMES):
+            paint_one(stylizer, frame)
+            if number == 0:
+                report()
+
+
+def give_style(stylizer: Stylizer) -> None:
+    """Any style, to an engine without one of its own."""
+    if not stylizer.styles and "code" in stylizer.metadata.inputs:
+        stylizer.set_style(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
+
+
+def paint_one(stylizer: Stylizer, frame: np.ndarray) -> np.ndarray:
+    """A frame; or, by an engine of textures, one of the frame's size."""
+    if stylizer.metadata.kind == "texture":
+        return stylizer.texture(*frame.shape[:2])
+    return stylizer(frame)

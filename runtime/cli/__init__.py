@@ -1,0 +1,1 @@
+"""The commands `st-image` and `st-engines`, and the options that commands share."""

@@ -1,0 +1,179 @@
+"""`st-engines bench`: an engine's figures on this machine, beside what the machine can do."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from st import engines
+from st.runtime.backends.open import REAL_DEVICES, devices_of
+from st.runtime.bench.device_check import verdict_of
+from st.runtime.bench.machine import bfloat16_rate, matrix_rate
+from st.runtime.bench.measure import ROUNDS, Bench, Figures, bench
+from st.runtime.cli.base import command, fail
+from st.runtime.cli.tables import show
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import SUFFIX
+from st.runtime.errors import BadInput, printable
+from st.runtime.system.cpus import usable_cpus
+
+CPU_DEVICES = ("cpu", "openvino", "openvino-bf16")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """rates: GFLOP/s of matrix products, in float32 and in bfloat16 (None: not here)."""
+
+    processor: str
+    cores: int
+    float32: float
+    bfloat16: float | None
+
+    def share(self, device: str, operations: float, milliseconds: float) -> float | None:
+        """Of the machine's matrix rate, that a frame of so many operations reaches; None: no CPU's,
+        or its rate is not known."""
+        rate = self.bfloat16 if device == "openvino-bf16" else self.float32
+        if device not in CPU_DEVICES or not rate:
+            return None
+        return operations / (milliseconds / 1000) / (rate * 1e9)
+
+
+def processor() -> str:
+    """Its name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@command(name="bench")
+@click.argument("engine", default=engines.DEFAULT)
+@click.option("--size", default="640x360", show_default=True, metavar="WxH")
+@click.option("--frames", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option(
+    "--clip",
+    type=click.Path(path_type=Path),
+    metavar="FILM",
+    help="Measure on its frames. [default: a texture that drifts by]",
+)
+@click.option("--device", type=click.Choice(REAL_DEVICES), help="Only this one. [default: all]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def bench_engine(
+    engine: str,
+    size: str,
+    frames: int,
+    clip: Path | None,
+    device: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure ENGINE on each device that is here, in turns on the same frames.
+
+    For each: milliseconds of a frame, the median and the 95th percentile; frames a second; which
+    share of the machine's matrix rate that is, in float32 or, for openvino-bf16, in bfloat16; the
+    seconds from the start of a process to its first painted frame, and the most memory that it
+    holds; and the warping error, how much of what only moves changes its paint.
+
+    Example: st-engines bench paintings --size 1280x720 --clip film.mp4
+    """
+    height, width = _parsed_size(size)
+    path = engine_path(engine)
+    devices = [device] if device else devices_of(path)
+    verdicts = [verdict_of(engine, one, threads) for one in devices]
+    here = [verdict.device for verdict in verdicts if verdict.runs]
+    if not here and len(devices) == 1:
+        raise fail(f"{devices[0]}: {verdicts[0].why_not}", 1)
+    if not here:
+        raise fail(f"{printable(engine)} does not run on any device here", 1)
+    machine = Machine(processor(), usable_cpus(), matrix_rate(), bfloat16_rate())
+    adds = None
+    if path.suffix != SUFFIX:
+        from st.runtime.bench.macs import multiply_adds, zeros_for  # loads ONNX Runtime
+
+        adds = multiply_adds(read_engine(path)[0], zeros_for(path, height, width))
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring", total=len(here) * (ROUNDS + 1))
+        found = bench(
+            engine, here, threads, (height, width), frames, clip, lambda: bar.advance(task)
+        )
+    rows = [_row(figures, machine, adds) for figures in found.devices]
+    if as_json:
+        head = {"engine": engine, "width": width, "height": height, "frames": frames}
+        head |= {"machine": asdict(machine), "multiply_adds": adds}
+        head |= {"source_warping_error": _plain(found.source_error)}
+        click.echo(json.dumps(head | {"devices": rows}))
+        return
+    _print(rows, found, machine, adds, height * width)
+
+
+def _row(figures: Figures, machine: Machine, adds: int | None) -> dict[str, Any]:
+    share = None if adds is None else machine.share(figures.device, 2 * adds, figures.p50)
+    return {
+        "device": figures.device,
+        "milliseconds": figures.p50,
+        "p95": figures.p95,
+        "fps": figures.fps,
+        "of_matrix_rate": share,
+        "start_seconds": figures.start.seconds,
+        "mebibytes": figures.start.mebibytes,
+        "warping_error": _plain(figures.error),
+    }
+
+
+def _print(
+    rows: list[dict[str, Any]], found: Bench, machine: Machine, adds: int | None, pixels: int
+) -> None:
+    names = ("device", "ms a frame", "95 %", "frames/s", "of the rate", "start s", "MiB", "warping")
+    table = Table(*names, box=None)
+    for row in rows:
+        table.add_row(
+            row["device"],
+            f"{row['milliseconds']:.1f}",
+            f"{row['p95']:.1f}",
+            f"{row['fps']:.1f}",
+            _text(row["of_matrix_rate"], "{:.0%}"),
+            f"{row['start_seconds']:.2f}",
+            _text(row["mebibytes"], "{:.0f}"),
+            _text(row["warping_error"], "{:.5f}"),
+        )
+    show(table)
+    bfloat16 = _text(machine.bfloat16, "{:.0f}")
+    if adds is not None:
+        click.echo(f"{adds / 1e9:.2f} G multiply-adds a frame, {adds / pixels:,.0f} a pixel")
+    click.echo(f"warping error of the frames themselves: {found.source_error:.5f}")
+    click.echo(
+        f"{machine.processor}, {machine.cores} processors; matrix products: "
+        f"{machine.float32:.0f} GFLOP/s in float32, {bfloat16} in bfloat16"
+    )
+
+
+def _plain(value: float) -> float | None:
+    """NaN is no JSON."""
+    return value if math.isfinite(value) else None
+
+
+def _text(value: float | None, how: str) -> str:
+    return "–" if value is None else how.format(value)
+
+
+def _parsed_size(text: str) -> tuple[int, int]:
+    """(height, width) of "WIDTHxHEIGHT". Raises BadInput."""
+    width, _, height = text.lower().partition("x")
+    sides = (height, width)
+    if not all(side.isascii() and side.isdigit() and 0 < int(side) <= 16_384 for side in sides):
+        raise BadInput(f"--size {printable(text, 40)}: give WIDTHxHEIGHT, such as 1280x720")
+    return int(height), int(width)

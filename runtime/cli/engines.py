@@ -1,0 +1,197 @@
+"""`st-engines`: what engines there are, what they offer, and how this machine runs them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from st import engines
+from st.runtime.backends.open import REAL_DEVICES, devices_of
+from st.runtime.bench.device_check import verdict_of
+from st.runtime.cli.base import command, fail
+from st.runtime.cli.bench import bench_engine
+from st.runtime.cli.tables import show
+from st.runtime.engine.describe import capability_words, error_unit, profile_words, rounding_words
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import SUFFIX, Build, read_trt, title
+from st.runtime.errors import printable
+from st.runtime.painting.controls import offered
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Shipped engines, and any engine file: list, inspect, check, bench.
+
+    \b
+    Examples:
+      st-engines list
+      st-engines inspect paintings
+      st-engines check paintings --device cuda
+      st-engines bench my.onnx --size 1280x720
+    """
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+device_option = click.option(
+    "--device", type=click.Choice(REAL_DEVICES), help="Only this one. [default: all]"
+)
+threads_option = click.option("--threads", type=click.IntRange(min=1), metavar="N")
+
+
+@command(name="list")
+@as_json_option
+def list_engines(as_json: bool) -> None:
+    """List the shipped engines and their styles. Example: st-engines list"""
+    rows = []
+    for name in engines.names():
+        rows.append((name, read_engine(engine_path(name))[1]))
+    if as_json:
+        listed = [
+            {
+                "name": name,
+                "method": data.method,
+                "styles": data.styles,
+                "default": _is_default(name),
+            }
+            for name, data in rows
+        ]
+        click.echo(json.dumps(listed))
+        return
+    if not rows:
+        click.echo("no engine is shipped with this installation", err=True)
+    table = Table("engine", "method", "styles", box=None)
+    for name, data in rows:
+        colors = data.kind == "colorizer"
+        styles = "colors for gray pictures" if colors else ", ".join(data.styles)
+        styles = styles or "any picture (--style FILE)"
+        table.add_row(name + (" (default)" if _is_default(name) else ""), data.method, styles)
+    if rows:
+        show(table)
+
+
+def _is_default(name: str) -> bool:
+    return name == engines.DEFAULT
+
+
+@command(name="inspect")
+@click.argument("engine")
+@as_json_option
+def inspect_engine(engine: str, as_json: bool) -> None:
+    """Show what ENGINE (a name or a file) says of itself. Example: st-engines inspect paintings"""
+    data, build = _description(engine_path(engine))
+    if as_json:
+        shown = asdict(data) | {"card": dict(data.card), "controls": offered(data)}
+        click.echo(json.dumps(shown | ({"build": asdict(build)} if build else {})))
+        return
+    table = Table(box=None, show_header=False)
+    for key, value in (_described(data) | _built(build)).items():
+        table.add_row(key, printable(value, 2000))
+    for key, value in data.card:
+        table.add_row(f"card: {printable(key)}", printable(value, 2000))
+    show(table)
+
+
+def _description(path: Path) -> tuple[Metadata, Build | None]:
+    """What an engine says of itself, and how a TensorRT one was built."""
+    if path.suffix == SUFFIX:
+        _, metadata, build = read_trt(path)
+        return metadata, build
+    return read_engine(path)[1], None
+
+
+def _built(build: Build | None) -> dict[str, object]:
+    if build is None:
+        return {}
+    shown: dict[str, object] = {
+        "library": f"{title(build.flavor)} {build.version}",
+        "profile": profile_words(build),
+        "GPUs": f"compute capability {capability_words(build)}",
+        "system": build.platform,
+        "st's kernels": "yes" if build.plugin else "no",
+        "SHA-256": build.sha256,
+    }
+    return shown | ({"built on": build.device} if build.device else {})
+
+
+def _described(data: Metadata) -> dict[str, object]:
+    sizes = f"multiples of {data.multiple}, at least {data.min_size}; others are padded"
+    if data.fixed_size:
+        sizes = f"{data.fixed_size[1]}×{data.fixed_size[0]} only"
+    if data.sizes:
+        (low, narrow), (high, wide) = data.sizes
+        sizes = f"from {narrow}×{low} to {wide}×{high}, multiples of {data.multiple}"
+    shown: dict[str, object] = {
+        "method": data.method,
+        "kind": data.kind,
+        "inputs": ", ".join(data.inputs),
+        "controls": "; ".join(offered(data)),
+        "styles": ", ".join(data.styles) or "none by name",
+        "size": sizes,
+        "fingerprint": data.fingerprint or "none",
+    }
+    if data.render_factor:
+        shown["render factor"] = data.render_factor
+    if data.precision != "fp32":
+        shown["precision"] = "; ".join(rounding_words(data))
+    if data.max_error is not None:
+        which = "" if data.precision == "fp32" else " in FP32"
+        error = f"{data.max_error:.3g} {error_unit(data)}"
+        shown[f"largest difference from PyTorch{which}"] = error
+    return shown
+
+
+@command(name="check")
+@click.argument("engine", default=engines.DEFAULT)
+@device_option
+@threads_option
+@as_json_option
+def check(engine: str, device: str | None, threads: int | None, as_json: bool) -> None:
+    """Say which devices of this machine run ENGINE, and why others do not.
+
+    Example: st-engines check paintings --device openvino
+    """
+    path = engine_path(engine)
+    devices = [device] if device else devices_of(path)
+    if path.suffix == SUFFIX:
+        _check_needs(path, as_json)
+    verdicts = [verdict_of(engine, one, threads) for one in devices]
+    if as_json:
+        click.echo(json.dumps([asdict(verdict) for verdict in verdicts]))
+    else:
+        table = Table("device", "runs", "", box=None)
+        for verdict in verdicts:
+            note = f"{verdict.milliseconds:.1f} ms" if verdict.runs else verdict.why_not
+            table.add_row(verdict.device, "yes" if verdict.runs else "no", note)
+        show(table)
+    if not any(verdict.runs for verdict in verdicts):
+        raise fail(f"{printable(engine)} does not run on {device or 'any device'} here", 1)
+
+
+def _check_needs(path: Path, as_json: bool) -> None:
+    """Show what a TensorRT engine needs and has here; end with exit code 1 if it lacks anything."""
+    from st.runtime.backends.tensorrt_requirements import cpu_alternative, needs
+
+    found = needs(read_trt(path)[2])
+    missing = [need for need in found if not need.met]
+    if as_json and missing:
+        click.echo(json.dumps([asdict(need) for need in found]))
+    elif not as_json:
+        table = Table("needs", "here", "", box=None)
+        for need in found:
+            table.add_row(need.what, "yes" if need.met else "no", need.found)
+        show(table)
+    if missing:
+        named = ", ".join(need.what for need in missing)
+        raise fail(
+            f"{printable(path)} does not run here, without {named}; {cpu_alternative(path)}", 1
+        )
+
+
+for subcommand in (list_engines, inspect_engine, check, bench_engine):
+    main.add_command(subcommand)

@@ -1,0 +1,1 @@
+"""Engine files: ONNX and TensorRT, their metadata and their style codes."""

@@ -1,0 +1,194 @@
+"""TensorRT engines on disk: bare bytes in `NAME.trt`, what they are in `NAME.trt.json` beside them.
+
+The bytes stay as TensorRT wrote them, so that `trtexec` and DeepStream read the same file. The JSON
+holds the engine's metadata, as an `.onnx` has them inside, and how it was built. It names the
+bytes by their SHA-256: neither file is taken for another engine's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from st.runtime.engine.metadata import MAX_BYTES, Metadata, parse
+from st.runtime.engine.onnx_file import engine_bytes
+from st.runtime.errors import BadEngine, BadInput, printable
+from st.runtime.system.atomic_files import write_beside
+
+SUFFIX = ".trt"
+FORMAT = 1
+MAX_FILE = 1 << 30  # bytes
+MAX_SIDE = 1 << 15  # pixels
+Flavor = Literal["tensorrt", "tensorrt-rtx"]
+Size = tuple[int, int]  # (height, width)
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a TensorRT engine was made, and so where it runs.
+
+    flavor: the library that made it, and alone can load it.
+    version: of that library: "11.4.0.106". Engines load in the same release only.
+    capabilities: of the GPUs that it was built for: 89 is 8.9.
+    later: it runs on every capability from the least of `capabilities` on.
+    platform: operating system and processor that it is for, "linux-x86_64"; "any" where portable.
+    profile: the least, the optimal and the largest (height, width) of its picture input.
+    plugin: it carries st's own kernels.
+    device: the GPU that built it, for people; empty where none was needed.
+    size, sha256: of the engine's file.
+    """
+
+    flavor: Flavor
+    version: str
+    capabilities: tuple[int, ...]
+    later: bool
+    platform: str
+    profile: tuple[Size, Size, Size]
+    size: int
+    sha256: str
+    plugin: bool = False
+    device: str = ""
+
+    def runs_on(self, capability: int) -> bool:
+        """Whether a GPU of this compute capability (89 for 8.9) was built for."""
+        return capability in self.capabilities or (
+            self.later and capability >= min(self.capabilities)
+        )
+
+
+def json_beside(engine: Path) -> Path:
+    return engine.with_name(engine.name + ".json")
+
+
+def write_trt(path: Path, data: bytes, metadata: Metadata, build: Build) -> None:
+    """Write an engine and its JSON; an interrupted write leaves no pair that reads as whole."""
+    text = json.dumps(
+        {"format": FORMAT, "engine": json.loads(metadata.dump()), "build": asdict(build)},
+        indent=1,
+        sort_keys=True,
+    )
+    if parse_trt(text) != (metadata, build):
+        raise BadEngine("metadata does not survive its own JSON")
+    with write_beside(path) as part, write_beside(json_beside(path)) as part_json:
+        part.write_bytes(data)
+        part_json.write_text(text + "\n")
+
+
+def describe_trt(path: Path) -> tuple[Metadata, Build]:
+    """What lies beside an engine; its bytes are not read.
+
+    Raises BadInput: no such engine. BadEngine: no JSON beside it, or a bad one.
+    """
+    if not path.exists():
+        raise BadInput(f"{printable(path)}: no such engine file")
+    beside = json_beside(path)
+    if not beside.exists():
+        raise BadEngine(
+            f"{printable(path)}: {printable(beside.name)}, its description, is not beside it: "
+            "copy both files, or make them with st-export"
+        )
+    text = engine_bytes(beside, "a .trt.json file", MAX_BYTES).decode("utf-8", "replace")
+    try:
+        return parse_trt(text)
+    except BadEngine as error:
+        raise BadEngine(f"{printable(beside)}: {error}") from None
+
+
+def read_trt(path: Path) -> tuple[bytes, Metadata, Build]:
+    """An engine's bytes, and what is beside them, checked to be theirs. Raises as above."""
+    metadata, build = describe_trt(path)
+    data = engine_bytes(path, "an engine (.trt)", MAX_FILE)
+    if len(data) != build.size:
+        raise BadEngine(
+            f"{printable(path)}: {len(data)} bytes, {build.size} were written: it is cut short, or "
+            f"{printable(json_beside(path).name)} is another engine's"
+        )
+    if hashlib.sha256(data).hexdigest() != build.sha256:
+        raise BadEngine(
+            f"{printable(path)}: damaged, or {printable(json_beside(path).name)} is another "
+            "engine's: export it anew"
+        )
+    return data, metadata, build
+
+
+def parse_trt(text: str) -> tuple[Metadata, Build]:
+    """A `.trt.json` file's text. Raises BadEngine with what is wrong."""
+    try:
+        values = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadEngine(f"no JSON: {printable(error, 80)}") from None
+    if not isinstance(values, dict) or set(values) != {"format", "engine", "build"}:
+        raise BadEngine("not an engine's description of st-export")
+    if values["format"] != FORMAT:
+        raise BadEngine(f"not of format {FORMAT}: export the engine with this version")
+    return parse(json.dumps(values["engine"])), _build(values["build"])
+
+
+def _build(values: Any) -> Build:
+    if not isinstance(values, dict) or set(values) - {f.name for f in fields(Build)}:
+        raise BadEngine("build must be an object of known entries")
+    flavor = values.get("flavor")
+    if flavor not in get_args(Flavor):
+        raise BadEngine(f"build: flavor must be one of {', '.join(get_args(Flavor))}")
+    sha256 = _text(values, "sha256")
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise BadEngine("build: sha256 must be 64 hexadecimal digits")
+    capabilities = values.get("capabilities")
+    if not isinstance(capabilities, list) or not 0 < len(capabilities) <= 64:
+        raise BadEngine("build: capabilities must be a list such as [75, 89]")
+    return Build(
+        flavor=cast(Flavor, flavor),
+        version=_text(values, "version"),
+        capabilities=tuple(_number(c, "capabilities", 10, 9999) for c in capabilities),
+        later=_flag(values, "later"),
+        platform=_text(values, "platform"),
+        profile=_profile(values.get("profile")),
+        size=_number(values.get("size"), "size", 1, MAX_FILE),
+        sha256=sha256,
+        plugin=_flag(values, "plugin"),
+        device=_text(values, "device"),
+    )
+
+
+def _profile(value: Any) -> tuple[Size, Size, Size]:
+    sizes = isinstance(value, list) and len(value) == 3
+    if not sizes or not all(isinstance(size, list) and len(size) == 2 for size in value):
+        raise BadEngine("build: profile must be three sizes [height, width]")
+    least, best, most = (
+        (_number(size[0], "profile", 1, MAX_SIDE), _number(size[1], "profile", 1, MAX_SIDE))
+        for size in value
+    )
+    if not all(a <= b <= c for a, b, c in zip(least, best, most, strict=True)):
+        raise BadEngine("build: profile must grow from its least to its largest size")
+    return least, best, most
+
+
+def _text(values: dict[str, Any], key: str) -> str:
+    value = values.get(key, "")
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+        raise BadEngine(f"build: {key} must be a printable text of up to 200 characters")
+    return value
+
+
+def _flag(values: dict[str, Any], key: str) -> bool:
+    value = values.get(key, False)
+    if not isinstance(value, bool):
+        raise BadEngine(f"build: {key} must be true or false")
+    return value
+
+
+def _number(value: Any, key: str, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise BadEngine(f"build: {key} must be a whole number from {least} to {most}")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def title(flavor: Flavor) -> str:
+    return {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[flavor]

@@ -1,0 +1,1 @@
+"""From a frame and controls to a painted frame: sizes, colors, regions, tiles."""

@@ -1,0 +1,120 @@
+"""Colors as luma and chroma: how a colorizer's chroma and a picture's own luma become a picture.
+
+Luma is BT.709's linear form of R'G'B', as everywhere in st; chroma is its Cb and Cr, -0.5..0.5. The
+luma of the result is the picture's: every channel is rounded to its nearest byte, which moves luma
+by less than half a step, so the luma of a gray picture's result, rounded, is the gray itself. Where
+luma leaves no room for the chroma, chroma gives way by one factor for all three channels, and hue
+and luma stay; channels are never clipped alone.
+
+A chroma map smaller than the picture is brought to its size along the picture's edges: around each
+pixel of the map chroma is taken for a linear function of luma (He, Sun and Tang's guided filter,
+PAMI 2013, eq. 5; its coefficients are enlarged, as in He and Sun, arXiv:1505.00996).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.engine.metadata import BINS
+from st.runtime.painting.color_transfer import LUMA
+from st.runtime.painting.frames import Frames
+from st.runtime.painting.paint_size import enlarged, row_taps
+
+CB, CR = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
+# Rows: what Cb and Cr add to R, G and B. Their sum, weighed by LUMA, is 0.
+TO_RGB = ((0.0, CR), (-CB * LUMA[2] / LUMA[1], -CR * LUMA[0] / LUMA[1]), (CB, 0.0))
+FULL = 0.5  # the largest chroma
+BAND = 1 << 16  # pixels of the full picture at once
+WINDOW = 5  # pixels of the chroma map that a slope is taken from
+EVEN = 60.0  # variance of luma, of 255², under which a window has little to say
+STEEPEST = 1 / 255  # of chroma over luma in bytes
+
+Chroma = NDArray[np.float32]  # (h, w, 2), Cb and Cr
+
+
+def luma_of(picture: Frames) -> NDArray[np.float32]:
+    """(H, W, 3) -> (H, W), 0..255."""
+    weights = np.array([LUMA], np.float32)
+    luma = cv2.transform(picture.astype(np.float32), weights)
+    return np.asarray(luma, np.float32).reshape(picture.shape[:2])
+
+
+def chroma_of(picture: Frames) -> Chroma:
+    """(H, W, 3) -> (H, W, 2)."""
+    luma = np.array(LUMA)
+    rows = [(np.eye(3)[2] - luma) / CB, (np.eye(3)[0] - luma) / CR]
+    turned = cv2.transform(picture.astype(np.float32), np.stack(rows).astype(np.float32) / 255)
+    return np.asarray(turned, np.float32)
+
+
+def colored(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
+    """A picture's luma under a chroma map: (H, W, 3).
+
+    small: the picture at the map's size, (h, w, 3). chroma: (h, w, 2).
+    """
+    height, width = picture.shape[:2]
+    if chroma.shape[0] >= height and chroma.shape[1] >= width:
+        fitted = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_AREA)
+        return _put_together(luma_of(picture), np.asarray(fitted, np.float32))
+    slope, rest = slopes(chroma, luma_of(small))
+    out = np.empty(picture.shape, np.uint8)
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        luma = luma_of(picture[top : top + rows])
+        taps = row_taps(top, len(luma), height, len(chroma))
+        steep, level = (enlarged(layer, taps, width, cv2.INTER_LINEAR) for layer in (slope, rest))
+        band = cv2.add(level, cv2.multiply(steep, cv2.merge([luma, luma])))
+        out[top : top + rows] = _put_together(luma, np.asarray(band, np.float32))
+    return out
+
+
+def slopes(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chroma]:
+    """(a, b) with chroma near a · luma + b around each place: (h, w, 2) each."""
+
+    def mean(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+        blurred = cv2.blur(layer, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101)
+        return blurred.astype(np.float32, copy=False)
+
+    middle, own = mean(luma), mean(chroma)
+    variance = mean(luma * luma) - middle * middle
+    together = mean(chroma * luma[..., None]) - own * middle[..., None]
+    steep = together / (variance + np.float32(EVEN))[..., None]
+    steep = np.clip(steep, -STEEPEST, STEEPEST).astype(np.float32)
+    return mean(steep), mean((own - steep * middle[..., None]).astype(np.float32))
+
+
+def _put_together(luma: NDArray[np.float32], chroma: Chroma) -> Frames:
+    """(h, w), 0..255, and (h, w, 2) -> (h, w, 3) of that luma."""
+    apart = cv2.transform(chroma, np.array(TO_RGB, np.float32) * 255)
+    whole = np.asarray(cv2.add(apart, cv2.merge([luma] * 3), dtype=cv2.CV_16S), np.int16)  # rounded
+    outside = np.flatnonzero(whole.view(np.uint16).ravel() > 255)
+    if len(outside):
+        places = np.unique(outside // 3)
+        y, c = luma.reshape(-1, 1)[places], np.asarray(apart, np.float32).reshape(-1, 3)[places]
+        above = np.maximum(c.max(axis=1, keepdims=True), 1e-6)
+        below = np.maximum(-c.min(axis=1, keepdims=True), 1e-6)
+        inside = y + np.minimum((255 - y) / above, y / below).clip(0, 1) * c
+        whole.reshape(-1, 3)[places] = np.rint(inside).clip(0, 255)
+    return whole.astype(np.uint8)
+
+
+def palette_of(picture: Frames) -> NDArray[np.float32]:
+    """How often colors are in a picture, (1, PALETTE): the shares of BINS × BINS bins over Cb and
+    Cr, and 1, which says that there is a palette.
+
+    Bins are even in the square root of chroma, since most colors are near gray; a color between
+    bins counts for its neighbors by nearness.
+    """
+    chroma = np.clip(chroma_of(picture).reshape(-1, 2) / FULL, -1, 1)
+    place = (np.sign(chroma) * np.sqrt(np.abs(chroma)) + 1) * ((BINS - 1) / 2)
+    low = np.clip(np.floor(place), 0, BINS - 2).astype(np.intp)
+    part = place - low
+    code = np.zeros(BINS * BINS)
+    for cb in (0, 1):
+        for cr in (0, 1):
+            share = [part[:, i] if step else 1 - part[:, i] for i, step in enumerate((cb, cr))]
+            bins = (low[:, 0] + cb) * BINS + low[:, 1] + cr
+            code += np.bincount(bins, share[0] * share[1], BINS * BINS)
+    return np.append(code / len(chroma), 1).astype(np.float32)[None]

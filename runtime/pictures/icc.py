@@ -1,0 +1,58 @@
+"""Color profiles: any picture's colors as sRGB, which the engines are trained on."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+from PIL import Image, ImageCms
+
+
+@lru_cache(maxsize=1)
+def srgb_profile() -> bytes:
+    """The sRGB profile that written pictures carry; always the same bytes."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes((7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))  # made 2000-01-01, not just now
+    return bytes(profile)
+
+
+def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
+    """An opaque picture of mode L, RGB, CMYK or LAB as RGB in sRGB, and a warning or None.
+
+    A picture without a profile is taken as sRGB; one with a profile that is damaged or made for
+    another kind of picture too, with a warning.
+    """
+    data = image.info.get("icc_profile")
+    if image.mode == "LAB":
+        return _converted(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))), None
+    if not data:
+        return _plain(image), None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        space = data[16:20].decode("ascii").strip()  # of the profile's header: RGB, GRAY, CMYK
+        if space == "RGB" and ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return _plain(image), None
+        if space == "RGB" and image.mode == "L":  # a gray PNG with a screen's profile is common
+            image = image.convert("RGB")
+        if space != {"L": "GRAY"}.get(image.mode, image.mode):
+            return _plain(image), f"its color profile is for {space} pictures: not used"
+        return _converted(image, profile), None
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return _plain(image), "its color profile is damaged: taken as sRGB"
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert always copies
+
+
+def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    converted = ImageCms.profileToProfile(
+        image,
+        profile,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    assert converted is not None  # only with inPlace
+    return converted

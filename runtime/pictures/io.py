@@ -1,0 +1,359 @@
+"""Pictures in and out: any common file as upright sRGB pixels, and back.
+
+What st promises of a picture:
+- EXIF orientation is applied and reset; the rest of the record is carried over.
+- Colors come as sRGB, converted by the file's ICC profile; written files are tagged sRGB.
+- Gray, palette, CMYK and Lab pictures come as RGB.
+- Transparency is kept where the format has it. Colors under wholly transparent pixels are
+  arbitrary, so they are replaced by the mean visible color before a network sees them.
+- Engines work in 8 bits; a 16-bit picture comes as 8 and is written as 16 again (v * 257), where
+  the format has it, so that what follows in a 16-bit workflow still fits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from st.runtime.errors import BadInput, StError, printable
+from st.runtime.pictures.encode16 import encode_png, encode_tiff
+from st.runtime.pictures.exif import carried_exif
+from st.runtime.pictures.icc import srgb_profile, to_srgb
+from st.runtime.pictures.jpeg_scans import MOST as MOST_SCANS
+from st.runtime.pictures.jpeg_scans import endless
+from st.runtime.pictures.resize import with_long_side
+from st.runtime.system.atomic_files import check_no_pipe, write_beside
+
+MAX_PIXELS = 178_000_000
+MAX_STREAM = 1 << 30  # bytes read from a pipe before giving up
+READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+READ_ONLY_SUFFIXES = (".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm")
+HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")
+_HEADER_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that st writes. name: as Pillow calls it."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    alpha: bool = False
+    sixteen_bits: bool = False
+
+
+FORMATS = {
+    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    "png": Format("PNG", (".png",), alpha=True, sixteen_bits=True),
+    "webp": Format("WEBP", (".webp",), alpha=True),
+    "tiff": Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True),
+    "bmp": Format("BMP", (".bmp",)),
+    "avif": Format("AVIF", (".avif",), alpha=True),
+}
+WRITTEN_SUFFIXES = {s: name for name, form in FORMATS.items() for s in form.suffixes}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture in sRGB.
+
+    rgb: (H, W, 3) uint8, 0..255, not multiplied by alpha.
+    alpha: (H, W) uint8, 0 transparent to 255 opaque; None when the picture is opaque.
+    bits: 8 or 16, bits a channel of its file.
+    exif: the record to write with it (no orientation, no thumbnail), b"" for none.
+    warnings: one line each, what was left out in reading.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    bits: int = 8
+    exif: bytes = b""
+    warnings: tuple[str, ...] = ()
+
+
+def read_picture(
+    source: Path | str | BinaryIO | bytes, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> Picture:
+    """Read a picture: the first frame or page of JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000
+    or PPM.
+
+    The size is read from the header: a picture of more than `max_pixels` is refused before any
+    of it is decoded. name: what messages call it; by default its path, or "picture".
+
+    Raises:
+        BadInput: missing, empty, not a picture, damaged, cut short, too large, or of a kind that
+            has no agreed look (32-bit floats).
+    """
+    name = name or (printable(source) if isinstance(source, Path | str) else "picture")
+    with _opened(source, name) as file:
+        image = _open_header(file, name)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise BadInput(
+                f"{name}: {width}×{height} is {width * height / 1e6:.0f} megapixels, more than the "
+                f"{max_pixels / 1e6:.0f} allowed (--max-pixels allows more)"
+            )
+        if endless(image):
+            raise BadInput(f"{name}: a JPEG of over {MOST_SCANS} scans, made to take for ever")
+        try:
+            return _decoded(image)
+        except (MemoryError, StError):
+            raise
+        except _UnsupportedError as error:
+            raise BadInput(f"{name}: {error}") from None
+        except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged bytes
+            reason = printable(error, 100) or type(error).__name__
+            raise BadInput(f"{name}: damaged or cut short ({reason})") from None
+
+
+class _UnsupportedError(Exception):
+    """Whole, but of a kind that st does not read."""
+
+
+@contextlib.contextmanager
+def _opened(source: Path | str | BinaryIO | bytes, name: str) -> Iterator[BinaryIO]:
+    """A file that can be sought in."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield io.BytesIO(source)
+    elif isinstance(source, Path | str):
+        try:
+            check_no_pipe(Path(source), name)
+            file = Path(source).open("rb")  # noqa: SIM115 - closed below, if it is there at all
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a NUL in the name
+            raise BadInput(f"{name}: no such file") from None
+        except IsADirectoryError:
+            raise BadInput(f"{name}: is a folder, give a picture") from None
+        except OSError as error:
+            raise BadInput(f"{name}: cannot be read: {error.strerror}") from None
+        with file:
+            yield file if file.seekable() else _whole(file, name)
+    else:
+        yield source if source.seekable() else _whole(source, name)
+
+
+def _whole(stream: BinaryIO, name: str) -> BinaryIO:
+    data = stream.read(MAX_STREAM + 1)
+    if len(data) > MAX_STREAM:
+        raise BadInput(f"{name}: more than {MAX_STREAM >> 20} MB through a pipe, give a file")
+    return io.BytesIO(data)
+
+
+def _open_header(file: BinaryIO, name: str) -> ImageFile.ImageFile:
+    try:
+        start = file.read(16)
+    except OSError as error:
+        raise BadInput(f"{name}: cannot be read: {error.strerror}") from None
+    if not start:
+        raise BadInput(f"{name}: empty, not a picture")
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
+        raise BadInput(f"{name}: HEIC pictures cannot be read here, save it as JPEG or PNG")
+    file.seek(-len(start), io.SEEK_CUR)
+    Image.init()
+    readable = [kind for kind in READ if kind in Image.OPEN]
+    try:
+        with _own_limit():
+            return Image.open(file, formats=readable)
+    except UnidentifiedImageError:
+        shown = "JPEG, PNG, WebP, TIFF, BMP, GIF and AVIF are"
+        raise BadInput(f"{name}: not a picture, or a damaged one ({shown} read)") from None
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadInput(f"{name}: {printable(error, 120)}") from None
+    except Exception as error:
+        raise BadInput(f"{name}: damaged ({printable(error, 100)})") from None
+
+
+@contextlib.contextmanager
+def _own_limit() -> Iterator[None]:
+    """Lift Pillow's own limit while a header is read: ours is checked right after."""
+    with _HEADER_LOCK:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _decoded(file: ImageFile.ImageFile) -> Picture:
+    bits = 16 if _is_sixteen_bit(file) else 8
+    file.load()
+    exif = carried_exif(file)
+    warnings = [_first_only(file)]
+    image: Image.Image = file
+    try:
+        ImageOps.exif_transpose(file, in_place=True)
+    except Exception:  # a damaged record: no orientation to be had, the pixels are fine
+        warnings.append("its EXIF record is damaged: orientation not known")
+    alpha = None
+    if image.has_transparency_data:
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        alpha = np.array(image.getchannel("A"))
+    image, warning = to_srgb(_opaque(image))
+    warnings.append(warning)
+    rgb = np.array(image)
+    if alpha is not None:
+        alpha = _fill_hidden(rgb, alpha)
+    return Picture(rgb, alpha, bits, exif, tuple(w for w in warnings if w))
+
+
+def _is_sixteen_bit(image: ImageFile.ImageFile) -> bool:
+    """By the packing of the file's samples, since Pillow shows 16-bit RGB as mode RGB."""
+    raw = [tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0] for tile in image.tile]
+    return image.mode.startswith("I") or any(";16" in str(packing) for packing in raw)
+
+
+def _first_only(image: Image.Image) -> str | None:
+    if image.format == "MPO":  # a photograph with its depth map or its other eye's view
+        return None
+    with contextlib.suppress(Exception):
+        if getattr(image, "is_animated", False):
+            many = "pages" if image.format == "TIFF" else "frames"
+            return f"it has several {many}: only the first is used"
+    return None
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The picture in mode L, RGB, CMYK or LAB, its profile kept, transparency left out."""
+    if image.mode.startswith("I"):
+        return _from_deep_gray(image)
+    if image.mode == "F":
+        raise _UnsupportedError(
+            "32-bit float pixels have no fixed white: save it with 8 or 16 bits"
+        )
+    if image.mode in ("L", "RGB", "CMYK", "LAB"):
+        return image
+    profile = image.info.get("icc_profile")
+    opaque = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+    if profile:
+        opaque.info["icc_profile"] = profile
+    return opaque
+
+
+def _from_deep_gray(image: Image.Image) -> Image.Image:
+    """16-bit gray as 8-bit, rounded. Pillow has it as I;16 or, from some files, as 32-bit I."""
+    values = np.asarray(image)
+    if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
+        raise _UnsupportedError("32-bit gray has no fixed white: save it with 8 or 16 bits")
+    gray = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if profile := image.info.get("icc_profile"):
+        gray.info["icc_profile"] = profile
+    return gray
+
+
+def _fill_hidden(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Give wholly transparent pixels the mean visible color, in place; None if all is opaque."""
+    if alpha.min() == 255:
+        return None
+    hidden = alpha == 0
+    if hidden.any():
+        visible = (~hidden).astype(np.uint8)
+        rgb[hidden] = np.round(cv2.mean(rgb, mask=visible)[:3]) if visible.any() else 128
+    return alpha
+
+
+def resized(picture: Picture, longest: int) -> Picture:
+    """The picture scaled so that its longer side is `longest` pixels."""
+    rgb, alpha = with_long_side(picture.rgb, longest), picture.alpha
+    return replace(
+        picture, rgb=rgb, alpha=None if alpha is None else with_long_side(alpha, longest)
+    )
+
+
+def format_of(path: Path) -> str:
+    """The key into FORMATS for a file name. Raises BadInput when st does not write such files."""
+    if found := WRITTEN_SUFFIXES.get(path.suffix.lower()):
+        return found
+    raise BadInput(f"{printable(path)}: st writes {', '.join(sorted(WRITTEN_SUFFIXES))} files")
+
+
+def write_picture(
+    picture: Picture,
+    target: Path | str | BinaryIO,
+    format: str | None = None,
+    quality: int = 95,
+) -> tuple[str, ...]:
+    """Write a picture, tagged sRGB; a file appears under its name only when it is whole.
+
+    format: a key of FORMATS; by default the file name's, PNG for a stream.
+    quality: 1..100 for JPEG, WebP and AVIF.
+
+    Returns what the format could not hold, one line each.
+
+    Raises:
+        BadInput: no such format, or the picture is too large for it.
+        StError: the file cannot be written (no space, no permission).
+    """
+    if not isinstance(target, Path | str):
+        data, warnings = encode_picture(picture, format or "png", quality)
+        target.write(data)
+        target.flush()
+        return warnings
+    path = Path(target)
+    form = format or format_of(path)
+    try:
+        data, warnings = encode_picture(picture, form, quality)
+    except BadInput as error:
+        raise BadInput(f"{printable(path)}: {error}") from None
+    try:
+        with write_beside(path) as part:
+            part.write_bytes(data)
+    except OSError as error:
+        raise StError(f"{printable(path)}: cannot be written: {error.strerror}") from None
+    return warnings
+
+
+def encode_picture(
+    picture: Picture, format: str, quality: int = 95
+) -> tuple[bytes, tuple[str, ...]]:
+    """(the file's bytes, what the format could not hold). Arguments and errors: write_picture."""
+    if format not in FORMATS:
+        raise BadInput(f"no format {printable(format)!r}: st writes {', '.join(FORMATS)}")
+    form, rgb, alpha, warnings = FORMATS[format], picture.rgb, picture.alpha, []
+    if alpha is not None and not form.alpha:
+        rgb, alpha = _on_white(rgb, alpha), None
+        warnings.append(f"{form.name} has no transparency: laid on white")
+    deep = picture.bits == 16 and form.sixteen_bits
+    if picture.bits == 16 and not deep:
+        warnings.append(f"{form.name} has no 16-bit channels: written with 8")
+    pixels = rgb if alpha is None else np.dstack([rgb, alpha])
+    try:
+        if deep:
+            data = encode_png(pixels, picture.exif) if format == "png" else encode_tiff(pixels)
+        else:
+            data = _encode(pixels, form.name, quality, picture.exif)
+    except (ValueError, OSError, cv2.error) as error:
+        height, width = rgb.shape[:2]
+        why = printable(error, 100)
+        raise BadInput(f"{width}×{height} cannot be a {form.name} file ({why}), try PNG") from None
+    return data, tuple(warnings)
+
+
+def _on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    white = Image.new("RGB", (rgb.shape[1], rgb.shape[0]), "white")
+    white.paste(Image.fromarray(rgb), mask=Image.fromarray(alpha))
+    return np.asarray(white)
+
+
+def _encode(pixels: NDArray[np.uint8], name: str, quality: int, exif: bytes) -> bytes:
+    settings = {
+        "JPEG": {"quality": quality, "subsampling": "4:4:4" if quality >= 90 else "4:2:0"},
+        "WEBP": {"quality": quality},
+        "AVIF": {"quality": quality},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }.get(name, {})
+    if exif and name != "BMP":
+        settings = settings | {"exif": exif}
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, name, icc_profile=srgb_profile(), **settings)
+    return out.getvalue()

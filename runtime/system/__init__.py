@@ -1,0 +1,1 @@
+"""What the operating system offers and takes: files, signals, processors, forks."""

@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: networks to play with, films, servers, faults."""

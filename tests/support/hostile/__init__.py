@@ -1,0 +1,1 @@
+"""Damaged and hostile files, and the faults of a full disk."""

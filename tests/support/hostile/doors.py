@@ -1,0 +1,169 @@
+"""The commands that read strangers' files, and the cases that go through them."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.hostile import (
+    bad_films,
+    bad_models,
+    bad_pictures,
+    odd_films,
+    odd_models,
+    odd_pictures,
+)
+from tests.support.hostile.bad_files import FORMATS_OF, KINDS, Box, Kind
+from tests.support.hostile.goods import Goods
+
+SOURCES = (
+    bad_films,
+    bad_models,
+    bad_pictures,
+    odd_films,
+    odd_models,
+    odd_pictures,
+)  # importing them fills KINDS
+BEFORE = b"what stood here before"
+
+
+@dataclass(frozen=True)
+class Door:
+    """One place where a command reads a file.
+
+    line: the command line. BAD stands for the bad input, GOOD for the folder of good ones, OUT for
+        the case's folder.
+    out: the file that it writes; one stands there before.
+    name: what the bad file must be called, where the command finds it by its name.
+    glances: it does not look at all of the file, so that what is bad further in may pass.
+    """
+
+    family: str
+    line: str
+    out: str = ""
+    name: str = ""
+    glances: bool = False
+
+    @property
+    def command(self) -> str:
+        return self.line.split()[0]
+
+    def words(self, bad: str, good: Path, case: Path) -> list[str]:
+        """What follows the command."""
+        places = {"GOOD": str(good), "OUT": str(case), "BAD": bad}
+        mark = re.compile("|".join(places))
+        return [mark.sub(lambda m: places[m[0]], word) for word in self.line.split()[1:]]
+
+
+IMAGE = "st-image GOOD/picture.png -o OUT/out.png --threads 1"
+TRAIN = "st-train perceptual --device cpu --workers 0"
+PICTURES = "--content GOOD/photos --style GOOD/picture.png"
+SMALL = "-o OUT/out.pt --steps 1 --size 32 --batch 1"
+
+DOORS = {
+    "st-image": Door(
+        "picture", "st-image BAD -o OUT/out.png --threads 1 --engine GOOD/tint.onnx", "out.png"
+    ),
+    "st-image --style PICTURE": Door(
+        "picture", f"{IMAGE} --style BAD --engine GOOD/code.onnx", "out.png"
+    ),
+    "st-image --style CODE": Door(
+        "code", f"{IMAGE} --style BAD --engine GOOD/code.onnx", "out.png"
+    ),
+    "st-image --engine": Door("engine", f"{IMAGE} --engine BAD", "out.png"),
+    "st-engines inspect": Door("engine", "st-engines inspect BAD", glances=True),
+    "st-engines check": Door("engine", "st-engines check BAD --device cpu"),
+    "st-video": Door(
+        "film", "st-video BAD -o OUT/out.mp4 --threads 1 --engine GOOD/tint.onnx", "out.mp4"
+    ),
+    "st-video --engine": Door(
+        "engine", "st-video GOOD/film.mp4 -o OUT/out.mp4 --threads 1 --engine BAD", "out.mp4"
+    ),
+    "st-image --region": Door(
+        "picture", f"{IMAGE} --region BAD=negative --engine GOOD/tint.onnx", "out.png"
+    ),
+    "st-video --region": Door(
+        "film",
+        "st-video GOOD/film.mp4 -o OUT/out.mp4 --threads 1 --engine GOOD/tint.onnx "
+        "--region BAD=negative",
+        "out.mp4",
+    ),
+    "st-export": Door("checkpoint", "st-export BAD -o OUT/out.onnx", "out.onnx"),
+    "st-train --style": Door(
+        "picture", f"{TRAIN} --content GOOD/photos --style BAD {SMALL}", "out.pt"
+    ),
+    "st-train --content": Door(
+        "picture",
+        f"{TRAIN} --content OUT/in --style GOOD/picture.png {SMALL}",
+        "out.pt",
+        name="photo.png",
+    ),
+    "st-train --resume": Door(
+        "checkpoint", f"{TRAIN} {PICTURES} -o OUT/in/out.pt --resume", name="out.resume.pt"
+    ),
+    "st-train --config": Door(
+        "settings",
+        f"{TRAIN} {PICTURES} --config BAD -o OUT/out.pt --steps 1 --vgg GOOD/none.pth",
+        "out.pt",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad input through one door; the same door, kind and seed make the same input."""
+
+    door: str
+    kind: Kind
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.door}: {self.kind.family} {self.kind.name} (seed {self.seed})"
+
+    def prepare(self, case: Path, good: Goods) -> list[str]:
+        """Make the input in `case`/in and return the command line."""
+        door = DOORS[self.door]
+        for folder in ("in", "tmp"):
+            (case / folder).mkdir(parents=True)
+        if door.out:
+            (case / door.out).write_bytes(BEFORE)
+        mark = zlib.crc32(f"{self.door} {self.kind.name}".encode())
+        box = Box(
+            folder=case / "in",
+            canary=case / "canary",
+            family=door.family,
+            name=door.name or f"bad{FORMATS_OF[door.family]}",
+            random=np.random.default_rng((self.seed, mark)),
+            good=good,
+        )
+        return door.words(self.kind.put(box), good.folder, case)
+
+
+def suits(kind: Kind, door: Door) -> bool:
+    """A door that finds its file by a name takes only kinds that make files of that name."""
+    if door.name and kind.family == "any":
+        return kind.often or kind.name in ("empty", "zeros", "looping_link")
+    if kind.name == "name_with_nul":  # no shell can give it; click looks at its paths before us
+        return door.command in ("st-image", "st-video", "st-engines")
+    return kind.family in ("any", door.family)
+
+
+def cases(count: int, seed: int) -> list[Case]:
+    """At least one of every kind, then one of every kind through every door, then other seeds."""
+    random = np.random.default_rng(seed)
+    pairs = [(door, kind) for kind in KINDS for door in DOORS if suits(kind, DOORS[door])]
+    order = random.permutation(len(pairs))
+    first: dict[str, int] = {}
+    for i in order:
+        first.setdefault(f"{pairs[i][1].family} {pairs[i][1].name}", i)
+    rest = [i for i in order if i not in set(first.values())]
+    chosen = [Case(*pairs[i], seed) for i in [*first.values(), *rest]]
+    often = [(door, kind) for door, kind in pairs if kind.often]
+    while len(chosen) < count:
+        door, kind = often[random.integers(len(often))]
+        chosen.append(Case(door, kind, int(random.integers(2**31))))
+    return chosen[:count]

@@ -1,0 +1,138 @@
+"""Makes the k-th open, write, rename, flush, encode or inference of a command fail, or its last.
+
+What the system does for files is caught below Python, so FFmpeg's own writing is too: faults.c is
+compiled when it is first needed, and counts only what goes on in the folder of the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.support.hostile.runner import environment
+
+HERE = Path(__file__).parent
+CALLS = ("open", "write", "name", "sync", "encode", "run")  # name: rename, remove, make a folder
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is to go wrong.
+
+    at: the how-manieth of its kind, from 1; of "full", after how many bytes.
+    how: "once"; "lasting", it and all after it; "kill", the process ends there as by kill -9;
+        "full", the disk takes no more.
+    """
+
+    kind: str
+    at: int
+    how: str = "once"
+    error: int = errno.EIO
+
+    def __str__(self) -> str:
+        if self.how == "full":
+            return f"a disk with room for {self.at} bytes"
+        return f"{self.kind} {self.at}, {self.how}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """code: the exit code, negative for a signal, None when it never ended. counts: by `CALLS`."""
+
+    code: int | None
+    out: str
+    err: str
+    counts: dict[str, int]
+
+    @property
+    def faults(self) -> list[str]:
+        """In what this end falls short, whatever happened: exit code, and one line that says it."""
+        found = []
+        if self.code is None:
+            found.append("it never ended")
+        if "Traceback" in self.err:
+            found.append(f"a traceback: {self.err.strip()[-300:]}")
+        lines = [line for line in self.err.splitlines() if line.startswith("Error: ")]
+        if self.code in (1, 2) and len(lines) != 1:
+            found.append(f"not one line of error: {self.err.strip()[-300:]!r}")
+        if self.code not in (0, 1, 2, 128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGKILL, None):
+            found.append(f"exit code {self.code}")
+        return found
+
+
+@cache
+def library() -> Path | None:
+    """faults.c, compiled; None where there is no C compiler, or no Linux."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="st-faults-"))
+    made = folder / "faults.so"
+    flags = ["-shared", "-fPIC", "-O1", "-o", str(made), str(HERE / "faults.c"), "-ldl"]
+    done = subprocess.run([compiler, *flags], capture_output=True, check=False)
+    return made if done.returncode == 0 else None
+
+
+class Failing:
+    """A process that runs commands in children which meet faults.
+
+    part: frames in a part of a film, so that short films have several. planted: Python that it runs
+        first, to see what comes of a fault in st itself.
+    """
+
+    def __init__(self, part: int = 7, planted: str = "") -> None:
+        preload = library()
+        assert preload is not None
+        self._part = part
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "failing.py"), planted],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment() | {"LD_PRELOAD": str(preload)},
+        )
+
+    def run(
+        self,
+        words: list[str],
+        folder: Path,
+        fault: Fault | None = None,
+        after: float | None = None,
+        number: int = signal.SIGKILL,
+    ) -> Ended:
+        """Run a command line in `folder`. after: seconds until it gets the signal `number`."""
+        asked = {
+            "command": words[0],
+            "words": words[1:],
+            "folder": os.path.realpath(folder),
+            "fault": asdict(fault) if fault else None,
+            "after": after,
+            "signal": int(number),
+            "part": self._part,
+        }
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self._process.stdin.flush()
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return Ended(**told)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def __enter__(self) -> Failing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

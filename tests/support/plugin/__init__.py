@@ -1,0 +1,1 @@
+"""What the plugin's tests share: Triton's interpreter, references, registration."""

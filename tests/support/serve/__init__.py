@@ -1,0 +1,1 @@
+"""Visitors and probes of the live server."""

@@ -1,0 +1,1 @@
+"""Films, streams and recorded results for tests."""

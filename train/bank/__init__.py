@@ -1,0 +1,1 @@
+"""Trained networks as a start: new styles for a bank, weights out of engines."""

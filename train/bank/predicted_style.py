@@ -1,0 +1,81 @@
+"""A bank out of style prediction: the predicted codes of pictures are its rows.
+
+Style prediction (Ghiasi et al., BMVC 2017) and a bank (Dumoulin et al., ICLR 2017) drive the same
+transfer network, so what the one predicts is where the other's training of a style can start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.onnx_file import read_engine
+from st.runtime.errors import BadInput, printable
+from st.runtime.stylizer import Stylizer
+from st.train.bank.from_engine import weights_of
+from st.train.checkpoint import Checkpoint, load_checkpoint
+from st.train.data.pictures import load_style
+from st.train.methods import METHODS
+from st.train.networks.transform import SHAPES, TransformNet, unfold_upsampling
+
+PREDICTION = "prediction"
+SHORT_SIDE = 384  # of the style pictures, as a bank's training sees them
+
+
+def predicts(source: str) -> bool:
+    """Whether a checkpoint or an engine is style prediction's. Raises BadInput: neither."""
+    if Path(source).suffix == ".pt":
+        return load_checkpoint(Path(source)).method == PREDICTION
+    return read_engine(engine_path(source))[1].method == PREDICTION
+
+
+def predicted_bank(source: str, styles: Sequence[tuple[str, Path]]) -> tuple[Checkpoint, Tensor]:
+    """A bank of no style yet, with the prediction's transfer network; and the codes to start at.
+
+    source: a checkpoint or an engine of style prediction. styles: names and pictures.
+    -> (a checkpoint of "cin", (len(styles), K)).
+    Raises BadInput: pictures that are none, or an engine that does not give its weights back.
+    """
+    if Path(source).suffix == ".pt":
+        saved = load_checkpoint(Path(source))
+        network = cast(Any, saved.network())
+        with torch.no_grad():
+            codes = [network.encode_style(load_style(path, SHORT_SIDE)) for _, path in styles]
+        kept = {k: v for k, v in saved.state.items() if k.startswith("transform.")}
+        return _empty_bank(saved.config["shape"], kept, saved.card), torch.cat(codes)
+    path = engine_path(source)
+    data, metadata = read_engine(path)
+    with Stylizer(path) as stylizer:
+        values = [stylizer.encode_style(picture).values for _, picture in styles]
+    weights, _ = weights_of(data)
+    for shape in SHAPES:
+        kept = _fitted(TransformNet(SHAPES[shape]), weights)
+        if kept:
+            codes = [torch.from_numpy(value.copy())[None] for value in values]
+            return _empty_bank(shape, kept, dict(metadata.card)), torch.cat(codes)
+    raise BadInput(f"{printable(path)}: its weights cannot be read back, give the checkpoint")
+
+
+def _fitted(transform: TransformNet, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The transfer network's state of an engine's weights; empty where they do not fit."""
+    state = {}
+    for name, own in transform.state_dict().items():
+        found = weights.get(f"transform.{name}")
+        if found is not None and found.shape[:1] == (4 * len(own),):
+            found = unfold_upsampling(found)
+        if found is None or found.shape != own.shape:
+            return {}
+        state[f"transform.{name}"] = found
+    return state
+
+
+def _empty_bank(shape: str, state: dict[str, Tensor], card: dict[str, Any]) -> Checkpoint:
+    config = METHODS["cin"].config(shape=shape)
+    rows = torch.zeros(0, TransformNet(SHAPES[shape]).code_size)
+    return Checkpoint("cin", dataclasses.asdict(config), (), {**state, "bank": rows}, card)

@@ -1,0 +1,1 @@
+"""Training pictures and clips, and the processes that read them."""

@@ -1,0 +1,1 @@
+"""The training loop: one trainer for every method, resumable."""

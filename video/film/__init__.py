@@ -1,0 +1,1 @@
+"""Film files: read, write, tracks, colors, timing."""

@@ -1,0 +1,81 @@
+"""The filter against flicker for films that get colors: chroma moves along, luma stays the film's.
+
+As `st.video.film.temporal_filter` does for paintings, but the chroma alone is kept, on a reduced
+picture: what it changes there is added to the frame's own chroma, so colors keep the frame's edges.
+What counts as the same place is judged on blurred pictures: grain and scratches of an old film are
+no motion, and they give no color of their own. A hard cut begins anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.engine.metadata import Metadata
+from st.runtime.painting.chroma import TO_RGB, chroma_of
+from st.runtime.painting.color_transfer import luma_and_chroma
+from st.video.film.temporal_filter import Picture, TemporalFilter, moved_along, reduced
+
+STRENGTH = 0.85  # where nobody says another
+GRAIN = 1.5  # pixels of the reduced picture: deviation of the blur
+
+
+class ColorFilter(TemporalFilter):
+    """Colored frames in, steadier colors out; luma stays the source's.
+
+    strength: 0 leaves the frames, up to 1, where what is seen again never gets another color.
+    """
+
+    def __init__(self, strength: float = STRENGTH) -> None:
+        """Raises BadControl: a strength outside 0..1."""
+        super().__init__(strength)
+        self._chroma: NDArray[np.float32] | None = None
+
+    def __call__(self, source: Picture, painted: Picture) -> Picture:
+        """(H, W, 3) uint8 RGB each -> the same shape."""
+        now, before = grainless(reduced(source)), self._source
+        height, width = now.shape[:2]
+        small = cv2.resize(painted, (width, height), interpolation=cv2.INTER_AREA)
+        own = chroma_of(np.asarray(small, np.uint8))
+        kept, mixed = self._chroma, own
+        if before is not None and kept is not None and before.shape == now.shape:
+            found = self._followed(before, now)
+            if found is not None:
+                flow, trust = found
+                weight = self.strength * trust[..., None]
+                mixed = own + weight * (moved_along(kept, flow) - own)
+        self._source, self._chroma = now, mixed.astype(np.float32, copy=False)
+        if mixed is own:
+            return painted
+        change = cv2.transform(mixed - own, np.array(TO_RGB, np.float32) * 255)
+        large = cv2.resize(change, (painted.shape[1], painted.shape[0]))
+        colored = np.asarray(cv2.add(painted, large, dtype=cv2.CV_8U), np.uint8)
+        return luma_and_chroma(source, colored)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """As `TemporalFilter.state`."""
+        if self._source is None or self._chroma is None:
+            return {}
+        return {"source": self._source, "chroma": self._chroma}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._source, self._chroma = state.get("source"), state.get("chroma")
+
+
+def grainless(picture: Picture) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), GRAIN), np.uint8)
+
+
+def filter_of(metadata: Metadata, strength: float | None) -> TemporalFilter | None:
+    """The filter for an engine's films; where nobody says how strong, only colors get one.
+
+    Raises BadControl: a strength outside 0..1.
+    """
+    if metadata.kind == "colorizer":
+        strength = STRENGTH if strength is None else strength
+        return ColorFilter(strength) if strength else None
+    return TemporalFilter(strength) if strength else None

@@ -1,0 +1,176 @@
+"""Film frames to RGB and back, by the matrix and range that their tags name.
+
+The common 8-bit formats go through OpenCV (see matrix), all others, and changes of size, through
+swscale. Its quick way to packed RGB truncates (a mean of 1.1 of 255 too dark); its accurate way to
+planar RGB has no bias, and the planar frame serves for the way back too: it remembers where the
+chroma samples lie, which PyAV cannot set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import av
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from st.video.film import yuv as matrix
+from st.video.film.tone_map import HLG, PQ, ToneMap
+
+UNSPECIFIED = 2  # in matrix, primaries and transfer alike
+LIMITED, FULL = 1, 2
+RGB_MATRIX = 0
+# FFmpeg's AVColorSpace -> the numbers that swscale knows; others it cannot convert.
+_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Color tags, numbered as in ITU-T H.273. range: 0 unknown, 1 limited, 2 full."""
+
+    matrix: int = UNSPECIFIED
+    range: int = 0
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Tags:
+        full = frame.format.name.startswith("yuvj")
+        return cls(
+            matrix=int(frame.colorspace),
+            range=FULL if full else int(frame.color_range),
+            primaries=int(frame.color_primaries),
+            transfer=int(frame.color_trc),
+        )
+
+    @property
+    def hdr(self) -> bool:
+        return self.transfer in (PQ, HLG)
+
+    @property
+    def known_matrix(self) -> bool:
+        return self.matrix in _SWSCALE or self.matrix in (RGB_MATRIX, UNSPECIFIED)
+
+    def explicit(self, width: int, height: int) -> Tags:
+        """These tags with the matrix spelled out that players assume for the size."""
+        if self.matrix != UNSPECIFIED:
+            return self
+        return replace(self, matrix=1 if width >= 1280 or height > 576 else 6)
+
+    def of_yuv(self) -> Tags:
+        """These tags for a YUV film: one that was RGB becomes BT.709, limited range."""
+        if self.matrix in _SWSCALE or self.matrix == UNSPECIFIED:
+            return self
+        return replace(self, matrix=1, range=LIMITED if self.matrix == RGB_MATRIX else self.range)
+
+    def of_rgb(self) -> Tags:
+        return replace(self, matrix=RGB_MATRIX, range=FULL)
+
+    def stamp(self, target: VideoFrame | VideoCodecContext) -> None:
+        target.colorspace = self.matrix
+        target.color_range = self.range
+        target.color_primaries = self.primaries
+        target.color_trc = self.transfer
+
+
+BT709 = Tags(matrix=1, range=LIMITED, primaries=1, transfer=1)
+
+
+def is_rgb(pixel_format: str) -> bool:
+    return av.VideoFormat(pixel_format, 2, 2).is_rgb
+
+
+def has_alpha(frame: VideoFrame) -> bool:
+    return any(component.is_alpha for component in frame.format.components)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A decoded frame in colors that engines take.
+
+    rgb: (H, W, 3) uint8, 0..255.
+    planar: the same as gbrp or gbrap, where it went through swscale.
+    """
+
+    rgb: NDArray[np.uint8]
+    planar: VideoFrame | None = None
+
+    @property
+    def alpha(self) -> NDArray[np.uint8] | None:
+        """(H, W) uint8, or None for an opaque film."""
+        if self.planar is None or len(self.planar.planes) < 4:
+            return None
+        return matrix.pixels(self.planar.planes[3])
+
+
+class Converter:
+    """Converts frames of one film; keeps swscale's tables. One for each thread."""
+
+    def __init__(self) -> None:
+        self._into = VideoReformatter()
+        self._back = VideoReformatter()
+
+    @cached_property
+    def _tone_map(self) -> ToneMap:
+        return ToneMap()
+
+    def open(self, frame: VideoFrame, width: int, height: int) -> Opened:
+        """The frame in this size. HDR (PQ, HLG) is mapped to the range of BT.709 screens."""
+        tags = Tags.of(frame).explicit(frame.width, frame.height)
+        resizes = (width, height) != (frame.width, frame.height)
+        known = tags.matrix if tags.matrix in _SWSCALE else 1
+        if frame.format.name in matrix.PIXEL_FORMATS and not (tags.hdr or resizes):
+            return Opened(matrix.to_rgb(frame, known, tags.range == FULL))
+        planar = self._into.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="gbrp10le" if tags.hdr else "gbrap" if has_alpha(frame) else "gbrp",
+            src_colorspace=_SWSCALE[known],
+            src_color_range=tags.range or (FULL if frame.format.is_rgb else LIMITED),
+            dst_color_range=FULL,
+            interpolation=(Interpolation.BICUBIC if resizes else Interpolation.BILINEAR)
+            | Interpolation.ACCURATE_RND,
+            threads=1,
+        )
+        if tags.hdr:
+            planar = self._tone_map(planar, tags.transfer)
+        if planar is frame:
+            frame.make_writable()  # the decoder may still refer to it
+        green, blue, red = (matrix.pixels(plane) for plane in planar.planes[:3])
+        return Opened(cv2.merge([red, green, blue]), planar)  # type: ignore[arg-type]
+
+    def to_film(
+        self, rgb: NDArray[np.uint8], opened: Opened, pixel_format: str, tags: Tags
+    ) -> VideoFrame:
+        """A frame of `pixel_format` with the tags' colors, from (H, W, 3) uint8 RGB.
+
+        opened: what `rgb` was before it was painted, for its alpha; it is used up.
+        """
+        height, width = rgb.shape[:2]
+        explicit = tags.explicit(width, height)
+        known = explicit.matrix if explicit.matrix in _SWSCALE else 1
+        if pixel_format in matrix.PIXEL_FORMATS and opened.planar is None:
+            frame = matrix.to_yuv(rgb, pixel_format, known, tags.range == FULL)
+        else:
+            planar = opened.planar
+            if planar is None or (planar.width, planar.height) != (width, height):
+                planar = VideoFrame(width, height, "gbrp")
+            for plane, channel in zip(planar.planes, (1, 2, 0), strict=False):
+                cv2.extractChannel(rgb, channel, matrix.pixels(plane))
+            frame = self._back.reformat(
+                planar,
+                format=pixel_format,
+                src_color_range=FULL,
+                dst_colorspace=_SWSCALE[known],
+                dst_color_range=tags.range or LIMITED,
+                interpolation=Interpolation.BILINEAR,
+                threads=1,
+            )
+        tags.stamp(frame)
+        return frame

@@ -1,0 +1,181 @@
+"""Numbered pictures as a film, in and out: frames/%05d.png, or a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadInput, StError, printable
+from st.runtime.pictures.io import read_picture
+from st.runtime.system.atomic_files import write_beside
+from st.video.film.color import Converter, Opened
+from st.video.film.constant_rate import Steady
+from st.video.film.picture_format import Look
+from st.video.film.raw import SRGB
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+_NUMBER = re.compile(r"%0?(\d*)d")
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether the name means many pictures: it has a number's place, or is a folder."""
+    return bool(_NUMBER.search(path.name)) or path.is_dir()
+
+
+def pictures_of(path: Path) -> list[Path]:
+    """The pictures of a folder or of a pattern such as frames/%05d.png, in order.
+
+    A folder's are sorted by the numbers in their names; a pattern's by its number, gaps left out.
+
+    Raises:
+        BadInput: none there.
+    """
+    if path.is_dir():
+        found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
+        found.sort(key=_natural)
+    elif path.parent.is_dir():
+        pattern = _pattern(path)
+        matches = ((pattern.fullmatch(p.name), p) for p in path.parent.iterdir())
+        found = [p for _, p in sorted((int(m[1]), p) for m, p in matches if m)]
+    else:
+        found = []
+    if not found:
+        raise BadInput(f"{printable(path)}: no pictures there ({' '.join(SUFFIXES)})")
+    return found
+
+
+def _natural(path: Path) -> list[Any]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+
+
+def _pattern(path: Path) -> re.Pattern[str]:
+    place = _NUMBER.search(path.name)
+    if place is None or len(_NUMBER.findall(path.name)) > 1:
+        raise BadInput(f"{printable(path)}: needs one number's place, like frames/%05d.png")
+    digits = f"\\d{{{place[1]},}}" if place[1] else r"\d+"
+    before, after = path.name[: place.start()], path.name[place.end() :]
+    return re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
+
+
+class PictureSource:
+    """Pictures as frames, one after the other; all of the first one's size."""
+
+    damaged = 0
+
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        """Raises BadInput: no pictures, or the first cannot be read."""
+        self._files = pictures_of(path)
+        self.expected = len(self._files)
+        first = read_picture(self._files[0])
+        height, width = first.rgb.shape[:2]
+        self.look = Look(
+            width, height, SRGB, rate, time_base=1 / rate, alpha=first.alpha is not None
+        )
+
+    def items(self) -> Iterator[VideoFrame]:
+        for number, file in enumerate(self._files):
+            picture = read_picture(file)
+            if picture.rgb.shape[:2] != (self.look.height, self.look.width):
+                height, width = picture.rgb.shape[:2]
+                raise BadInput(
+                    f"{printable(file)}: is {width}×{height}, the first picture is "
+                    f"{self.look.width}×{self.look.height}: bring all to one size"
+                )
+            pixels: NDArray[Any] = picture.rgb
+            if picture.alpha is not None:
+                pixels = cv2.merge([picture.rgb, picture.alpha])  # type: ignore[assignment]
+            frame = VideoFrame.from_ndarray(pixels, "rgb24" if picture.alpha is None else "rgba")
+            SRGB.stamp(frame)
+            frame.pts, frame.time_base = number, self.look.time_base
+            yield frame
+
+    def close(self) -> None:
+        """Each picture is closed when it is read."""
+
+
+class PictureSink:
+    """Frames as PNG files, at a constant rate: sound laid under them again stays in step."""
+
+    def __init__(self, path: Path, look: Look) -> None:
+        """path: a pattern, or a folder (made if need be) for 00001.png, 00002.png, …
+
+        Raises:
+            BadInput: another kind of picture is asked for, or such pictures are there already.
+        """
+        self._folder, self._name = _place(path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        pattern = _pattern(Path(self._name))
+        if any(pattern.fullmatch(p.name) for p in self._folder.iterdir()):
+            raise BadInput(
+                f"{printable(self._folder)}: has such pictures already, give an empty folder"
+            )
+        self.look = look.upright().square()
+        self._turn = look.turn
+        self._steady = Steady(look.rate)
+        self._before: bytes | None = None
+        self._count = 0
+
+    def develop(
+        self,
+        converter: Converter,
+        rgb: NDArray[np.uint8],
+        opened: Opened,
+        source: VideoFrame,
+    ) -> tuple[bytes, Fraction]:
+        assert source.pts is not None
+        assert source.time_base is not None
+        alpha = opened.alpha
+        if alpha is None:
+            pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        else:
+            alpha = self._turn.apply(alpha)
+            pixels = cv2.merge([*reversed(cv2.split(rgb)), alpha])
+        # The lowest compression is four times as fast and a tenth larger.
+        done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        if not done:
+            raise StError("a frame could not be written as PNG")
+        return data.tobytes(), source.pts * source.time_base
+
+    def write(self, developed: tuple[bytes, Fraction]) -> None:
+        data, seconds = developed
+        gap, shown = self._steady.repeats(seconds)
+        if self._before is not None:
+            for _ in range(gap):
+                self._save(self._before)
+        if shown:
+            self._save(data)
+            self._before = data
+
+    def copy(self, packet: Packet[Any]) -> None:
+        """Pictures have no sound."""
+
+    def close(self) -> None:
+        """Each picture is whole when it is written."""
+
+    def abandon(self) -> None:
+        """Each picture is whole when it is written."""
+
+    def _save(self, data: bytes) -> None:
+        self._count += 1
+        with write_beside(self._folder / (self._name % self._count), settled=False) as part:
+            part.write_bytes(data)
+
+
+def _place(path: Path) -> tuple[Path, str]:
+    if not _NUMBER.search(path.name):
+        return path, "%05d.png"
+    _pattern(path)
+    # Only the number's place may be a place: "%s" would be none of ours.
+    if path.suffix.lower() != ".png" or path.name.count("%") != 1:
+        raise BadInput(f"{printable(path)}: pictures are written as PNG, like frames/%05d.png")
+    return path.parent, path.name

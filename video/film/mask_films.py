@@ -1,0 +1,103 @@
+"""Masks that move: films as long as the one that is painted, white where a style paints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from st.runtime.painting.regions import as_mask
+from st.runtime.pictures.batch import READ_SUFFIXES
+from st.video.film.reader import Film
+from st.video.film.time_range import Window
+
+Gray = NDArray[np.uint8]  # (H, W)
+
+
+class MaskFilm:
+    """A mask film, read along with the film: asked for later and later moments.
+
+    short: it ended more than half a second before the film.
+    """
+
+    def __init__(self, path: Path, window: Window) -> None:
+        """Raises BadInput: no film."""
+        self._film = Film(path, window)
+        self._turn = self._film.look.turn
+        self._frames: Iterator[tuple[Fraction, VideoFrame]] = self._timed()
+        self._now: tuple[Fraction, VideoFrame] = next(self._frames)
+        self._next = next(self._frames, None)
+        self._gray: Gray | None = None
+        self.short = False
+
+    def at(self, seconds: Fraction) -> Gray:
+        """The mask shown that long after the film's first frame; the last one stays."""
+        # Clocks that tick in milliseconds miss one another by half a tick.
+        late = seconds + Fraction(1, 1000)
+        while self._next is not None and self._next[0] <= late:
+            self._now, self._next, self._gray = self._next, next(self._frames, None), None
+        self.short = self._next is None and seconds > self._now[0] + Fraction(1, 2)
+        if self._gray is None:
+            rgb = np.asarray(self._now[1].to_ndarray(format="rgb24"), np.uint8)
+            gray = cv2.cvtColor(self._turn.apply(rgb), cv2.COLOR_RGB2GRAY)
+            self._gray = np.asarray(gray, np.uint8)
+        return self._gray
+
+    def _timed(self) -> Iterator[tuple[Fraction, VideoFrame]]:
+        """Frames with their seconds after the first."""
+        began: Fraction | None = None
+        for item in self._film.items():
+            if isinstance(item, VideoFrame):
+                seconds = (item.pts or 0) * self._film.look.time_base
+                began = seconds if began is None else began
+                yield seconds - began, item
+
+    def close(self) -> None:
+        self._film.close()
+
+
+class Masks:
+    """The masks of every region, for one frame after the other; still ones stay as they are."""
+
+    def __init__(self, sources: Sequence[Gray | MaskFilm]) -> None:
+        self._sources = sources
+        self._began: Fraction | None = None
+
+    def of(self, frame: VideoFrame) -> list[Gray]:
+        """The masks for this frame; to be asked in the order of the film."""
+        seconds = (frame.pts or 0) * Fraction(frame.time_base or 0)
+        self._began = seconds if self._began is None else self._began
+        since = seconds - self._began
+        return [s.at(since) if isinstance(s, MaskFilm) else s for s in self._sources]
+
+    def short(self) -> bool:
+        """Whether a mask film ended before the film did."""
+        return any(isinstance(source, MaskFilm) and source.short for source in self._sources)
+
+    def close(self) -> None:
+        for source in self._sources:
+            if isinstance(source, MaskFilm):
+                source.close()
+
+
+def open_masks(paths: Sequence[Path], window: Window) -> Masks | None:
+    """None when every mask is a picture, which needs no film's care. Raises BadInput."""
+    if not any(is_film(path) for path in paths):
+        return None
+    opened: list[Gray | MaskFilm] = []
+    try:
+        for path in paths:
+            opened.append(MaskFilm(path, window) if is_film(path) else as_mask(path))
+    except BaseException:
+        Masks(opened).close()
+        raise
+    return Masks(opened)
+
+
+def is_film(path: Path) -> bool:
+    return path.suffix.lower() not in READ_SUFFIXES

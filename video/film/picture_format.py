@@ -1,0 +1,82 @@
+"""What a film's picture is like, apart from its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from st.runtime.errors import BadInput
+from st.video.film.color import Tags
+from st.video.film.rotation import UPRIGHT, Turn
+
+
+@dataclass(frozen=True)
+class Look:
+    """Geometry, color and clock of a film's picture, as it is stored (before `turn`).
+
+    aspect: a pixel's width over its height (32/27 in a wide NTSC film).
+    rate: mean frames a second, only a hint: each frame has its own time.
+    time_base: seconds a tick of the frames' timestamps.
+    bits: per channel.
+    """
+
+    width: int
+    height: int
+    tags: Tags
+    rate: Fraction
+    time_base: Fraction
+    aspect: Fraction = Fraction(1)
+    turn: Turn = UPRIGHT
+    alpha: bool = False
+    bits: int = 8
+
+    def upright(self) -> Look:
+        """This look with the turn applied to the pixels instead of left to the player."""
+        if not self.turn.swaps:
+            return replace(self, turn=UPRIGHT)
+        return replace(
+            self, width=self.height, height=self.width, aspect=1 / self.aspect, turn=UPRIGHT
+        )
+
+    def square(self) -> Look:
+        """This look with square pixels, the width changed to fit."""
+        if self.aspect == 1:
+            return self
+        step = 1 if self.width % 2 else 2  # an even width stays even
+        width = max(step, step * round(self.width * self.aspect / step))
+        return replace(self._sized(width, self.height), aspect=Fraction(1))
+
+    def resized(self, size: tuple[int, int] | int | None) -> Look:
+        """This look at another size; what is shown keeps its shape.
+
+        size: (width, height) as seen by a viewer, the pixels' aspect making up for another shape;
+            or the longer side alone, both sides then even; None keeps the size.
+        """
+        if size is None:
+            return self
+        if isinstance(size, int):
+            scale = Fraction(size, max(self.width, self.height))
+            width, height = (max(2, 2 * round(n * scale / 2)) for n in (self.width, self.height))
+            # Rounding to even numbers is no reason for odd pixels.
+            return replace(self._sized(width, height), aspect=self.aspect)
+        width, height = reversed(size) if self.turn.swaps else size
+        return self._sized(width, height)
+
+    def _sized(self, width: int, height: int) -> Look:
+        aspect = self.aspect * Fraction(self.width * height, width * self.height)
+        # Players that know no tags guess the matrix from the size, so a new size needs tags.
+        tags = self.tags.explicit(self.width, self.height)
+        return replace(
+            self, width=width, height=height, aspect=aspect.limit_denominator(1000), tags=tags
+        )
+
+
+def parse_size(text: str) -> tuple[int, int] | int:
+    """ "1280x720" -> (1280, 720), "960" -> 960. Raises BadInput."""
+    try:
+        numbers = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(2 <= n <= 16384 for n in numbers):
+        raise BadInput("--size takes WIDTHxHEIGHT or the longer side, 2 to 16384: --size 1280x720")
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]

@@ -1,0 +1,101 @@
+"""Bare frames on a pipe: rgb24, width × height × 3 bytes a frame, nothing between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadInput
+from st.video.film.color import FULL, RGB_MATRIX, Converter, Opened, Tags
+from st.video.film.constant_rate import Steady
+from st.video.film.picture_format import Look
+
+SRGB = Tags(matrix=RGB_MATRIX, range=FULL, primaries=1, transfer=13)
+
+
+def parse_raw(text: str) -> tuple[int, int, Fraction]:
+    """ "640x360@25" or "640x360@30000/1001" -> width, height, frames a second. Raises BadInput."""
+    try:
+        size, rate = text.split("@")
+        width, height = (int(n) for n in size.lower().split("x"))
+        fps = Fraction(rate)
+        if not (1 <= width <= 16384 and 1 <= height <= 16384 and 0 < fps <= 1000):
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        raise BadInput("--raw takes WIDTHxHEIGHT@FPS, like 640x360@25") from None
+    return width, height, fps
+
+
+class RawSource:
+    """Frames from a pipe."""
+
+    expected = None
+    damaged = 0
+
+    def __init__(self, stream: BinaryIO, width: int, height: int, rate: Fraction) -> None:
+        self._stream = stream
+        self.look = Look(width, height, SRGB, rate, time_base=1 / rate)
+
+    def items(self) -> Iterator[VideoFrame]:
+        shape = (self.look.height, self.look.width, 3)
+        size = shape[0] * shape[1] * 3
+        count = 0
+        while len(data := self._stream.read(size)) == size:
+            frame = VideoFrame.from_ndarray(np.frombuffer(data, np.uint8).reshape(shape))
+            SRGB.stamp(frame)
+            frame.pts, frame.time_base = count, self.look.time_base
+            count += 1
+            yield frame
+        if not count:
+            raise BadInput("standard input: not one whole frame of the size that --raw says")
+
+    def close(self) -> None:
+        """The pipe is not ours to close."""
+
+
+class RawSink:
+    """Frames to a pipe, at a constant rate."""
+
+    def __init__(
+        self, stream: BinaryIO, look: Look, width: int, height: int, rate: Fraction
+    ) -> None:
+        self._stream = stream
+        self._steady = Steady(rate)
+        self._before: bytes | None = None
+        self.look = look.upright().resized((width, height))
+
+    def develop(
+        self,
+        converter: Converter,
+        rgb: NDArray[np.uint8],
+        opened: Opened,
+        source: VideoFrame,
+    ) -> tuple[bytes, Fraction]:
+        assert source.pts is not None
+        assert source.time_base is not None
+        return rgb.tobytes(), source.pts * source.time_base
+
+    def write(self, developed: tuple[bytes, Fraction]) -> None:
+        frame, seconds = developed
+        gap, shown = self._steady.repeats(seconds)
+        if self._before is not None:
+            for _ in range(gap):
+                self._stream.write(self._before)
+        if shown:
+            self._stream.write(frame)
+            self._before = frame
+
+    def copy(self, packet: Packet[Any]) -> None:
+        """Bare frames have no sound."""
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    def abandon(self) -> None:
+        """The pipe is not ours to close."""

@@ -1,0 +1,129 @@
+"""A run-time filter against flicker, for any engine: what only moves along keeps its paint.
+
+Each painting is mixed with the one before it, moved along by the optical flow of the source
+(OpenCV's DIS; Kroeger et al., ECCV 2016), as temporal losses teach it to networks (Ruder,
+Dosovitskiy and Brox, GCPR 2016, eq. 5). Where the moved source does not show what the frame shows,
+there is nothing to keep: what was hidden comes new, and a hard cut begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadControl
+
+Picture = NDArray[np.uint8]
+
+FLOW_SIDE = 320  # pixels of the longer side that motion is measured on
+NOISE = 0.03  # of 0..1: a difference between source and moved source that is none
+SEEN = 0.4  # of the picture; where less is found again, the film was cut
+STILL = 0.25  # pixels; smaller moves are none, since each resampling softens
+
+
+class TemporalFilter:
+    """Paintings in, steadier paintings out; one film, its frames in order, from one thread.
+
+    strength: 0 leaves the paintings, up to 1, where what is seen again is never painted anew.
+    """
+
+    def __init__(self, strength: float = 0.75) -> None:
+        """Raises BadControl: a strength outside 0..1."""
+        if not 0 <= strength <= 1:
+            raise BadControl(f"--steady {strength:g} is outside 0..1")
+        self.strength = strength
+        self._source: Picture | None = None  # (h, w, 3), reduced
+        self._painted: Picture | None = None
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def __call__(self, source: Picture, painted: Picture) -> Picture:
+        """(H, W, 3) uint8 RGB each -> the same shape. What is given is not written to."""
+        now, before = reduced(source), self._source
+        kept = self._painted
+        if before is None or kept is None:
+            pass  # the first frame
+        elif before.shape == now.shape and kept.shape == painted.shape:
+            painted = self._mixed(before, now, kept, painted)
+        self._source, self._painted = now, painted
+        return painted
+
+    def _mixed(self, before: Picture, now: Picture, kept: Picture, painted: Picture) -> Picture:
+        found = self._followed(before, now)
+        if found is None:
+            return painted
+        flow, trust = found
+        height, width = painted.shape[:2]
+        weight = np.asarray(self.strength * cv2.resize(trust, (width, height)), np.float32)
+        scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
+        large = cv2.resize(flow, (width, height)) * scale
+        return blended(painted, moved_along(kept, large), weight)
+
+    def _followed(
+        self, before: Picture, now: Picture
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """(flow from now to before, (h, w, 2); how far it is to be trusted, (h, w), 0..1), or None
+        across a cut. Reduced sources."""
+        gray = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (now, before)]
+        flow: NDArray[np.float32] = self._dis.calc(gray[0], gray[1], None)  # type: ignore[call-overload]
+        flow[np.abs(flow).max(axis=2) < STILL] = 0
+        moved = moved_along(before, flow)
+        difference = np.abs(moved.astype(np.int16) - now).max(axis=2).astype(np.float32) / 255
+        trust = np.exp(-((difference / NOISE) ** 2) / 2, dtype=np.float32)
+        trust[outside(flow)] = 0
+        if float((trust > 0.5).mean()) < SEEN:
+            return None
+        return flow, np.asarray(cv2.blur(trust, (3, 3)), np.float32)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next frame depends on, as arrays: for `restore`."""
+        if self._source is None or self._painted is None:
+            return {}
+        return {"source": self._source, "painted": self._painted}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on as the filter did that gave this state."""
+        self._source, self._painted = state.get("source"), state.get("painted")
+
+
+def steadied(paint: Callable[..., Picture], steady: TemporalFilter) -> Callable[..., Picture]:
+    """A paint whose paintings go through the filter; for one thread."""
+
+    def paint_steadily(source: Picture, **choices: Any) -> Picture:
+        return steady(source, paint(source, **choices))
+
+    return paint_steadily
+
+
+def reduced(picture: Picture) -> Picture:
+    """The picture with a longer side of FLOW_SIDE at most."""
+    height, width = picture.shape[:2]
+    factor = min(1.0, FLOW_SIDE / max(height, width))
+    size = (max(16, round(width * factor)), max(16, round(height * factor)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def outside(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the flow leads out of the picture: (h, w, 2) -> (h, w)."""
+    height, width = flow.shape[:2]
+    columns = flow[..., 0] + np.arange(width, dtype=np.float32)
+    rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return (columns < 0) | (rows < 0) | (columns > width - 1) | (rows > height - 1)
+
+
+def moved_along(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
+    """result(x) = picture(x + flow(x)); beyond the border its last pixels."""
+    height, width = flow.shape[:2]
+    columns = flow[..., 0] + np.arange(width, dtype=np.float32)
+    rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    moved = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved.astype(picture.dtype, copy=False)
+
+
+def blended(first: Picture, second: Picture, weight: NDArray[np.float32]) -> Picture:
+    """first + weight · (second - first), rounded. weight: (H, W), 0..1."""
+    return cv2.blendLinear(first, second, 1 - weight, weight).astype(np.uint8, copy=False)

@@ -1,0 +1,273 @@
+"""Painted frames into a film file or pipe, with everything else that the source had."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from st.runtime.errors import BadInput, StError, printable
+from st.video.film.codecs import Codec, encoder_threads
+from st.video.film.color import BT709, LIMITED, Converter, Opened, Tags, is_rgb
+from st.video.film.picture_format import Look
+from st.video.film.reader import Film
+from st.video.film.tracks import Track, add_tracks, dress, file_metadata
+
+logging.getLogger("av").setLevel(logging.CRITICAL)  # PyAV's own one-line reports of options
+
+_HOLDS_TURN = ("mp4", "mov", "matroska", "webm")
+_HOLDS_ASPECT = ("mp4", "mov")  # others only where the coded stream carries it
+
+
+class Sink(Protocol):
+    """Takes painted frames in order.
+
+    look: what frames must be like: `develop` gets pictures of this size.
+    """
+
+    look: Look
+
+    def develop(
+        self,
+        converter: Converter,
+        rgb: NDArray[np.uint8],
+        opened: Opened,
+        source: VideoFrame,
+    ) -> Any:
+        """What `write` takes, made of a painted picture; called from many threads.
+
+        opened: the picture before it was painted, for `Converter.to_film` and its alpha.
+        source: the decoded frame, for its time.
+        """
+
+    def write(self, developed: Any) -> None: ...
+    def copy(self, packet: Packet[Any]) -> None: ...
+    def close(self) -> None:
+        """Finish; what is written is then whole and playable."""
+
+    def abandon(self) -> None:
+        """Let go of what is open, after a failure; what is written may be broken."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How to write: the user's choices."""
+
+    codec: Codec
+    quality: int | None = None
+    preset: str | None = None
+    sound: bool = True
+    threads: int = field(default_factory=encoder_threads)
+
+
+class FilmSink:
+    """Encodes into `container` (FFmpeg's name) at `target`."""
+
+    def __init__(
+        self,
+        target: Path | BinaryIO,
+        container: str,
+        encoding: Encoding,
+        look: Look,
+        film: Film | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        """film: where the other streams, names and chapters come from.
+
+        Raises:
+            BadInput: the container does not take the codec, or the codec not the choices.
+        """
+        codec = encoding.codec
+        self.look = look = _held(look, container, codec, warn)
+        self._pixels = codec.pixel_format(look.width, look.height, look.bits, look.alpha)
+        self._tags = _tagged(look.tags, codec, self._pixels, warn)
+        if look.alpha and not codec.alpha:
+            warn(f"{container}, {codec.encoder}: no transparency, left out (.mov keeps it)")
+        self._codec = codec
+        self.threads = encoding.threads
+        self._options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
+        self.written = Fraction(0)  # seconds up to which packets were put
+        self._target = _open(target, container, film)
+        self._tracks: dict[int, Track] = {}
+        try:
+            self._video = self._add_picture(container)
+            if film is not None:
+                dress(self._video, film.video)
+                self._tracks = add_tracks(self._target, film.others, encoding.sound, warn)
+                self._target.metadata.update(file_metadata(film.container.metadata))
+                self._target.set_chapters(_chapters(film))
+            self._start()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _add_picture(self, container: str) -> Any:
+        look, codec = self.look, self._codec
+        try:
+            video: Any = self._target.add_stream(codec.encoder, rate=look.rate)
+        except ValueError:
+            raise BadInput(f"{container} does not hold {codec.encoder}: try .mkv or .mov") from None
+        context = video.codec_context
+        video.time_base = look.time_base
+        self._set(context)
+        if codec.encoder == "libx265" and container in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # QuickTime plays no other
+        if look.turn.matrix:
+            video.set_display_matrix(look.turn.matrix)
+        return video
+
+    def _set(self, context: Any) -> None:
+        """Give an encoder the film's look and the user's choices."""
+        look, options = self.look, dict(self._options)
+        context.width, context.height, context.pix_fmt = look.width, look.height, self._pixels
+        context.time_base = look.time_base
+        context.sample_aspect_ratio = look.aspect
+        self._tags.stamp(context)
+        context.thread_count = self.threads
+        context.thread_type = "FRAME" if self._codec.encoder.startswith("libx264") else "SLICE"
+        context.flags |= Flags.frame_duration
+        if "global_quality" in options:  # in FFmpeg's lambda units, and only with this flag
+            context.qscale = True
+            options["global_quality"] = str(int(options["global_quality"]) * 118)
+        context.options = options
+
+    def _start(self) -> None:
+        try:
+            self._target.start_encoding()
+        except FFmpegError as error:
+            if isinstance(error, OSError) and error.errno and error.errno < 200 and error.filename:
+                raise
+            raise StError(f"the encoder does not start: {printable(error.strerror, 80)}") from None
+
+    def develop(
+        self,
+        converter: Converter,
+        rgb: NDArray[np.uint8],
+        opened: Opened,
+        source: VideoFrame,
+    ) -> VideoFrame:
+        frame = converter.to_film(rgb, opened, self._pixels, self._tags)
+        frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
+        return frame
+
+    def write(self, developed: VideoFrame) -> None:
+        self._target.mux(self._video.encode(developed))
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the coded picture depends on, beside the frames: as JSON takes it."""
+        told = (self._codec.encoder, self._options, self._pixels, self._tags, self.look)
+        return {"coding": repr(told), "threads": self.threads}
+
+    def encoder(self) -> VideoCodecContext:
+        """An encoder like the film's own, beginning with a keyframe; `put` takes its packets."""
+        own = self._video.codec_context
+        context: Any = VideoCodecContext.create(self._codec.encoder, "w")
+        context.framerate = own.framerate
+        self._set(context)
+        context.flags |= own.flags & Flags.global_header
+        return context
+
+    def put(self, packet: Packet[Any]) -> None:
+        """Write a packet of one of `encoder`'s; in order, its times in `look.time_base`."""
+        packet.time_base = self.look.time_base
+        packet.stream = self._video
+        if packet.pts is not None:
+            self.written = max(self.written, (packet.pts + 1) * self.look.time_base)
+        self._target.mux(packet)
+
+    def copy(self, packet: Packet[Any]) -> None:
+        if track := self._tracks.get(packet.stream_index):
+            track.put(packet)
+
+    def close(self) -> None:
+        if not self.written:
+            self._target.mux(self._video.encode(None))
+        for track in self._tracks.values():
+            track.finish()
+        self._target.close()
+
+    def abandon(self) -> None:
+        # It failed before; the first error is the one to tell.
+        with contextlib.suppress(FFmpegError, OSError, ValueError):
+            self._target.close()
+
+
+def _held(look: Look, container: str, codec: Codec, warn: Callable[[str], None]) -> Look:
+    """The look as this container and codec can hold it; what they can't is put into the pixels."""
+    if container not in _HOLDS_TURN and look.turn.matrix:
+        look = look.upright()
+    if look.aspect != 1 and not (codec.carries_aspect or container in _HOLDS_ASPECT):
+        warn(f"{container} with {codec.encoder} holds no pixel aspect: made square")
+        look = look.square()
+    return look
+
+
+def _tagged(tags: Tags, codec: Codec, pixels: str, warn: Callable[[str], None]) -> Tags:
+    """Tags of the painted film: the source's, unless that was HDR or the pixels are RGB."""
+    if tags.hdr:
+        warn("HDR source: mapped to standard range (BT.709), as engines paint it")
+        tags = BT709
+    elif not tags.known_matrix:
+        warn("its color matrix is unknown to st: treated as BT.709")
+    if is_rgb(pixels):
+        return tags.of_rgb()
+    tags = tags.of_yuv()
+    # ProRes knows limited range only.
+    return replace(tags, range=LIMITED) if codec.encoder == "prores_ks" else tags
+
+
+def _open(target: Path | BinaryIO, container: str, film: Film | None) -> OutputContainer:
+    options = {}
+    names = film.container.metadata if film is not None else {}
+    # Names such as com.apple.quicktime.make fit only the newer kind of metadata.
+    if container in ("mp4", "mov") and any("." in name for name in names):
+        options["movflags"] = "use_metadata_tags"
+    if isinstance(target, Path):
+        return av.open(str(target.absolute()), "w", format=container, container_options=options)
+    return av.open(_Pipe(target), "w", format=container, container_options=options)
+
+
+class _Pipe:
+    """A pipe to write to; without seek(), which a real file's object would pretend to have."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write = stream.write
+
+
+def _chapters(film: Film) -> list[Any]:
+    """The film's chapters, moved and cut to the window."""
+    kept = []
+    for chapter in film.container.chapters():
+        base = chapter["time_base"] or Fraction(1, 1000)
+        start = chapter["start"] * base - film.begins
+        end = chapter["end"] * base - film.begins
+        if film.window.starts_after(end) or film.window.ends_before(start):
+            continue
+        start = max(start, film.window.start)
+        if film.window.duration is not None:
+            end = min(end, film.window.start + film.window.duration)
+        shift = film.begins - film.offset
+        kept.append(
+            {
+                **chapter,
+                "time_base": base,
+                "start": round((start + shift) / base),
+                "end": round((end + shift) / base),
+            }
+        )
+    return kept

@@ -1,0 +1,1 @@
+"""Painting whole films: segments, resume, batches, clusters."""

@@ -1,0 +1,68 @@
+"""Which films a command was given: files, folders of films, and globs."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from st.runtime.errors import BadInput, printable
+from st.runtime.pictures.batch import free_name, make_folder, pictures_in, real_path
+from st.video.jobs.job import Job, Reader, default_target
+
+FILMS = (
+    ".3gp .asf .avi .dv .f4v .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts"
+    " .vob .webm .wmv .y4m"
+)
+SUFFIXES = frozenset(FILMS.split())
+
+
+def films_of(arguments: Sequence[str]) -> list[str]:
+    """Every argument as it is, but folders of films and globs as the films that they mean, sorted.
+
+    A folder with pictures in it is one film; so is a pattern such as frames/%05d.png.
+    Raises BadInput: a glob that nothing matches, - among others.
+    """
+    found = list(dict.fromkeys(film for text in arguments for film in _expanded(text)))
+    if "-" in found and len(found) > 1:
+        raise BadInput("- (standard input) cannot be mixed with other films")
+    return found
+
+
+def _expanded(text: str) -> Iterable[str]:
+    if text == "-" or "\0" in text:
+        return [text]
+    path = Path(text)
+    if path.is_dir():
+        films = sorted(str(p) for p in path.iterdir() if _is_film(p))
+        return films if films and not pictures_in(path) else [text]
+    if glob.has_magic(text) and not path.exists():
+        if matches := sorted(filter(os.path.isfile, glob.glob(text, recursive=True))):  # noqa: PTH207
+            return matches
+        raise BadInput(f"{printable(text)}: nothing matches")
+    return [text]
+
+
+def _is_film(path: Path) -> bool:
+    return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def output_folder(output: str | None) -> Path | None:
+    """The folder that several films go to, made if need be; None for beside each.
+
+    Raises BadInput: a file, or standard output.
+    """
+    if output is None:
+        return None
+    folder = Path(output)
+    if output == "-" or (folder.exists() and not folder.is_dir()) or (folder.suffix in SUFFIXES):
+        raise BadInput("several films need a folder: -o FOLDER/")
+    make_folder(folder)
+    return folder
+
+
+def places(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
+    """Tells where each of several films goes: never to another one, or to another's result."""
+    taken = {real_path(Path(film)) for film in films}
+    return lambda job, reader: free_name(default_target(job, reader, folder), taken)

@@ -1,0 +1,306 @@
+"""A film's parts painted on a Ray cluster, and kept in order as if they had been painted here.
+
+Each worker opens the engine once and paints one part after another, decoded from the keyframe
+before it. What cannot be cut is left to this process, which goes on after the last part: the film
+is always that of a run without a cluster.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from st.runtime.engine.location import engine_path
+from st.runtime.errors import MissingExtra, StError, Unavailable, printable
+from st.runtime.loaded_engine import engine_files
+from st.runtime.stylizer import Stylizer
+from st.video.film.reader import Film
+from st.video.film.writer import FilmSink
+from st.video.jobs.cut_points import Cut, Uncuttable, cuts_of
+from st.video.jobs.job import Job
+from st.video.jobs.ray_worker import Fingerprint, Painted, PartPainter, Ready, Task, release
+from st.video.jobs.segment_store import Parts
+from st.video.jobs.segments import part_frames
+
+ON_GPU = ("cuda", "rtx", "tensorrt")
+MOST_SENT = 2 << 30  # bytes of a film that is sent to workers that do not see its file
+KNOCK = 5.0  # seconds for an address to answer at all
+CONNECT = 30.0  # and for Ray to answer there
+BEGIN = 120.0  # for the first worker to have opened the engine
+MOST_THREADS = 4
+AHEAD = 64  # parts after the first that is missing: what comes early is held in memory
+TRIES = 3  # of a part whose worker is lost
+_POLL = 0.5
+
+
+def connect(address: str) -> Any:
+    """The module ray, connected. address: host:port, ray://host:port, auto, or local.
+
+    Raises MissingExtra: ray is not installed. Unavailable: nothing answers there.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("--ray", "scale") from None
+    if ray.is_initialized():
+        return ray
+    shown = printable(address, 80)
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+        except (OSError, ValueError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise Unavailable(f"--ray {shown}: no Ray cluster there ({why})") from None
+    elif address not in ("auto", "local"):
+        raise Unavailable(f"--ray {shown}: give host:port, ray://host:port, auto or local")
+    trouble: list[Exception] = []
+
+    def begin() -> None:  # Ray would try for minutes, and cannot be told otherwise
+        try:
+            ray.init(
+                address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None
+            )
+        except Exception as error:
+            trouble.append(error)
+        done.set()
+        if not trouble:
+            threading.Event().wait()  # what Ray starts ends with the thread that started it
+
+    done = threading.Event()
+    threading.Thread(target=begin, name="ray", daemon=True).start()
+    answered = done.wait(CONNECT if colon else BEGIN)
+    if trouble:
+        why = printable(str(trouble[0]).partition("\n")[0], 120)
+        raise Unavailable(f"--ray {shown}: no Ray cluster there ({why})")
+    if not answered:
+        raise Unavailable(f"--ray {shown}: something is there, but no Ray cluster that answers")
+    return ray
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Paints on a cluster. ray: `connect`ed. engine: as the stylizer was opened.
+
+    threads: that a frame is painted on here.
+    """
+
+    ray: Any
+    engine: str
+    stylizer: Stylizer
+    threads: int
+
+    def __call__(
+        self,
+        job: Job,
+        film: Film,
+        sink: FilmSink,
+        parts: Parts,
+        container: str,
+        painted: Callable[[], None],
+        warn: Callable[[str], None],
+        stop: threading.Event,
+    ) -> None:
+        """Paint and keep the parts that are not there yet, up to one that cannot be cut, or a stop.
+
+        Raises:
+            StError: painting failed there. Unavailable: the cluster has no worker to give.
+        """
+        assert isinstance(job.source, Path)
+        try:
+            cuts = cuts_of(job.source, film, part_frames(sink.look))
+            if parts.frames != sum(len(cut.times) for cut in cuts[: len(parts.done)]):
+                raise Uncuttable("its finished parts are of other lengths")
+        except Uncuttable as error:
+            warn(f"--ray: {error}: painted here")
+            return
+        left = cuts[len(parts.done) :]
+        if not left:
+            return
+        path, threads = engine_path(self.engine), self.threads
+        if self.stylizer.device == "cpu":  # where any number paints the same, and few pay best
+            threads = min(threads, MOST_THREADS)
+        task = Task(
+            engine=path.name,
+            files={file.name: file.read_bytes() for file in engine_files(path)},
+            settings=self.stylizer.settings,
+            identity=self.stylizer.identity,
+            device=self.stylizer.device,
+            threads=threads,
+            source=job.source.absolute(),
+            fingerprint=Fingerprint.of(job.source),
+            job=job,
+            container=container,
+            encoder_threads=sink.threads,
+            plan=sink.plan,
+            release=release(),
+        )
+        workers = _Workers(self.ray, task, len(left), warn)
+        try:
+            _spread(workers, left, parts, painted, warn, stop)
+        finally:
+            workers.end()
+
+
+def _spread(
+    workers: _Workers,
+    cuts: list[Cut],
+    parts: Parts,
+    painted: Callable[[], None],
+    warn: Callable[[str], None],
+    stop: threading.Event,
+) -> None:
+    """Give out the cuts, and keep what comes back in order."""
+    waiting, tries = deque(cuts), dict.fromkeys((cut.number for cut in cuts), 0)
+    by_number = {cut.number: cut for cut in cuts}
+    early: dict[int, Painted] = {}
+    end = cuts[-1].number + 1  # parts from here on are not painted elsewhere
+    while len(parts.done) < end and not stop.is_set():
+        while waiting and waiting[0].number < min(end, len(parts.done) + AHEAD) and workers.idle:
+            workers.give(waiting.popleft())
+        for number, result in workers.results(_POLL):
+            if result is None:
+                tries[number] += 1
+                if tries[number] == TRIES:
+                    raise StError(f"{TRIES} Ray workers were lost at the same part of the film")
+                waiting.appendleft(by_number[number])
+            elif result.problem:
+                raise StError(f"--ray: {result.problem}")
+            elif result.uncuttable:
+                if number < end:
+                    end, why = number, result.uncuttable
+                    warn(f"--ray: from part {number + 1} on the film is painted here: {why}")
+            else:
+                early[number] = result
+        while (number := len(parts.done)) in early and number < end:
+            cut = by_number[number]
+            parts.keep(early.pop(number).arrays, len(cut.times), cut.last)
+            for _ in cut.times:
+                painted()
+
+
+class _Workers:
+    """Actors on the cluster, and what each is at."""
+
+    def __init__(self, ray: Any, task: Task, most: int, warn: Callable[[str], None]) -> None:
+        """most: more of them would have nothing to do. Raises Unavailable: no room for one."""
+        self._ray = ray
+        self._warn = warn
+        self._film = task.source
+        self._size = task.fingerprint.size
+        self._sent: Any = None
+        self._began = False
+        self.idle: list[Any] = []
+        self._all: list[Any] = []
+        self._beginning: dict[Any, Any] = {}
+        self._painting: dict[Any, tuple[Any, int]] = {}
+        self._why = ""
+        self._waited = 0.0
+        needs: dict[str, Any] = {"num_cpus": task.threads}
+        kind, of_one = "CPU", task.threads
+        if task.device in ON_GPU:
+            needs = {"num_cpus": 1, "num_gpus": 1}
+            kind, of_one = "GPU", 1
+        # Not of those that are free now: the last film's may just be given back. A worker that
+        # finds no room waits for it, while others paint.
+        have = ray.cluster_resources().get(kind, 0)
+        room = int(have // of_one)
+        if not room:
+            more = ", give fewer --threads" if kind == "CPU" else ""
+            raise Unavailable(
+                f"--ray: a worker needs {of_one} {kind}, the cluster has {have:g}{more}"
+            )
+        self._task = ray.put(task)
+        actor = ray.remote(PartPainter).options(**needs)
+        for _ in range(min(room, most)):
+            worker = actor.remote()
+            self._all.append(worker)
+            self._beginning[worker.begin.remote(self._task)] = worker
+
+    def give(self, cut: Cut) -> None:
+        worker = self.idle.pop()
+        self._painting[worker.paint.remote(cut)] = (worker, cut.number)
+
+    def results(self, seconds: float) -> list[tuple[int, Painted | None]]:
+        """(number of the part, what came of it) of those that end within that time; None for a
+        worker that was lost.
+
+        Raises Unavailable: no worker is left, or none begins.
+        """
+        found: list[tuple[int, Painted | None]] = []
+        refs = [*self._beginning, *self._painting]
+        if not refs and not self.idle:
+            why = f" ({self._why})" if self._why else ""
+            raise Unavailable(f"--ray: no worker is left{why}; finished parts are kept")
+        done, _ = self._ray.wait(refs, num_returns=1, timeout=seconds) if refs else ([], [])
+        for ref in done:
+            if ref in self._beginning:
+                self._has_begun(self._beginning.pop(ref), ref)
+                continue
+            worker, number = self._painting.pop(ref)
+            result = self._get(ref)
+            if result is not None:
+                self.idle.append(worker)
+            found.append((number, result))
+        self._waited += 0 if done or self._began else seconds
+        if self._waited > BEGIN:
+            raise Unavailable(
+                f"--ray: no worker has begun within {BEGIN:g} seconds: is the cluster busy?"
+            )
+        return found
+
+    def _has_begun(self, worker: Any, ref: Any) -> None:
+        ready: Ready | None = self._get(ref)
+        if ready is None:
+            return
+        if ready.blind:
+            self._beginning[worker.begin.remote(self._task, self._bytes(ready.where))] = worker
+        elif ready.problem:
+            self._why = f"worker {printable(ready.where, 60)}: {ready.problem}"
+            self._warn(f"--ray: does without {self._why}")
+        else:
+            self._began = True
+            self.idle.append(worker)
+
+    def _get(self, ref: Any) -> Any:
+        """What a worker made; None when it was lost. Raises StError: its program failed."""
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(ref)
+        except errors.RayTaskError as error:
+            why = printable(str(error).strip().rpartition("\n")[2], 200)
+            raise StError(f"--ray: a worker failed: {why}") from None
+        except errors.RayError as error:
+            self._why = printable(str(error).strip().rpartition("\n")[2], 200)
+            return None
+
+    def _bytes(self, where: str) -> Any:
+        """The film in the cluster's memory, put there once.
+
+        Raises Unavailable: it is too large for that.
+        """
+        if self._size > MOST_SENT:
+            raise Unavailable(
+                f"--ray: worker {printable(where, 60)} does not see {printable(self._film)}, and "
+                f"over {MOST_SENT >> 30} GB are not sent: put it where every machine has it"
+            )
+        if self._sent is None:
+            # An array, since Ray maps these into every worker of a machine, and copies others.
+            self._sent = self._ray.put(np.fromfile(self._film, np.uint8))
+        return self._sent
+
+    def end(self) -> None:
+        """Let every worker clean up, and give them back."""
+        ends = [worker.end.remote() for worker in self.idle]
+        if ends:
+            self._ray.wait(ends, num_returns=len(ends), timeout=KNOCK)
+        for worker in self._all:
+            self._ray.kill(worker)

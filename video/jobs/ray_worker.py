@@ -1,0 +1,188 @@
+"""Paints parts of a film away from the process that puts them together: a Ray worker's side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from av.error import FFmpegError
+from av.packet import Packet
+
+from st.runtime.errors import StError, printable
+from st.runtime.painting.controls import Controls
+from st.runtime.stylizer import Stylizer
+from st.video.film.reader import Film, Memory
+from st.video.jobs.cut_points import Cut, Piece, Uncuttable
+from st.video.jobs.job import Job, film_sink
+from st.video.jobs.pipeline import run
+from st.video.jobs.segment_store import arrays_of
+from st.video.jobs.segments import PartSink
+from st.video.jobs.upscale import enlarging
+
+SAMPLE = 1 << 20  # bytes at either end of a file that tell it from another
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells a file from another of its name."""
+
+    size: int
+    ends: bytes
+
+    @classmethod
+    def of(cls, path: Path) -> Fingerprint:
+        """Raises OSError."""
+        digest, size = hashlib.sha256(), path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(file.read(SAMPLE))
+            file.seek(max(0, size - SAMPLE))
+            digest.update(file.read(SAMPLE))
+        return cls(size, digest.digest())
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a painter needs to know of a film, and how it is to come out.
+
+    engine: the name of the engine's file. files: that and its companions, by name.
+    identity: of the Stylizer that the settings are of. plan: of the film's sink.
+    container: FFmpeg's name of what the film is written as. encoder_threads: decide the coding.
+    """
+
+    engine: str
+    files: dict[str, bytes]
+    settings: Controls
+    identity: str
+    device: str
+    threads: int
+    source: Path
+    fingerprint: Fingerprint
+    job: Job
+    container: str
+    encoder_threads: int
+    plan: dict[str, Any]
+    release: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A painter that has begun. problem: why it cannot work; "" if it can.
+
+    blind: it does not see the film's file.
+    """
+
+    where: str
+    problem: str = ""
+    blind: bool = False
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A part: `arrays_of` its packets. uncuttable, problem: why there is none; "" if there is."""
+
+    number: int
+    arrays: dict[str, Any]
+    uncuttable: str = ""
+    problem: str = ""
+
+
+def release() -> str:
+    """The version of st that is installed here."""
+    try:
+        return version("st")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class PartPainter:
+    """Opens the engine once, and paints one part of the film after another."""
+
+    def __init__(self) -> None:
+        self._where = f"{socket.gethostname()} ({os.getpid()})"
+
+    def begin(self, task: Task, data: Any = None) -> Ready:
+        """Open engine, film and encoder. data: the film's bytes, for one that does not see it."""
+        try:
+            return Ready(self._where, self._begin(task, data))
+        except FileNotFoundError:
+            return Ready(self._where, blind=True)
+        except (StError, FFmpegError, OSError, MemoryError) as error:
+            return Ready(self._where, printable(error, 300) or type(error).__name__)
+
+    def _begin(self, task: Task, data: Any) -> str:
+        """What is in the way; "" if nothing. Raises FileNotFoundError: the film is not seen."""
+        if task.release != release():
+            return f"it has st {release()}, and here it is {task.release}: install one release"
+        self._task = task
+        self._memory = None if data is None else memoryview(data)
+        if data is None and not _same(task.source, task.fingerprint):
+            raise FileNotFoundError
+        self._folder = tempfile.TemporaryDirectory(prefix="st-ray-")
+        for name, content in task.files.items():
+            (Path(self._folder.name) / name).write_bytes(content)
+        engine = Path(self._folder.name) / task.engine
+        self._stylizer = Stylizer(engine, device=task.device, threads=task.threads)
+        self._stylizer.take_settings(task.settings)
+        if self._stylizer.identity != task.identity:
+            return "it would paint with other settings"
+        with closing(self._open()) as film:
+            self._job, self._paint = enlarging(task.job, film, self._stylizer)
+            place = Path(self._folder.name) / f"film{task.source.suffix}"
+            self._sink = film_sink(
+                self._job, film, place, task.container, lambda line: None, task.encoder_threads
+            )
+        # Encoders choose their code by the processor, and so code the same frames differently.
+        return "" if self._sink.plan == task.plan else "its encoder would code the frames otherwise"
+
+    def paint(self, cut: Cut) -> Painted:
+        """Decode, paint and encode one part."""
+        kept = _Kept()
+        try:
+            with closing(self._open()) as film:
+                sink = PartSink(self._sink, kept)
+                run(Piece(film, cut), sink, self._paint, workers=1)
+                sink.close()
+            return Painted(cut.number, arrays_of(kept.packets))
+        except Uncuttable as error:
+            return Painted(cut.number, {}, uncuttable=str(error))
+        except (StError, FFmpegError, OSError, MemoryError) as error:
+            problem = printable(error, 300) or type(error).__name__
+            return Painted(cut.number, {}, problem=f"{self._where}: {problem}")
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        with suppress(AttributeError):  # it had not begun
+            self._sink.abandon()
+            self._stylizer.close()
+            self._folder.cleanup()
+
+    def _open(self) -> Film:
+        task = self._task
+        source = task.source if self._memory is None else Memory(self._memory)
+        return Film(source, task.job.window)
+
+
+class _Kept:
+    """Stands in for `Parts`: the one part is not written here."""
+
+    packets: Sequence[Packet[Any]] = ()
+
+    def add(
+        self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
+    ) -> None:
+        self.packets = packets
+
+
+def _same(path: Path, wanted: Fingerprint) -> bool:
+    try:
+        return Fingerprint.of(path) == wanted
+    except OSError:
+        return False

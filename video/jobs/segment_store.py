@@ -1,0 +1,194 @@
+"""The finished parts of a film in the making: what a killed `st-video` finds when it starts again.
+
+They lie beside the film, in a hidden folder of its name, until the film is whole. A part is the
+coded picture of some frames, from an encoder of its own, written beside and renamed: it is there
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
+
+from st.runtime.errors import BadInput, printable
+from st.runtime.system.atomic_files import write_beside
+
+FORMAT = 1
+NONE = np.iinfo(np.int64).min  # a timestamp that is not there
+STATE = "state "  # begins the names of a part's state
+ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside the picture
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some frames in a row. last: the film ends with them."""
+
+    path: Path
+    frames: int
+    last: bool
+
+
+class Parts:
+    """The folder of parts of one film and one way to make it.
+
+    done: the parts that are there, in order, from the film's beginning without a gap.
+    """
+
+    def __init__(self, target: Path) -> None:
+        """Make the folder, or find it.
+
+        Raises BadInput when another process is making the same film, or its folder is not there.
+        """
+        if not target.parent.is_dir():
+            raise BadInput(f"{printable(target.parent)}: no such folder")
+        self.folder = target.with_name(f".{target.name}.st-parts")
+        self.folder.mkdir(exist_ok=True)
+        self._lock = _lock(self.folder, target)
+        self.done: list[Part] = []
+
+    def take_up(self, plan: dict[str, Any], resume: bool = True) -> None:
+        """Find the parts that are done, or begin anew.
+
+        plan: everything that decides what the coded picture is. Parts of another plan, or any with
+            `resume` False, are removed.
+        """
+        wanted = json.dumps({"format": FORMAT, **plan}, sort_keys=True)
+        plan_file = self.folder / "plan.json"
+        if not (resume and plan_file.is_file() and plan_file.read_text() == wanted):
+            for file in self.folder.glob("*.npz"):
+                file.unlink()
+            with write_beside(plan_file) as part:
+                part.write_text(wanted)
+        self.done = list(self._found())
+
+    @property
+    def frames(self) -> int:
+        return sum(part.frames for part in self.done)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every frame of the film is there."""
+        return bool(self.done) and self.done[-1].last
+
+    def add(
+        self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
+    ) -> None:
+        """Keep a finished part. state: arrays that the frame after it depends on."""
+        arrays = arrays_of(packets) | {STATE + name: value for name, value in state.items()}
+        self.keep(arrays, frames, last)
+
+    def keep(self, arrays: dict[str, Any], frames: int, last: bool) -> None:
+        """Keep a finished part that was painted elsewhere: `arrays_of` its packets."""
+        path = self._path(len(self.done))
+        with write_beside(path) as beside, beside.open("wb") as file:
+            np.savez(file, allow_pickle=False, frames=[frames, last], **arrays)
+        self.done.append(Part(path, frames, last))
+
+    def state(self) -> dict[str, Any]:
+        """What was given to `add` with the last part that is done."""
+        if not self.done:
+            return {}
+        with np.load(self.done[-1].path, allow_pickle=False) as file:
+            return {n.removeprefix(STATE): file[n] for n in file.files if n.startswith(STATE)}
+
+    def forget(self) -> None:
+        """The film is whole: its parts are not needed any more."""
+        self.done = []
+
+    def close(self) -> None:
+        """Let go of the folder; it is removed unless finished parts are in it."""
+        if not self.done:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
+
+    def _found(self) -> Iterator[Part]:
+        """Parts that can be read, up to the first that cannot; those after it are removed."""
+        names = sorted(self.folder.glob("[0-9]*.npz"))
+        for number, path in enumerate(names):
+            part = _opened(path) if path == self._path(number) else None
+            if part is None:
+                for stale in names[number:]:
+                    stale.unlink(missing_ok=True)
+                return
+            yield part
+
+
+def packets_of(part: Part) -> Iterator[Packet[Any]]:
+    """The coded picture of a part; times in the encoder's ticks, without a time base."""
+    with np.load(part.path, allow_pickle=False) as opened:
+        file: Any = opened
+        data, extra = file["data"].tobytes(), file["extra"].tobytes()
+        at = beside = 0
+        rows = zip(file["times"], file["sizes"], file["extras"], file["keys"], strict=True)
+        for (pts, dts, duration), size, more, key in rows:
+            packet: Packet[Any] = Packet(data[at : at + size])
+            packet.pts = None if pts == NONE else int(pts)
+            packet.dts = None if dts == NONE else int(dts)
+            packet.duration = int(duration)
+            packet.is_keyframe = bool(key)
+            if more:
+                kind: Any = PacketSideData  # its stub has no arguments
+                side = kind(packet_sidedata_type_from_literal(ALPHA), more)
+                side.update(extra[beside : beside + more])
+                packet.set_sidedata(side)
+            at, beside = at + size, beside + more
+            yield packet
+
+
+def arrays_of(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
+    """Packets as arrays, which can be kept and sent: for `Parts.keep`."""
+    extras = [bytes(p.get_sidedata(ALPHA)) if p.has_sidedata(ALPHA) else b"" for p in packets]
+    times = [
+        (NONE if p.pts is None else p.pts, NONE if p.dts is None else p.dts, p.duration or 0)
+        for p in packets
+    ]
+    return {
+        "times": np.array(times, np.int64).reshape(-1, 3),
+        "sizes": np.array([p.size for p in packets], np.int64),
+        "extras": np.array([len(extra) for extra in extras], np.int64),
+        "keys": np.array([p.is_keyframe for p in packets], bool),
+        "data": np.frombuffer(b"".join(bytes(p) for p in packets), np.uint8),
+        "extra": np.frombuffer(b"".join(extras), np.uint8),
+    }
+
+
+def _opened(path: Path) -> Part | None:
+    """None for a file that a crash left damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return None
+        with np.load(path, allow_pickle=False) as file:
+            frames, last = file["frames"]
+            return Part(path, int(frames), bool(last))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+        return None
+
+
+def _lock(folder: Path, target: Path) -> Any:
+    """An open file that says that somebody is at work here; the system frees it at any end."""
+    file = (folder / "lock").open("w")
+    with contextlib.suppress(ImportError):  # Windows: two at once are left to the user
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise BadInput(f"{printable(target)}: another st-video is making it") from None
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

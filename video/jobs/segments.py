@@ -1,0 +1,181 @@
+"""A film painted part by part, so that a kill costs seconds, and put together at the end.
+
+Every part has a fixed number of frames and an encoder of its own. So a film that was resumed, or
+whose parts were painted elsewhere, is the film of one unbroken run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from st.runtime.errors import StError
+from st.video.film.color import Converter, Opened
+from st.video.film.picture_format import Look
+from st.video.film.reader import Film
+from st.video.film.writer import FilmSink
+from st.video.jobs.segment_store import Part, packets_of
+
+PART = 96  # frames; a new part begins with a keyframe, so shorter ones would cost size
+RAW = 1 << 30  # bytes of RGB in a part, at most about: its coded form is held in memory
+LEAD = Fraction(1)  # seconds that the picture is written ahead of the other streams
+
+
+class Keeper(Protocol):
+    """Takes finished parts in order, as `Parts` does."""
+
+    def add(
+        self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
+    ) -> None: ...
+
+
+def part_frames(look: Look) -> int:
+    """How many frames a part has, of a film that is written with that look."""
+    return max(1, min(PART, RAW // (3 * look.width * look.height)))
+
+
+class PartSink:
+    """Takes painted frames, those after the parts that are done, and keeps them as parts."""
+
+    def __init__(
+        self, film: FilmSink, parts: Keeper, state: Callable[[], dict[str, Any]] | None = None
+    ) -> None:
+        """state: of the painter, for the frame after the one that it has just painted; such a
+        painter has one thread."""
+        self._state = state or (lambda: {})
+        self._after: dict[str, Any] = {}
+        self.look: Look = film.look
+        self._film = film
+        self._parts = parts
+        self._encoder = film.encoder()
+        self._packets: list[Packet[Any]] = []
+        self._frames = 0
+        self._enough = part_frames(self.look)
+
+    def develop(
+        self,
+        converter: Converter,
+        rgb: NDArray[np.uint8],
+        opened: Opened,
+        source: VideoFrame,
+    ) -> tuple[VideoFrame, dict[str, Any]]:
+        return self._film.develop(converter, rgb, opened, source), self._state()
+
+    def write(self, developed: tuple[VideoFrame, dict[str, Any]]) -> None:
+        frame, after = developed
+        if self._frames == self._enough:
+            self._finish(last=False)
+            self._encoder = self._film.encoder()
+        self._packets += self._encoder.encode(frame)
+        self._frames += 1
+        self._after = after
+
+    def copy(self, packet: Packet[Any]) -> None:
+        """The other streams are read again when the film is put together."""
+
+    def close(self) -> None:
+        """The film ends here."""
+        if self._frames:
+            self._finish(last=True)
+
+    def abandon(self) -> None:
+        """What is not finished is lost; finished parts stay."""
+        self._packets = []
+
+    def rest(self) -> list[Packet[Any]]:
+        """The packets of a part that a stop cut short: fit for a film that ends there, but no part
+        of the whole one."""
+        return [*self._packets, *self._encoder.encode(None)] if self._frames else []
+
+    def _finish(self, last: bool) -> None:
+        packets = [*self._packets, *self._encoder.encode(None)]
+        self._parts.add(packets, self._frames, last, self._after)
+        self._packets, self._frames = [], 0
+
+
+class Rest:
+    """A source without its first frames, which are decoded and dropped; no other streams."""
+
+    def __init__(self, film: Film, skipped: int, passed: Callable[[], None]) -> None:
+        """passed: called for each frame that is dropped."""
+        self.look = film.look
+        self._film = film
+        self._skipped = skipped
+        self._passed = passed
+
+    def items(self) -> Iterator[VideoFrame]:
+        left = self._skipped
+        for item in self._film.items():
+            if isinstance(item, Packet):
+                continue
+            if left:
+                left -= 1
+                self._passed()
+                continue
+            yield item
+
+
+def put_together(
+    target: FilmSink,
+    film: Film,
+    parts: list[Part],
+    rest: list[Packet[Any]],
+    cut: bool = False,
+) -> None:
+    """Write the picture of the parts and the other streams of `film`, in the order of time.
+
+    film: opened anew, at its beginning. rest: packets after the last part.
+    cut: the other streams end with the picture.
+    Raises StError when a part is gone. Does not close `target`.
+    """
+    pictures = _pictures(target, parts, rest)
+    waiting = next(pictures, None)
+    for packet in film.copied():
+        when = packet.dts if packet.dts is not None else packet.pts
+        now = None if when is None else when * packet.time_base
+        while waiting is not None and (now is None or _seconds(waiting) <= now + LEAD):
+            target.put(waiting)
+            waiting = next(pictures, None)
+            if now is None:
+                break
+        if cut and waiting is None and now is not None and now > target.written:
+            break
+        target.copy(packet)
+    while waiting is not None:
+        target.put(waiting)
+        waiting = next(pictures, None)
+
+
+def _seconds(packet: Packet[Any]) -> Fraction:
+    return Fraction(packet.dts or 0) * packet.time_base
+
+
+def _pictures(
+    target: FilmSink, parts: list[Part], rest: list[Packet[Any]]
+) -> Iterator[Packet[Any]]:
+    """All packets, their decoding times rising: an encoder that starts anew does not know what the
+    one before it has said."""
+    base, last = target.look.time_base, None
+
+    def all_packets() -> Iterator[Packet[Any]]:
+        for part in parts:
+            try:
+                yield from packets_of(part)
+            except (OSError, ValueError, KeyError) as error:
+                raise StError(f"{part.path}: a finished part is gone ({error})") from None
+        yield from rest
+
+    for packet in all_packets():
+        packet.time_base = base
+        if packet.dts is not None and last is not None and packet.dts <= last:
+            packet.dts = last + 1
+        if packet.dts is not None and packet.pts is not None and packet.dts > packet.pts:
+            packet.dts = packet.pts
+        last = packet.dts if packet.dts is not None else last
+        yield packet

@@ -1,0 +1,1 @@
+"""Cameras and streams, painted as they come."""

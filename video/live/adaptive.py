@@ -1,0 +1,125 @@
+"""At what size to paint, so that a rate holds: smaller when late, larger again when there is time.
+
+Painting time is nearly in proportion to pixels. The controller falls at once to a size that fits,
+and rises only after a calm while, and only to a size that will fit with room to spare, so it does
+not swing. Where a rise proves wrong, it waits twice as long before the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+from st.runtime.engine.metadata import Metadata
+from st.runtime.stylizer import WHOLE_PIXELS
+
+SMALLEST = 144  # pixels: the least shorter side; below it a painting is mush
+STEP = 8  # sizes are multiples of it, which engines take without padding
+BEGIN = 640 * 360  # pixels to begin with: a first frame soon, on every machine
+RATIO = 2**-0.25  # of one size's sides to the next larger one's; half the pixels in two steps
+FULL, ROOM = 0.97, 0.8  # of a frame's time: more is too slow, less will surely fit
+WINDOW = 8  # frames whose median counts
+FORGOTTEN = 2  # frames after a change that do not count: many engines prepare for a new size
+CALM = 2.0  # seconds before a rise
+MOST_CALM = 64.0
+
+
+def sizes(width: int, height: int, most_pixels: int | None = None) -> list[tuple[int, int]]:
+    """(width, height) to choose from, largest first; the first is the whole picture's own size
+    where `most_pixels` allows it."""
+    found: list[tuple[int, int]] = []
+    scale = 1.0
+    while not found or min(width, height) * scale >= SMALLEST:
+        size = (width, height) if scale == 1 else (_step(width * scale), _step(height * scale))
+        allowed = most_pixels is None or size[0] * size[1] <= most_pixels
+        if (allowed or min(size) <= SMALLEST) and size not in found:
+            found.append(size)
+        scale *= RATIO
+    return found
+
+
+def _step(side: float) -> int:
+    return max(STEP, round(side / STEP) * STEP)
+
+
+class Resolution:
+    """Chooses the size for the frames to come from the seconds that the last ones took."""
+
+    def __init__(self, sizes: list[tuple[int, int]], target_fps: float, begin: int = BEGIN) -> None:
+        """sizes: largest first. begin: the most pixels to begin with."""
+        self._sizes = sizes
+        self._pixels = [width * height for width, height in sizes]
+        self._budget = 1 / target_fps
+        fitting = [i for i, pixels in enumerate(self._pixels) if pixels <= begin]
+        self._at = fitting[0] if fitting else len(sizes) - 1
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._skip = FORGOTTEN
+        self._calm = 0.0  # seconds of painting since the last change
+        self._wanted_calm = CALM
+        self._rose = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) to paint at."""
+        return self._sizes[self._at]
+
+    def observe(self, seconds: float) -> None:
+        """Tell how long the last frame took at `size`."""
+        if self._skip:
+            self._skip -= 1
+            return
+        self._recent.append(seconds)
+        self._calm += max(seconds, self._budget)
+        took = median(self._recent)
+        if len(self._recent) >= WINDOW // 2 and took > FULL * self._budget:
+            self._fall(took)
+        elif len(self._recent) == WINDOW and self._calm >= self._wanted_calm:
+            self._rise(took)
+
+    def _fall(self, took: float) -> None:
+        if self._at + 1 == len(self._sizes):
+            return
+        if self._rose:
+            self._wanted_calm = min(MOST_CALM, 2 * self._wanted_calm)
+        self._rose = False
+        smaller = range(self._at + 1, len(self._sizes))
+        self._go(next((i for i in smaller if self._fits(i, took)), smaller[-1]))
+
+    def _rise(self, took: float) -> None:
+        if self._rose:  # the last rise held
+            self._wanted_calm = max(CALM, self._wanted_calm / 2)
+        self._rose = False
+        larger = next((i for i in range(self._at) if self._fits(i, took)), None)
+        if larger is None:
+            self._calm = 0.0
+            return
+        self._rose = True
+        self._go(larger)
+
+    def _fits(self, index: int, took: float) -> bool:
+        return took * self._pixels[index] / self._pixels[self._at] <= ROOM * self._budget
+
+    def _go(self, index: int) -> None:
+        self._at = index
+        self._recent.clear()
+        self._skip = FORGOTTEN
+        self._calm = 0.0
+
+
+def resolution_for(
+    metadata: Metadata, width: int, height: int, target_fps: float, longest: int | None = None
+) -> Resolution:
+    """The sizes that an engine may paint pictures of this size at, and the choice among them.
+
+    longest: paint with this longer side, whatever the rate.
+    """
+    fixed = metadata.fixed_size
+    if not longest and not fixed:
+        return Resolution(sizes(width, height, WHOLE_PIXELS), target_fps)
+    # An engine of one size pads smaller pictures to it, so they would gain nothing.
+    scale = (longest or max(width, height)) / max(width, height)
+    if fixed:
+        scale = min(scale, fixed[1] / width, fixed[0] / height)
+    scale = min(1.0, scale)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Resolution([size], target_fps)

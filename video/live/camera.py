@@ -1,0 +1,200 @@
+"""Cameras through OpenCV: found by number or name, asked for MJPG, told what they really gave."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from st.runtime.errors import BadInput, Unavailable, printable
+from st.video.live.capture import Captured, Lost
+
+SYSFS = Path("/sys/class/video4linux")
+MOST = 10  # numbers that are tried where the system gives no list
+READ_SECONDS = 5
+
+# A camera that was unplugged is noticed after this long. OpenCV reads it at the first camera.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_SECONDS))
+
+_APIS = {"linux": "CAP_V4L2", "win32": "CAP_DSHOW", "darwin": "CAP_AVFOUNDATION"}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A camera: OpenCV's number for it, and its name."""
+
+    index: int
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"camera {self.index} ({printable(self.name, 60)})"
+            if self.name
+            else (f"camera {self.index}")
+        )
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What to ask of a camera. MJPG is what most give more than a few frames a second in."""
+
+    size: tuple[int, int] = (1280, 720)
+    fps: float = 30.0
+    mjpg: bool = True
+
+
+def list_cameras(root: Path = SYSFS) -> list[Device]:
+    """The cameras here, by number. Names are known on Linux only."""
+    if not sys.platform.startswith("linux"):
+        return [Device(index, "") for index in range(MOST) if _answers(index)]
+    found = []
+    for folder in root.glob("video*"):
+        # One camera has several nodes; the first gives pictures, the others what belongs to them.
+        number = folder.name.removeprefix("video")
+        if number.isdecimal() and _read(folder / "index") in ("", "0"):
+            found.append(Device(int(number), _read(folder / "name")))
+    return sorted(found, key=lambda device: device.index)
+
+
+def find_camera(wanted: int | str, root: Path = SYSFS) -> Device:
+    """A camera by number, or by its name or a part of that.
+
+    Raises:
+        Unavailable: none such; the message names those there are.
+        BadInput: several have this in their names.
+    """
+    devices = list_cameras(root)
+    if isinstance(wanted, int):
+        known = {device.index: device for device in devices}
+        if wanted in known or not sys.platform.startswith("linux"):
+            return known.get(wanted, Device(wanted, ""))
+        raise Unavailable(f"no camera {wanted}: {_listed(devices)}")
+    name = wanted.casefold()
+    same = [d for d in devices if d.name.casefold() == name]
+    alike = same or [d for d in devices if name in d.name.casefold()]
+    if len(alike) > 1 and not same:
+        raise BadInput(f"{printable(wanted)!r} fits several cameras: {_listed(alike)}")
+    if not alike:
+        raise Unavailable(f"no camera or file {printable(wanted)!r}: {_listed(devices)}")
+    return alike[0]
+
+
+class Camera:
+    """See st.video.live.capture.Grabber."""
+
+    def __init__(self, device: Device, wishes: Wishes, stop: threading.Event) -> None:
+        """Raises Unavailable: it cannot be opened; another program may have it."""
+        self._stop = stop
+        self._device = device
+        _quiet()
+        self._capture = cv2.VideoCapture(device.index, _api())
+        if not self._capture.isOpened():
+            raise Unavailable(f"{device} cannot be opened: is another program using it?")
+        _ask(self._capture, wishes)
+        self.rate: float | None = self._capture.get(cv2.CAP_PROP_FPS) or None
+        self.description = _given(device, self._capture, wishes)
+
+    def read(self) -> Captured | None:
+        if not self._capture.grab():
+            raise Lost(f"{self._device} gives no picture")
+        when = time.monotonic()
+        good, bgr = self._capture.retrieve()
+        if not good or bgr is None:
+            raise Lost(f"{self._device} gave a broken frame")
+        return Captured(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), when)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class CameraOpener:
+    """Opens a camera again and again: after it was replugged its number may be another one."""
+
+    def __init__(self, wanted: int | str, wishes: Wishes, root: Path = SYSFS) -> None:
+        self._wanted, self._wishes, self._root = wanted, wishes, root
+        self._name = ""
+
+    def __call__(self, stop: threading.Event) -> Camera:
+        device = self._find()
+        self._name = device.name
+        return Camera(device, self._wishes, stop)
+
+    def _find(self) -> Device:
+        try:
+            device = find_camera(self._wanted, self._root)
+            if not self._name or device.name == self._name:
+                return device
+        except Unavailable:
+            if not self._name:
+                raise
+        return find_camera(self._name, self._root)
+
+
+def _ask(capture: Any, wishes: Wishes) -> None:
+    mjpg = cv2.VideoWriter.fourcc(*"MJPG")
+    if wishes.mjpg:  # first: sizes and rates are chosen among those of the format
+        capture.set(cv2.CAP_PROP_FOURCC, mjpg)
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, wishes.size[0])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wishes.size[1])
+    capture.set(cv2.CAP_PROP_FPS, wishes.fps)
+    if wishes.mjpg and int(capture.get(cv2.CAP_PROP_FOURCC)) != mjpg:
+        capture.set(cv2.CAP_PROP_FOURCC, mjpg)  # DirectShow forgets it when the size changes
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+
+def _given(device: Device, capture: Any, wishes: Wishes) -> str:
+    """What the camera really gives, and what was asked where that is not the same."""
+    width, height = (
+        int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    letters = printable(code.to_bytes(4, "little").decode("latin-1").strip("\0 "))
+    line = f"{device}: {width}×{height}"
+    line += f" at {fps:g} frames/s" if fps > 0 else ""
+    line += f", {letters}" if letters else ""
+    missed = []
+    if (width, height) != wishes.size:
+        missed.append("{}×{}".format(*wishes.size))
+    if fps > 0 and abs(fps - wishes.fps) > 0.5:
+        missed.append(f"{wishes.fps:g} frames/s")
+    if wishes.mjpg and letters and letters != "MJPG":
+        missed.append("MJPG")
+    return line + (f" (asked for {', '.join(missed)})" if missed else "")
+
+
+def _answers(index: int) -> bool:
+    _quiet()
+    capture = cv2.VideoCapture(index, _api())
+    try:
+        return capture.isOpened()
+    finally:
+        capture.release()
+
+
+def _api() -> int:
+    return getattr(cv2, _APIS.get(sys.platform, "CAP_ANY"))
+
+
+def _quiet() -> None:
+    """OpenCV's own words on a missing camera would stand beside our one line."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _listed(devices: list[Device]) -> str:
+    shown = ", ".join(f"{d.index} {printable(d.name, 60)}".strip() for d in devices)
+    return f"there is {shown}" if shown else "no camera is connected"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,126 @@
+"""Frames from a camera, stream or film, always the newest; what vanishes is opened again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st.runtime.errors import StError
+from st.video.live.latest import Newest
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before the source is opened again
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A frame, (H, W, 3) uint8 RGB, and when it came: seconds of time.monotonic()."""
+
+    rgb: NDArray[np.uint8]
+    when: float
+
+
+class Lost(StError):
+    """The source gives no more frames, and may come back."""
+
+
+class Grabber(Protocol):
+    """An opened source.
+
+    description: what it really gives, in a line.
+    rate: frames a second, as far as it says.
+    """
+
+    description: str
+    rate: float | None
+
+    def read(self) -> Captured | None:
+        """The next frame; waits for it. None is the end. Raises Lost."""
+
+    def close(self) -> None: ...
+
+
+Opener = Callable[[threading.Event], Grabber]  # the event: set when reading shall end
+
+
+class Feed:
+    """A thread that reads frames and keeps the newest.
+
+    newest: where frames are taken from.
+    size: (width, height) of the first frame.
+    trouble: "" while frames come, else what is wrong, in a line.
+    ended: whether the source came to its end.
+    reopened: how many times it was lost and found again.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        """Open the source and wait for its first frame.
+
+        Raises: what opening raises; Lost when it opens and gives no frame.
+        """
+        self._opener = opener
+        self._stop = threading.Event()
+        self._grabber: Grabber | None = opener(self._stop)
+        self.newest: Newest[Captured] = Newest()
+        self.trouble = ""
+        self.ended = False
+        self.reopened = 0
+        self.description = self._grabber.description
+        self.rate = self._grabber.rate
+        try:
+            first = self._grabber.read()
+            if first is None:
+                raise Lost(f"{self.description}: not one frame came")
+        except BaseException:
+            self._grabber.close()
+            raise
+        self.size = first.rgb.shape[1], first.rgb.shape[0]
+        self.last = first.when
+        self.newest.put(first)
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread. One that hangs in a driver is left behind: it ends with the process."""
+        self._stop.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stop.is_set():
+            try:
+                if self._grabber is None:
+                    self._grabber = self._opener(self._stop)
+                captured = self._grabber.read()
+            except Exception as error:  # a library's own, too: the source is tried again
+                if self._stop.is_set():
+                    break
+                self._let_go()
+                self.trouble = f"{error}: trying again"
+                self._stop.wait(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+                continue
+            if captured is None:
+                self.ended = True
+                break
+            if self.trouble:
+                self.reopened += 1
+                self.description = self._grabber.description
+            self.trouble, pause, self.last = "", FIRST_PAUSE, captured.when
+            self.newest.put(captured)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._grabber is not None:
+            self._grabber.close()
+        self._grabber = None
+
+    @property
+    def away(self) -> float:
+        """Seconds since the last frame."""
+        return time.monotonic() - self.last

@@ -1,0 +1,152 @@
+"""The live loop: the newest frame, painted, to whoever shows and whoever writes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from st.video.live.capture import Feed
+from st.video.live.compose import Compare, Picture, compared, mirrored
+from st.video.live.latest import Newest
+from st.video.live.outlet import Outlet
+from st.video.live.painter import LivePainter
+
+SILENCE = 2.0  # seconds without a frame after which the viewer is told
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture to show, (H, W, 3) uint8 RGB, and when its frame was captured (monotonic)."""
+
+    picture: Picture
+    when: float
+
+
+class Meter:
+    """Pictures a second, and the delay from capture to a call of `count`, lately."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=60)
+        self._delays: deque[float] = deque(maxlen=1000)
+        self.counted = 0
+
+    def count(self, captured: float) -> None:
+        now = time.monotonic()
+        self.counted += 1
+        self._times.append(now)
+        self._delays.append(now - captured)
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second over the last second or so."""
+        recent = [t for t in self._times if t >= self._times[-1] - 1.5] if self._times else []
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+    def delay(self, share: float = 0.5, last: int = 1000) -> float:
+        """Seconds: the median, or another quantile, of the last ones."""
+        delays = list(self._delays)[-last:]
+        return float(np.quantile(delays, share)) if delays else 0.0
+
+
+class Live:
+    """A thread that paints the newest frame, at most `target_fps` a second.
+
+    mirror, compare: may be set at any time.
+    shown: where painted pictures are taken from.
+    limit: end after so many pictures.
+    outlets: each gets every picture.
+    painted: how many pictures, so far.
+    error: what ended it, if anything did.
+    """
+
+    def __init__(self, feed: Feed, painter: LivePainter, target_fps: float) -> None:
+        self._feed, self.painter = feed, painter
+        self._period = 1 / target_fps
+        self.limit: int | None = None
+        self._stop = threading.Event()
+        self.mirror = False
+        self.compare: Compare = ""
+        self.shown: Newest[Shown] = Newest()
+        self.outlets: tuple[Outlet, ...] = ()
+        self.painted = 0
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="paint", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, outlet: Outlet) -> None:
+        self.outlets = (*self.outlets, outlet)
+
+    def remove(self, outlet: Outlet) -> None:
+        self.outlets = tuple(o for o in self.outlets if o is not outlet)
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the source, in a line; "" when nothing is."""
+        if self._feed.trouble:
+            return self._feed.trouble
+        if self._feed.away > SILENCE and not self._feed.ended:
+            return f"no picture for {self._feed.away:.0f} s"
+        return ""
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._paint_on()
+        except Exception as error:  # raised again where the caller waits
+            self.error = error
+
+    def _paint_on(self) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set() and self.painted != self.limit:
+            # Wait first, then take: what is taken is then the newest.
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            captured = self._feed.newest.take(timeout=0.1)
+            if captured is None:
+                if self._feed.ended:
+                    return
+                continue
+            # Half a period early is on time, so that a camera of just this rate loses no frame.
+            now = time.monotonic()
+            due = max(due + self._period, now + self._period / 2)
+            source = mirrored(captured.rgb) if self.mirror else captured.rgb
+            picture = compared(source, self.painter(source), self.compare)
+            self.painted += 1
+            self.shown.put(Shown(picture, captured.when))
+            for outlet in self.outlets:
+                outlet.offer(picture, captured.when)
+
+
+def follow(
+    live: Live, stop: threading.Event, show: Callable[[Shown | None], bool], meter: Meter
+) -> None:
+    """Call `show` with each new picture, or with None 30 times a second while there is none, until
+    it returns False, `stop` is set or the loop ends.
+
+    Raises: what ended the loop.
+    """
+    while not stop.is_set():
+        shown = live.shown.take(1 / 30)
+        if not show(shown):
+            break
+        if shown is not None:
+            meter.count(shown.when)
+        elif not live.running:
+            break
+    if live.error is not None:
+        raise live.error

@@ -1,0 +1,48 @@
+"""Paints one live picture after another at the size that holds the rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from st.runtime.engine.metadata import Metadata
+from st.video.live.adaptive import Resolution, resolution_for
+from st.video.live.compose import Picture, scaled
+
+
+class LivePainter:
+    """(H, W, 3) uint8 RGB -> painted, the same shape. For one thread.
+
+    size: (width, height) that the last picture was painted at.
+    """
+
+    def __init__(
+        self,
+        paint: Callable[[Picture], Picture],
+        metadata: Metadata,
+        target_fps: float,
+        longest: int | None = None,
+    ) -> None:
+        """longest: paint with this longer side, whatever the rate."""
+        self._paint, self._metadata = paint, metadata
+        self._target_fps, self._longest = target_fps, longest
+        self._of = (0, 0)
+        self._resolution: Resolution | None = None
+        self.size = (0, 0)
+
+    def __call__(self, picture: Picture) -> Picture:
+        """Raises: what painting raises."""
+        if self._metadata.kind == "colorizer":  # it takes its own size, and keeps the picture's
+            self.size = (picture.shape[1], picture.shape[0])
+            return self._paint(picture)
+        began = time.monotonic()
+        height, width = picture.shape[:2]
+        if self._resolution is None or self._of != (width, height):
+            self._of = (width, height)
+            self._resolution = resolution_for(
+                self._metadata, width, height, self._target_fps, self._longest
+            )
+        self.size = self._resolution.size
+        painted = scaled(self._paint(scaled(picture, self.size)), (width, height))
+        self._resolution.observe(time.monotonic() - began)
+        return painted

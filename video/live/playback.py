@@ -1,0 +1,112 @@
+"""A film as a camera: played at its own rate, once or in a loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from st.runtime.errors import StError
+from st.video.film.color import Converter
+from st.video.film.picture_format import Look
+from st.video.film.reader import Film
+from st.video.live.capture import Captured
+from st.video.live.compose import Picture
+
+LATE = 0.1  # seconds from which on a frame is not worth the time to show it
+JUMP = 5.0  # seconds: a gap in the timestamps that is no pause
+
+
+class Pace:
+    """When frames are due, from their timestamps."""
+
+    def __init__(self) -> None:
+        self._begin: float | None = None
+        self._shown = 0.0
+
+    def due(self, seconds: float) -> float:
+        """time.monotonic() at which the frame of this timestamp is to be shown.
+
+        A player that fell behind by a second, or met a gap, starts anew from this frame.
+        """
+        now = time.monotonic()
+        if self._begin is None or not -1 < self._begin + seconds - now < JUMP:
+            self._begin = now - seconds
+        return self._begin + seconds
+
+    def skips(self, due: float) -> bool:
+        """Whether the frame is too late, and another was shown not long ago."""
+        now = time.monotonic()
+        if now - due > LATE and now - self._shown < 0.5:
+            return True
+        self._shown = now
+        return False
+
+
+class Playback:
+    """See st.video.live.capture.Grabber."""
+
+    def __init__(
+        self,
+        path: Path,
+        stop: threading.Event,
+        loop: bool = False,
+        box: tuple[int, int] | None = None,
+    ) -> None:
+        """box: (width, height) that frames are scaled down into.
+
+        Raises BadInput: no film.
+        """
+        self._path, self._stop, self._loop = path, stop, loop
+        self._film = Film(path)
+        self._look = boxed(self._film.look.upright().square(), box)
+        self._converter = Converter()
+        self._frames = self._play()
+        self.rate: float | None = float(self._film.look.rate)
+        self.description = (
+            f"{self._film.name}: {self._look.width}×{self._look.height} "
+            f"at {self.rate:.4g} frames/s" + (", in a loop" if loop else "")
+        )
+
+    def read(self) -> Captured | None:
+        return next(self._frames, None)
+
+    def close(self) -> None:
+        self._film.close()
+
+    def _play(self) -> Iterator[Captured]:
+        while True:
+            pace, some = Pace(), False
+            for item in self._film.items():
+                if not isinstance(item, VideoFrame) or item.pts is None:
+                    continue
+                some = True
+                due = pace.due(float(item.pts * self._film.time_base))
+                if pace.skips(due):
+                    continue
+                rgb = self._upright(item)
+                if self._stop.wait(max(0.0, due - time.monotonic())):
+                    return
+                yield Captured(rgb, time.monotonic())
+            if not self._loop:
+                return
+            if not some:
+                raise StError(f"{self._film.name}: not one frame could be decoded")
+            self._film.close()
+            self._film = Film(self._path)
+
+    def _upright(self, frame: VideoFrame) -> Picture:
+        turn, look = self._film.look.turn, self._look
+        size = (look.height, look.width) if turn.swaps else (look.width, look.height)
+        return turn.apply(self._converter.open(frame, *size).rgb)
+
+
+def boxed(look: Look, box: tuple[int, int] | None) -> Look:
+    """The look scaled down into a box, its shape kept."""
+    if box is None:
+        return look
+    scale = min(1.0, box[0] / look.width, box[1] / look.height)
+    return look.resized((max(2, round(look.width * scale)), max(2, round(look.height * scale))))

@@ -1,0 +1,101 @@
+"""What is shown, as a film: every picture at the time it had."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+
+from st.runtime.errors import BadInput, StError, printable
+from st.runtime.system.atomic_files import write_beside
+from st.video.film import codecs
+from st.video.film.color import BT709, Converter, Opened
+from st.video.film.picture_format import Look
+from st.video.film.writer import Encoding, FilmSink
+from st.video.live.compose import Picture
+
+CLOCK = Fraction(1, 90_000)
+
+
+class Recorder:
+    """See st.video.live.outlet.Writer. The film is written beside `target`, then renamed."""
+
+    def __init__(self, target: Path, size: tuple[int, int], rate: float) -> None:
+        """size: (width, height). rate: about how many pictures a second.
+
+        Raises BadInput: no film's suffix, no such folder.
+        """
+        container = codecs.container_of(target)
+        self._stack = contextlib.ExitStack()
+        part = self._stack.enter_context(write_beside(target))
+        look = Look(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
+        encoding = Encoding(_codec(container))
+        try:
+            self._sink = FilmSink(part, container, encoding, look, None, _no_warning)
+        except BaseException as error:
+            self._stack.__exit__(type(error), error, None)
+            raise
+        self._converter = Converter()
+        self._begin: float | None = None
+        self._waiting: tuple[Picture, int] | None = None  # until it is known how long it is shown
+
+    def write(self, picture: Picture, when: float) -> None:
+        """Raises StError, OSError: the disk is full, the encoder fails."""
+        self._begin = when if self._begin is None else self._begin
+        ticks = round((when - self._begin) / CLOCK)
+        if self._waiting is not None:
+            ticks = max(ticks, self._waiting[1] + 1)
+            self._encode(ticks)
+        self._waiting = picture, ticks
+
+    def close(self, when: float) -> None:
+        """Raises StError: nothing was recorded, or the film cannot be finished."""
+        try:
+            if self._begin is None or self._waiting is None:
+                raise StError("not one picture to record")
+            self._encode(max(self._waiting[1] + 1, round((when - self._begin) / CLOCK)))
+            self._sink.close()
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, FFmpegError):
+                raise StError(printable(error.strerror)) from None
+            raise
+        self._stack.close()
+
+    def abandon(self) -> None:
+        """After a failure: nothing stays."""
+        self._sink.abandon()
+        failed = StError("abandoned")
+        with contextlib.suppress(StError):
+            self._stack.__exit__(StError, failed, None)
+
+    def _encode(self, until: int) -> None:
+        assert self._waiting is not None
+        picture, ticks = self._waiting
+        stamp = VideoFrame(2, 2, "gray")
+        stamp.pts, stamp.time_base, stamp.duration = ticks, CLOCK, until - ticks
+        self._sink.write(self._sink.develop(self._converter, picture, Opened(picture), stamp))
+
+
+def _codec(container: str) -> codecs.Codec:
+    """The container's usual one, in the order of showing: with pictures out of order MP4 takes the
+    film's length from one that is not its last."""
+    codec = codecs.codec_for(container, None, alpha=False)
+    if codec.encoder == "libx264":
+        codec = replace(codec, options=codec.options | {"bf": "0"})
+    return codec
+
+
+def check_target(target: Path) -> None:
+    """Raises BadInput unless a recording can get this name."""
+    codecs.container_of(target)
+    if not target.parent.is_dir():
+        raise BadInput(f"{printable(target.parent)}: no such folder")
+
+
+def _no_warning(line: str) -> None:
+    """Nothing is lost that a live picture had."""

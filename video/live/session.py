@@ -1,0 +1,199 @@
+"""One live show from its first frame to its summary: what is open is closed, whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from st.runtime.errors import StError, Unavailable, printable
+from st.runtime.stylizer import Stylizer
+from st.video.live.capture import Feed, Opener
+from st.video.live.keys import Desk
+from st.video.live.loop import Live, Meter, Shown, follow
+from st.video.live.outlet import Outlet
+from st.video.live.painter import LivePainter
+from st.video.live.recordings import Recordings
+from st.video.live.stream_output import StreamOutput
+from st.video.live.style_state import LiveStyle
+from st.video.live.virtual_camera import VirtualCamera
+from st.video.live.window import Window
+
+USUAL_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class Show:
+    """What the user wants to see, and where it shall go.
+
+    target_fps: rate to hold; by default the source's, at most 30.
+    longest: paint with this longer side, whatever the rate.
+    record, stream, virtual_camera: where pictures go beside the window.
+    bitrate: of the stream, bits a second.
+    folder: where keys save.
+    frames: end after so many. give_up: fail when the source is away for so many seconds.
+    """
+
+    title: str
+    target_fps: float | None = None
+    longest: int | None = None
+    mirror: bool = False
+    window: bool = True
+    full_screen: bool = False
+    record: Path | None = None
+    stream: str | None = None
+    bitrate: int = 4_000_000
+    virtual_camera: bool = False
+    folder: Path = Path()
+    frames: int | None = None
+    give_up: float | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was shown.
+
+    delay_ms, delay_ms_95: from capture to shown, median and 95th percentile of the last 1000.
+    width, height: of what was shown. painted_at: [width, height] of the last painting.
+    missed: frames that came while another was painted. reopened: times the source was lost and
+    came back. recorded, streamed, sent: pictures written to films, stream and virtual camera.
+    """
+
+    source: str
+    frames: int
+    seconds: float
+    frames_per_second: float
+    delay_ms: float
+    delay_ms_95: float
+    width: int
+    height: int
+    painted_at: tuple[int, int]
+    style: str
+    missed: int
+    reopened: int
+    recorded: int
+    streamed: int
+    sent: int
+
+
+def play(
+    show: Show,
+    opener: Opener,
+    stylizer: Stylizer,
+    style: LiveStyle,
+    stop: threading.Event,
+    say: Callable[[str], None],
+) -> Summary:
+    """Play until the source ends, the window is closed, `stop` is set or `show.frames` are done.
+
+    say: called with lines for the terminal.
+
+    Raises:
+        Unavailable, MissingExtra, BadInput: something cannot be opened.
+        StError: the source stayed away, the engine failed, or a recording could not be written.
+    """
+    with ExitStack() as stack:  # closed in the opposite order
+        feed = Feed(opener)
+        stack.callback(feed.close)
+        say(feed.description)
+        rate = show.target_fps or min(USUAL_FPS, feed.rate or USUAL_FPS)
+        live = Live(feed, LivePainter(stylizer, stylizer.metadata, rate, show.longest), rate)
+        live.mirror, live.limit = show.mirror, show.frames
+        size = max(2, feed.size[0] & ~1), max(2, feed.size[1] & ~1)
+        window = None
+        if show.window:
+            window = Window(show.title, feed.size, show.full_screen)
+            stack.callback(window.close)
+        stream, camera = _outlets(show, size, rate, stack, say)
+        for outlet in (stream, camera):
+            if outlet is not None:
+                live.add(outlet)
+        recordings = Recordings(live, size, rate, show.folder)
+        stack.callback(recordings.stop)
+        if show.record is not None:
+            recordings.start(show.record)
+        stack.callback(live.close)
+        meter = Meter()
+        desk = Desk(window, live, style, meter, recordings, show.folder) if window else None
+
+        watch = _Watch(live, feed, show.give_up, say)
+
+        def each(shown: Shown | None) -> bool:
+            watch.look()
+            return desk is None or desk.show(shown)
+
+        began = time.monotonic()
+        live.start()
+        follow(live, stop, each, meter)
+        seconds = time.monotonic() - began
+    if recordings.troubles:
+        raise StError(recordings.troubles[0])
+    return Summary(
+        source=feed.description,
+        frames=live.painted,
+        seconds=round(seconds, 3),
+        frames_per_second=round(live.painted / seconds, 2),
+        delay_ms=round(1000 * meter.delay(), 1),
+        delay_ms_95=round(1000 * meter.delay(0.95), 1),
+        width=feed.size[0],
+        height=feed.size[1],
+        painted_at=live.painter.size,
+        style=style.label,
+        missed=feed.newest.replaced,
+        reopened=feed.reopened,
+        recorded=recordings.written,
+        streamed=stream.written if stream else 0,
+        sent=camera.written if camera else 0,
+    )
+
+
+class _Watch:
+    """Tells the terminal when the source is lost and when it is back, and what else does not work;
+    gives up in the end."""
+
+    def __init__(
+        self, live: Live, feed: Feed, give_up: float | None, say: Callable[[str], None]
+    ) -> None:
+        self._live, self._feed, self._give_up, self._say = live, feed, give_up, say
+        self._lost = False
+        self._failing: set[Outlet] = set()
+
+    def look(self) -> None:
+        """Raises Unavailable: it was away for too long."""
+        trouble = self._live.trouble if self._live.running else ""
+        if trouble and self._give_up is not None and self._feed.away > self._give_up:
+            raise Unavailable(f"gave up after {self._give_up:g} s: {trouble}")
+        if bool(trouble) != self._lost:
+            self._say(f"warning: {trouble}" if trouble else f"back: {self._feed.description}")
+        self._lost = bool(trouble)
+        for outlet in self._live.outlets:
+            if not outlet.trouble:
+                self._failing.discard(outlet)
+            elif outlet not in self._failing:
+                self._failing.add(outlet)
+                self._say(f"warning: {outlet.trouble}")
+
+
+def _outlets(
+    show: Show,
+    size: tuple[int, int],
+    rate: float,
+    stack: ExitStack,
+    say: Callable[[str], None],
+) -> tuple[Outlet | None, Outlet | None]:
+    """The stream and the virtual camera, as far as they are wanted."""
+    stream = camera = None
+    if show.stream is not None:
+        opener = partial(StreamOutput, show.stream, size, rate, show.bitrate)
+        stream = Outlet(opener, size, again=True)
+        stack.callback(stream.close)
+    if show.virtual_camera:
+        device = VirtualCamera(size, rate)
+        say(f"virtual camera: {printable(device.device)}")
+        camera = Outlet(lambda: device, size)
+        stack.callback(camera.close)
+    return stream, camera

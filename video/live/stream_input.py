@@ -1,0 +1,172 @@
+"""Streams by URL: RTSP over TCP, HTTP MJPEG, RTMP, SRT and what else FFmpeg plays; no hanging."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError, ProtocolNotFoundError
+from av.video.frame import VideoFrame
+
+from st.runtime.errors import BadInput, Unavailable, printable
+from st.video.film.color import Converter
+from st.video.film.reader import FORMATS, MAX_PIXELS
+from st.video.film.rotation import Turn
+from st.video.live.capture import Captured, Lost
+from st.video.live.playback import Pace
+
+SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "tcp", "rtp")
+# What a stream's own playlist may name: the network, never a file of this machine.
+_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtmp,rtmps,rtmpt,srt,crypto"
+_FORMATS = f"{FORMATS},mpjpeg,mjpeg,rtsp,sdp,rtp,hls,dash,live_flv,mpegvideo,jpeg_pipe"
+OPEN_SECONDS, READ_SECONDS = 10.0, 5.0
+
+
+def is_url(text: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+def shown_url(url: str) -> str:
+    """The URL for people to see: without user, password and query."""
+    return printable(re.sub(r"(?<=://)[^/]*@", "", url).partition("?")[0])
+
+
+class Stream:
+    """See st.video.live.capture.Grabber."""
+
+    def __init__(
+        self,
+        url: str,
+        stop: threading.Event,
+        loop: bool = False,
+        box: tuple[int, int] | None = None,
+        open_seconds: float = OPEN_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        """Connect. Seconds: how long to wait for the stream to open, and for each packet.
+
+        Raises:
+            BadInput: no URL that st plays.
+            Unavailable: nobody answers there, or with no picture.
+        """
+        self._stop, self._loop, self._box = stop, loop, box
+        self._name = shown_url(url)
+        scheme = url.partition("://")[0].lower()
+        if scheme not in SCHEMES:
+            raise BadInput(f"{self._name}: st plays {', '.join(SCHEMES)} URLs")
+        self._seconds = read_seconds
+        self._container = _connect(url, scheme, self._name, (open_seconds, read_seconds))
+        try:
+            self._decoder = self._picture()
+        except BaseException:
+            self._container.close()
+            raise
+        # A film on a web server comes faster than it plays; a live stream has no length.
+        self._whole = bool(self._container.duration and self._container.duration > 0)
+        self._paced = self._whole or self._container.format.name in ("hls", "dash")
+        self._pace = Pace()
+        self._converter = Converter()
+        self._frames = self._play()
+
+    def _picture(self) -> Any:
+        streams = self._container.streams.video
+        if not streams or streams[0].codec_context is None:
+            raise Unavailable(f"{self._name}: no picture in this stream")
+        stream = streams[0]
+        rate = stream.average_rate or stream.guessed_rate
+        guess = self._container.format.name == "mpjpeg"  # which says nothing of its rate
+        self.rate: float | None = float(rate) if rate and rate <= 1000 and not guess else None
+        context = stream.codec_context
+        self.description = f"{self._name}: {context.width}×{context.height}, {context.name}"
+        context.thread_type = "SLICE"  # by frames would hold back as many as there are threads
+        return context
+
+    def read(self) -> Captured | None:
+        try:
+            captured = next(self._frames, None)
+        except FFmpegError as error:
+            raise Lost(f"{self._name}: {_why(error, self._seconds)}") from None
+        if captured is None and not self._whole and not self._stop.is_set():
+            raise Lost(f"{self._name}: the stream ended")
+        return captured
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _play(self) -> Iterator[Captured]:
+        while True:
+            for packet in self._container.demux(video=0):
+                came = time.monotonic()
+                if self._stop.is_set():
+                    return
+                try:
+                    frames = self._decoder.decode(packet)
+                except EOFError:
+                    break
+                except FFmpegError:
+                    continue  # damage: the next packet may be whole
+                for frame in frames:
+                    if captured := self._shown(frame, came):
+                        yield captured
+            if not (self._whole and self._loop):
+                return
+            self._container.seek(0)
+            self._decoder.flush_buffers()
+
+    def _shown(self, frame: VideoFrame, came: float) -> Captured | None:
+        if frame.width * frame.height > MAX_PIXELS:
+            raise Lost(f"{self._name}: frames of {frame.width}×{frame.height} are too large")
+        if self._paced and frame.time is not None:
+            came = self._pace.due(frame.time)
+            if self._pace.skips(came):
+                return None
+        width, height = self._size(frame)
+        rgb = Turn.of(frame).apply(self._converter.open(frame, width, height).rgb)
+        if self._paced:
+            self._stop.wait(max(0.0, came - time.monotonic()))
+            came = time.monotonic()
+        return Captured(rgb, came)
+
+    def _size(self, frame: VideoFrame) -> tuple[int, int]:
+        """The frame's size with square pixels, within the box."""
+        aspect = self._container.streams.video[0].sample_aspect_ratio or Fraction(1)
+        width = round(frame.width * aspect) if 0 < aspect < 100 else frame.width
+        box = self._box or (width, frame.height)
+        scale = min(1.0, box[0] / width, box[1] / frame.height)
+        return max(2, round(width * scale)), max(2, round(frame.height * scale))
+
+
+def _connect(url: str, scheme: str, name: str, timeout: tuple[float, float]) -> InputContainer:
+    options = {
+        "protocol_whitelist": _PROTOCOLS,
+        "format_whitelist": _FORMATS,
+        "probesize": "500000",
+        "analyzeduration": "1000000",
+    }
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = "tcp"
+    try:
+        return av.open(url, container_options=options, timeout=timeout, metadata_errors="replace")
+    except FFmpegError as error:
+        raise Unavailable(f"{name}: {_why(error, timeout[0])}") from None
+    except (ValueError, UnicodeError) as error:
+        raise BadInput(f"{name}: no stream that st can read: {printable(error, 80)}") from None
+
+
+def _why(error: FFmpegError, seconds: float) -> str:
+    if isinstance(error, ExitError):  # our own time is up
+        return f"nothing came for {seconds:g} s"
+    return why(error)
+
+
+def why(error: FFmpegError) -> str:
+    """What FFmpeg says of a URL, in a few words."""
+    if isinstance(error, ProtocolNotFoundError):
+        return "the FFmpeg in PyAV's wheel has no such protocol (docs/live.md names ways round)"
+    return printable(error.strerror, 80)

@@ -1,0 +1,46 @@
+"""What is shown, as a camera that other programs can choose."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from st.runtime.errors import MissingExtra, Unavailable, printable
+from st.video.live.compose import Picture
+
+_HELP = {
+    "linux": "load v4l2loopback: sudo modprobe v4l2loopback exclusive_caps=1",
+    "win32": "install OBS, which brings one",
+    "darwin": "install OBS, start it, and start its virtual camera once",
+}
+
+
+class VirtualCamera:
+    """See st.video.live.outlet.Writer. Pictures are sent as they come, at no fixed rate."""
+
+    def __init__(self, size: tuple[int, int], rate: float) -> None:
+        """size: (width, height), both even.
+
+        Raises:
+            MissingExtra: pyvirtualcam is not installed. Unavailable: no such device here.
+        """
+        try:
+            import pyvirtualcam
+        except ImportError:
+            raise MissingExtra("--virtual-camera", "live") from None
+        try:
+            self._camera: Any = pyvirtualcam.Camera(*size, rate)
+        except RuntimeError as error:
+            help_here = _HELP.get(sys.platform, "install one that pyvirtualcam knows")
+            why = printable(error, 120).partition(". ")[0]
+            raise Unavailable(f"no virtual camera here, {help_here} ({why})") from None
+        self.device = printable(self._camera.device)
+
+    def write(self, picture: Picture, when: float) -> None:
+        self._camera.send(picture)
+
+    def close(self, when: float) -> None:
+        self._camera.close()
+
+    def abandon(self) -> None:
+        self._camera.close()
