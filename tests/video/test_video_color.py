@@ -11,9 +11,10 @@ from av.video.frame import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from st.runtime.pictures.hdr import pq_to_light
 from st.video.film import yuv as matrix
 from st.video.film.color import Converter, Tags
-from st.video.film.tone_map import cube, light_of_pq
+from st.video.film.tone_map import cube
 from tests.support.video import clips
 
 # BT.709 and BT.601 codes of some colors, limited range, computed by hand from H.273.
@@ -90,7 +91,7 @@ def test_tone_curve_is_monotonic_and_keeps_gray_gray() -> None:
         assert gray[0].max() < 0.01
         assert gray[-1].min() > 0.99
     # Diffuse white, 58 % of PQ, is 203 cd/m2 (BT.2408).
-    assert light_of_pq(np.array([0.58]))[0] == pytest.approx(1, abs=0.02)
+    assert pq_to_light(np.array([0.58]))[0] == pytest.approx(1, abs=0.02)
 
 
 def test_untagged_film_stays_untagged(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from st.runtime.pictures.hdr import HLG, PQ
 from st.video.film import yuv as matrix
-from st.video.film.tone_map import HLG, PQ, ToneMap
+from st.video.film.tone_map import ToneMap
 
 UNSPECIFIED = 2  # in matrix, primaries and transfer alike
 LIMITED, FULL = 1, 2
