@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# The distribution's name on PyPI: `st` there is another project, so installing `st` would install
+# a stranger's code. The import name and the commands are st.
+DISTRIBUTION = "painterly"
+
 
 class StError(Exception):
     """Something failed; the message says what, and what to do about it."""
@@ -31,7 +35,7 @@ class MissingExtra(Unavailable):
     """A library that only an extra installs."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra: pip install 'st[{extra}]'")
+        super().__init__(f"{what} needs an extra: pip install '{DISTRIBUTION}[{extra}]'")
 
 
 def printable(text: object, limit: int = 200) -> str:

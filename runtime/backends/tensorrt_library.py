@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from st.runtime.engine.trt_file import Flavor, title
-from st.runtime.errors import MissingExtra, Unavailable, printable
+from st.runtime.errors import DISTRIBUTION, MissingExtra, Unavailable, printable
 
 MODULES = {
     "tensorrt": ("tensorrt",),
@@ -42,7 +42,7 @@ def load_tensorrt(flavor: Flavor) -> ModuleType:
     except ImportError as error:  # a shared library that it needs
         raise Unavailable(
             f"{title(flavor)} does not load: {printable(error, 300)}; "
-            f"pip install 'st[{flavor}]' brings what it needs"
+            f"pip install '{DISTRIBUTION}[{flavor}]' brings what it needs"
         ) from None
 
 

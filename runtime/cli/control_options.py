@@ -123,7 +123,6 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--color",
-            "--color",
             "color",
             type=click.Choice(COLORS),
             default="style",

@@ -210,7 +210,7 @@ def test_missing_libraries_name_the_extra(toy: Path, monkeypatch: pytest.MonkeyP
         check_installed("tensorrt")
     code, said = run(toy, "-f", "tensorrt-rtx")
     assert code == 1
-    assert "pip install 'st[tensorrt-rtx]'" in said
+    assert "pip install 'painterly[tensorrt-rtx]'" in said
     assert said.count("\n") == 1
 
 

@@ -54,7 +54,7 @@ def test_bfloat16_is_refused_where_the_processor_has_none(
 
 def test_openvino_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'st\[openvino\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'painterly\[openvino\]'"):
         Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="openvino")
 
 

@@ -334,7 +334,7 @@ def test_without_pycuda_its_extra_is_named(
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: machine.trt)
     monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'st\[pycuda\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'painterly\[pycuda\]'"):
         Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
 
 
@@ -409,7 +409,7 @@ def test_the_provider_without_its_wheel_names_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_nv_tensorrt_rtx", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'st\[tensorrt-rtx\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'painterly\[tensorrt-rtx\]'"):
         Stylizer(toys.identity_engine(tmp_path / "same.onnx"), device="rtx")
 
 

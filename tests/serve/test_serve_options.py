@@ -77,4 +77,4 @@ main(["--serve", ":0", "--engine", {str(engine)!r}])
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.strip() == "Error: --serve needs an extra: pip install 'st[serve]'"
+    assert done.stderr.strip() == "Error: --serve needs an extra: pip install 'painterly[serve]'"

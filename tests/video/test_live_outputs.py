@@ -227,7 +227,7 @@ def test_no_virtual_camera_here() -> None:
 
 def test_pyvirtualcam_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'st\[live\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'painterly\[live\]'"):
         VirtualCamera(SIZE, 30)
 
 

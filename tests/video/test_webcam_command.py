@@ -206,8 +206,8 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-    assert "Error: a window needs an extra: pip install 'st[live]'" in done.stdout
-    assert "Error: --virtual-camera needs an extra: pip install 'st[live]'" in done.stdout
+    assert "Error: a window needs an extra: pip install 'painterly[live]'" in done.stdout
+    assert "Error: --virtual-camera needs an extra: pip install 'painterly[live]'" in done.stdout
 
 
 def test_help_names_the_keys() -> None:

@@ -20,7 +20,7 @@ from tests.support.toys import tint_engine
 from tests.support.video import clips
 from tests.support.video.streams import MjpegServer, wait_for
 
-pytest.importorskip("pygame", reason="pygame-ce is not installed: pip install 'st[live]'")
+pytest.importorskip("pygame", reason="pygame-ce is not installed: pip install 'painterly[live]'")
 pytestmark = pytest.mark.skipif(
     not (shutil.which("Xvfb") and shutil.which("xdotool")),
     reason="needs Xvfb and xdotool: apt-get install xvfb xdotool",

@@ -16,7 +16,7 @@ from typing import Any
 from av.error import FFmpegError
 from av.packet import Packet
 
-from st.runtime.errors import StError, printable
+from st.runtime.errors import DISTRIBUTION, StError, printable
 from st.runtime.painting.controls import Controls
 from st.runtime.stylizer import Stylizer
 from st.video.film.reader import Film, Memory
@@ -97,7 +97,7 @@ class Painted:
 def release() -> str:
     """The version of st that is installed here."""
     try:
-        return version("st")
+        return version(DISTRIBUTION)
     except PackageNotFoundError:
         return "unknown"
 
