@@ -26,7 +26,7 @@ from st.runtime.errors import BadInput
 from st.runtime.painting.chroma import chroma_of, colored, luma_of
 from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_long_side
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 from st.train.data.pictures import held_out, list_pictures
 
 LEARNED = 200  # photographs that the mean color is taken from
@@ -179,7 +179,7 @@ def main(
     ]
     if picture is not None:
         columns = [made["nobody (gray)"], *(made[Path(e).stem] for e in engines), wanted]
-        with write_beside(picture) as part:
+        with atomic_write(picture) as part:
             Image.fromarray(sheet(columns, rows)).save(part, "JPEG", quality=85)
     show(f"colors of {len(wanted)} photographs", this_machine(), table, as_json)
 

@@ -31,7 +31,7 @@ from st.runtime.bench.device_check import verdict_of
 from st.runtime.bench.machine import bfloat16_rate, matrix_rate
 from st.runtime.bench.macs import multiply_adds, zeros_for
 from st.runtime.bench.measure import PAIRS, ROUNDS, WARM_UP, film_errors
-from st.runtime.bench.startup import Start, give_style, measure_process, measure_start
+from st.runtime.bench.startup import StartupCost, give_style, measure_process, measure_startup
 from st.runtime.cli.base import command
 from st.runtime.cli.bench import CPU_DEVICES
 from st.runtime.engine.location import engine_path
@@ -89,7 +89,7 @@ class Rival:
 
     name: str
     paint: Callable[[Any], Any]
-    start: Callable[[int, int], Start]
+    start: Callable[[int, int], StartupCost]
     ready: Callable[[Rgb], Any] = lambda rgb: rgb
     shown: Callable[[Any], Rgb] = lambda rgb: rgb
     engine: Path | None = None
@@ -101,7 +101,7 @@ def of_engine(engine: str, device: str, stylizer: Stylizer) -> Rival:
     return Rival(
         f"engine, {device}",
         stylizer,
-        lambda height, width: measure_start(engine, device, None, height, width),
+        lambda height, width: measure_startup(engine, device, None, height, width),
         engine=engine_path(engine),
         rate=rate,
     )
@@ -139,8 +139,8 @@ def of_peer() -> Iterator[Rival]:
     yield Rival(PEER, bare, alone, bare.ready, shown, path)
 
 
-def _started(code: str, path: Path, style: int) -> Callable[[int, int], Start]:
-    def start(height: int, width: int) -> Start:
+def _started(code: str, path: Path, style: int) -> Callable[[int, int], StartupCost]:
+    def start(height: int, width: int) -> StartupCost:
         return measure_process(code, str(path), str(height), str(width), str(style))
 
     return start

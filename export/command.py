@@ -215,21 +215,21 @@ def _said(written: Written) -> str:
     size = written.path.stat().st_size / 1e6
     parts = [f"{printable(written.path)}  {size:.1f} MB"]
     if build := written.build:
-        from st.runtime.engine.describe import build_words
+        from st.runtime.engine.describe import describe_build
 
-        parts += build_words(build)
+        parts += describe_build(build)
     if half := written.half:
-        from st.runtime.engine.describe import rounding_words
+        from st.runtime.engine.describe import describe_rounding
 
-        parts += rounding_words(half.metadata)
+        parts += describe_rounding(half.metadata)
         if not half.metadata.relative:
             parts.append(f"{half.flat:.0f} on pictures of one gray")
         if half.wide:
             parts.append(f"{half.wide} tensors too large for FP16 left in FP32")
     if int8 := written.int8:
-        from st.runtime.engine.describe import rounding_words
+        from st.runtime.engine.describe import describe_rounding
 
-        parts += [f"{int8.convolutions} convolutions in INT8", *rounding_words(int8.metadata)]
+        parts += [f"{int8.convolutions} convolutions in INT8", *describe_rounding(int8.metadata)]
     return f"{parts[0]}  {', '.join(parts[1:])}"
 
 

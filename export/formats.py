@@ -25,7 +25,7 @@ from st.runtime.errors import BadEngine, printable
 from st.runtime.loaded_engine import companion
 from st.runtime.painting.tiling import check_tiles
 from st.runtime.style_encoder import check_encoder
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 
 Sources = dict[str, tuple[bytes, Metadata]]
 COMPANIONS = {"encoder": check_encoder, "tiles": check_tiles}
@@ -57,7 +57,7 @@ class Format(NamedTuple):
 def _write_onnx(
     data: bytes, metadata: Metadata, path: Path, asked: Asked, settings: Settings, _: Progress
 ) -> tuple[Metadata, None]:
-    with write_beside(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(data)
     return metadata, None
 

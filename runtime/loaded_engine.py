@@ -26,7 +26,7 @@ def engine_files(path: Path) -> list[Path]:
     return [file for file in (*engines, *beside) if file.is_file()]
 
 
-class OpenEngine:
+class LoadedEngine:
     """The engine at once; its style encoder and its tiles companion when they are first needed."""
 
     def __init__(self, path: Path, device: str, threads: int | None) -> None:

@@ -12,7 +12,7 @@ from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.style_code import SUFFIX as CODE_SUFFIX
 from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, printable
-from st.runtime.loaded_engine import OpenEngine
+from st.runtime.loaded_engine import LoadedEngine
 from st.runtime.painting.controls import blended_code, named_weights, unknown_style
 from st.runtime.painting.frames import Frames
 from st.runtime.painting.regions import Values
@@ -21,7 +21,7 @@ Style = str | Path | Frames | StyleCode
 
 
 def style_values(
-    engine: OpenEngine,
+    engine: LoadedEngine,
     style: Style | Mapping[Any, float],
     scale: float = 1.0,
     codes: bool = True,
@@ -45,7 +45,7 @@ def style_values(
     raise own_styles_only(metadata)
 
 
-def encoded(engine: OpenEngine, picture: str | Path | Frames, scale: float = 1.0) -> StyleCode:
+def encoded(engine: LoadedEngine, picture: str | Path | Frames, scale: float = 1.0) -> StyleCode:
     """The style code of a picture or its file. Raises: as `Stylizer.encode_style` does."""
     if "code" not in engine.metadata.inputs:
         raise own_styles_only(engine.metadata)
@@ -56,7 +56,7 @@ def encoded(engine: OpenEngine, picture: str | Path | Frames, scale: float = 1.0
     return engine.encoder()(picture, scale)
 
 
-def _code(engine: OpenEngine, style: Any, scale: float, codes: bool) -> StyleCode:
+def _code(engine: LoadedEngine, style: Any, scale: float, codes: bool) -> StyleCode:
     if isinstance(style, str | Path) and Path(style).suffix == CODE_SUFFIX:
         style = StyleCode.load(style)
     if isinstance(style, StyleCode):

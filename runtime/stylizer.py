@@ -15,7 +15,7 @@ from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, BadInput, printable
-from st.runtime.loaded_engine import OpenEngine
+from st.runtime.loaded_engine import LoadedEngine
 from st.runtime.painting.controls import Controls
 from st.runtime.painting.frames import Frames, as_batch, crop, fitted_size
 from st.runtime.painting.hints import Place, make_hints
@@ -66,10 +66,10 @@ class Stylizer:
             BadEngine: not an engine, or a damaged one.
             Unavailable: the device is not here. MissingExtra: its library is not installed.
         """
-        opened = OpenEngine(engine_path(engine), device, threads)
+        opened = LoadedEngine(engine_path(engine), device, threads)
         self._begin(opened, Controls.of(opened.metadata), whole_pixels)
 
-    def _begin(self, opened: OpenEngine, controls: Controls, whole_pixels: int) -> None:
+    def _begin(self, opened: LoadedEngine, controls: Controls, whole_pixels: int) -> None:
         self._engine = opened
         self._own = True
         self._whole_pixels = whole_pixels

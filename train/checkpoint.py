@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, printable
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 from st.train.method import Method
 from st.train.methods import METHODS
 
@@ -48,7 +48,7 @@ class Checkpoint:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         packed = io.BytesIO()  # torch's own writer hides why a write failed
         torch.save({"format": FORMAT} | values, packed)
-        with write_beside(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(packed.getbuffer())
 
     def network(self) -> nn.Module:

@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from st.runtime.cli.base import command, fail
-from st.runtime.cli.control_options import Looks, control_options, refuse_overwriting
+from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.stylizer import Stylizer
@@ -175,7 +175,7 @@ class Choices:
     raw: str | None
     resume: bool
     cluster: str | None
-    looks: Looks
+    paint_options: PaintOptions
 
     def job(self, source: Path | BinaryIO) -> Job:
         return Job(
@@ -213,10 +213,12 @@ def _paint(
     try:
         target = place(job, reader) if callable(place) else place
         look = reader.look.resized(job.size)
-        masks = open_masks(asked.looks.masks(), job.window)
+        masks = open_masks(asked.paint_options.masks(), job.window)
         stylizer, workers, threads = _painter(asked, look.width * look.height, masks is not None)
         if isinstance(target, Path):
-            refuse_overwriting(target, asked.engine, asked.styles, asked.looks, stylizer.styles)
+            refuse_overwriting(
+                target, asked.engine, asked.styles, asked.paint_options, stylizer.styles
+            )
         steady = filter_of(stylizer.metadata, asked.steady)
         if ray and steady:
             raise BadInput("colors go along from frame to frame: --ray needs --steady 0")
@@ -276,7 +278,7 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
         stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
     stand_in = np.ones((1, 1), np.uint8)
     read = (lambda _: stand_in) if moving else (lambda path: path)
-    asked.looks.apply(stylizer, bool(asked.styles), read)
+    asked.paint_options.apply(stylizer, bool(asked.styles), read)
     return stylizer, workers, share
 
 

@@ -11,7 +11,7 @@ import click
 import cv2
 
 from st.runtime.cli.base import command
-from st.runtime.cli.control_options import Looks, control_options
+from st.runtime.cli.control_options import PaintOptions, control_options
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.cpus import usable_cpus
@@ -136,7 +136,7 @@ def main(
     as_json: bool,
     list_them: bool,
     serve: str | None,
-    looks: Looks,
+    paint_options: PaintOptions,
     **door: Any,
 ) -> None:
     """Paint a camera, a stream or a film live.
@@ -154,11 +154,11 @@ def main(
     check_options(click.get_current_context(), serve is not None)
     if serve is not None:
         with open_stylizer(engine, (), 1.0, device, threads) as stylizer:
-            looks.apply(stylizer, bool(styles))
+            paint_options.apply(stylizer, bool(styles))
             style = LiveStyle(stylizer, styles, strength)
             asked = _size(size)
             shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
-            shared |= {"serve": serve, "size": asked, "color": looks.color}
+            shared |= {"serve": serve, "size": asked, "color": paint_options.color}
             serve_visitors(stylizer, style, click.echo, **shared, **door)
         return
     opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
@@ -185,7 +185,7 @@ def main(
     )
     cv2.setNumThreads(threads or usable_cpus())
     with open_stylizer(engine, (), 1.0, device, threads) as stylizer, stoppable() as stop:
-        looks.apply(stylizer, bool(styles))
+        paint_options.apply(stylizer, bool(styles))
         style = LiveStyle(stylizer, styles, strength)
         summary = play(show, opener, stylizer, style, stop, _say)
     if as_json:

@@ -26,7 +26,7 @@ from st.export.parity.trial_inputs import some_hints
 from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.noise import draw_noise
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 from st.train.checkpoint import Checkpoint
 from st.train.method import Playing
 from st.train.methods import METHODS
@@ -200,6 +200,6 @@ def _write(model: bytes, path: Path, metadata: Metadata, parity: Parity) -> Engi
     proto = onnx.load_from_string(model)
     del proto.metadata_props[:]
     proto.metadata_props.add(key=PROPERTY, value=metadata.dump())
-    with write_beside(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(proto.SerializeToString())
     return Engine(path, metadata, parity)

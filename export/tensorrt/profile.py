@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from st.runtime.engine.describe import size_words
+from st.runtime.engine.describe import format_size
 from st.runtime.engine.metadata import MAX_RENDER, Metadata, Size
 from st.runtime.errors import BadInput
 from st.runtime.painting.colorize import RENDER_STEP
@@ -46,7 +46,7 @@ class Asked:
         ]
         for (low, small), (high, large) in pairwise(given):
             if small[0] > large[0] or small[1] > large[1]:
-                low, high = f"{low} {size_words(small)}", f"{high} {size_words(large)}"
+                low, high = f"{low} {format_size(small)}", f"{high} {format_size(large)}"
                 raise BadInput(f"{low} is more than {high}: sizes must grow")
 
 
@@ -76,7 +76,7 @@ def _asked(metadata: Metadata, asked: Asked, small: Size) -> Profile:
     for option, size in (("--min", asked.least), ("--opt", asked.best), ("--max", asked.most)):
         if size and min(size) < metadata.min_size:
             least = f"{metadata.min_size} pixels a side or more"
-            raise BadInput(f"{option} {size_words(size)}: this engine takes {least}")
+            raise BadInput(f"{option} {format_size(size)}: this engine takes {least}")
     usual, large = (_each(max, small, _divided(size, metadata.scale)) for size in (BEST, MOST))
     most = asked.most or _each(max, large, asked.best or asked.least or large)
     least = asked.least or _each(min, small, asked.best or most)

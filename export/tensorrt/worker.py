@@ -21,7 +21,7 @@ from st.runtime.backends.gpu import find_gpu
 from st.runtime.backends.tensorrt_library import load_tensorrt
 from st.runtime.engine.trt_file import title
 from st.runtime.errors import BadInput, StError, Unavailable, printable
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 
 DEFAULT_CAPABILITIES = (80, 86, 89, 120)  # TensorRT-RTX's own choice, and later ones
 ANY_GPU = (80,)
@@ -53,10 +53,10 @@ def build(job: Job, tell: Any) -> Built:
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise StError(f"{title(settings.flavor)} built nothing: {_line(log.lines)}")
-    with write_beside(job.engine) as part:
+    with atomic_write(job.engine) as part:
         part.write_bytes(engine)
     if cache is not None and job.timing_cache:
-        with write_beside(job.timing_cache) as part:
+        with atomic_write(job.timing_cache) as part:
             part.write_bytes(cache.serialize())
     later = settings.any_gpu or (settings.flavor == "tensorrt-rtx" and not settings.capabilities)
     return Built(

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from st.runtime.errors import StError, Unavailable, printable
-from st.runtime.system.atomic_files import cache_folder, write_beside
+from st.runtime.system.atomic_files import atomic_write, cache_folder
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
@@ -59,7 +59,7 @@ def tarball() -> Path:
         fetched = _pack(npm, Path(folder))
         if _sha256(fetched) != SHA256:
             raise StError(f"npm gave another {TARBALL} than st knows (SHA-256 {SHA256}): refused")
-        with write_beside(kept) as part:
+        with atomic_write(kept) as part:
             shutil.copyfile(fetched, part)
     return kept
 

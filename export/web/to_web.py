@@ -25,7 +25,7 @@ from st.runtime.engine.onnx_file import node_ports
 from st.runtime.engine.style_code import SUFFIX, StyleCode
 from st.runtime.errors import BadEngine, BadInput, printable
 from st.runtime.style_encoder import check_encoder
-from st.runtime.system.atomic_files import write_folder_beside
+from st.runtime.system.atomic_files import atomic_folder
 
 PAGE = Path(__file__).parent / "page"
 FED = {"content", "weights", "code", "strength"}  # inputs that the page knows how to feed
@@ -74,7 +74,7 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
             f"{printable(engine)}: paints by style codes; put {printable(encoder.name)} beside it "
             "for the visitor's pictures, or give styles by --web-style"
         )
-    with write_folder_beside(folder, lambda there: (there / MARK).is_file()) as new:
+    with atomic_folder(folder, lambda there: (there / MARK).is_file()) as new:
         shutil.copytree(PAGE, new, dirs_exist_ok=True)
         (new / "ort").mkdir()
         unpack_ort_web(new / "ort")

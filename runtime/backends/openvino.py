@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from st.runtime.backends.base import Port, check_process
 from st.runtime.backends.openvino_cache import PRECISION, Kind, Requests
-from st.runtime.backends.openvino_graph import quicken
+from st.runtime.backends.openvino_graph import optimize_graph
 from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadEngine, MissingExtra, StError, Unavailable, printable
 
@@ -43,7 +43,7 @@ class OpenVinoBackend:
                 raise Unavailable("this processor has no bfloat16: use openvino or cpu")
         try:
             self._model = self._core.read_model(data)
-            quicken(self._ov, self._model)
+            optimize_graph(self._ov, self._model)
             self.inputs: Mapping[str, Port] = {p.any_name: _port(p) for p in self._model.inputs}
             self.outputs: Mapping[str, Port] = {p.any_name: _port(p) for p in self._model.outputs}
             self._requests = Requests(self._ov, self._core, self._model, self._settings)

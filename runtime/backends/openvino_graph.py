@@ -31,7 +31,7 @@ TURNS = [[0, 3, 1, 2], [0, 1, 3, 2, 4], [0, 1, 4, 2, 3]]  # colors, rows, column
 TAPS = ((1, 2), (0, 1), (1, 1), (0, 0))
 
 
-def quicken(ov: Any, model: Any) -> None:
+def optimize_graph(ov: Any, model: Any) -> None:
     """Change the model in place; its inputs and outputs stay. ov: the openvino module."""
     for change in (_upsampling, _first):
         change(ov.opset13, model)

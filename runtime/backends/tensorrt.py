@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.backends.base import Port, check_process
+from st.runtime.backends.execution_slot import ExecutionSlot
 from st.runtime.backends.gpu import DRIVER
 from st.runtime.backends.tensorrt_cache import RuntimeCache
 from st.runtime.backends.tensorrt_library import load_pycuda, load_tensorrt
 from st.runtime.backends.tensorrt_requirements import check_fits
-from st.runtime.backends.tensorrt_stream import Lane
 from st.runtime.engine.trt_file import read_trt, title
 from st.runtime.errors import BadEngine, StError, Unavailable, printable
 from st.runtime.system.fork_safety import keep_in_children
 
 DEVICE = "tensorrt"
-LANES = 2  # runs at a time: one computes while another's frame is copied
+SLOTS = 2  # runs at a time: one computes while another's frame is copied
 PROFILE = 0
 Shape = tuple[int, ...]
 
@@ -53,8 +53,8 @@ class TensorRtBackend:
         self._primary = self._cuda.Device(0).retain_primary_context()
         self._log = _logger(self._trt)
         self._turn = threading.Condition()
-        self._free: list[Lane] = []
-        self._lanes = 0
+        self._free: list[ExecutionSlot] = []
+        self._slots = 0
         self._closed = False
         with self._current():
             self._runtime = self._trt.Runtime(self._log)
@@ -74,9 +74,9 @@ class TensorRtBackend:
         check_process(self._process)
         self._check_sizes(inputs)
         with self._current():
-            lane = self._take()
+            slot = self._take()
             try:
-                results, first = lane.run(inputs, outputs)
+                results, first = slot.run(inputs, outputs)
             except (MemoryError, self._cuda.MemoryError):
                 raise StError("out of GPU memory: try a smaller picture") from None
             except (self._cuda.Error, RuntimeError) as error:
@@ -84,7 +84,7 @@ class TensorRtBackend:
                     f"the engine failed on this picture: {printable(error, 300)}"
                 ) from None
             finally:
-                self._give_back(lane)
+                self._give_back(slot)
             cache = self._cache  # None after another thread's close
             if first and cache is not None:
                 cache.save()
@@ -98,11 +98,11 @@ class TensorRtBackend:
                 return
             self._closed = True
             self._turn.notify_all()
-            while len(self._free) < self._lanes:
+            while len(self._free) < self._slots:
                 self._turn.wait()
         with self._current():
-            for lane in self._free:
-                lane.close()
+            for slot in self._free:
+                slot.close()
             if self._cache is not None:
                 self._cache.save()
             self._free = []
@@ -126,37 +126,37 @@ class TensorRtBackend:
         config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return config, RuntimeCache(config, self._build)
 
-    def _take(self) -> Lane:
+    def _take(self) -> ExecutionSlot:
         with self._turn:
             while not self._closed:
                 if self._free:
                     return self._free.pop()
-                if self._lanes < LANES:
-                    self._lanes += 1
+                if self._slots < SLOTS:
+                    self._slots += 1
                     break
                 self._turn.wait()
             else:
                 raise StError("this engine is closed")
         try:
-            return self._open_lane()
+            return self._open_slot()
         except BaseException:
             with self._turn:
-                self._lanes -= 1
+                self._slots -= 1
                 self._turn.notify()
             raise
 
-    def _open_lane(self) -> Lane:
+    def _open_slot(self) -> ExecutionSlot:
         settings = () if self._config is None else (self._config,)
         context = self._engine.create_execution_context(*settings)
         if context is None:
             raise StError(f"out of GPU memory, or TensorRT cannot run it here: {self._log.last()}")
         dtypes = {n: np.dtype(p.dtype) for n, p in (*self.inputs.items(), *self.outputs.items())}
         driver = _driver() if self._config is None else None
-        return Lane(self._cuda, context, dtypes, driver, self._log.last)
+        return ExecutionSlot(self._cuda, context, dtypes, driver, self._log.last)
 
-    def _give_back(self, lane: Lane) -> None:
+    def _give_back(self, slot: ExecutionSlot) -> None:
         with self._turn:
-            self._free.append(lane)
+            self._free.append(slot)
             self._turn.notify()
 
     def _check_sizes(self, inputs: Mapping[str, NDArray[Any]]) -> None:

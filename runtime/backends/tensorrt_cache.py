@@ -11,7 +11,7 @@ from typing import Any
 
 from st.runtime.engine.trt_file import Build
 from st.runtime.errors import StError
-from st.runtime.system.atomic_files import cache_folder, write_beside
+from st.runtime.system.atomic_files import atomic_write, cache_folder
 
 MAX_FILE = 1 << 30  # bytes
 
@@ -50,7 +50,7 @@ class RuntimeCache:
             if not data or digest == self._written or self._file is None:
                 return
             with contextlib.suppress(OSError, StError):
-                with write_beside(self._file) as part:
+                with atomic_write(self._file) as part:
                     part.write_bytes(data)
                 self._written = digest
 

@@ -1,4 +1,4 @@
-"""What a TensorRT engine needs of the machine that it is to run on, and what runs in its place."""
+"""What a TensorRT engine requires of the machine, and what to run where that is missing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from pathlib import Path
 from st import engines
 from st.runtime.backends.gpu import find_gpu
 from st.runtime.backends.tensorrt_library import load_tensorrt
-from st.runtime.engine.describe import capability_words, dotted
+from st.runtime.engine.describe import format_capabilities, format_capability
 from st.runtime.engine.trt_file import SUFFIX, Build, title
 from st.runtime.errors import StError, Unavailable, printable
 
 
 @dataclass(frozen=True)
-class Need:
-    """One thing that must be here. found: what is, or why it will not do."""
+class Requirement:
+    """One thing that the engine requires.
+
+    what: its name. met: whether this machine has it. found: what this machine has, or the reason
+    why it does not meet the requirement.
+    """
 
     what: str
     met: bool
     found: str
 
 
-def needs(build: Build) -> list[Need]:
-    """Everything that an engine needs, met or not, in the order in which to see to it."""
-    return list(_needs(build))
+def requirements(build: Build) -> list[Requirement]:
+    """All requirements of an engine, met or not, in the order in which to resolve them."""
+    return list(_requirements(build))
 
 
 def check_fits(build: Build, version: str) -> None:
@@ -63,10 +67,10 @@ def check_gpu(build: Build) -> str:
     name = printable(gpu.name, 60)
     if not build.runs_on(gpu.capability):
         raise Unavailable(
-            f"this engine is for GPUs of compute capability {capability_words(build)}; "
-            f"{name} has {dotted(gpu.capability)}: export it for that one"
+            f"this engine is for GPUs of compute capability {format_capabilities(build)}; "
+            f"{name} has {format_capability(gpu.capability)}: export it for that one"
         )
-    return f"{name}, {dotted(gpu.capability)}"
+    return f"{name}, {format_capability(gpu.capability)}"
 
 
 def system() -> str:
@@ -84,17 +88,19 @@ def cpu_alternative(engine: Path) -> str:
     return "the .onnx that it was made of runs on the CPU"
 
 
-def _needs(build: Build) -> Iterator[Need]:
+def _requirements(build: Build) -> Iterator[Requirement]:
     from st.runtime.backends.tensorrt_library import load_pycuda
 
     library = f"{title(build.flavor)} {build.version}"
-    yield _need(library, lambda: check_release(build, load_tensorrt(build.flavor).__version__))
-    yield _need(
+    yield _requirement(
+        library, lambda: check_release(build, load_tensorrt(build.flavor).__version__)
+    )
+    yield _requirement(
         "any system" if build.platform == "any" else build.platform, lambda: check_system(build)
     )
-    yield _need("an NVIDIA driver", _driver)
-    yield _need(f"a GPU of {capability_words(build)}", lambda: check_gpu(build))
-    yield _need("PyCUDA", lambda: load_pycuda().__name__)
+    yield _requirement("an NVIDIA driver", _driver)
+    yield _requirement(f"a GPU of {format_capabilities(build)}", lambda: check_gpu(build))
+    yield _requirement("PyCUDA", lambda: load_pycuda().__name__)
 
 
 def _driver() -> str:
@@ -102,11 +108,11 @@ def _driver() -> str:
     return f"for CUDA {gpu.driver // 1000}.{gpu.driver % 1000 // 10}"
 
 
-def _need(what: str, check: Callable[[], str]) -> Need:
+def _requirement(what: str, check: Callable[[], str]) -> Requirement:
     try:
-        return Need(what, True, check())
+        return Requirement(what, True, check())
     except StError as error:
-        return Need(what, False, printable(error, 500))
+        return Requirement(what, False, printable(error, 500))
 
 
 def _release(version: str) -> tuple[str, ...]:

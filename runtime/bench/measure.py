@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from st.runtime.bench.clips import Rgb, frames_of
-from st.runtime.bench.startup import Start, give_style, measure_start, paint_one
+from st.runtime.bench.startup import StartupCost, give_style, measure_startup, paint_one
 from st.runtime.painting.optical_flow import LEAST_SEEN, backward_flow, warping_error
 from st.runtime.stylizer import Stylizer
 
@@ -31,7 +31,7 @@ class Figures:
     device: str
     p50: float
     p95: float
-    start: Start
+    start: StartupCost
     error: float
 
     @property
@@ -63,9 +63,9 @@ def bench(
     """
     height, width = size
     given = frames_of(clip, (width, height), WARM_UP + -(-count // ROUNDS))
-    starts: dict[str, Start] = {}
+    starts: dict[str, StartupCost] = {}
     for device in devices:
-        starts[device] = measure_start(engine, device, threads, height, width)
+        starts[device] = measure_startup(engine, device, threads, height, width)
         step()
     painters = {name: Stylizer(engine, device=name, threads=threads) for name in devices}
     try:

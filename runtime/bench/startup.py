@@ -24,7 +24,7 @@ _CODE = (
 
 
 @dataclass(frozen=True)
-class Start:
+class StartupCost:
     """seconds: to the first painted frame. mebibytes: the most memory that the process held, with
     Python and all libraries; None where the system does not tell (Windows)."""
 
@@ -32,12 +32,14 @@ class Start:
     mebibytes: float | None
 
 
-def measure_start(engine: str, device: str, threads: int | None, height: int, width: int) -> Start:
+def measure_startup(
+    engine: str, device: str, threads: int | None, height: int, width: int
+) -> StartupCost:
     """Of a process that opens an engine and paints. Raises StError: it failed."""
     return measure_process(_CODE, json.dumps([engine, device, threads, height, width]))
 
 
-def measure_process(code: str, *arguments: str) -> Start:
+def measure_process(code: str, *arguments: str) -> StartupCost:
     """Of a Python process that calls `report` after its first frame. Raises StError: it failed."""
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         began = time.perf_counter()
@@ -60,7 +62,7 @@ def measure_process(code: str, *arguments: str) -> Start:
             why = printable((errors.read() or rest).strip().rpartition("\n")[2], 200)
             raise StError(f"a process that was to paint failed: {why}")
     peak = rest.strip().rpartition("\n")[2]
-    return Start(seconds, float(peak) / 1024 if peak.isdigit() else None)
+    return StartupCost(seconds, float(peak) / 1024 if peak.isdigit() else None)
 
 
 def report() -> None:

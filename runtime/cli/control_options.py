@@ -11,18 +11,18 @@ from typing import Any
 import click
 
 from st.runtime.cli.engine_options import blend_of, parse_style
-from st.runtime.engine.metadata import LEAST_RENDER, MAX_RENDER
+from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.painting.color_transfer import COLORS
 from st.runtime.painting.hints import parse_point
 from st.runtime.painting.noise import SEEDS
-from st.runtime.painting.paint_size import LEAST_LOOK, LEAST_SCALE, MOST_LOOK, MOST_SCALE
+from st.runtime.painting.paint_size import MAX_PAINT_SIZE, MAX_SCALE, MIN_PAINT_SIZE, MIN_SCALE
 from st.runtime.painting.regions import MOST_FEATHER, Mask
 from st.runtime.stylizer import Stylizer
 
 
 @dataclass(frozen=True)
-class Looks:
+class PaintOptions:
     """What `control_options` read. regions: MASK or MASK=STYLE, as given."""
 
     regions: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Looks:
 
     def record(self) -> dict[str, Any]:
         """What differs from the defaults, for --json."""
-        usual = Looks()
+        usual = PaintOptions()
         return {key: value for key, value in vars(self).items() if value != getattr(usual, key)}
 
     def masks(self) -> list[Path]:
@@ -85,7 +85,11 @@ class Looks:
 
 
 def refuse_overwriting(
-    target: Path, engine: str, styles: Sequence[str], looks: Looks, names: Sequence[str]
+    target: Path,
+    engine: str,
+    styles: Sequence[str],
+    paint_options: PaintOptions,
+    names: Sequence[str],
 ) -> None:
     """Raises BadInput when the output is a painting, mask or engine that the options read.
 
@@ -93,7 +97,7 @@ def refuse_overwriting(
     """
     if target.exists():
         pictures = [style for style in blend_of(styles, names) if isinstance(style, Path)]
-        for path in (Path(engine), *pictures, *looks.files(names)):
+        for path in (Path(engine), *pictures, *paint_options.files(names)):
             if path.exists() and path.samefile(target):
                 raise BadInput(f"{printable(target)}: is read here, choose another output")
 
@@ -102,7 +106,7 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --region, --feather, --color, --style-scale, --look-size and --seed, and for engines that
     color pictures --hint, --hints, --palette and --render-factor.
 
-    The command gets them as `looks`, a `Looks`.
+    The command gets them as `paint_options`, a `PaintOptions`.
     """
     options = (
         click.option(
@@ -132,7 +136,7 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--style-scale",
-            type=click.FloatRange(LEAST_SCALE, MOST_SCALE),
+            type=click.FloatRange(MIN_SCALE, MAX_SCALE),
             default=1.0,
             show_default=True,
             metavar="X",
@@ -140,7 +144,7 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--look-size",
-            type=click.IntRange(LEAST_LOOK, MOST_LOOK),
+            type=click.IntRange(MIN_PAINT_SIZE, MAX_PAINT_SIZE),
             metavar="N",
             help="Strokes as on a picture of N pixels, at any size: a thumbnail shows the print.",
         ),
@@ -171,7 +175,7 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--render-factor",
-            type=click.IntRange(LEAST_RENDER, MAX_RENDER),
+            type=click.IntRange(MIN_RENDER, MAX_RENDER),
             metavar="N",
             help="The same: colors are found on the picture at 16 N pixels. [default: the "
             "engine's]",
@@ -194,8 +198,8 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> Any:
         own = (hints, strokes, palette, render_factor)
-        looks = Looks(regions, feather, color, style_scale, look_size, seed, *own)
-        return function(*args, looks=looks, **kwargs)
+        paint_options = PaintOptions(regions, feather, color, style_scale, look_size, seed, *own)
+        return function(*args, paint_options=paint_options, **kwargs)
 
     wrapped: Callable[..., Any] = gathered
     for option in reversed(options):

@@ -15,7 +15,12 @@ from st.runtime.bench.device_check import verdict_of
 from st.runtime.cli.base import command, fail
 from st.runtime.cli.bench import bench_engine
 from st.runtime.cli.tables import show
-from st.runtime.engine.describe import capability_words, error_unit, profile_words, rounding_words
+from st.runtime.engine.describe import (
+    describe_rounding,
+    error_unit,
+    format_capabilities,
+    format_profile,
+)
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import read_engine
@@ -110,8 +115,8 @@ def _built(build: Build | None) -> dict[str, object]:
         return {}
     shown: dict[str, object] = {
         "library": f"{title(build.flavor)} {build.version}",
-        "profile": profile_words(build),
-        "GPUs": f"compute capability {capability_words(build)}",
+        "profile": format_profile(build),
+        "GPUs": f"compute capability {format_capabilities(build)}",
         "system": build.platform,
         "st's kernels": "yes" if build.plugin else "no",
         "SHA-256": build.sha256,
@@ -138,7 +143,7 @@ def _described(data: Metadata) -> dict[str, object]:
     if data.render_factor:
         shown["render factor"] = data.render_factor
     if data.precision != "fp32":
-        shown["precision"] = "; ".join(rounding_words(data))
+        shown["precision"] = "; ".join(describe_rounding(data))
     if data.max_error is not None:
         which = "" if data.precision == "fp32" else " in FP32"
         error = f"{data.max_error:.3g} {error_unit(data)}"
@@ -159,7 +164,7 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
     path = engine_path(engine)
     devices = [device] if device else devices_of(path)
     if path.suffix == SUFFIX:
-        _check_needs(path, as_json)
+        _check_requirements(path, as_json)
     verdicts = [verdict_of(engine, one, threads) for one in devices]
     if as_json:
         click.echo(json.dumps([asdict(verdict) for verdict in verdicts]))
@@ -173,21 +178,21 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
         raise fail(f"{printable(engine)} does not run on {device or 'any device'} here", 1)
 
 
-def _check_needs(path: Path, as_json: bool) -> None:
-    """Show what a TensorRT engine needs and has here; end with exit code 1 if it lacks anything."""
-    from st.runtime.backends.tensorrt_requirements import cpu_alternative, needs
+def _check_requirements(path: Path, as_json: bool) -> None:
+    """Show which requirements of a TensorRT engine this machine meets; exit code 1 if not all."""
+    from st.runtime.backends.tensorrt_requirements import cpu_alternative, requirements
 
-    found = needs(read_trt(path)[2])
-    missing = [need for need in found if not need.met]
+    found = requirements(read_trt(path)[2])
+    missing = [one for one in found if not one.met]
     if as_json and missing:
-        click.echo(json.dumps([asdict(need) for need in found]))
+        click.echo(json.dumps([asdict(one) for one in found]))
     elif not as_json:
         table = Table("needs", "here", "", box=None)
-        for need in found:
-            table.add_row(need.what, "yes" if need.met else "no", need.found)
+        for one in found:
+            table.add_row(one.what, "yes" if one.met else "no", one.found)
         show(table)
     if missing:
-        named = ", ".join(need.what for need in missing)
+        named = ", ".join(one.what for one in missing)
         raise fail(
             f"{printable(path)} does not run here, without {named}; {cpu_alternative(path)}", 1
         )

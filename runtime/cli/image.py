@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from st.runtime.cli.base import command, fail
-from st.runtime.cli.control_options import Looks, control_options, refuse_overwriting
+from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
 from st.runtime.cli.engine_options import blend_of, open_stylizer, stylizer_options
 from st.runtime.cli.texture_image import make_texture
 from st.runtime.errors import BadControl, BadInput, printable
@@ -64,7 +64,7 @@ class Painter:
     engine: str
     styles: tuple[str, ...]
     strength: float
-    looks: Looks
+    paint_options: PaintOptions
     size: int | None
     tile: int | None
     max_pixels: int
@@ -182,13 +182,13 @@ def main(
     max_pixels: int,
     as_json: bool,
     watch: bool,
-    looks: Looks,
+    paint_options: PaintOptions,
 ) -> None:
     if texture is not None:
         if pictures or output is None:
             raise BadInput("--texture makes a picture out of nothing: give -o FILE, no pictures")
         with open_stylizer(engine, styles, strength, device, threads) as stylizer:
-            looks.apply(stylizer, rest=bool(styles))
+            paint_options.apply(stylizer, rest=bool(styles))
             make_texture(stylizer, texture, output, format, quality)
         return
     if not pictures:
@@ -200,11 +200,20 @@ def main(
     if any(job.target is None for job in jobs):
         _check_stream_output(as_json)
     with open_stylizer(engine, styles, strength, device, threads) as stylizer:
-        looks.apply(stylizer, rest=bool(styles))
+        paint_options.apply(stylizer, rest=bool(styles))
         for target in filter(None, (job.target for job in jobs)):
-            refuse_overwriting(target, engine, styles, looks, stylizer.styles)
+            refuse_overwriting(target, engine, styles, paint_options, stylizer.styles)
         painter = Painter(
-            stylizer, engine, styles, strength, looks, size, tile, max_pixels, quality, all_styles
+            stylizer,
+            engine,
+            styles,
+            strength,
+            paint_options,
+            size,
+            tile,
+            max_pixels,
+            quality,
+            all_styles,
         )
         if all_styles and not _sheet_styles(painter):
             raise BadControl("--all-styles: this engine has no named styles, give some by --style")
@@ -278,7 +287,7 @@ def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
         "device": painter.stylizer.device,
         "style": {str(style): weight for style, weight in blend.items()},
         "strength": painter.strength,
-        **painter.looks.record(),
+        **painter.paint_options.record(),
         "seconds": round(time.perf_counter() - start, 3),
         "warnings": [*picture.warnings, *left_out],
     }

@@ -6,28 +6,28 @@ from st.runtime.engine.metadata import Metadata, Size
 from st.runtime.engine.trt_file import Build, title
 
 
-def build_words(build: Build) -> list[str]:
+def describe_build(build: Build) -> list[str]:
     """Library, sizes, GPUs and extras of a TensorRT engine."""
-    words = [f"{title(build.flavor)} {build.version}", profile_words(build)]
-    words.append("GPUs of " + capability_words(build))
+    words = [f"{title(build.flavor)} {build.version}", format_profile(build)]
+    words.append("GPUs of " + format_capabilities(build))
     if build.plugin:
         words.append("with st's kernels")
     return words
 
 
-def profile_words(build: Build) -> str:
-    least, best, most = (size_words(size) for size in build.profile)
+def format_profile(build: Build) -> str:
+    least, best, most = (format_size(size) for size in build.profile)
     if least == most:
         return f"{least} only"
     return f"{least} to {most}, best at {best}"
 
 
-def capability_words(build: Build) -> str:
-    named = ", ".join(dotted(c) for c in build.capabilities)
-    return f"{dotted(min(build.capabilities))} and later" if build.later else named
+def format_capabilities(build: Build) -> str:
+    named = ", ".join(format_capability(c) for c in build.capabilities)
+    return f"{format_capability(min(build.capabilities))} and later" if build.later else named
 
 
-def rounding_words(metadata: Metadata) -> list[str]:
+def describe_rounding(metadata: Metadata) -> list[str]:
     """How far an engine in FP16 or INT8 is from FP32."""
     if metadata.rounding_error is None:
         return [metadata.precision.upper()]
@@ -41,11 +41,11 @@ def error_unit(metadata: Metadata) -> str:
     return "of its largest entry" if metadata.relative else "of 255"
 
 
-def dotted(capability: int) -> str:
+def format_capability(capability: int) -> str:
     """89 -> 8.9"""
     return f"{capability // 10}.{capability % 10}"
 
 
-def size_words(size: Size) -> str:
+def format_size(size: Size) -> str:
     """(height, width) -> WIDTH×HEIGHT"""
     return f"{size[1]}×{size[0]}"

@@ -28,7 +28,7 @@ INPUTS = (
 COLORIZER = {"content", "hints", "palette"}  # its inputs
 MAX_SCALE = 16
 MAX_NOISE = 64
-LEAST_RENDER, MAX_RENDER = 4, 64
+MIN_RENDER, MAX_RENDER = 4, 64
 
 BINS = 9  # of a palette, along Cb and along Cr
 PALETTE = BINS * BINS + 1  # numbers of a palette: a share a bin, and whether there is one

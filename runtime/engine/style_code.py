@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from st.runtime.engine.metadata import MAX_CODE
 from st.runtime.errors import BadInput, printable
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 
 SUFFIX = ".npz"
 MAX_FILE = 4 * MAX_CODE + 64 * 1024  # bytes: the longest code and its wrapping
@@ -37,7 +37,7 @@ class StyleCode:
         path = Path(path)
         if path.suffix != SUFFIX:
             raise BadInput(f"{printable(path)}: style codes are {SUFFIX} files")
-        with write_beside(path) as part, part.open("wb") as file:
+        with atomic_write(path) as part, part.open("wb") as file:
             # As UTF-8 bytes: NumPy's texts lose NULs at their end.
             mark = np.frombuffer(self.fingerprint.encode(), np.uint8)
             np.savez(file, allow_pickle=False, values=self.values, fingerprint=mark)

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args
 from st.runtime.engine.metadata import MAX_BYTES, Metadata, parse
 from st.runtime.engine.onnx_file import engine_bytes
 from st.runtime.errors import BadEngine, BadInput, printable
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 
 SUFFIX = ".trt"
 FORMAT = 1
@@ -72,7 +72,7 @@ def write_trt(path: Path, data: bytes, metadata: Metadata, build: Build) -> None
     )
     if parse_trt(text) != (metadata, build):
         raise BadEngine("metadata does not survive its own JSON")
-    with write_beside(path) as part, write_beside(json_beside(path)) as part_json:
+    with atomic_write(path) as part, atomic_write(json_beside(path)) as part_json:
         part.write_bytes(data)
         part_json.write_text(text + "\n")
 

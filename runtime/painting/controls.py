@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from st.runtime.engine.metadata import LEAST_RENDER, MAX_RENDER, Metadata
+from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER, Metadata
 from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, printable
 from st.runtime.painting.color_transfer import COLORS, check_color
 from st.runtime.painting.hints import Hints
 from st.runtime.painting.noise import check_seed
-from st.runtime.painting.paint_size import check_look_size, check_style_scale
+from st.runtime.painting.paint_size import check_paint_size, check_style_scale
 from st.runtime.painting.regions import Regions, Values
 
 
@@ -102,7 +102,7 @@ class Controls:
 
     def with_look_size(self, size: int | None) -> Controls:
         """Raises BadControl: too small or too large."""
-        check_look_size(size)
+        check_paint_size(size)
         if size is not None:
             self._check_same_size("--look-size")
             self._check_paints("--look-size")
@@ -136,9 +136,9 @@ class Controls:
         """Raises BadControl: too small or too large, or the engine is no colorizer."""
         if factor is not None:
             self._check_colors("--render-factor")
-            if type(factor) is not int or not LEAST_RENDER <= factor <= MAX_RENDER:
+            if type(factor) is not int or not MIN_RENDER <= factor <= MAX_RENDER:
                 raise BadControl(
-                    f"render factor must be {LEAST_RENDER} to {MAX_RENDER}, not {printable(factor)}"
+                    f"render factor must be {MIN_RENDER} to {MAX_RENDER}, not {printable(factor)}"
                 )
         return replace(self, render_factor=factor)
 

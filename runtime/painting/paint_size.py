@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from st.runtime.errors import BadControl, printable
 from st.runtime.painting.frames import Frames
 
-LEAST_LOOK, MOST_LOOK = 16, 16_384  # pixels
-LEAST_SCALE, MOST_SCALE = 0.25, 4.0
+MIN_PAINT_SIZE, MAX_PAINT_SIZE = 16, 16_384  # pixels
+MIN_SCALE, MAX_SCALE = 0.25, 4.0
 WINDOW = 5  # pixels of the small painting that a slope is taken from
 FLAT = 5.0  # variance of luma, of 255², under which a window has little to say
 STEEPEST = 1.5  # slope
@@ -30,19 +30,19 @@ BAND = 1 << 16  # pixels of the full picture at once
 LUMA = np.array([[0.2126, 0.7152, 0.0722]], np.float32)
 
 
-def check_look_size(size: int | None) -> None:
+def check_paint_size(size: int | None) -> None:
     """Raises BadControl."""
-    if size is not None and (type(size) is not int or not LEAST_LOOK <= size <= MOST_LOOK):
+    if size is not None and (type(size) is not int or not MIN_PAINT_SIZE <= size <= MAX_PAINT_SIZE):
         raise BadControl(
-            f"look size must be {LEAST_LOOK} to {MOST_LOOK} pixels, not {printable(size)}"
+            f"look size must be {MIN_PAINT_SIZE} to {MAX_PAINT_SIZE} pixels, not {printable(size)}"
         )
 
 
 def check_style_scale(scale: float) -> None:
     """Raises BadControl."""
-    if not isinstance(scale, int | float) or not LEAST_SCALE <= scale <= MOST_SCALE:
+    if not isinstance(scale, int | float) or not MIN_SCALE <= scale <= MAX_SCALE:
         raise BadControl(
-            f"style scale must be {LEAST_SCALE:g} to {MOST_SCALE:g}, not {printable(scale)}"
+            f"style scale must be {MIN_SCALE:g} to {MAX_SCALE:g}, not {printable(scale)}"
         )
 
 
@@ -66,7 +66,7 @@ def scaled(picture: Frames, height: int, width: int) -> Frames:
     return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
 
 
-def brought_back(painted: Frames, small: Frames, picture: Frames) -> Frames:
+def restore_size(painted: Frames, small: Frames, picture: Frames) -> Frames:
     """The painting at the picture's size.
 
     small: what was painted, (h, w, 3), the picture scaled. painted: of its shape.

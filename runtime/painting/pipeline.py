@@ -27,7 +27,7 @@ from st.runtime.painting.colorize import colorized, render_size
 from st.runtime.painting.controls import Controls
 from st.runtime.painting.frames import Frames, crop, fitted_size, mix, pad
 from st.runtime.painting.noise import draw_noise
-from st.runtime.painting.paint_size import brought_back, painting_size, scaled
+from st.runtime.painting.paint_size import painting_size, restore_size, scaled
 from st.runtime.painting.painter import Painter
 from st.runtime.painting.regions import compose
 from st.runtime.painting.upscale import enlarged, enlarged_painting
@@ -85,7 +85,7 @@ def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
     painted = run_engine(small, controls, painter)
     if small is not batch:
         pairs = zip(painted, small, batch, strict=True)
-        painted = np.stack([brought_back(*pair) for pair in pairs])
+        painted = np.stack([restore_size(*pair) for pair in pairs])
     return finished(painted, batch, controls)
 
 

@@ -32,7 +32,7 @@ from st.runtime.pictures.icc import srgb_profile, to_srgb
 from st.runtime.pictures.jpeg_scans import MOST as MOST_SCANS
 from st.runtime.pictures.jpeg_scans import endless
 from st.runtime.pictures.resize import with_long_side
-from st.runtime.system.atomic_files import check_no_pipe, write_beside
+from st.runtime.system.atomic_files import atomic_write, check_no_pipe
 
 MAX_PIXELS = 178_000_000
 MAX_STREAM = 1 << 30  # bytes read from a pipe before giving up
@@ -306,7 +306,7 @@ def write_picture(
     except BadInput as error:
         raise BadInput(f"{printable(path)}: {error}") from None
     try:
-        with write_beside(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(data)
     except OSError as error:
         raise StError(f"{printable(path)}: cannot be written: {error.strerror}") from None

@@ -1,4 +1,7 @@
-"""Write beside, then rename: a file under its final name is always a whole one."""
+"""Atomic writes: write to a temporary file in the same folder, then rename it.
+
+A file under its final name is therefore always complete.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
 
-_CANNOT_SETTLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # some file systems of networks
+_NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # some network file systems
 
 
 @contextmanager
-def write_beside(final: Path, settled: bool = True) -> Iterator[Path]:
-    """Give a path in `final`'s folder to write to; rename it to `final` on success.
+def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `final`, and rename it to `final` on success.
 
-    On any exception the partial file is removed and what stood under `final` is untouched.
-    The partial file keeps `final`'s suffix, since writers choose the format by it.
+    On any exception the temporary file is removed and an existing `final` is left unchanged. The
+    temporary file has the suffix of `final`, because writers choose the format by it.
 
-    settled: the disk has it before it gets its name (see `put`). False for files by the thousand,
-        of which a power cut may leave the last ones empty.
+    fsync: flush the file to the disk before it is renamed (see `durable_rename`). Pass False for
+        thousands of files, where a power failure may leave the last ones empty.
 
     Raises:
         BadInput: the folder does not exist, or `final` is a folder.
@@ -40,8 +43,8 @@ def write_beside(final: Path, settled: bool = True) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        if settled:
-            put(part, final)
+        if fsync:
+            durable_rename(part, final)
         else:
             part.chmod(0o666 & ~_umask())
             part.replace(final)
@@ -53,21 +56,22 @@ def write_beside(final: Path, settled: bool = True) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def put(whole: Path, final: Path) -> None:
-    """Give a whole file its name, over what stands there, once the disk has it.
+def durable_rename(complete: Path, final: Path) -> None:
+    """Flush a complete file to the disk, then rename it, replacing what is there.
 
-    Else the system may write the name first and the contents seconds later: a power cut between
-    them leaves an empty file where a good one was. Raises OSError: the disk failed.
+    Without the flush the system may write the name first and the contents seconds later, and a
+    power failure in between leaves an empty file where a good one was. Raises OSError: the disk
+    failed.
     """
-    with whole.open("rb+") as file:
+    with complete.open("rb+") as file:
         try:
             os.fsync(file.fileno())
         except OSError as error:
-            if error.errno not in _CANNOT_SETTLE:
+            if error.errno not in _NO_FSYNC:
                 raise
-    whole.chmod(0o666 & ~_umask())
-    whole.replace(final)
-    with suppress(OSError):  # Windows opens no folders, some networks settle none
+    complete.chmod(0o666 & ~_umask())
+    complete.replace(final)
+    with suppress(OSError):  # Windows opens no folders; some network file systems sync none
         folder = os.open(final.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -76,11 +80,11 @@ def put(whole: Path, final: Path) -> None:
 
 
 @contextmanager
-def write_folder_beside(final: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
-    """Give a new folder beside `final` to fill; it takes the name `final` on success.
+def atomic_folder(final: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a new folder beside `final` to fill, and rename it to `final` on success.
 
-    What stood there is replaced only if it is an empty folder or `ours` says so. On any exception
-    the new folder is removed and what stood under `final` is untouched.
+    An existing folder is replaced only if it is empty or `ours` returns True for it. On any
+    exception the new folder is removed and an existing one is left unchanged.
 
     Raises:
         BadInput: the folder around it does not exist, or something else stands there.
@@ -113,19 +117,20 @@ def write_folder_beside(final: Path, ours: Callable[[Path], bool]) -> Iterator[P
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept; made if it is not there."""
+    """The folder of downloaded and compiled files, created if missing: $ST_CACHE or ~/.cache/st."""
     folder = Path(os.environ.get("ST_CACHE", Path.home() / ".cache" / "st"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def check_no_pipe(path: Path, name: str) -> None:
-    """Refuse a named pipe, which nobody may ever write to: opening it could wait for ever.
+    """Refuse a named pipe: opening one that nobody writes to blocks forever.
 
-    The shell's own (`<(command)`, /dev/stdin) have their writer and are taken.
+    Pipes of the shell (`<(command)`, /dev/stdin) have a writer and are accepted.
 
     Raises:
-        BadInput: it is one. OSError: nothing there, or no right to look.
+        BadInput: the path is a named pipe.
+        OSError: the path does not exist or is not accessible.
     """
     if stat.S_ISFIFO(path.stat().st_mode) and path.parts[:2] not in (("/", "dev"), ("/", "proc")):
         raise BadInput(f"{name}: a pipe, give it as standard input instead: - < PIPE")

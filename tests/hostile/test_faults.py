@@ -21,7 +21,7 @@ import contextlib, st.runtime.pictures.io as images
 @contextlib.contextmanager
 def straight(path):
     yield path
-images.write_beside = straight
+images.atomic_write = straight
 """
 HASTY = """
 import st.video.jobs.job as job

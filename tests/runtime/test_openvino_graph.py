@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from st.engines import find
 from st.runtime import Stylizer
-from st.runtime.backends.openvino_graph import keep_channels_last, quicken
+from st.runtime.backends.openvino_graph import keep_channels_last, optimize_graph
 from st.runtime.engine.onnx_file import read_engine
 from st.train.networks.transform import FoldedUpsampleConv, UpsampleConv
 
@@ -38,7 +38,7 @@ def test_the_shipped_engines_have_what_is_looked_for(name: str) -> None:
     before = kinds(model)
     assert before["DepthToSpace"] == 2
     assert not before["ConvolutionBackpropData"]
-    quicken(ov, model)
+    optimize_graph(ov, model)
     after = kinds(model)
     assert after["DepthToSpace"] == 1
     assert after["ConvolutionBackpropData"] == 1
@@ -98,7 +98,7 @@ def test_only_a_folded_upsampling_becomes_a_transposed_convolution(
     x = torch.randn(1, 5, 6, 9)
     core = ov.Core()
     model = core.read_model(exported(Up(conv), x, tmp_path / "up.onnx"))
-    quicken(ov, model)
+    optimize_graph(ov, model)
     assert bool(kinds(model)["ConvolutionBackpropData"]) == folded
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     made = core.compile_model(model, "CPU", settings)(x.numpy())[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from st import engines
 from st.runtime import BadControl, StyleCode, Stylizer
 from st.runtime.engine.metadata import Metadata
-from st.runtime.painting.paint_size import brought_back, enlarged, painting_size, row_taps, scaled
+from st.runtime.painting.paint_size import enlarged, painting_size, restore_size, row_taps, scaled
 from st.runtime.style_encoder import MOST_PIXELS, as_style
 from tests.support import toys
 
@@ -51,7 +51,7 @@ def test_sizes() -> None:
 @settings(max_examples=60, deadline=None)
 def test_every_size_comes_back(height: int, width: int, low: int, across: int) -> None:
     picture, small = scene(height, width), scene(low, across)
-    result = brought_back(small, small, picture)
+    result = restore_size(small, small, picture)
     assert result.shape == picture.shape
 
 
@@ -66,7 +66,7 @@ def test_a_large_painting_scaled_down_is_the_small_one() -> None:
     picture = scene(480, 640)
     small = scaled(picture, 120, 160)
     painted = paint(small)
-    large = brought_back(painted, small, picture)
+    large = restore_size(painted, small, picture)
     again = scaled(large, 120, 160)
     assert np.abs(again.astype(int) - painted).mean() < 2.5
 
@@ -78,7 +78,7 @@ def test_detail_that_the_small_picture_lost_is_given_back() -> None:
     expected = 255 - 0.7 * picture.astype(float)
     painted = np.rint(255 - 0.7 * small.astype(float)).astype(np.uint8)
     plain = cv2.resize(painted, (640, 480), interpolation=cv2.INTER_CUBIC)
-    ours = brought_back(painted, small, picture)
+    ours = restore_size(painted, small, picture)
     luma = np.array([0.2126, 0.7152, 0.0722])
     before, after = (np.square((p - expected) @ luma).mean() for p in (plain, ours))
     assert after < 0.3 * before

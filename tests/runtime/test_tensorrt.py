@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from st.runtime import BadControl, BadEngine, MissingExtra, StError, Stylizer, Unavailable
 from st.runtime.backends import tensorrt as backend
-from st.runtime.backends import tensorrt_requirements as trt_needs
+from st.runtime.backends import tensorrt_requirements
 from st.runtime.backends.gpu import Gpu
 from st.runtime.backends.tensorrt_cache import cache_file
 from st.runtime.backends.tensorrt_library import load_tensorrt
@@ -61,7 +61,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     made = Machine()
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: made.trt)
     monkeypatch.setattr(backend, "load_pycuda", lambda: made.cuda)
-    monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
+    monkeypatch.setattr(tensorrt_requirements, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend, "_driver", lambda: made.driver)
     monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
     return made
@@ -166,7 +166,7 @@ def test_tensorrt_rtx_captures_by_itself(machine: Machine, tmp_path: Path) -> No
 
 
 def test_two_runs_overlap_and_more_take_turns(machine: Machine, tmp_path: Path) -> None:
-    """The barrier lets nobody through alone: both lanes compute at once."""
+    """The barrier lets nobody through alone: both slots compute at once."""
     machine.together = threading.Barrier(2)
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     frames = [picture(seed=seed) for seed in range(8)]
@@ -178,7 +178,7 @@ def test_two_runs_overlap_and_more_take_turns(machine: Machine, tmp_path: Path) 
     assert len(machine.told("context")) == len(machine.told("Stream")) == 2
 
 
-def test_one_thread_needs_one_lane(machine: Machine, tmp_path: Path) -> None:
+def test_one_thread_needs_one_slot(machine: Machine, tmp_path: Path) -> None:
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     for seed in range(3):
         paint(picture(seed=seed))
@@ -186,7 +186,7 @@ def test_one_thread_needs_one_lane(machine: Machine, tmp_path: Path) -> None:
 
 
 def test_closing_waits_for_runs_and_ends_the_waiting(machine: Machine, tmp_path: Path) -> None:
-    machine.together = threading.Barrier(3)  # two lanes, and this test
+    machine.together = threading.Barrier(3)  # two slots, and this test
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     with ThreadPoolExecutor(4) as pool:
         running = [pool.submit(paint, picture(seed=seed)) for seed in range(3)]
@@ -332,8 +332,8 @@ def test_without_pycuda_its_extra_is_named(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: machine.trt)
-    monkeypatch.setattr(trt_needs, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tensorrt_requirements, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'painterly\[pycuda\]'"):
         Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
 

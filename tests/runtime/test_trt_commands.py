@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from st.runtime import Stylizer, Unavailable
-from st.runtime.backends import tensorrt_requirements as trt_needs
+from st.runtime.backends import tensorrt_requirements
 from st.runtime.backends.gpu import Gpu, find_gpu
-from st.runtime.backends.tensorrt_requirements import needs, system
+from st.runtime.backends.tensorrt_requirements import requirements, system
 from st.runtime.cli.engines import main
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.trt_file import Build, json_beside, write_trt
@@ -114,17 +114,17 @@ def test_what_needs_a_gpu_says_so_in_one_line(engine: Path, no_gpu: None) -> Non
         ({"later": False}, Gpu("RTX 4090", 89, 13000), "8.0, 8.6; RTX 4090 has 8.9"),
     ],
 )
-def test_needs(
+def test_requirements(
     changes: dict, gpu: Gpu, missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = type("Module", (), {"__version__": "1.7.1.116"})
-    monkeypatch.setattr(trt_needs, "find_gpu", lambda: gpu)
-    monkeypatch.setattr(trt_needs, "load_tensorrt", lambda flavor: module)
+    monkeypatch.setattr(tensorrt_requirements, "find_gpu", lambda: gpu)
+    monkeypatch.setattr(tensorrt_requirements, "load_tensorrt", lambda flavor: module)
     monkeypatch.setattr(
         "st.runtime.backends.tensorrt_library.load_pycuda",
         lambda: type("PyCuda", (), {"__name__": "pycuda"})(),
     )
-    found = needs(replace(BUILD, **changes))
+    found = requirements(replace(BUILD, **changes))
     lacking = [need.found for need in found if not need.met]
     assert len(lacking) == (missing is not None)
     assert missing is None or missing in lacking[0]

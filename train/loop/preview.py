@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 from st.train.data.pictures import Batches
 from st.train.method import Method
 
@@ -40,7 +40,7 @@ def write_preview(
             rows = _in_each(method, network, crops, styles)
     network.train()
     sheet = torch.cat(rows, dim=2)[0].permute(1, 2, 0).float().cpu().numpy()
-    with write_beside(path) as part:
+    with atomic_write(path) as part:
         Image.fromarray((sheet * 255).round().astype(np.uint8)).save(part, quality=88)
 
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from st.runtime.engine.metadata import LEAST_RENDER, MAX_RENDER
+from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER
 from st.train.features.squeezenet import load_squeezenet
 from st.train.features.vgg import VGG, layer_names
 from st.train.features.weights import fill_resnet
@@ -94,7 +94,7 @@ class Network(nn.Module):
         super().__init__()
         self.generator = ColorNet(config.encoder, config.width)
         self.critic = Critic(config.critic)
-        self.render_factor = min(MAX_RENDER, max(LEAST_RENDER, round(1.5 * config.size / 16)))
+        self.render_factor = min(MAX_RENDER, max(MIN_RENDER, round(1.5 * config.size / 16)))
 
     def forward(self, content: Tensor, hints: Tensor, palette: Tensor) -> Tensor:
         luma = luma_of(content)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.pictures.io import read_picture
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 from st.video.film.color import Converter, Opened
 from st.video.film.constant_rate import Steady
 from st.video.film.picture_format import Look
@@ -167,7 +167,7 @@ class PictureSink:
 
     def _save(self, data: bytes) -> None:
         self._count += 1
-        with write_beside(self._folder / (self._name % self._count), settled=False) as part:
+        with atomic_write(self._folder / (self._name % self._count), fsync=False) as part:
             part.write_bytes(data)
 
 

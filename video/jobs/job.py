@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 from av.error import FFmpegError
 
 from st.runtime.errors import BadInput, StError, printable
-from st.runtime.system.atomic_files import put, write_beside
+from st.runtime.system.atomic_files import atomic_write, durable_rename
 from st.video.film import codecs
 from st.video.film.image_sequence import PictureSink, PictureSource, is_sequence
 from st.video.film.mask_films import Masks
@@ -257,7 +257,7 @@ def _in_parts(
         if stopped:
             go_on = ": start it again to go on" if parts.done else ""
             _keep_partial(place, job.source, target, frames, go_on)
-        put(place, target)
+        durable_rename(place, target)
         parts.forget()
     return _Done(frames, sink.look, resumed)
 
@@ -340,7 +340,7 @@ def _place(job: Job, target: Path | BinaryIO) -> Iterator[Path | BinaryIO]:
     else:
         codecs.container_of(target)
         _refuse_same(job.source, target)
-        with write_beside(target) as part:
+        with atomic_write(target) as part:
             yield part
 
 
@@ -365,7 +365,7 @@ def _keep_partial(
     beside = target.with_stem(f"{target.stem}_partial")
     if isinstance(source, Path) and beside.exists() and beside.samefile(source):
         beside = target.with_stem(f"{target.stem}_partial-2")
-    put(part, beside)
+    durable_rename(part, beside)
     raise Interrupted(f"stopped after {frames} frames, which are {printable(beside)}{again}")
 
 

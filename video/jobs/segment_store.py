@@ -21,7 +21,7 @@ import numpy as np
 from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 
 from st.runtime.errors import BadInput, printable
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 
 FORMAT = 1
 NONE = np.iinfo(np.int64).min  # a timestamp that is not there
@@ -67,7 +67,7 @@ class Parts:
         if not (resume and plan_file.is_file() and plan_file.read_text() == wanted):
             for file in self.folder.glob("*.npz"):
                 file.unlink()
-            with write_beside(plan_file) as part:
+            with atomic_write(plan_file) as part:
                 part.write_text(wanted)
         self.done = list(self._found())
 
@@ -90,7 +90,7 @@ class Parts:
     def keep(self, arrays: dict[str, Any], frames: int, last: bool) -> None:
         """Keep a finished part that was painted elsewhere: `arrays_of` its packets."""
         path = self._path(len(self.done))
-        with write_beside(path) as beside, beside.open("wb") as file:
+        with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez(file, allow_pickle=False, frames=[frames, last], **arrays)
         self.done.append(Part(path, frames, last))
 

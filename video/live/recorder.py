@@ -11,7 +11,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from st.runtime.errors import BadInput, StError, printable
-from st.runtime.system.atomic_files import write_beside
+from st.runtime.system.atomic_files import atomic_write
 from st.video.film import codecs
 from st.video.film.color import BT709, Converter, Opened
 from st.video.film.picture_format import Look
@@ -31,7 +31,7 @@ class Recorder:
         """
         container = codecs.container_of(target)
         self._stack = contextlib.ExitStack()
-        part = self._stack.enter_context(write_beside(target))
+        part = self._stack.enter_context(atomic_write(target))
         look = Look(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
         encoding = Encoding(_codec(container))
         try:

@@ -1,6 +1,6 @@
 """One run at a time on a GPU: a stream, an execution context, and memory on both sides.
 
-Two lanes make a double buffer: while one computes, the other's frame is copied.
+Two slots make a double buffer: while one computes, the other's frame is copied.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 BEFORE_CAPTURE = 2  # runs of one size: the first allocates and compiles, which no graph may hold
 
 
-class Lane:
+class ExecutionSlot:
     """Not for two threads at once. The caller has made the CUDA context current.
 
     cuda: pycuda.driver. context: an IExecutionContext. dtypes: of every tensor, as NumPy has them.
