@@ -66,7 +66,7 @@ class Checkpoint:
             why = printable(str(error).partition("\n")[2].strip() or error, 120)
             raise BadInput(f"checkpoint's weights do not fit its config: {why}") from None
 
-    def lend(self, network: nn.Module) -> int:
+    def load_matching(self, network: nn.Module) -> int:
         """Copy what a network has by the same name and shape; how many tensors that are.
 
         Raises BadInput when there is none.

@@ -12,16 +12,6 @@ from st.train.features.vgg import VGG
 from st.train.losses.temporal import Motion
 
 
-def option(default: Any, text: str, least: float | None = None, choices: Sequence[str] = ()) -> Any:
-    """A config entry with the help that `st-train METHOD --help` shows.
-
-    least: the smallest number it may be. choices: what the text, or each of the texts, may be.
-    """
-    return field(
-        default=default, metadata={"help": text, "least": least, "choices": tuple(choices)}
-    )
-
-
 @dataclass(frozen=True)
 class Batch:
     """One step's pictures: RGB, 0..1, float32.
@@ -57,7 +47,7 @@ def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Playing:
+class ExportSpec:
     """What the exporter needs to know to make engines of a trained network.
 
     The network is called as network(content, *controls); with `norms`, also with norm=FUNCTION, to
@@ -95,7 +85,7 @@ class Playing:
     render_factor: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """A trainer's parts. The trainer calls them in this order: build, targets, step, step, …
 
@@ -107,7 +97,7 @@ class Method:
     step: (network, vgg, targets, batch, config) -> weighted loss terms by name, scalars; the
         trainer sums, logs, updates and saves.
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
-    playing: network -> Playing.
+    export_spec: network -> ExportSpec.
     content_only: it learns from photographs alone; style pictures, if given, are for previews.
     style_only: of a config: it learns from style pictures alone, and the content of a batch is
         black, of the right size.
@@ -132,7 +122,7 @@ class Method:
     targets: Callable[[nn.Module, VGG, Sequence[Tensor], Any], Any]
     step: Callable[[nn.Module, VGG, Any, Batch, Any], dict[str, Tensor]]
     paint: Callable[[nn.Module, Tensor, Tensor | None, int], Tensor]
-    playing: Callable[[Any], Playing]
+    export_spec: Callable[[Any], ExportSpec]
     content_only: bool = False
     style_only: Callable[[Any], bool] = lambda config: False
     least_steps: int = 500

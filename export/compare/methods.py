@@ -124,12 +124,12 @@ def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
     """In PyTorch, as the trainer's previews are painted."""
     checkpoint = load_checkpoint(path)
     method, network = METHODS[checkpoint.method], checkpoint.network()
-    playing = method.playing(network)
-    sizes = Metadata(method.name, multiple=playing.multiple, min_size=playing.min_size)
+    spec = method.export_spec(network)
+    sizes = Metadata(method.name, multiple=spec.multiple, min_size=spec.min_size)
     index, style = 0, None
     if method.styles == "any":
         style = _tensor(with_short_side(wanted.style, STYLE_SIDE))
-        height, width = (side // playing.multiple * playing.multiple for side in style.shape[-2:])
+        height, width = (side // spec.multiple * spec.multiple for side in style.shape[-2:])
         style = style[..., :height, :width]
     elif method.styles == "many" or not chosen:
         index = _index(checkpoint.styles, chosen, wanted)

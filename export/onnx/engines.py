@@ -28,7 +28,7 @@ from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.noise import draw_noise
 from st.runtime.system.atomic_files import atomic_write
 from st.train.checkpoint import Checkpoint
-from st.train.method import Playing
+from st.train.method import ExportSpec
 from st.train.methods import METHODS
 from st.train.networks import color_net as color_net
 from st.train.networks.transform import fold_upsampling
@@ -53,33 +53,33 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
     whose parts do not fit.
     """
     network = checkpoint.network().float()
-    playing = METHODS[checkpoint.method].playing(network)
-    kind = "texture" if playing.texture else "stylizer"
+    spec = METHODS[checkpoint.method].export_spec(network)
+    kind = "texture" if spec.texture else "stylizer"
     base = Metadata(
         method=checkpoint.method,
-        kind="colorizer" if playing.render_factor else kind,
-        inputs=playing.controls if playing.texture else ("content", *playing.controls),
-        styles=checkpoint.styles if "weights" in playing.controls else (),
-        code_size=playing.code_size,
-        blends=playing.blends,
-        multiple=playing.multiple,
-        min_size=playing.min_size,
-        scale=playing.scale,
-        noise=playing.noise,
-        render_factor=playing.render_factor,
-        halo=playing.halo,
+        kind="colorizer" if spec.render_factor else kind,
+        inputs=spec.controls if spec.texture else ("content", *spec.controls),
+        styles=checkpoint.styles if "weights" in spec.controls else (),
+        code_size=spec.code_size,
+        blends=spec.blends,
+        multiple=spec.multiple,
+        min_size=spec.min_size,
+        scale=spec.scale,
+        noise=spec.noise,
+        render_factor=spec.render_factor,
+        halo=spec.halo,
         fingerprint=fingerprint(checkpoint),
         card=tuple(sorted(checkpoint.card.items())),
     )
-    if playing.render_factor:
+    if spec.render_factor:
         yield _colors(network, base, output)
         return
     folded = fold_upsampling(network).eval()
-    yield _frames(network, folded, playing, base, output)
-    if playing.code_size:
-        yield _encoder(network, folded, playing, base, output.with_suffix(".encoder.onnx"))
-    if playing.norms:
-        yield _tiles(folded, playing, base, output.with_suffix(".tiles.onnx"))
+    yield _frames(network, folded, spec, base, output)
+    if spec.code_size:
+        yield _encoder(network, folded, spec, base, output.with_suffix(".encoder.onnx"))
+    if spec.norms:
+        yield _tiles(folded, spec, base, output.with_suffix(".tiles.onnx"))
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -92,7 +92,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 
 def _inputs(
-    network: nn.Module, playing: Playing, base: Metadata, seed: int, picture: Tensor
+    network: nn.Module, spec: ExportSpec, base: Metadata, seed: int, picture: Tensor
 ) -> dict[str, Tensor]:
     """Example inputs: a picture (a texture engine gets its size alone), a blend of all styles, some
     picture's style code, a strength below 1, noise."""
@@ -101,13 +101,13 @@ def _inputs(
     values = {
         "weights": weights / weights.sum(),
         "strength": torch.tensor([0.75]),
-        "noise": torch.from_numpy(draw_noise(seed, playing.noise, *picture.shape[1:3]).copy()),
+        "noise": torch.from_numpy(draw_noise(seed, spec.noise, *picture.shape[1:3]).copy()),
     }
-    if playing.code_size:
+    if spec.code_size:
         with torch.no_grad():
             values["code"] = EncoderGraph(network)(_pictures(base, 1, seed + len(SIZES))[0])
-    content = {} if playing.texture else {"content": picture}
-    return content | {name: values[name] for name in playing.controls}
+    content = {} if spec.texture else {"content": picture}
+    return content | {name: values[name] for name in spec.controls}
 
 
 def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
@@ -123,19 +123,19 @@ def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
 
 
 def _frames(
-    network: nn.Module, folded: nn.Module, playing: Playing, base: Metadata, path: Path
+    network: nn.Module, folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path
 ) -> Engine:
-    of = TextureGraph if playing.texture else FrameGraph
-    graph = of(folded, onnx_instance_norm if playing.norms else None)
-    example = _inputs(folded, playing, base, 0, _pictures(base, 2)[0])
+    of = TextureGraph if spec.texture else FrameGraph
+    graph = of(folded, onnx_instance_norm if spec.norms else None)
+    example = _inputs(folded, spec, base, 0, _pictures(base, 2)[0])
     axes = picture_axes(base.multiple, base.min_size, batch=True)
     model = to_onnx(graph, example, ["stylized"], axes, base)
     plain = of(network, None)
     trials = [
-        _inputs(folded, playing, base, seed, picture)
+        _inputs(folded, spec, base, seed, picture)
         for seed, picture in enumerate(_pictures(base, 1))
     ]
-    parity = picture_parity(model, base, plain, trials, playing.rounding)
+    parity = picture_parity(model, base, plain, trials, spec.rounding)
     return _write(model, path, base, parity)
 
 
@@ -158,11 +158,11 @@ def _colors(network: Any, base: Metadata, path: Path) -> Engine:
 
 
 def _encoder(
-    network: nn.Module, folded: nn.Module, playing: Playing, base: Metadata, path: Path
+    network: nn.Module, folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path
 ) -> Engine:
     metadata = replace(base, kind="style-encoder", inputs=("style",), styles=(), halo=0)
     pictures, axes = _pictures(base, 1), picture_axes(base.multiple, base.min_size, batch=False)
-    if side := playing.style_size:
+    if side := spec.style_size:
         metadata, axes = replace(metadata, fixed_size=(side, side)), {}
         pictures = [torch.from_numpy(trial_picture(side, side, seed)) for seed in range(len(SIZES))]
     model = to_onnx(EncoderGraph(folded), {"style": pictures[0]}, ["code"], axes, metadata)
@@ -172,18 +172,18 @@ def _encoder(
     )
 
 
-def _tiles(folded: nn.Module, playing: Playing, base: Metadata, path: Path) -> Engine:
-    channels = tuple(c for c, _ in playing.norms)
+def _tiles(folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path) -> Engine:
+    channels = tuple(c for c, _ in spec.norms)
     metadata = replace(
         base, kind="tiles", inputs=(*base.inputs, "moments", "margins"), norms=channels
     )
-    graph = TileGraph(folded, playing.norms)
+    graph = TileGraph(folded, spec.norms)
     outputs = ["stylized", *(f"moments_{i}" for i in range(len(channels)))]
     random = torch.Generator().manual_seed(0)
     margins = torch.tensor([2, 1, 0, 1]) * base.multiple
     trials: list[dict[str, Tensor]] = []
     for seed, picture in enumerate(_pictures(base, 1)):
-        inputs = _inputs(folded, playing, base, seed, picture)
+        inputs = _inputs(folded, spec, base, seed, picture)
         # Near those that the picture has, as a tile's are; far from them all would be far too loud.
         apart = 0.8 + 0.4 * torch.rand(2, sum(channels), generator=random)
         moments = apart * moments_of(folded, *inputs.values())

@@ -68,7 +68,7 @@ def picture_parity(
 ) -> Parity:
     """Compare the first output, a uint8 picture.
 
-    limit: see `Playing.rounding`. Raises ParityError over it, or over MEAN_LIMIT on the average.
+    limit: see `ExportSpec.rounding`. Raises ParityError over it, or over MEAN_LIMIT on the average.
     """
     errors = [np.abs(np.subtract(*run_both(model, metadata, graph, trial)[0])) for trial in trials]
     parity = Parity(max(e.max() for e in errors), float(np.mean([e.mean() for e in errors])))

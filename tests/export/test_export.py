@@ -102,8 +102,8 @@ def test_the_engine_paints_what_the_network_paints(exported) -> None:
 
 def test_tiles_paint_what_the_whole_paints(exported) -> None:
     path, checkpoint, _ = exported
-    playing = METHODS[checkpoint.method].playing(checkpoint.network())
-    if not playing.norms and playing.scale == 1:
+    spec = METHODS[checkpoint.method].export_spec(checkpoint.network())
+    if not spec.norms and spec.scale == 1:
         pytest.skip("painted whole only")
     stylizer = styled(path)
     picture = trial_picture(123, 210, seed=3)[0]
@@ -157,8 +157,8 @@ def codes_of_engine(path: Path) -> list[np.ndarray]:
 def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> None:
     path, checkpoint, _ = exported
     files = list(path.parent.glob("*.onnx"))
-    playing = METHODS[checkpoint.method].playing(checkpoint.network())
-    assert len(files) == 1 + bool(playing.norms) + bool(playing.code_size)
+    spec = METHODS[checkpoint.method].export_spec(checkpoint.network())
+    assert len(files) == 1 + bool(spec.norms) + bool(spec.code_size)
     for file in files:
         model = onnx.load(file)
         texts = {entry.key: entry.value for entry in model.metadata_props}

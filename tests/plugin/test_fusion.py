@@ -53,23 +53,23 @@ def export(method: str) -> ModelProto:
     norm = None if method == "wct" else onnx_instance_norm
     if method == "wct":
         net = wct.Network(wct.Config(levels=("1",), width=8), ())
-        playing = wct.playing(net)
+        spec = wct.export_spec(net)
     else:
         whole = adain.Network(adain.Config(), ())
-        playing = adain.playing(whole)
+        spec = adain.export_spec(whole)
         net = whole if method == "adain" else SmallAdain()
     metadata = Metadata(
         method,
         inputs=("content", "code", "strength"),
-        code_size=playing.code_size,
-        multiple=playing.multiple,
+        code_size=spec.code_size,
+        multiple=spec.multiple,
     )
     example = {
         "content": torch.randint(0, 255, (2, 32, 48, 3), dtype=torch.uint8),
-        "code": torch.rand(1, playing.code_size),
+        "code": torch.rand(1, spec.code_size),
         "strength": torch.tensor([0.7]),
     }
-    axes = picture_axes(playing.multiple, playing.min_size, batch=True)
+    axes = picture_axes(spec.multiple, spec.min_size, batch=True)
     data = to_onnx(FrameGraph(net.eval(), norm), example, ["stylized"], axes, metadata)
     return onnx.load_from_string(data)
 

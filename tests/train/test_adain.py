@@ -36,7 +36,7 @@ def test_vgg_encodes_and_stays(
     assert set(terms) == {"content", "style"}
     own = adain.statistics(network.encode(content))
     assert network.encode(content).square().mean() == pytest.approx(1, rel=0.7)
-    assert own.shape == (1, adain.playing(network).code_size)
+    assert own.shape == (1, adain.export_spec(network).code_size)
 
 
 def test_a_student_comes_nearer_to_its_teacher(
@@ -46,7 +46,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     network, teacher, config = ready(8, small, vgg, real_pair)
     size = sum(p.numel() for p in network.encoder.parameters())
     assert size < 0.05 * sum(p.numel() for p in teacher.parameters())
-    assert adain.playing(network).code_size == 2 * 64
+    assert adain.export_spec(network).code_size == 2 * 64
     content, style = real_pair
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     apart = []

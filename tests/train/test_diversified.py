@@ -71,8 +71,8 @@ def test_other_noise_is_another_picture(
     assert one.shape == (1, 3, 64, 64)
     assert (one - two).abs().max() > 0.01
     assert (one - other).abs().max() > 0.01
-    playing = METHOD.playing(network)
-    assert playing.texture == (mode == "texture")
+    spec = METHOD.export_spec(network)
+    assert spec.texture == (mode == "texture")
     grams = targets(network, vgg, [real_pair[1]] * 2, config)
     batch = Batch(torch.cat([real_pair[0]] * 2), torch.tensor([0, 1]), step=3, seed=5)
     terms = step(network, vgg, grams, batch, config)

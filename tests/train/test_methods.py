@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from st.runtime.engine.metadata import PALETTE
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.features import VGG
-from st.train.method import Batch, Method, Playing
+from st.train.method import Batch, ExportSpec, Method
 from st.train.methods import METHODS
 from st.train.networks.noise import draw
 
@@ -50,17 +50,17 @@ def batch_of(method: Method, content: Tensor, style: Tensor) -> Batch:
     return Batch(pair[0], index, pair[1] if method.styles == "any" else None, (3, 5))
 
 
-def controls(method: Method, network: Any, playing: Playing, like: Tensor) -> list[Tensor]:
+def controls(method: Method, network: Any, spec: ExportSpec, like: Tensor) -> list[Tensor]:
     """Values for everything that the network is driven by, for pictures of this size."""
     names, made = NAMES[method.styles], []
-    for name in playing.controls:
+    for name in spec.controls:
         if name == "weights":
             made.append(torch.linspace(1, 2, len(names))[None] / sum(range(1, len(names) + 1)))
         elif name == "code":
             random = torch.Generator().manual_seed(1)
             made.append(network.encode_style(torch.rand(1, 3, 40, 33, generator=random)))
         elif name == "noise":
-            made.append(draw(like, playing.noise, 1, count=1))
+            made.append(draw(like, spec.noise, 1, count=1))
         elif name == "hints":
             made.append(torch.zeros_like(like.detach()))
         elif name == "palette":
@@ -137,10 +137,10 @@ def test_checkpoint_round_trip(
 
 def test_playing_names_the_norms(method: Method, network: Any) -> None:
     """The channels and strides that it tells are those of the norms, in the order they run."""
-    playing = method.playing(network)
-    if not playing.norms:
+    spec = method.export_spec(network)
+    if not spec.norms:
         pytest.skip("painted whole: it has no norms whose statistics could be given")
-    content = torch.rand(1, 3, 4 * playing.multiple + playing.min_size, 2 * playing.min_size)
+    content = torch.rand(1, 3, 4 * spec.multiple + spec.min_size, 2 * spec.min_size)
     seen: list[tuple[int, int]] = []
 
     def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -149,35 +149,35 @@ def test_playing_names_the_norms(method: Method, network: Any) -> None:
         return x
 
     with torch.no_grad():
-        painted = network(content, *controls(method, network, playing, content), norm=norm)
+        painted = network(content, *controls(method, network, spec, content), norm=norm)
     assert painted.shape == content.shape
-    assert tuple(seen) == playing.norms
-    assert all(playing.multiple % stride == 0 for _, stride in seen)
+    assert tuple(seen) == spec.norms
+    assert all(spec.multiple % stride == 0 for _, stride in seen)
 
 
 def test_playing_halo_holds(method: Method, network: Any) -> None:
     """With given statistics, what lies beyond the halo of a tile changes nothing in it."""
-    playing = method.playing(network)
-    if not playing.norms and playing.scale == 1:
+    spec = method.export_spec(network)
+    if not spec.norms and spec.scale == 1:
         pytest.skip("painted whole: a result depends on the whole picture")
-    step = playing.multiple
-    width = 2 * playing.halo + 6 * step
-    left = playing.halo + 2 * step  # a tile of one step, after its halo and some more
-    content = torch.rand(1, 3, playing.min_size, width, requires_grad=True)
+    step = spec.multiple
+    width = 2 * spec.halo + 6 * step
+    left = spec.halo + 2 * step  # a tile of one step, after its halo and some more
+    content = torch.rand(1, 3, spec.min_size, width, requires_grad=True)
 
     def local(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return x * scale[..., None, None] + shift[..., None, None]
 
-    given = controls(method, network, playing, content)
-    painted = network(content, *given, **({"norm": local} if playing.norms else {}))
-    place = slice(playing.scale * left, playing.scale * (left + step))
+    given = controls(method, network, spec, content)
+    painted = network(content, *given, **({"norm": local} if spec.norms else {}))
+    place = slice(spec.scale * left, spec.scale * (left + step))
     painted[..., place].square().sum().backward()
     assert content.grad is not None
     reached = content.grad.abs().amax(dim=(0, 1, 2)).nonzero().flatten()
-    assert int(reached.min()) >= left - playing.halo
-    assert int(reached.max()) < left + step + playing.halo
+    assert int(reached.min()) >= left - spec.halo
+    assert int(reached.max()) < left + step + spec.halo
     # And it is no larger than it must be by more than a few steps.
-    assert int(reached.min()) <= left - playing.halo + 3 * step + 4
+    assert int(reached.min()) <= left - spec.halo + 3 * step + 4
 
 
 @settings(deadline=None, max_examples=6)
@@ -185,41 +185,41 @@ def test_playing_halo_holds(method: Method, network: Any) -> None:
 def test_any_multiple_is_painted_at_its_size(
     method: Method, network: Any, rows: int, columns: int
 ) -> None:
-    playing = method.playing(network)
-    height, width = (playing.min_size + n * playing.multiple for n in (rows, columns))
+    spec = method.export_spec(network)
+    height, width = (spec.min_size + n * spec.multiple for n in (rows, columns))
     content = torch.rand(1, 3, height, width)
     with torch.no_grad():
-        painted = network(content, *controls(method, network, playing, content))
-    assert painted.shape == (1, 3, playing.scale * height, playing.scale * width)
+        painted = network(content, *controls(method, network, spec, content))
+    assert painted.shape == (1, 3, spec.scale * height, spec.scale * width)
     assert bool(painted.isfinite().all())
 
 
 def test_style_codes_and_strength(method: Method, network: Any, real_pair: Any) -> None:
-    playing = method.playing(network)
-    if "code" not in playing.controls:
-        assert playing.code_size == 0
+    spec = method.export_spec(network)
+    if "code" not in spec.controls:
+        assert spec.code_size == 0
         return
     content, style = real_pair
     with torch.no_grad():
         codes = network.encode_style(torch.cat([style, content]))
-        assert codes.shape == (2, playing.code_size)
+        assert codes.shape == (2, spec.code_size)
 
         def painted(picture: Tensor, code: Tensor, strength: float) -> Tensor:
-            offered = "strength" in playing.controls
+            offered = "strength" in spec.controls
             return network(picture, code, *([torch.tensor([strength])] if offered else []))
 
         # Another style is another picture.
         own = painted(content, codes[1:], 1.0)
         other = painted(content, codes[:1], 1.0)
         assert (own - other).abs().max() > 1e-3
-        if "strength" in playing.controls:
+        if "strength" in spec.controls:
             # Strength 0 is the content as the decoder knows it, whatever the style; its own style
             # at 1 is near that: it is that, where the features are changed at one place only.
             kept = painted(content, codes[:1], 0.0)
             torch.testing.assert_close(painted(content, codes[1:], 0.0), kept)
             assert (other - kept).abs().max() > 1e-3
             assert (own - kept).norm() < (other - kept).norm()
-            if len(playing.norms) == 1:
+            if len(spec.norms) == 1:
                 torch.testing.assert_close(own, kept, rtol=1e-3, atol=1e-4)
         # A batch with one code is each picture with that code.
         both = painted(torch.cat([content, style]), codes[:1], 1.0)
@@ -236,9 +236,9 @@ def test_weights_blend(method: Method, network: Any, real_pair: Any) -> None:
     before = bank.clone()
     bank += 0.5 * torch.randn_like(bank)
     try:
-        playing = method.playing(network)
-        given = controls(method, network, playing, real_pair[0])
-        place = playing.controls.index("weights")
+        spec = method.export_spec(network)
+        given = controls(method, network, spec, real_pair[0])
+        place = spec.controls.index("weights")
         with torch.no_grad():
             one, half, two = (
                 network(real_pair[0], *given[:place], torch.tensor([w]), *given[place + 1 :])

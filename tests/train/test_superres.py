@@ -49,7 +49,7 @@ def test_pictures_become_larger(small: Callable[..., Any], factor: str) -> None:
     network = Network(small(METHOD, factor=factor), ())
     made = network(torch.full((2, 3, 9, 10), 0.25))
     assert made.shape == (2, 3, 9 * int(factor), 10 * int(factor))
-    assert METHOD.playing(network).scale == int(factor)
+    assert METHOD.export_spec(network).scale == int(factor)
     # It begins near the picture enlarged without it.
     assert (made - 0.25).abs().mean() < 0.1
     assert paint(network, torch.rand(1, 3, 41, 50), None, 0).shape == (1, 3, 41, 50)

@@ -29,7 +29,7 @@ def write_preview(
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():
-        if method.content_only and not method.playing(network).code_size:
+        if method.content_only and not method.export_spec(network).code_size:
             few = -(-MOST // batches.count)
             crops = torch.cat([batches[i].content for i in range(few)])[:MOST].to(device)
             made = [method.paint(network, crop[None], None, 0).clamp(0, 1) for crop in crops]

@@ -28,7 +28,9 @@ def resumable(path: Path, method: Method, names: Sequence[str] | None = None) ->
     return saved
 
 
-def put_back(saved: Checkpoint, network: nn.Module, optimizer: torch.optim.Adam, path: Path) -> int:
+def restore_state(
+    saved: Checkpoint, network: nn.Module, optimizer: torch.optim.Adam, path: Path
+) -> int:
     """Fill network and optimizer with the state of an earlier run; returns its step."""
     training = saved.training or {}
     try:

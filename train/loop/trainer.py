@@ -33,7 +33,7 @@ from st.train.features.vgg import VGG
 from st.train.loop.card import training_card
 from st.train.loop.devices import average_gradients, open_fabric, to_device
 from st.train.loop.preview import write_preview
-from st.train.loop.resume import put_back, resumable
+from st.train.loop.resume import restore_state, resumable
 from st.train.loop.run import Progress, Run
 from st.train.loop.schedule import WARM_UP, learning_rate, planned_steps
 from st.train.method import SHIFT, Batch, Method
@@ -90,10 +90,10 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     if run.teacher is not None and method.teach is not None:
         targets = method.teach(network, targets, run.teacher, config)
     if run.begun is not None:  # after the targets, which fill an encoder with what is published
-        run.begun.lend(network)
+        run.begun.load_matching(network)
         if method.begin is not None:
             method.begin(network, run.begun.state)
-    first = 0 if saved is None else put_back(saved, network, optimizer, run.resume_file)
+    first = 0 if saved is None else restore_state(saved, network, optimizer, run.resume_file)
     batches = Batches(
         content_files,
         [path for _, path in styles] if crops_styles else (),
@@ -225,7 +225,7 @@ def _content(run: Run, styles: Sequence[tuple[str, Path]]) -> list[Path]:
 
 def _check_size(method: Method, network: nn.Module, size: int) -> None:
     """The crops must suit the network, and leave something after `shifted`."""
-    needs = method.playing(network)
+    needs = method.export_spec(network)
     least = needs.min_size + SHIFT
     if size % needs.multiple or size < least:
         raise BadInput(

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from st.train.features.vgg import VGG, WIDTHS, layer_names
 from st.train.losses.basic import moments, relative_distance, wide
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.autoencoder import (
     FULL,
     deepest,
@@ -40,6 +40,13 @@ from st.train.networks.autoencoder import (
     student,
 )
 from st.train.networks.transform import Norm, instance_norm
+from st.train.settings import (
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+)
 
 LEVEL = 4
 DEEPEST = deepest(LEVEL)
@@ -49,21 +56,17 @@ LAYERS = layer_names(16)[: layer_names(16).index(DEEPEST) + 1]
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(20_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
+    steps: int = steps_option(20_000)
+    size: int = size_option(256)
     batch: int = option(8, "pairs of a content and a style crop a step", 1)
-    learning_rate: float = option(3e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    learning_rate: float = learning_rate_option(3e-4)
     width: int = option(
         FULL, f"channels of the first block; {FULL}: VGG encodes; less: a student, and faster", 8
     )
     content_weight: float = option(1.0, "of the relative distance to the target features", 0)
     style_weight: float = option(10.0, "of the relative distance of means and deviations", 0)
     encoder_weight: float = option(1.0, "of a student's relative distance from VGG", 0)
-    style_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
-    )
+    style_layers: tuple[str, ...] = style_layers_option("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
 def statistics(features: Tensor) -> Tensor:
@@ -168,10 +171,10 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, code, content.new_ones(1))
 
 
-def playing(net: Network) -> Playing:
+def export_spec(net: Network) -> ExportSpec:
     """Its one norm lies between encoder and decoder, so pictures can be painted in tiles."""
     halo = -(-(reach(net.encoder, net.decoder) + MULTIPLE) // MULTIPLE) * MULTIPLE
-    return Playing(
+    return ExportSpec(
         ("code", "strength"),
         multiple=MULTIPLE,
         min_size=2 * MULTIPLE,
@@ -182,15 +185,15 @@ def playing(net: Network) -> Playing:
 
 
 METHOD = Method(
-    "adain",
-    "Adaptive instance norm (Huang and Belongie, ICCV 2017): any style, one network",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="adain",
+    title="Adaptive instance norm (Huang and Belongie, ICCV 2017): any style, one network",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=2_000,
     begin=begin,
     example="st-train adain --content photos/ --style paintings/ -o any.pt",

@@ -28,12 +28,13 @@ from torch.nn import functional
 
 from st.train.features.vgg import VGG, WIDTHS
 from st.train.losses.basic import relative_distance, total_variation, wide
-from st.train.method import Batch, Method, Playing, option
+from st.train.method import Batch, ExportSpec, Method
 from st.train.methods.adain import adain, statistics
 from st.train.networks.autoencoder import FULL, deepest, encoder, fill, initialize, stride
 from st.train.networks.style_swap import SIDE, swap
 from st.train.networks.transform import ReflectConv, UpsampleConv
 from st.train.networks.whitening import apply_matrix, covariance, roots
+from st.train.settings import batch_option, learning_rate_option, option, size_option, steps_option
 
 LEVEL = 4
 CHANNELS = WIDTHS[LEVEL - 1]
@@ -47,10 +48,10 @@ LAYERS = [deepest(level) for level in (LEVEL, *FUSED)]
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(10_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step", 1)
-    learning_rate: float = option(5e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(10_000)
+    size: int = size_option(256)
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(5e-4)
     width: int = option(FULL, f"channels of the last layer not fused; {FULL}: VGG's mirror", 8)
     style_size: int = option(256, "side of the square that styles are scaled to: their strokes", 32)
     pixel_weight: float = option(1.0, "of the relative distance of pixels", 0)
@@ -189,9 +190,9 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, code, content.new_tensor([float(style is not None)]))
 
 
-def playing(net: Network) -> Playing:
+def export_spec(net: Network) -> ExportSpec:
     """A covariance is of the whole picture, so there are no tiles."""
-    return Playing(
+    return ExportSpec(
         ("code", "strength"),
         multiple=MULTIPLE,
         min_size=SIDE * MULTIPLE,
@@ -203,15 +204,15 @@ def playing(net: Network) -> Playing:
 
 
 METHOD = Method(
-    "avatarnet",
-    "Avatar-Net (Sheng et al., CVPR 2018): any style, patches and statistics at every scale",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="avatarnet",
+    title="Avatar-Net (Sheng et al., CVPR 2018): any style, patches and statistics at every scale",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     content_only=True,
     least_steps=1_000,
     example="st-train avatarnet --content photos/ -o any.pt",

@@ -16,16 +16,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.runtime.errors import BadInput, printable
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, raster, relative_distance, total_variation, wide
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.settings import (
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+    style_size_option,
+)
 
 if TYPE_CHECKING:
     from st.train.checkpoint import Checkpoint
-
-LAYERS = layer_names(16)
 
 
 # The scales and shifts of a style see a gradient only when its turn comes, and they alone tell it
@@ -37,12 +45,12 @@ TEACHER_WEIGHT = 100.0
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(5_600, "training steps", 1)
-    size: int = option(192, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step, each with a style of its own", 1)
-    learning_rate: float = option(2e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(5_600)
+    size: int = size_option(192)
+    batch: int = batch_option(4, ", each with its own style")
+    learning_rate: float = learning_rate_option(2e-3)
     shape: str = option("faster", "of the network", choices=tuple(SHAPES))
-    style_size: int = option(384, "short side of the style pictures: the scale of the strokes", 32)
+    style_size: int = style_size_option(384)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
@@ -55,13 +63,15 @@ class Config:
         "in the first steps",
     )
     taught: int = option(2_000, "steps that copy the teacher's paintings, pixel by pixel", 0)
-    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
-    style_layers: tuple[str, ...] = option(
+    content_layer: str = content_layer_option("relu3_3")
+    style_layers: tuple[str, ...] = style_layers_option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
         # gray. relu1_1 sees it.
-        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
+        "relu1_1",
+        "relu1_2",
+        "relu2_2",
+        "relu3_3",
+        "relu4_3",
     )
 
 
@@ -161,20 +171,20 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, cast(Network, net).one_hot(chosen))
 
 
-def playing(net: Network) -> Playing:
-    return net.transform.playing(controls=("weights",))
+def export_spec(net: Network) -> ExportSpec:
+    return net.transform.export_spec(controls=("weights",))
 
 
 METHOD = Method(
-    "cin",
-    "Conditional instance norm (Dumoulin et al., ICLR 2017): many styles, one network",
-    Config,
-    "many",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="cin",
+    title="Conditional instance norm (Dumoulin et al., ICLR 2017): many styles, one network",
+    config=Config,
+    styles="many",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=1_000,
     bank="bank",
     temporal=True,

@@ -34,14 +34,21 @@ from torch.nn import functional
 
 from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER
 from st.train.features.squeezenet import load_squeezenet
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.features.weights import fill_resnet
 from st.train.losses.basic import hinge, relative_distance, wide
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.chroma import chroma_of, joined, luma_of, palette_of, random_hints
 from st.train.networks.color_net import MULTIPLE, ColorNet, Critic, SqueezePyramid, VggPyramid
+from st.train.settings import (
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+)
 
-LAYERS = layer_names(16)
 ENCODERS = ("squeezenet", "vgg", "resnet18", "resnet34", "plain")
 # The chroma of photographs: their main axis in (Cb, Cr), from orange to blue, and the mean distance
 # from gray along it and across it (principal axes of the 1,712 photographs that were trained on).
@@ -61,10 +68,10 @@ PUBLISHED_RATE = 0.2  # of an encoder that learned before
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(12_000, "training steps", 1)
-    size: int = option(192, "pixels of a square training crop, at the end", 32)
-    batch: int = option(8, "crops a step", 1)
-    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(12_000)
+    size: int = size_option(192, ", at the end")
+    batch: int = batch_option(8)
+    learning_rate: float = learning_rate_option(1e-3)
     encoder: str = option(
         "squeezenet",
         "what sees the photograph: SqueezeNet, which learns on; VGG-16 or a ResNet of"
@@ -80,7 +87,7 @@ class Config:
     alone: float = option(0.7, "part of the steps that the generator learns alone first", 0)
     rounds: int = option(3, "of critic alone, then both, in the rest of the steps", 1)
     both: float = option(0.5, "part of a round that both learn in", 0)
-    content_layer: str = option("relu3_3", "VGG layer that is compared", choices=LAYERS)
+    content_layer: str = content_layer_option("relu3_3")
 
 
 class Network(nn.Module):
@@ -214,20 +221,20 @@ def nothing_given(network: Network, content: Tensor) -> tuple[Tensor, Tensor]:
     return hints, content.new_zeros(1, network.generator.palette.in_features)
 
 
-def playing(net: Network) -> Playing:
-    return Playing(("hints", "palette"), MULTIPLE, LEAST, render_factor=net.render_factor)
+def export_spec(net: Network) -> ExportSpec:
+    return ExportSpec(("hints", "palette"), MULTIPLE, LEAST, render_factor=net.render_factor)
 
 
 METHOD = Method(
-    "colorize",
-    "Colors for gray photographs (after DeOldify, NoGAN): chroma alone, with hints",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="colorize",
+    title="Colors for gray photographs (after DeOldify, NoGAN): chroma alone, with hints",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     content_only=True,
     least_steps=2_000,
     rates={"critic": CRITIC_RATE, "generator.encoder.squeezenet": PUBLISHED_RATE},

@@ -26,13 +26,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, relative_distance, total_variation, wide
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.noise import draw, every
 from st.train.networks.transform import InstanceNorm, ReflectConv, UpsampleConv
+from st.train.settings import (
+    VGG16_LAYERS,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+    style_size_option,
+)
 
-LAYERS = layer_names(16)
 MODES = ("stylize", "texture")
 PREVIEW = 1  # seed of the previews' noise
 DOWN = 2  # halvings of a photograph before it meets the noise
@@ -41,26 +49,22 @@ COARSE = 4  # halvings from a texture to its noise
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(8_000, "training steps", 1)
-    size: int = option(192, "pixels of a square training crop", 32)
+    steps: int = steps_option(8_000)
+    size: int = size_option(192)
     batch: int = option(4, "pictures a step, in pairs of one content and one style", 1)
-    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    learning_rate: float = learning_rate_option(1e-3)
     mode: str = option("stylize", "of photographs, or texture: of noise alone", choices=MODES)
     width: int = option(32, "channels of the finest layers; twice as many each scale down", 1)
     blocks: int = option(3, "residual blocks at the coarsest scale", 0)
     embedding: int = option(16, "numbers that a style is chosen by, and channels of the noise", 1)
     stage: int = option(500, "steps before each further style joins", 1)
-    style_size: int = option(256, "short side of the style pictures: the scale of the strokes", 32)
+    style_size: int = style_size_option(256)
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of mean-less Gram matrices", 0)
     diversity_weight: float = option(0.5, "of how far apart pictures of one style are", 0)
     tv_weight: float = option(2.0, "of the total variation", 0)
-    content_layer: str = option("relu4_2", "VGG layer of content and diversity", choices=LAYERS)
-    style_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
-    )
+    content_layer: str = option("relu4_2", "VGG layer of content", choices=VGG16_LAYERS)
+    style_layers: tuple[str, ...] = style_layers_option("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
 class Guided(nn.Module):
@@ -204,8 +208,8 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return network(None if network.texture else content, noise, chosen)
 
 
-def playing(net: Network) -> Playing:
-    return Playing(
+def export_spec(net: Network) -> ExportSpec:
+    return ExportSpec(
         ("noise", "weights"),
         net.multiple,
         4 * net.multiple,
@@ -215,15 +219,15 @@ def playing(net: Network) -> Playing:
 
 
 METHOD = Method(
-    "diversified",
-    "Diversified synthesis (Li et al., CVPR 2017): many styles, another picture for other noise",
-    Config,
-    "many",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="diversified",
+    title="Diversified synthesis (Li et al., CVPR 2017): many styles, a new picture per noise",
+    config=Config,
+    styles="many",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     style_only=lambda config: config.mode == "texture",
     least_steps=1_000,
     example="st-train diversified --content photos/ --style paintings/ -o many.pt",

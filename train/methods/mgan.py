@@ -28,8 +28,16 @@ from torch.func import functional_call
 
 from st.train.features.vgg import VGG, WIDTHS
 from st.train.losses.basic import hinge, relative_distance, total_variation, wide
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.autoencoder import deepest, encoder, fill, mirror, stride
+from st.train.settings import (
+    batch_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_size_option,
+)
 
 CONTENT, PATCH = 4, 3  # levels of VGG: relu4_1, relu3_1
 SLOPE = 0.2  # of the discriminator's leaky ReLU
@@ -38,13 +46,13 @@ CRITIC_RATE = 0.5  # of the generator's learning rate
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(6_000, "training steps", 1)
-    size: int = option(192, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step", 1)
-    learning_rate: float = option(5e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(6_000)
+    size: int = size_option(192)
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(5e-4)
     width: int = option(64, "channels of the generator's last block", 1)
     critic: int = option(64, "channels of the discriminator", 1)
-    style_size: int = option(384, "short side of the style picture: the scale of the strokes", 32)
+    style_size: int = style_size_option(384)
     style_weight: float = option(1.0, "of the patches' hinge loss", 0)
     content_weight: float = option(2.0, "of the relative distance of relu4_1", 0)
     tv_weight: float = option(2.0, "of the total variation", 0)
@@ -122,20 +130,20 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content)
 
 
-def playing(net: Network) -> Playing:
-    return Playing(multiple=stride(CONTENT), min_size=2 * stride(CONTENT))
+def export_spec(net: Network) -> ExportSpec:
+    return ExportSpec(multiple=stride(CONTENT), min_size=2 * stride(CONTENT))
 
 
 METHOD = Method(
-    "mgan",
-    "Markovian GAN (Li and Wand, ECCV 2016): one style, by its patches alone",
-    Config,
-    "one",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="mgan",
+    title="Markovian GAN (Li and Wand, ECCV 2016): one style, by its patches alone",
+    config=Config,
+    styles="one",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=1_000,
     rates={"discriminator": CRITIC_RATE},
     example="st-train mgan --content photos/ --style wave.jpg -o wave.pt",

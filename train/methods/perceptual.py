@@ -23,39 +23,50 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, relative_distance, total_variation
 from st.train.losses.patch_term import patch_loss, style_patches
 from st.train.losses.patches import Bank
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
-
-LAYERS = layer_names(16)
+from st.train.settings import (
+    VGG16_LAYERS,
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+    style_size_option,
+)
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(4_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step", 1)
-    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(4_000)
+    size: int = size_option(256)
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(1e-3)
     shape: str = option("johnson", "of the network", choices=tuple(SHAPES))
-    style_size: int = option(384, "short side of the style picture: the scale of the strokes", 32)
+    style_size: int = style_size_option(384)
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
     patch_weight: float = option(0.0, "of the nearest patches of the style, which is not in it", 0)
-    patch_layer: str = option("relu3_1", "VGG layer that patches are of", choices=LAYERS)
-    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
-    style_layers: tuple[str, ...] = option(
+    patch_layer: str = option("relu3_1", "VGG layer that patches are of", choices=VGG16_LAYERS)
+    content_layer: str = content_layer_option("relu3_3")
+    style_layers: tuple[str, ...] = style_layers_option(
         # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
         # gray. relu1_1 sees it.
-        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
+        "relu1_1",
+        "relu1_2",
+        "relu2_2",
+        "relu3_3",
+        "relu4_3",
     )
 
 
@@ -113,20 +124,20 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content)
 
 
-def playing(net: Network) -> Playing:
-    return net.transform.playing(controls=())
+def export_spec(net: Network) -> ExportSpec:
+    return net.transform.export_spec(controls=())
 
 
 METHOD = Method(
-    "perceptual",
-    "Perceptual losses (Johnson et al., ECCV 2016): one style, one network",
-    Config,
-    "one",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="perceptual",
+    title="Perceptual losses (Johnson et al., ECCV 2016): one style, one network",
+    config=Config,
+    styles="one",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=500,
     temporal=True,
     example="st-train perceptual --content photos/ --style wave.jpg -o wave.pt",

@@ -23,13 +23,21 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, moments, raster, relative_distance, total_variation, wide
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.settings import (
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+)
 
-LAYERS = layer_names(16)
 SEEN = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # what P looks at
 TRAITS = 2 * (64 + 128 + 256 + 512)  # their means and deviations
 DARK = 0.05  # of a layer's own size: what a logarithm cannot tell from nothing
@@ -43,10 +51,10 @@ CHANCES = 1 << 20
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(20_000, "training steps", 1)
-    size: int = option(192, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step, each with a style of its own", 1)
-    learning_rate: float = option(1.5e-3, "Adam's: held, then falling to 0 from 60 % of them", 0)
+    steps: int = steps_option(20_000)
+    size: int = size_option(192)
+    batch: int = batch_option(4, ", each with its own style")
+    learning_rate: float = learning_rate_option(1.5e-3)
     shape: str = option("faster", "of the transfer network", choices=tuple(SHAPES))
     bottleneck: int = option(100, "numbers that a style is reduced to", 1)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
@@ -55,11 +63,9 @@ class Config:
     raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
-    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
-    style_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
+    content_layer: str = content_layer_option("relu3_3")
+    style_layers: tuple[str, ...] = style_layers_option(
+        "relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"
     )
 
 
@@ -197,21 +203,21 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, cast(Network, net).encode_style(style))
 
 
-def playing(net: Network) -> Playing:
-    played = net.transform.playing(controls=("code",))
+def export_spec(net: Network) -> ExportSpec:
+    played = net.transform.export_spec(controls=("code",))
     return replace(played, code_size=net.transform.code_size)
 
 
 METHOD = Method(
-    "prediction",
-    "Style prediction (Ghiasi et al., BMVC 2017): any style at the speed of a bank",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="prediction",
+    title="Style prediction (Ghiasi et al., BMVC 2017): any style at the speed of a bank",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=2_000,
     temporal=True,
     rates={"style": STYLE_RATE},

@@ -27,36 +27,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, raster, relative_distance, total_variation, wide
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
+from st.train.settings import (
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+    style_size_option,
+)
 
-LAYERS = layer_names(16)
 MULTIPLE = 4  # pixels to a step on the features
 KERNEL = 3  # of a bank's filters
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(6_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step, each with a style of its own", 1)
-    learning_rate: float = option(2e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(6_000)
+    size: int = size_option(256)
+    batch: int = batch_option(4, ", each with its own style")
+    learning_rate: float = learning_rate_option(2e-3)
     width: int = option(32, "channels at full size; 4 times as many of the features", 4)
     kernel: int = option(9, "of the first and the last convolution, odd", 1)
-    style_size: int = option(384, "short side of the style pictures: the scale of the strokes", 32)
+    style_size: int = style_size_option(384)
     turns: int = option(2, "the paper's T: stylizing steps to each reconstructing step", 1)
     balance: float = option(1.0, "the paper's λ: of a reconstructing step to a stylizing one", 0)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(4.0, "of the total variation", 0)
     raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
-    content_layer: str = option("relu3_3", "VGG layer that content is compared on", choices=LAYERS)
-    style_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
+    content_layer: str = content_layer_option("relu3_3")
+    style_layers: tuple[str, ...] = style_layers_option(
+        "relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"
     )
 
 
@@ -205,7 +212,7 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, cast(Network, net).one_hot(chosen), content.new_ones(1))
 
 
-def playing(net: Network) -> Playing:
+def export_spec(net: Network) -> ExportSpec:
     strides = (1, 2, MULTIPLE, 2, 1)
     edges = net.last.kernel_size[0] // 2
     convolutions = 2 * edges + sum(strides[1:]) + KERNEL // 2 * MULTIPLE
@@ -214,19 +221,19 @@ def playing(net: Network) -> Playing:
         (cast(InstanceNorm, own).scale.shape[1], stride)
         for own, stride in zip(net.norms, strides, strict=True)
     )
-    return Playing(("weights", "strength"), MULTIPLE, 4 * MULTIPLE, halo, norms)
+    return ExportSpec(("weights", "strength"), MULTIPLE, 4 * MULTIPLE, halo, norms)
 
 
 METHOD = Method(
-    "stylebank",
-    "StyleBank (Chen et al., CVPR 2017): an auto-encoder and one filter bank a style",
-    Config,
-    "many",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="stylebank",
+    title="StyleBank (Chen et al., CVPR 2017): an auto-encoder and one filter bank a style",
+    config=Config,
+    styles="many",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=1_000,
     bank="bank",
     balance=balance,

@@ -26,17 +26,18 @@ from torch.nn import functional
 
 from st.train.features.vgg import VGG, WIDTHS
 from st.train.losses.basic import relative_distance, total_variation, wide
-from st.train.method import Batch, Method, Playing, option
+from st.train.method import Batch, ExportSpec, Method
 from st.train.networks.autoencoder import FULL, deepest, encoder, fill, mirror, stride
 from st.train.networks.style_swap import SIDE, swap
+from st.train.settings import learning_rate_option, option, size_option, steps_option
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(10_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
+    steps: int = steps_option(10_000)
+    size: int = size_option(256)
     batch: int = option(4, "pairs of a content and a style crop a step", 1)
-    learning_rate: float = option(5e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    learning_rate: float = learning_rate_option(5e-4)
     level: str = option("3", "VGG's relu*_1 whose patches are swapped", choices=("2", "3", "4"))
     width: int = option(FULL, f"channels of the inverse's last block; {FULL}: VGG's mirror", 8)
     style_size: int = option(192, "side of the square that styles are scaled to: their strokes", 32)
@@ -125,8 +126,8 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, code, content.new_ones(1))
 
 
-def playing(net: Network) -> Playing:
-    return Playing(
+def export_spec(net: Network) -> ExportSpec:
+    return ExportSpec(
         ("code", "strength"),
         multiple=net.multiple,
         min_size=(SIDE + 1) * net.multiple,
@@ -138,15 +139,15 @@ def playing(net: Network) -> Playing:
 
 
 METHOD = Method(
-    "styleswap",
-    "Style swap (Chen and Schmidt, 2016): any style, patch by patch",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="styleswap",
+    title="Style swap (Chen and Schmidt, 2016): any style, patch by patch",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     least_steps=1_000,
     example="st-train styleswap --content photos/ --style paintings/ -o any.pt",
 )

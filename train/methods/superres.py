@@ -23,22 +23,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import relative_distance, total_variation
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.transform import ReflectConv, UpsampleConv
+from st.train.settings import (
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+)
 
-LAYERS = layer_names(16)
 BLUR = 1.0  # deviation of the blur before scaling down, pixels
 FACTORS = ("4", "8")
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(20_000, "training steps", 1)
-    size: int = option(288, "pixels of a square training crop, before it is made small", 32)
-    batch: int = option(4, "crops a step", 1)
-    learning_rate: float = option(1e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(20_000)
+    size: int = size_option(288, ", before it is made small")
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(1e-3)
     factor: str = option("4", "times larger", choices=FACTORS)
     width: int = option(64, "channels", 1)
     blocks: int = option(4, "residual blocks", 0)
@@ -46,7 +53,7 @@ class Config:
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     pixel_weight: float = option(0.0, "of the mean squared difference, which the paper has not", 0)
     tv_weight: float = option(0.1, "of the total variation", 0)
-    content_layer: str = option("relu2_2", "VGG layer that is compared", choices=LAYERS)
+    content_layer: str = content_layer_option("relu2_2")
 
 
 class Network(nn.Module):
@@ -141,23 +148,23 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return functional.pad(made, [0, missing[1], 0, missing[0]], mode="replicate")
 
 
-def playing(net: Network) -> Playing:
+def export_spec(net: Network) -> ExportSpec:
     edge = net.last.kernel_size[0] // 2
     # The last convolutions are on finer maps: a pixel of the input holds several of their steps.
     halo = edge + len(net.residual) + len(net.up) + -(-edge // net.factor) + 1
-    return Playing(min_size=2 * max(edge, 1), halo=halo, scale=net.factor)
+    return ExportSpec(min_size=2 * max(edge, 1), halo=halo, scale=net.factor)
 
 
 METHOD = Method(
-    "superres",
-    "Super-resolution by perceptual losses (Johnson et al., ECCV 2016): ×4 and ×8",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="superres",
+    title="Super-resolution by perceptual losses (Johnson et al., ECCV 2016): ×4 and ×8",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     content_only=True,
     least_steps=300,
     example="st-train superres --factor 4 --content photos/ -o x4.pt",

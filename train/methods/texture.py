@@ -24,13 +24,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG, layer_names
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, relative_distance, total_variation
-from st.train.method import Batch, Method, Playing, option, shifted
+from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.noise import draw, every
 from st.train.networks.transform import InstanceNorm
+from st.train.settings import (
+    batch_option,
+    content_layer_option,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+    style_layers_option,
+    style_size_option,
+)
 
-LAYERS = layer_names(16)
 SLOPE = 0.01  # of the leaky ReLUs
 MODES = ("stylize", "texture")
 PREVIEW = 1  # seed of the previews' noise
@@ -38,23 +47,21 @@ PREVIEW = 1  # seed of the previews' noise
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(3_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step", 1)
-    learning_rate: float = option(5e-3, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(3_000)
+    size: int = size_option(256)
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(5e-3)
     mode: str = option("stylize", "of photographs, or texture: of noise alone", choices=MODES)
     scales: int = option(5, "sizes of the noise, each half the one before", 1)
     width: int = option(8, "channels of a scale's blocks", 1)
     noise: int = option(3, "channels of the noise at each scale", 1)
-    style_size: int = option(384, "short side of the style picture: the scale of the strokes", 32)
+    style_size: int = style_size_option(384)
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
     tv_weight: float = option(1.0, "of the total variation", 0)
-    content_layer: str = option("relu4_2", "VGG layer that content is compared on", choices=LAYERS)
-    style_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "VGG layer that style is compared on; repeat for several",
-        choices=LAYERS,
+    content_layer: str = content_layer_option("relu4_2")
+    style_layers: tuple[str, ...] = style_layers_option(
+        "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"
     )
 
 
@@ -164,21 +171,21 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return network(None if network.texture else content, noise)
 
 
-def playing(net: Network) -> Playing:
+def export_spec(net: Network) -> ExportSpec:
     multiple = 2 ** (net.config.scales - 1)
-    return Playing(("noise",), multiple, 2 * multiple, noise=net.noise, texture=net.texture)
+    return ExportSpec(("noise",), multiple, 2 * multiple, noise=net.noise, texture=net.texture)
 
 
 METHOD = Method(
-    "texture",
-    "Texture networks (Ulyanov et al., ICML 2016): one style, painted out of noise",
-    Config,
-    "one",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="texture",
+    title="Texture networks (Ulyanov et al., ICML 2016): one style, painted out of noise",
+    config=Config,
+    styles="one",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     style_only=lambda config: config.mode == "texture",
     least_steps=300,
     example="st-train texture --content photos/ --style wave.jpg -o wave.pt",

@@ -25,17 +25,18 @@ from torch import Tensor, nn
 
 from st.train.features.vgg import VGG, WIDTHS
 from st.train.losses.basic import relative_distance, wide
-from st.train.method import Batch, Method, Playing, option
+from st.train.method import Batch, ExportSpec, Method
 from st.train.networks.autoencoder import FULL, deepest, encoder, fill, mirror, stride
 from st.train.networks.whitening import covariance, roots, whiten_and_color
+from st.train.settings import batch_option, learning_rate_option, option, size_option, steps_option
 
 
 @dataclass(frozen=True)
 class Config:
-    steps: int = option(10_000, "training steps", 1)
-    size: int = option(256, "pixels of a square training crop", 32)
-    batch: int = option(4, "crops a step", 1)
-    learning_rate: float = option(5e-4, "Adam's: held, then falling to 0 from 60 % of the steps", 0)
+    steps: int = steps_option(10_000)
+    size: int = size_option(256)
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(5e-4)
     levels: tuple[str, ...] = option(
         ("5", "4", "3", "2", "1"),
         "VGG's relu*_1 that are transformed, deepest first; repeat for several",
@@ -125,9 +126,9 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
     return net(content, code, strength)
 
 
-def playing(net: Network) -> Playing:
+def export_spec(net: Network) -> ExportSpec:
     """A covariance is of the whole picture, so there are no tiles."""
-    return Playing(
+    return ExportSpec(
         ("code", "strength"),
         multiple=net.multiple,
         min_size=2 * net.multiple,
@@ -137,15 +138,15 @@ def playing(net: Network) -> Playing:
 
 
 METHOD = Method(
-    "wct",
-    "Whitening and coloring (Li et al., NIPS 2017): any style, trained on photographs alone",
-    Config,
-    "any",
-    Network,
-    targets,
-    step,
-    paint,
-    playing,
+    name="wct",
+    title="Whitening and coloring (Li et al., NIPS 2017): any style, trained on photographs alone",
+    config=Config,
+    styles="any",
+    build=Network,
+    targets=targets,
+    step=step,
+    paint=paint,
+    export_spec=export_spec,
     content_only=True,
     least_steps=1_000,
     example="st-train wct --content photos/ -o any.pt",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.method import Playing
+from st.train.method import ExportSpec
 
 Norm = Callable[[Tensor, Tensor, Tensor], Tensor]
 EPS = 1e-5
@@ -186,10 +186,10 @@ class TransformNet(nn.Module):
         up = [down[-1] // 2 ** (i + 1) for i in range(len(self.shape.up))]
         return (*down, *[down[-1]] * (2 * self.shape.blocks), *up)
 
-    def playing(self, controls: tuple[str, ...]) -> Playing:
+    def export_spec(self, controls: tuple[str, ...]) -> ExportSpec:
         """What an exporter needs to know of a network whose pictures this one paints."""
         norms = tuple(zip(self.channels, self.strides, strict=True))
-        return Playing(controls, self.multiple, 4 * self.multiple, self._halo(), norms)
+        return ExportSpec(controls, self.multiple, 4 * self.multiple, self._halo(), norms)
 
     def _halo(self) -> int:
         """Pixels around a place that its result can depend on, rounded up to whole `multiple`s."""

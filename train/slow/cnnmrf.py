@@ -31,7 +31,7 @@ from st.runtime.errors import BadInput
 from st.train.features import VGG
 from st.train.losses.basic import relative_distance, total_variation
 from st.train.losses.patches import Bank, Votes, lay, nearest, patch_distance
-from st.train.method import option
+from st.train.settings import option
 from st.train.slow.networks import Network, perceptual
 from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import (

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from st.train.features import VGG
 from st.train.losses.basic import gram, relative_distance
-from st.train.method import option
+from st.train.settings import option
 from st.train.slow.networks import POOLINGS, Network, perceptual
 from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import Style, Styles, known_layers, region, shares, weighted_layers

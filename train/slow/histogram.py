@@ -23,7 +23,7 @@ from torch import Tensor
 
 from st.train.features import VGG
 from st.train.losses.basic import total_variation
-from st.train.method import option
+from st.train.settings import option
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.gatys import Features, gatys_terms
 from st.train.slow.histogram_match import histogram_distance, sorted_rows

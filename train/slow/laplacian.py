@@ -22,7 +22,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 from st.runtime.errors import BadInput, printable
 from st.train.features import VGG
 from st.train.losses.basic import relative_distance
-from st.train.method import option
+from st.train.settings import option
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.gatys import gatys_terms
 from st.train.slow.networks import Network, perceptual

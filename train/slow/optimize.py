@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput, printable
-from st.train.method import option
+from st.train.settings import option
 from st.train.slow.colors import keep_chroma, match_colors
 from st.train.slow.styles import Style, Styles, as_styles, resize
 

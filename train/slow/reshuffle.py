@@ -25,7 +25,7 @@ from st.train.features import VGG
 from st.train.losses.basic import relative_distance, total_variation
 from st.train.losses.patch_reuse import Grid, Handed, hand_out
 from st.train.losses.patches import Bank, Votes, lay, patch_distance
-from st.train.method import option
+from st.train.settings import option
 from st.train.slow.networks import Network, perceptual
 from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import Style, Styles, as_styles, known_layers, weighted

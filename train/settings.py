@@ -1,0 +1,54 @@
+"""Entries of a method's Config, each of which becomes an option of `st-train METHOD`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any
+
+from st.train.features.vgg import layer_names
+
+VGG16_LAYERS = layer_names(16)
+
+
+def option(default: Any, text: str, least: float | None = None, choices: Sequence[str] = ()) -> Any:
+    """A dataclass field with the help text that `st-train METHOD --help` shows.
+
+    least: the smallest number allowed. choices: the allowed values of a text, or of each text of a
+    tuple.
+    """
+    return field(
+        default=default, metadata={"help": text, "least": least, "choices": tuple(choices)}
+    )
+
+
+def steps_option(default: int) -> Any:
+    return option(default, "Number of training steps.", 1)
+
+
+def size_option(default: int, note: str = "") -> Any:
+    return option(default, f"Side of the square training crops, in pixels{note}.", 32)
+
+
+def batch_option(default: int, note: str = "") -> Any:
+    return option(default, f"Crops per step{note}.", 1)
+
+
+def learning_rate_option(default: float) -> Any:
+    return option(default, "Learning rate of Adam; decays to 0 over the last 40 % of the steps.", 0)
+
+
+def style_size_option(default: int) -> Any:
+    return option(
+        default,
+        "Short side of the style picture, in pixels: larger gives larger brush strokes.",
+        32,
+    )
+
+
+def content_layer_option(default: str) -> Any:
+    return option(default, "VGG layer for the content loss.", choices=VGG16_LAYERS)
+
+
+def style_layers_option(*default: str) -> Any:
+    return option(default, "VGG layer for the style loss; may be repeated.", choices=VGG16_LAYERS)
