@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.names import SHOWN
 from st.runtime.engine.style_code import SUFFIX as CODE_SUFFIX
 from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, printable
 from st.runtime.loaded_engine import LoadedEngine
-from st.runtime.painting.controls import blended_code, named_weights, unknown_style
+from st.runtime.painting.controls import blended_code, named_weights
 from st.runtime.painting.frames import Frames
 from st.runtime.painting.regions import Values
 
@@ -77,6 +78,6 @@ def own_styles_only(metadata: Metadata) -> BadControl:
     if metadata.styles:
         return BadControl(
             "this engine paints its own styles only, not those of pictures: "
-            + str(unknown_style("", metadata)).partition(": ")[2]
+            + ", ".join(printable(name, 60) for name in metadata.styles[:SHOWN])
         )
     return BadControl("this engine has one style, which needs no setting")

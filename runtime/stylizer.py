@@ -149,7 +149,8 @@ class Stylizer:
                 controls = controls.with_scale(scale, self._encode(scale, codes=False))
             if style is not None:
                 encode = self._encode(controls.scale, codes=scale in (None, 1))
-                controls = controls.with_style(encode(style), style)
+                given = style if "code" in self.metadata.inputs else None  # kept for another scale
+                controls = controls.with_style(encode(style), given)
             return controls
 
         return self._change(change)

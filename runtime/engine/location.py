@@ -1,24 +1,25 @@
-"""Where an engine lies: a shipped name or a file."""
+"""Where an engine is: a shipped name or a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from st.engines import find, names
-from st.runtime.errors import BadInput, printable
+from st.runtime.engine.names import find_name, unknown_name
+from st.runtime.errors import BadInput
 
 
 def engine_path(engine: str | Path) -> Path:
-    """The file of an engine given by a shipped one's name, or as a file.
+    """The file of an engine, given by the name of a shipped one ("paintings") or as a file.
 
-    Raises BadInput: a name that no shipped engine has; the message names those there are.
+    Text without a slash, a backslash or a dot is a name; see `find_name` for how it is matched.
+
+    Raises BadInput: there is no shipped engine of this name.
     """
     if isinstance(engine, str) and not set(engine) & set("/\\.\0"):
-        found = find(engine)
+        found = find(find_name(engine, names()) or "")
         if found is None:
-            shown = ", ".join(names()) or "none"
-            raise BadInput(
-                f"no engine {printable(engine, 80)!r}: shipped are {shown}; or give a file"
-            )
+            message = unknown_name("engine", engine, names() or ["none"], "shipped are")
+            raise BadInput(f"{message}; or give a file")
         return found
     return Path(engine)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER, Metadata
+from st.runtime.engine.names import find_name, unknown_name
 from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, printable
 from st.runtime.painting.color_transfer import COLORS, check_color
@@ -161,16 +162,17 @@ class Controls:
 
 
 def named_weights(metadata: Metadata, weights: Mapping[Any, float]) -> NDArray[np.float32]:
-    """{style: weight} as the engine's (1, S) weights, which add up to 1.
+    """{style: weight} -> (1, S) float32, the weight of each of the engine's styles, sum 1.
 
-    Raises BadControl: an unknown style (the message names those there are), or bad weights.
+    Raises BadControl: an unknown style, or weights that are negative, not finite or all 0.
     """
     shares = normalized(weights.values())
     row = np.zeros((1, len(metadata.styles)), np.float32)
     for style, share in zip(weights, shares, strict=True):
-        if style not in metadata.styles:
+        found = find_name(style, metadata.styles) if isinstance(style, str) else None
+        if found is None:
             raise unknown_style(style, metadata)
-        row[0, metadata.styles.index(style)] += share
+        row[0, metadata.styles.index(found)] += share
     return row
 
 
@@ -212,9 +214,7 @@ def normalized(weights: Iterable[float]) -> list[float]:
 def unknown_style(style: object, metadata: Metadata) -> BadControl:
     if not metadata.styles:
         return BadControl(f"no style {printable(style, 80)!r}: this engine has no named styles")
-    names = ", ".join(printable(name, 60) for name in metadata.styles[:40])
-    more = ", …" if len(metadata.styles) > 40 else ""
-    return BadControl(f"no style {printable(style, 80)!r}: this engine has {names}{more}")
+    return BadControl(unknown_name("style", style, metadata.styles, "this engine has"))
 
 
 def offered(metadata: Metadata) -> list[str]:
