@@ -34,8 +34,10 @@ class Unavailable(StError):
 class MissingExtra(Unavailable):
     """A library that only an extra installs."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra: pip install '{DISTRIBUTION}[{extra}]'")
+    def __init__(self, what: str, *extras: str) -> None:
+        """extras: any one of them brings it; one that names several ("train,export") all."""
+        commands = " or ".join(f"'{DISTRIBUTION}[{extra}]'" for extra in extras)
+        super().__init__(f"{what} needs an extra: pip install {commands}")
 
 
 def printable(text: object, limit: int = 200) -> str:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -17,6 +16,7 @@ from st.export.onnx.storage import widen
 from st.export.parity.trial_inputs import Inputs, hard, textured
 from st.export.precision.half import LARGEST, half_tensors, to_half
 from st.export.precision.half_rounding import rounded
+from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.system.cpus import usable_cpus
 

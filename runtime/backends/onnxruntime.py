@@ -8,17 +8,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Since 1.29 ONNX Runtime reports its use to Microsoft unless this is set before its import. What
-# the user has set, stays. It also spares a background thread that a forked child would wait for.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from st.runtime.backends.base import Port, check_process
+from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import cut
-from st.runtime.errors import BadEngine, StError, Unavailable, printable
+from st.runtime.errors import DISTRIBUTION, BadEngine, StError, Unavailable, printable
 from st.runtime.system.fork_safety import keep_in_children
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -89,7 +85,8 @@ def run_error(error: Exception) -> StError:
 def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:
     if device == "cuda" and CUDA not in ort.get_available_providers():
         raise Unavailable(
-            "ONNX Runtime has no CUDA here: install onnxruntime-gpu in place of onnxruntime"
+            "this ONNX Runtime has no CUDA: pip uninstall onnxruntime, then "
+            f"pip install '{DISTRIBUTION}[cuda]'"
         )
     if device == "cuda":
         ort.set_default_logger_severity(SILENT)  # else a driver's absence fills the terminal

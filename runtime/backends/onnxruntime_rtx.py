@@ -6,8 +6,7 @@ import importlib
 import threading
 from typing import Any
 
-import onnxruntime as ort
-
+from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.errors import MissingExtra, Unavailable, printable
 from st.runtime.system.atomic_files import cache_folder
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 
 import numpy as np
 
 from st.runtime.bench.startup import give_style, paint_one
-from st.runtime.errors import BadInput, StError, printable
+from st.runtime.errors import DISTRIBUTION, BadInput, StError, printable
 from st.runtime.stylizer import Stylizer
 
 SIZE = (64, 64)
@@ -22,6 +23,23 @@ class Verdict:
     runs: bool
     milliseconds: float | None = None
     why_not: str = ""
+
+
+def installed_twice() -> str:
+    """A warning if onnxruntime and onnxruntime-gpu are both installed, else "".
+
+    Both wheels write the same files, so the one that pip installed last decides whether CUDA works.
+    """
+    for wheel in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            distribution(wheel)
+        except PackageNotFoundError:
+            return ""
+    return (
+        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+        "pip uninstall onnxruntime onnxruntime-gpu, then "
+        f"pip install '{DISTRIBUTION}[cuda]' (or [cpu])"
+    )
 
 
 def verdict_of(engine: str, device: str, threads: int | None) -> Verdict:

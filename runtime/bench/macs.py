@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.painting.frames import fitted_size
 

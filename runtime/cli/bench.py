@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from st.runtime.cli.tables import show
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import SUFFIX
-from st.runtime.errors import BadInput, printable
+from st.runtime.errors import BadInput, MissingExtra, printable
 from st.runtime.system.cpus import usable_cpus
 
 CPU_DEVICES = ("cpu", "openvino", "openvino-bf16")
@@ -101,9 +102,10 @@ def bench_engine(
     machine = Machine(processor(), usable_cpus(), matrix_rate(), bfloat16_rate())
     adds = None
     if path.suffix != SUFFIX:
-        from st.runtime.bench.macs import multiply_adds, zeros_for  # loads ONNX Runtime
+        with suppress(MissingExtra):  # OpenVINO may be installed without ONNX Runtime
+            from st.runtime.bench.macs import multiply_adds, zeros_for
 
-        adds = multiply_adds(read_engine(path)[0], zeros_for(path, height, width))
+            adds = multiply_adds(read_engine(path)[0], zeros_for(path, height, width))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("measuring", total=len(here) * (ROUNDS + 1))

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from st import engines
 from st.runtime.backends.open import REAL_DEVICES, devices_of
-from st.runtime.bench.device_check import verdict_of
+from st.runtime.bench.device_check import installed_twice, verdict_of
 from st.runtime.cli.base import command, fail
 from st.runtime.cli.bench import bench_engine
 from st.runtime.cli.tables import show
@@ -161,6 +161,8 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
 
     Example: st-engines check paintings --device openvino
     """
+    if warning := installed_twice():
+        click.echo(f"Warning: {warning}", err=True)
     path = engine_path(engine)
     devices = [device] if device else devices_of(path)
     if path.suffix == SUFFIX:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 from st.runtime import BadControl, BadEngine, BadInput, MissingExtra, Stylizer, Unavailable
 from st.runtime.backends.open import open_engine
@@ -58,11 +60,33 @@ def test_openvino_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.Mo
         Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="openvino")
 
 
+def test_onnx_runtime_missing_names_its_extras(tmp_path: Path) -> None:
+    """Also in the command, in one line; importing the runtime needs none of it."""
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    picture = tmp_path / "in.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    code = f"""
+import sys
+sys.modules["onnxruntime"] = None
+import st.runtime
+from st.runtime.cli.image import main
+main([{str(picture)!r}, "--engine", {str(engine)!r}])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: ONNX Runtime needs an extra: pip install 'painterly[cpu]' or 'painterly[cuda]'\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "tint.onnx"]
+
+
 def test_cuda_is_never_quietly_the_processor(tmp_path: Path) -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("onnxruntime-gpu is installed")
     path = toys.tint_engine(tmp_path / "tint.onnx")
-    with pytest.raises(Unavailable, match="install onnxruntime-gpu"):
+    with pytest.raises(Unavailable, match=r"pip install 'painterly\[cuda\]'"):
         Stylizer(path, device="cuda")
     assert Stylizer(path, device="auto").device == "cpu"
 

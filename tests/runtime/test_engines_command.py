@@ -98,8 +98,22 @@ def test_check_of_a_device_that_is_not_here_fails_with_the_reason(tint: Path) ->
         pytest.skip("this machine has the CUDA provider")
     result = run("check", tint, "--device", "cuda", code=1)
     assert "no" in result.stdout
-    assert "onnxruntime-gpu" in result.stdout
+    assert "painterly[cuda]" in result.stdout
     assert result.stderr.strip().splitlines() == [f"Error: {tint} does not run on cuda here"]
+
+
+def test_check_warns_of_two_builds_of_onnx_runtime(
+    tint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not run("check", tint, "--device", "cpu").stderr
+    for wheel in ("onnxruntime", "onnxruntime_gpu"):
+        (tmp_path / f"{wheel}-1.0.dist-info").mkdir()
+        name = wheel.replace("_", "-")
+        (tmp_path / f"{wheel}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    warning = run("check", tint, "--device", "cpu").stderr
+    assert warning.startswith("Warning: onnxruntime and onnxruntime-gpu are both installed")
+    assert len(warning.splitlines()) == 1
 
 
 def test_bench_gives_the_figures_of_each_device_here(
@@ -178,7 +192,7 @@ def test_multiply_adds_by_hand(tmp_path: Path) -> None:
 
 
 def test_matrix_rates() -> None:
-    assert 0.1 < matrix_rate(128, 0.01) < 1e5
+    assert 0 < matrix_rate(128, 0.01) < 1e5
     rate = bfloat16_rate(128, 0.01)
     assert rate is None or 0.1 < rate < 1e6
 
