@@ -48,9 +48,27 @@ def config_options(config: type) -> list[click.Option]:
 def _click_type(hint: Any, limits: typing.Mapping[str, Any]) -> Any:
     if limits["choices"]:
         return click.Choice(limits["choices"])
+    if limits["check"] is not None:
+        return _CheckedText(limits["check"])
     if limits["least"] is not None:
         return (click.IntRange if hint is int else click.FloatRange)(min=limits["least"])
     return hint
+
+
+class _CheckedText(click.ParamType):
+    """A text that a function accepts, or refuses by a ValueError with a message."""
+
+    name = "text"
+
+    def __init__(self, check: typing.Callable[[str], Any]) -> None:
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            self._check(str(value))
+        except ValueError as error:
+            self.fail(printable(error, 120), param, ctx)
+        return str(value)
 
 
 def read_settings(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:

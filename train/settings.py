@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Any
 
 from st.train.features.vgg import layer_names
+from st.train.networks.transform import SHAPES, parse_shape
 
 VGG16_LAYERS = layer_names(16)
 
 
-def option(default: Any, text: str, least: float | None = None, choices: Sequence[str] = ()) -> Any:
+def option(
+    default: Any,
+    text: str,
+    least: float | None = None,
+    choices: Sequence[str] = (),
+    check: Callable[[str], Any] | None = None,
+) -> Any:
     """A dataclass field with the help text that `st-train METHOD --help` shows.
 
     least: the smallest number allowed. choices: the allowed values of a text, or of each text of a
-    tuple.
+    tuple. check: raises ValueError, with a message for the user, for a text that is not allowed.
     """
-    return field(
-        default=default, metadata={"help": text, "least": least, "choices": tuple(choices)}
-    )
+    limits = {"help": text, "least": least, "choices": tuple(choices), "check": check}
+    return field(default=default, metadata=limits)
 
 
 def steps_option(default: int) -> Any:
     return option(default, "Number of training steps.", 1)
+
+
+def shape_option(default: str) -> Any:
+    names = ", ".join(SHAPES)
+    text = f"Shape of the network: {names}, or entries such as 'down=32,64,128 blocks=5 up=64,32'."
+    return option(default, text, check=parse_shape)
 
 
 def size_option(default: int, note: str = "") -> Any:

@@ -30,8 +30,8 @@ from st.runtime.system.atomic_files import atomic_write
 from st.train.checkpoint import Checkpoint
 from st.train.method import ExportSpec
 from st.train.methods import METHODS
-from st.train.networks import color_net as color_net
-from st.train.networks.transform import fold_upsampling
+from st.train.networks import color_net
+from st.train.networks.transform import SHAPES, fold_upsampling
 
 SIZES = ((64, 96), (120, 80), (200, 256))  # of the pictures that parity is measured on
 
@@ -69,7 +69,7 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
         render_factor=spec.render_factor,
         halo=spec.halo,
         fingerprint=fingerprint(checkpoint),
-        card=tuple(sorted(checkpoint.card.items())),
+        card=tuple(sorted(_card(checkpoint).items())),
     )
     if spec.render_factor:
         yield _colors(network, base, output)
@@ -80,6 +80,15 @@ def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
         yield _encoder(network, folded, spec, base, output.with_suffix(".encoder.onnx"))
     if spec.norms:
         yield _tiles(folded, spec, base, output.with_suffix(".tiles.onnx"))
+
+
+def _card(checkpoint: Checkpoint) -> dict[str, str | int | float]:
+    """The training card, with the network's shape where it has no name: weights alone do not
+    tell it to whoever reads the engine back (`st.train.bank.from_engine`)."""
+    shape = checkpoint.config.get("shape")
+    if not isinstance(shape, str) or shape in SHAPES:
+        return checkpoint.card
+    return {"shape": shape} | checkpoint.card
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from st.train.networks.transform import (
     SHAPES,
     FoldedUpsampleConv,
+    Shape,
     TransformNet,
     UpsampleConv,
     fold_upsampling,
+    parse_shape,
+    shape_text,
 )
 
 
@@ -52,3 +55,64 @@ def test_code_drives_each_sample(shape: str) -> None:
     assert (both[0] - both[1]).abs().max() > 0.01
     assert both.min() >= 0
     assert both.max() <= 1
+
+
+CHANNELS = st.lists(st.integers(1, 1024), min_size=1, max_size=5)
+
+
+@given(
+    CHANNELS.flatmap(lambda up: st.tuples(st.just(up), st.integers(1, 1024))),
+    st.integers(0, 64),
+    st.sampled_from((1, 3, 9, 15)),
+    st.sampled_from(("sigmoid", "linear")),
+    st.booleans(),
+    st.sampled_from((1, 2)),
+)
+def test_a_shape_is_read_back_from_its_text(
+    sides: tuple[list[int], int], blocks: int, kernel: int, ending: str, norm: bool, fold: int
+) -> None:
+    up, first = sides
+    down = (first, *reversed(up))
+    shape = Shape(fold, down, blocks, tuple(up), kernel, ending, norm)  # type: ignore[arg-type]
+    assert parse_shape(shape_text(shape)) == shape
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "slow",
+        "down=32,64",
+        "down=32,64 up=8 up=8",
+        "down=32,x up=8",
+        "down=0,4 up=8",
+        "kernel=4",
+        "kernel=99",
+        "blocks=-1",
+        "ending=tanh",
+        "last_norm=1",
+        "down=1,1,1,1,1,1,1 up=1,1,1,1,1,1",
+        "blocks=²",
+    ],
+)
+def test_bad_shapes_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no shape|must be"):
+        parse_shape(text)
+
+
+def test_a_linear_ending_and_a_last_norm() -> None:
+    """The picture is the last convolution's output, normalized and styled as any other layer."""
+    torch.manual_seed(0)
+    network = TransformNet(
+        parse_shape("down=4,8 blocks=1 up=4 kernel=3 ending=linear last_norm=yes")
+    )
+    assert network.channels[-1] == 3
+    code = network.plain_code()
+    half = network.code_size // 2
+    code[:, half - 3 : half], code[:, -3:] = 5.0, -2.0
+    with torch.no_grad():
+        painted = network(torch.rand(2, 3, 24, 16), code)
+    torch.testing.assert_close(painted.mean((2, 3)), torch.full((2, 3), -2.0), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        painted.std((2, 3), correction=0), torch.full((2, 3), 5.0), rtol=1e-2, atol=1e-2
+    )

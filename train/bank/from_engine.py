@@ -18,7 +18,7 @@ from st.runtime.stylizer import Stylizer
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.method import Method
 from st.train.methods import METHODS
-from st.train.networks.transform import InstanceNorm, unfold_upsampling
+from st.train.networks.transform import SHAPES, InstanceNorm, parse_shape, unfold_upsampling
 
 PREFIX = "network."  # the exporter's graphs hold the network under this name
 LIMIT = 2  # steps of 1/255 between the engine's pictures and those of what is read back
@@ -44,7 +44,7 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
         raise BadInput(f"{shown}: unknown method {printable(metadata.method, 40)!r}")
     method = METHODS[metadata.method]
     weights, norms = weights_of(data)
-    for config in _configs(method, weights):
+    for config in _configs(method, weights, metadata):
         network = method.build(config, metadata.styles)
         state = _state(network, weights | _of_norms(network, norms))
         if state is not None:
@@ -95,17 +95,28 @@ def _of_norms(network: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> dict[st
     return state
 
 
-def _configs(method: Method, weights: dict[str, Tensor]) -> typing.Iterator[typing.Any]:
-    """Configs whose networks could have these weights: the engine tells only its weights."""
+def _configs(
+    method: Method, weights: dict[str, Tensor], metadata: Metadata
+) -> typing.Iterator[typing.Any]:
+    """Configs whose networks could have these weights: the engine tells only its weights, and its
+    card a shape that has no name."""
+    shapes: list[str | None] = [v for k, v in metadata.card if k == "shape" and _is_shape(v)]
     entries = {entry.name: entry for entry in dataclasses.fields(method.config)}
     first = next((w for w in weights.values() if w.ndim == 4), None)
     known = {}
     if first is not None:
         known = {"width": first.shape[0], "kernel": first.shape[-1]}
     known = {name: value for name, value in known.items() if name in entries}
-    shapes = entries["shape"].metadata["choices"] if "shape" in entries else ()
-    for shape in shapes or (None,):
+    shapes = [*SHAPES, *shapes] if "shape" in entries else [None]
+    for shape in shapes:
         yield method.config(**known, **({} if shape is None else {"shape": shape}))
+
+
+def _is_shape(value: typing.Any) -> bool:
+    try:
+        return bool(parse_shape(value)) if isinstance(value, str) else False
+    except ValueError:
+        return False
 
 
 def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] | None:

@@ -22,7 +22,7 @@ from st.train.bank.from_engine import weights_of
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.data.pictures import load_style
 from st.train.methods import METHODS
-from st.train.networks.transform import SHAPES, TransformNet, unfold_upsampling
+from st.train.networks.transform import SHAPES, TransformNet, parse_shape, unfold_upsampling
 
 PREDICTION = "prediction"
 SHORT_SIDE = 384  # of the style pictures, as a bank's training sees them
@@ -77,5 +77,5 @@ def _fitted(transform: TransformNet, weights: dict[str, Tensor]) -> dict[str, Te
 
 def _empty_bank(shape: str, state: dict[str, Tensor], card: dict[str, Any]) -> Checkpoint:
     config = METHODS["cin"].config(shape=shape)
-    rows = torch.zeros(0, TransformNet(SHAPES[shape]).code_size)
+    rows = torch.zeros(0, TransformNet(parse_shape(shape)).code_size)
     return Checkpoint("cin", dataclasses.asdict(config), (), {**state, "bank": rows}, card)

@@ -29,13 +29,14 @@ from st.train.losses.patch_term import patch_loss, style_patches
 from st.train.losses.patches import Bank
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, ExportSpec, Method, shifted
-from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
     VGG16_LAYERS,
     batch_option,
     content_layer_option,
     learning_rate_option,
     option,
+    shape_option,
     size_option,
     steps_option,
     style_layers_option,
@@ -49,7 +50,7 @@ class Config:
     size: int = size_option(256)
     batch: int = batch_option(4)
     learning_rate: float = learning_rate_option(1e-3)
-    shape: str = option("johnson", "of the network", choices=tuple(SHAPES))
+    shape: str = shape_option("johnson")
     style_size: int = style_size_option(384)
     content_weight: float = option(1.0, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
@@ -75,7 +76,7 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.transform = TransformNet(SHAPES[config.shape])
+        self.transform = TransformNet(parse_shape(config.shape))
         self.code = nn.Parameter(self.transform.plain_code())
 
     def forward(self, content: Tensor, norm: Norm = instance_norm) -> Tensor:

@@ -27,12 +27,13 @@ from st.train.features.vgg import VGG
 from st.train.losses.basic import gram, moments, raster, relative_distance, total_variation, wide
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, ExportSpec, Method, shifted
-from st.train.networks.transform import SHAPES, Norm, TransformNet, instance_norm
+from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
     batch_option,
     content_layer_option,
     learning_rate_option,
     option,
+    shape_option,
     size_option,
     steps_option,
     style_layers_option,
@@ -55,7 +56,7 @@ class Config:
     size: int = size_option(192)
     batch: int = batch_option(4, ", each with its own style")
     learning_rate: float = learning_rate_option(1.5e-3)
-    shape: str = option("faster", "of the transfer network", choices=tuple(SHAPES))
+    shape: str = shape_option("faster")
     bottleneck: int = option(100, "numbers that a style is reduced to", 1)
     content_weight: float = option(1.7, "of the relative distance of features", 0)
     style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
@@ -128,7 +129,7 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.transform = TransformNet(SHAPES[config.shape])
+        self.transform = TransformNet(parse_shape(config.shape))
         self.style = StyleNet(config.bottleneck, self.transform.plain_code())
         self.encoder = VGG(16, last=SEEN[-1])
 

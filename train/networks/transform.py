@@ -8,10 +8,11 @@ norms whose scales and shifts come from outside: together they are the style cod
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,18 +26,25 @@ EPS = 1e-5
 
 @dataclass(frozen=True)
 class Shape:
-    """What the network looks like. The default is Johnson's; `FAST` is made for video on a CPU.
+    """Layer widths and kinds of a transform network. The default is Johnson et al.'s.
 
-    unshuffle: 1, or 2: the picture enters as blocks of 2×2 pixels folded into channels.
-    down: channels of the first convolution and of each strided one after it.
-    up: channels after each nearest ×2; the last ×2 (or the last layer) gives the picture.
+    unshuffle: 1, or 2: the network starts with a pixel unshuffle by 2.
+    down: channels of the first convolution and of each stride-2 convolution after it.
+    blocks: residual blocks at the lowest resolution.
+    up: channels after each nearest ×2 upsampling; one entry fewer than `down`.
+    kernel: side of the first and last convolution's kernel; odd.
+    ending: "sigmoid", or "linear": the last convolution's output is the picture, and values
+        outside 0..1 are clamped where it becomes uint8.
+    last_norm: whether an instance norm follows the last convolution.
     """
 
     unshuffle: int = 1
     down: tuple[int, ...] = (32, 64, 128)
     blocks: int = 5
     up: tuple[int, ...] = (64, 32)
-    kernel: int = 9  # first and last convolution
+    kernel: int = 9
+    ending: Literal["sigmoid", "linear"] = "sigmoid"
+    last_norm: bool = False
 
 
 JOHNSON = Shape()
@@ -44,6 +52,64 @@ FAST = Shape(unshuffle=2, down=(16, 48), blocks=4, up=(16,), kernel=3)
 FASTER = Shape(unshuffle=2, down=(16, 32), blocks=4, up=(16,), kernel=3)
 FASTEST = Shape(unshuffle=2, down=(16, 16), blocks=5, up=(16,), kernel=3)
 SHAPES = {"johnson": JOHNSON, "fast": FAST, "faster": FASTER, "fastest": FASTEST}
+MAX_CHANNELS, MAX_LAYERS, MAX_BLOCKS, MAX_KERNEL = 1024, 6, 64, 15
+
+
+def parse_shape(text: str) -> Shape:
+    """A shape's name, or its entries as `shape_text` writes them -> the Shape.
+
+    Entries that are left out are Johnson's. Raises ValueError: an unknown or bad entry, or an `up`
+    that does not bring the picture back to its size.
+    """
+    if text in SHAPES:
+        return SHAPES[text]
+    values: dict[str, Any] = {}
+    for entry in text.split():
+        name, _, value = entry.partition("=")
+        if name in values or name not in {field.name for field in dataclasses.fields(Shape)}:
+            raise ValueError(f"no shape {text!r}: give {', '.join(SHAPES)}, or NAME=VALUE entries")
+        values[name] = _shape_value(name, value)
+    shape = Shape(**values)
+    if not values or len(shape.up) != len(shape.down) - 1:
+        raise ValueError(f"no shape {text!r}: up must have one entry fewer than down")
+    return shape
+
+
+def _shape_value(name: str, value: str) -> Any:
+    choices = {"ending": ("sigmoid", "linear"), "last_norm": ("yes", "no"), "unshuffle": ("1", "2")}
+    if name in choices:
+        if value not in choices[name]:
+            raise ValueError(f"{name} must be {' or '.join(choices[name])}")
+        return {"yes": True, "no": False, "1": 1, "2": 2}.get(value, value)
+    parts = value.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+        raise ValueError(f"{name} must be whole numbers")
+    numbers = tuple(int(part) for part in parts)
+    if name in ("down", "up"):
+        if len(numbers) > MAX_LAYERS or not all(1 <= n <= MAX_CHANNELS for n in numbers):
+            raise ValueError(f"{name} must be 1 to {MAX_LAYERS} numbers from 1 to {MAX_CHANNELS}")
+        return numbers
+    least, most = (1, MAX_KERNEL) if name == "kernel" else (0, MAX_BLOCKS)
+    if len(numbers) != 1 or not least <= numbers[0] <= most:
+        raise ValueError(f"{name} must be one number from {least} to {most}")
+    if name == "kernel" and numbers[0] % 2 == 0:
+        raise ValueError("kernel must be odd")
+    return numbers[0]
+
+
+def shape_text(shape: Shape) -> str:
+    """The text that `parse_shape` reads back: a name, or the entries that are not Johnson's."""
+    for name, known in SHAPES.items():
+        if shape == known:
+            return name
+    entries = []
+    for field in dataclasses.fields(Shape):
+        value = getattr(shape, field.name)
+        if value != field.default:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            shown = {"True": "yes", "False": "no"}.get(shown, shown)
+            entries.append(f"{field.name}={shown}")
+    return " ".join(entries)
 
 
 def instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -151,10 +217,10 @@ def unshuffled(x: Tensor) -> Tensor:
 
 
 class TransformNet(nn.Module):
-    """Pictures (N, 3, H, W), RGB, 0..1, and a style code (N or 1, code_size) -> pictures, 0..1.
+    """Pictures (N, 3, H, W), RGB, 0..1, and a style code (N or 1, code_size) -> pictures.
 
-    H and W are multiples of `multiple`. `channels` lists the instance norms in order; a code holds
-    all scales, then all shifts.
+    H and W are multiples of `multiple`. The result is in 0..1, with a linear ending around it.
+    `channels` lists the instance norms in order; a code holds all scales, then all shifts.
     """
 
     def __init__(self, shape: Shape = JOHNSON) -> None:
@@ -175,16 +241,18 @@ class TransformNet(nn.Module):
             self.last = UpsampleConv(shape.up[-1], 3)
         else:
             self.last = ReflectConv(shape.up[-1], 3, shape.kernel)
-        self.channels = (*shape.down, *[width] * (2 * shape.blocks), *shape.up)
+        last = (3,) if shape.last_norm else ()
+        self.channels = (*shape.down, *[width] * (2 * shape.blocks), *shape.up, *last)
         self.strides = self._strides()
         self.code_size = 2 * sum(self.channels)
         self.multiple = max(self.strides)
 
     def _strides(self) -> tuple[int, ...]:
-        """Pixels of the picture to a step on each norm's input, in order."""
+        """Pixels of the picture per step on each norm's input, in order."""
         down = [self.shape.unshuffle * 2**i for i in range(len(self.shape.down))]
         up = [down[-1] // 2 ** (i + 1) for i in range(len(self.shape.up))]
-        return (*down, *[down[-1]] * (2 * self.shape.blocks), *up)
+        last = [1] if self.shape.last_norm else []
+        return (*down, *[down[-1]] * (2 * self.shape.blocks), *up, *last)
 
     def export_spec(self, controls: tuple[str, ...]) -> ExportSpec:
         """What an exporter needs to know of a network whose pictures this one paints."""
@@ -196,7 +264,7 @@ class TransformNet(nn.Module):
         convolutions = (*self.down, *self.residual, *self.up)
         reach = sum(
             cast(ReflectConv, conv).kernel_size[0] // 2 * stride
-            for conv, stride in zip(convolutions, self.strides, strict=True)
+            for conv, stride in zip(convolutions, self.strides, strict=False)
         )
         reach += self.last.kernel_size[0] // 2 + self.multiple
         return -(-reach // self.multiple) * self.multiple
@@ -211,7 +279,10 @@ class TransformNet(nn.Module):
             x = x + next(styled)(second(y))
         for conv in self.up:
             x = torch.relu(next(styled)(conv(x)))
-        return torch.sigmoid(self.last(x))
+        x = self.last(x)
+        if self.shape.last_norm:
+            x = next(styled)(x)
+        return torch.sigmoid(x) if self.shape.ending == "sigmoid" else x
 
     def _styled(self, code: Tensor, norm: Norm) -> Iterator[Callable[[Tensor], Tensor]]:
         """The norms in order, each with its scale and shift cut from the code."""
