@@ -100,7 +100,8 @@ def _configs(
 ) -> typing.Iterator[typing.Any]:
     """Configs whose networks could have these weights: the engine tells only its weights, and its
     card a shape that has no name."""
-    shapes: list[str | None] = [v for k, v in metadata.card if k == "shape" and _is_shape(v)]
+    own = (value for name, value in metadata.card if name == "shape")
+    shapes: list[str | None] = [text for text in own if isinstance(text, str) and _is_shape(text)]
     entries = {entry.name: entry for entry in dataclasses.fields(method.config)}
     first = next((w for w in weights.values() if w.ndim == 4), None)
     known = {}
@@ -112,11 +113,12 @@ def _configs(
         yield method.config(**known, **({} if shape is None else {"shape": shape}))
 
 
-def _is_shape(value: typing.Any) -> bool:
+def _is_shape(text: str) -> bool:
     try:
-        return bool(parse_shape(value)) if isinstance(value, str) else False
+        parse_shape(text)
     except ValueError:
         return False
+    return True
 
 
 def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] | None:
