@@ -137,7 +137,7 @@ def main(
     list_them: bool,
     serve: str | None,
     paint_options: PaintOptions,
-    **door: Any,
+    **server: Any,
 ) -> None:
     """Paint a camera, a stream or a film live.
 
@@ -159,7 +159,7 @@ def main(
             asked = _size(size)
             shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
             shared |= {"serve": serve, "size": asked, "color": paint_options.color}
-            serve_visitors(stylizer, style, click.echo, **shared, **door)
+            serve_visitors(stylizer, style, click.echo, **shared, **server)
         return
     opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
     if record is not None:

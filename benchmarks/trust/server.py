@@ -153,9 +153,9 @@ async def _tokens(here, tally: Tally) -> None:
 
 
 async def _queue(tally: Tally) -> None:
-    from st.video.serve.newest import Newest
+    from st.video.serve.newest import LatestSlot
 
-    place: Newest[int] = Newest()
+    place: LatestSlot[int] = LatestSlot()
     for number in range(100):
         place.put(number)
     tally.expect("the newest of a hundred frames", await place.get(), 99)

@@ -16,7 +16,14 @@ from cryptography import x509
 
 from st.runtime import BadInput, StError, Unavailable
 from st.video.serve import certificate
-from st.video.serve.address import Address, called, local_addresses, parse_address, url, visited
+from st.video.serve.address import (
+    Address,
+    allowed_hosts,
+    local_addresses,
+    parse_address,
+    public_hosts,
+    url,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,17 +64,20 @@ def test_loopback() -> None:
 
 
 def test_names() -> None:
-    assert called(Address("127.0.0.1")) == ("127.0.0.1", "localhost", "::1")
-    assert called(Address("192.0.2.7"), ["Studio.example"]) == ("192.0.2.7", "studio.example")
-    everywhere = called(Address("0.0.0.0"))
+    assert allowed_hosts(Address("127.0.0.1")) == ("127.0.0.1", "localhost", "::1")
+    assert allowed_hosts(Address("192.0.2.7"), ["Studio.example"]) == (
+        "192.0.2.7",
+        "studio.example",
+    )
+    everywhere = allowed_hosts(Address("0.0.0.0"))
     assert {*local_addresses("0.0.0.0"), "localhost"} <= set(everywhere)
     assert "0.0.0.0" not in everywhere
-    assert visited(Address("0.0.0.0")) == (local_addresses("0.0.0.0") or ["127.0.0.1"])
-    assert visited(Address("192.0.2.7")) == ["192.0.2.7"]
+    assert public_hosts(Address("0.0.0.0")) == (local_addresses("0.0.0.0") or ["127.0.0.1"])
+    assert public_hosts(Address("192.0.2.7")) == ["192.0.2.7"]
     assert all(":" in ip for ip in local_addresses("::"))
     for bad in ("http://x", "x/y", "x:1", ""):
         with pytest.raises(BadInput):
-            called(Address(), [bad])
+            allowed_hosts(Address(), [bad])
 
 
 def test_origins() -> None:

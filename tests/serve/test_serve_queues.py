@@ -11,17 +11,17 @@ pytest.importorskip("aiortc")
 
 from aiortc import RTCPeerConnection
 
+from st.video.live.latest import ClosedError, LatestSlot
 from st.video.serve.backlog import WAITING, Backlog, bound_backlog
-from st.video.serve.newest import ClosedError, Newest
 
 
 def test_a_newer_frame_takes_the_place() -> None:
     async def run() -> None:
-        place: Newest[int] = Newest()
+        place: LatestSlot[int] = LatestSlot()
         for number in range(5):
             place.put(number)
         assert await place.get() == 4
-        assert place.dropped == 4
+        assert place.replaced == 4
         waiting = asyncio.create_task(place.get())
         await asyncio.sleep(0.01)
         assert not waiting.done()
@@ -33,7 +33,7 @@ def test_a_newer_frame_takes_the_place() -> None:
 
 def test_nobody_waits_for_a_place_that_is_closed() -> None:
     async def run() -> None:
-        place: Newest[int] = Newest()
+        place: LatestSlot[int] = LatestSlot()
         waiting = asyncio.create_task(place.get())
         await asyncio.sleep(0.01)
         place.close()

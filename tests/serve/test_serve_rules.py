@@ -298,7 +298,7 @@ def test_what_goes_wrong_inside_is_no_page_of_code(
     def broken(*_: object) -> None:
         raise KeyError("inner \x1b[31m matter")
 
-    monkeypatch.setattr(app, "asked", broken)
+    monkeypatch.setattr(app, "stylizer_from_request", broken)
 
     async def work(server: Served) -> None:
         async with server.http.post(f"{server.url}/stylize", data=b"x") as answer:

@@ -15,14 +15,14 @@ from st.runtime import Stylizer
 from st.runtime.errors import BadControl, BadInput
 from st.runtime.pictures.io import Picture, write_picture
 from st.video.live.compose import compared, fitted, mirrored
-from st.video.live.latest import Newest
+from st.video.live.latest import LatestSlot
 from st.video.live.style_state import LiveStyle
 from tests.support.toys import code_engine, identity_engine, tint_engine
 from tests.support.video import clips
 
 
 def test_the_slot_keeps_one_thing_only() -> None:
-    slot: Newest[np.ndarray] = Newest()
+    slot: LatestSlot[np.ndarray] = LatestSlot()
     kept = []
     for number in range(1000):
         frame = np.full(1000, number)
@@ -40,7 +40,7 @@ def test_the_slot_keeps_one_thing_only() -> None:
 
 
 def test_the_slot_wakes_who_waits() -> None:
-    slot: Newest[int] = Newest()
+    slot: LatestSlot[int] = LatestSlot()
     threading.Timer(0.05, slot.put, [7]).start()
     assert slot.take(timeout=20) == 7
 

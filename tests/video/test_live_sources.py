@@ -12,7 +12,7 @@ import pytest
 
 from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadInput, Unavailable
-from st.video.live.capture import Captured, Feed, Opener
+from st.video.live.capture import Capture, Captured, Opener
 from st.video.live.loop import Live, Meter
 from st.video.live.painter import LivePainter
 from st.video.live.playback import Pace, Playback
@@ -38,12 +38,12 @@ def stream_opener(url: str, read_seconds: float = 5.0) -> Opener:
     return lambda stop: Stream(url, stop, read_seconds=read_seconds)
 
 
-def taken(feed: Feed) -> Captured:
-    return wait_for(feed.newest.take)
+def taken(feed: Capture) -> Captured:
+    return wait_for(feed.latest.take)
 
 
 def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
-    feed = Feed(stream_opener(mjpeg.url))
+    feed = Capture(stream_opener(mjpeg.url))
     try:
         assert feed.size == (64, 48)
         assert "64×48, mjpeg" in feed.description
@@ -51,7 +51,7 @@ def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
         mjpeg.refused.set()
         mjpeg.drop()
         wait_for(lambda: "503" in feed.trouble or "Server" in feed.trouble)
-        feed.newest.take()
+        feed.latest.take()
         # It comes back with other pictures, of another size.
         mjpeg.scene = lambda number: np.full((96, 128, 3), (10, 200, 30), np.uint8)
         mjpeg.refused.clear()
@@ -65,12 +65,12 @@ def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
 
 
 def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
-    feed = Feed(stream_opener(mjpeg.url, read_seconds=0.5))
+    feed = Capture(stream_opener(mjpeg.url, read_seconds=0.5))
     try:
         mjpeg.hanging.set()
         wait_for(lambda: "nothing came for 0.5 s" in feed.trouble)
         mjpeg.hanging.clear()
-        feed.newest.take()
+        feed.latest.take()
         taken(feed)
         assert mjpeg.visits >= 2
     finally:
@@ -81,14 +81,14 @@ def test_a_server_that_answers_nothing_at_all(mjpeg: MjpegServer) -> None:
     mjpeg.hanging.set()
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"nothing came for 0\.5 s"):
-        Feed(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
+        Capture(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
     assert time.monotonic() - began < 10
 
 
 def test_rtsp_goes_over_tcp_and_is_opened_again() -> None:
     server = RtspServer(lambda number: np.full((48, 64, 3), 40 + 10 * number, np.uint8))
     try:
-        feed = Feed(stream_opener(server.url, read_seconds=1.0))
+        feed = Capture(stream_opener(server.url, read_seconds=1.0))
         try:
             assert server.transports
             assert all("TCP" in transport for transport in server.transports)
@@ -111,7 +111,7 @@ def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
     """The scene's gray tells when it was sent; 30 come a second, three are painted."""
     began = time.monotonic()
     mjpeg.scene = lambda number: np.full((16, 16, 3), min(250, number), np.uint8)
-    feed = Feed(stream_opener(mjpeg.url))
+    feed = Capture(stream_opener(mjpeg.url))
     ages = []
 
     def slow(picture: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
     # In a queue the eighth would be two seconds old, and the eighth frame that was sent.
     assert max(ages[1:]) < 1.5
     assert grays[-1] > 20
-    assert feed.newest.replaced > 10
+    assert feed.latest.replaced > 10
     assert 1 < meter.rate < 4
     assert 0.3 < meter.delay() < 1.5
 
@@ -155,7 +155,7 @@ def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
 )
 def test_urls_that_do_not_open(url: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words) as raised:
-        Feed(stream_opener(url.format(port=free_port())))
+        Capture(stream_opener(url.format(port=free_port())))
     assert "pass@" not in str(raised.value)
 
 
@@ -174,11 +174,11 @@ def test_a_playlist_may_name_the_network_and_no_file_of_this_machine(
         b"HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n"
         + pages[request.path]
     )
-    feed = Feed(stream_opener(f"{base}/good.m3u8"))
+    feed = Capture(stream_opener(f"{base}/good.m3u8"))
     assert feed.size == (64, 48)
     feed.close()
     with pytest.raises((Unavailable, BadInput)):
-        Feed(lambda stop: Stream(f"{base}/bad.m3u8", stop, open_seconds=2))
+        Capture(lambda stop: Stream(f"{base}/bad.m3u8", stop, open_seconds=2))
 
 
 def test_what_people_see_of_a_url() -> None:
@@ -188,7 +188,7 @@ def test_what_people_see_of_a_url() -> None:
 def test_a_film_plays_at_its_own_rate(tmp_path: Path) -> None:
     path = clips.film(tmp_path / "in.mp4", frames=24)  # one second
     began = time.monotonic()
-    feed = Feed(partial(Playback, path))
+    feed = Capture(partial(Playback, path))
     assert feed.rate == 24
     wait_for(lambda: feed.ended)
     took = time.monotonic() - began
@@ -199,7 +199,7 @@ def test_a_film_plays_at_its_own_rate(tmp_path: Path) -> None:
 
 def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
     path = clips.film(tmp_path / "in.mp4", frames=6, rotation=90)
-    feed = Feed(opener_of(str(path), (24, 24), None, mjpg=True, loop=True))
+    feed = Capture(opener_of(str(path), (24, 24), None, mjpg=True, loop=True))
     try:
         assert feed.size == (18, 24)  # upright, its shape kept
         time.sleep(0.8)
@@ -215,7 +215,7 @@ def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> 
     head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
     mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
     began = time.monotonic()
-    feed = Feed(stream_opener(mjpeg.url))
+    feed = Capture(stream_opener(mjpeg.url))
     wait_for(lambda: feed.ended)
     assert 0.8 < time.monotonic() - began < 6
     feed.close()

@@ -42,7 +42,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CameraRequest:
     """What to ask of a camera. MJPG is what most give more than a few frames a second in."""
 
     size: tuple[int, int] = (1280, 720)
@@ -87,9 +87,9 @@ def find_camera(wanted: int | str, root: Path = SYSFS) -> Device:
 
 
 class Camera:
-    """See st.video.live.capture.Grabber."""
+    """See st.video.live.capture.FrameSource."""
 
-    def __init__(self, device: Device, wishes: Wishes, stop: threading.Event) -> None:
+    def __init__(self, device: Device, request: CameraRequest, stop: threading.Event) -> None:
         """Raises Unavailable: it cannot be opened; another program may have it."""
         self._stop = stop
         self._device = device
@@ -97,9 +97,9 @@ class Camera:
         self._capture = cv2.VideoCapture(device.index, _api())
         if not self._capture.isOpened():
             raise Unavailable(f"{device} cannot be opened: is another program using it?")
-        _ask(self._capture, wishes)
+        _ask(self._capture, request)
         self.rate: float | None = self._capture.get(cv2.CAP_PROP_FPS) or None
-        self.description = _given(device, self._capture, wishes)
+        self.description = _given(device, self._capture, request)
 
     def read(self) -> Captured | None:
         if not self._capture.grab():
@@ -117,8 +117,8 @@ class Camera:
 class CameraOpener:
     """Opens a camera again and again: after it was replugged its number may be another one."""
 
-    def __init__(self, wanted: int | str, wishes: Wishes, root: Path = SYSFS) -> None:
-        self._wanted, self._wishes, self._root = wanted, wishes, root
+    def __init__(self, wanted: int | str, request: CameraRequest, root: Path = SYSFS) -> None:
+        self._wanted, self._wishes, self._root = wanted, request, root
         self._name = ""
 
     def __call__(self, stop: threading.Event) -> Camera:
@@ -137,19 +137,19 @@ class CameraOpener:
         return find_camera(self._name, self._root)
 
 
-def _ask(capture: Any, wishes: Wishes) -> None:
+def _ask(capture: Any, request: CameraRequest) -> None:
     mjpg = cv2.VideoWriter.fourcc(*"MJPG")
-    if wishes.mjpg:  # first: sizes and rates are chosen among those of the format
+    if request.mjpg:  # first: sizes and rates are chosen among those of the format
         capture.set(cv2.CAP_PROP_FOURCC, mjpg)
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, wishes.size[0])
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wishes.size[1])
-    capture.set(cv2.CAP_PROP_FPS, wishes.fps)
-    if wishes.mjpg and int(capture.get(cv2.CAP_PROP_FOURCC)) != mjpg:
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.size[0])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size[1])
+    capture.set(cv2.CAP_PROP_FPS, request.fps)
+    if request.mjpg and int(capture.get(cv2.CAP_PROP_FOURCC)) != mjpg:
         capture.set(cv2.CAP_PROP_FOURCC, mjpg)  # DirectShow forgets it when the size changes
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
 
-def _given(device: Device, capture: Any, wishes: Wishes) -> str:
+def _given(device: Device, capture: Any, request: CameraRequest) -> str:
     """What the camera really gives, and what was asked where that is not the same."""
     width, height = (
         int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
@@ -161,11 +161,11 @@ def _given(device: Device, capture: Any, wishes: Wishes) -> str:
     line += f" at {fps:g} frames/s" if fps > 0 else ""
     line += f", {letters}" if letters else ""
     missed = []
-    if (width, height) != wishes.size:
-        missed.append("{}×{}".format(*wishes.size))
-    if fps > 0 and abs(fps - wishes.fps) > 0.5:
-        missed.append(f"{wishes.fps:g} frames/s")
-    if wishes.mjpg and letters and letters != "MJPG":
+    if (width, height) != request.size:
+        missed.append("{}×{}".format(*request.size))
+    if fps > 0 and abs(fps - request.fps) > 0.5:
+        missed.append(f"{request.fps:g} frames/s")
+    if request.mjpg and letters and letters != "MJPG":
         missed.append("MJPG")
     return line + (f" (asked for {', '.join(missed)})" if missed else "")
 

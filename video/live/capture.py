@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.errors import StError
-from st.video.live.latest import Newest
+from st.video.live.latest import LatestSlot
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before the source is opened again
 
@@ -29,7 +29,7 @@ class Lost(StError):
     """The source gives no more frames, and may come back."""
 
 
-class Grabber(Protocol):
+class FrameSource(Protocol):
     """An opened source.
 
     description: what it really gives, in a line.
@@ -45,13 +45,13 @@ class Grabber(Protocol):
     def close(self) -> None: ...
 
 
-Opener = Callable[[threading.Event], Grabber]  # the event: set when reading shall end
+Opener = Callable[[threading.Event], FrameSource]  # the event: set when reading shall end
 
 
-class Feed:
+class Capture:
     """A thread that reads frames and keeps the newest.
 
-    newest: where frames are taken from.
+    latest: where frames are taken from.
     size: (width, height) of the first frame.
     trouble: "" while frames come, else what is wrong, in a line.
     ended: whether the source came to its end.
@@ -65,23 +65,23 @@ class Feed:
         """
         self._opener = opener
         self._stop = threading.Event()
-        self._grabber: Grabber | None = opener(self._stop)
-        self.newest: Newest[Captured] = Newest()
+        self._source: FrameSource | None = opener(self._stop)
+        self.latest: LatestSlot[Captured] = LatestSlot()
         self.trouble = ""
         self.ended = False
         self.reopened = 0
-        self.description = self._grabber.description
-        self.rate = self._grabber.rate
+        self.description = self._source.description
+        self.rate = self._source.rate
         try:
-            first = self._grabber.read()
+            first = self._source.read()
             if first is None:
                 raise Lost(f"{self.description}: not one frame came")
         except BaseException:
-            self._grabber.close()
+            self._source.close()
             raise
         self.size = first.rgb.shape[1], first.rgb.shape[0]
         self.last = first.when
-        self.newest.put(first)
+        self.latest.put(first)
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
@@ -94,9 +94,9 @@ class Feed:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
             try:
-                if self._grabber is None:
-                    self._grabber = self._opener(self._stop)
-                captured = self._grabber.read()
+                if self._source is None:
+                    self._source = self._opener(self._stop)
+                captured = self._source.read()
             except Exception as error:  # a library's own, too: the source is tried again
                 if self._stop.is_set():
                     break
@@ -110,15 +110,15 @@ class Feed:
                 break
             if self.trouble:
                 self.reopened += 1
-                self.description = self._grabber.description
+                self.description = self._source.description
             self.trouble, pause, self.last = "", FIRST_PAUSE, captured.when
-            self.newest.put(captured)
+            self.latest.put(captured)
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._grabber is not None:
-            self._grabber.close()
-        self._grabber = None
+        if self._source is not None:
+            self._source.close()
+        self._source = None
 
     @property
     def away(self) -> float:

@@ -48,7 +48,7 @@ _NAMES = {
 }
 
 
-class Desk:
+class LiveController:
     """The person at the window: shows pictures with what is to be said, and does what keys ask."""
 
     def __init__(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from st.video.live.capture import Feed
+from st.video.live.capture import Capture
 from st.video.live.compose import Compare, Picture, compared, mirrored
-from st.video.live.latest import Newest
+from st.video.live.latest import LatestSlot
 from st.video.live.outlet import Outlet
 from st.video.live.painter import LivePainter
 
@@ -64,14 +64,14 @@ class Live:
     error: what ended it, if anything did.
     """
 
-    def __init__(self, feed: Feed, painter: LivePainter, target_fps: float) -> None:
-        self._feed, self.painter = feed, painter
+    def __init__(self, capture: Capture, painter: LivePainter, target_fps: float) -> None:
+        self._capture, self.painter = capture, painter
         self._period = 1 / target_fps
         self.limit: int | None = None
         self._stop = threading.Event()
         self.mirror = False
         self.compare: Compare = ""
-        self.shown: Newest[Shown] = Newest()
+        self.shown: LatestSlot[Shown] = LatestSlot()
         self.outlets: tuple[Outlet, ...] = ()
         self.painted = 0
         self.error: Exception | None = None
@@ -93,10 +93,10 @@ class Live:
     @property
     def trouble(self) -> str:
         """What is wrong with the source, in a line; "" when nothing is."""
-        if self._feed.trouble:
-            return self._feed.trouble
-        if self._feed.away > SILENCE and not self._feed.ended:
-            return f"no picture for {self._feed.away:.0f} s"
+        if self._capture.trouble:
+            return self._capture.trouble
+        if self._capture.away > SILENCE and not self._capture.ended:
+            return f"no picture for {self._capture.away:.0f} s"
         return ""
 
     def close(self) -> None:
@@ -116,9 +116,9 @@ class Live:
             # Wait first, then take: what is taken is then the newest.
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
-            captured = self._feed.newest.take(timeout=0.1)
+            captured = self._capture.latest.take(timeout=0.1)
             if captured is None:
-                if self._feed.ended:
+                if self._capture.ended:
                     return
                 continue
             # Half a period early is on time, so that a camera of just this rate loses no frame.

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from st.runtime.errors import printable
 from st.video.live.compose import Picture, fitted
-from st.video.live.latest import Newest
+from st.video.live.latest import LatestSlot
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before a stream is opened again
 CLOSING = 10.0  # seconds that a writer gets to finish
@@ -44,7 +44,7 @@ class Outlet:
         """
         self._opener, self._size, self._again = opener, size, again
         self._writer: Writer | None = opener()
-        self._newest: Newest[tuple[Picture, float]] = Newest()
+        self._latest: LatestSlot[tuple[Picture, float]] = LatestSlot()
         self._end: float | None = None
         self._closing = threading.Event()
         self.written = 0
@@ -53,7 +53,7 @@ class Outlet:
         self._thread.start()
 
     def offer(self, picture: Picture, when: float) -> None:
-        self._newest.put((picture, when))
+        self._latest.put((picture, when))
 
     def close(self) -> None:
         """Write what waits, and finish; a second call does nothing more."""
@@ -67,7 +67,7 @@ class Outlet:
         pause = FIRST_PAUSE
         while True:
             closing = self._closing.is_set()  # first: what was offered before it is written
-            item = self._newest.take(0.0 if closing else 0.1)
+            item = self._latest.take(0.0 if closing else 0.1)
             if item is None:
                 if closing:
                     break

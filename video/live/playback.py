@@ -47,7 +47,7 @@ class Pace:
 
 
 class Playback:
-    """See st.video.live.capture.Grabber."""
+    """See st.video.live.capture.FrameSource."""
 
     def __init__(
         self,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from st.runtime.errors import StError, Unavailable, printable
 from st.runtime.stylizer import Stylizer
-from st.video.live.capture import Feed, Opener
-from st.video.live.keys import Desk
+from st.video.live.capture import Capture, Opener
+from st.video.live.keys import LiveController
 from st.video.live.loop import Live, Meter, Shown, follow
 from st.video.live.outlet import Outlet
 from st.video.live.painter import LivePainter
@@ -96,20 +96,21 @@ def play(
         Unavailable, MissingExtra, BadInput: something cannot be opened.
         StError: the source stayed away, the engine failed, or a recording could not be written.
     """
-    with ExitStack() as stack:  # closed in the opposite order
-        feed = Feed(opener)
-        stack.callback(feed.close)
-        say(feed.description)
-        rate = show.target_fps or min(USUAL_FPS, feed.rate or USUAL_FPS)
-        live = Live(feed, LivePainter(stylizer, stylizer.metadata, rate, show.longest), rate)
+    with ExitStack() as stack:  # closed in reverse order
+        capture = Capture(opener)
+        stack.callback(capture.close)
+        say(capture.description)
+        rate = show.target_fps or min(USUAL_FPS, capture.rate or USUAL_FPS)
+        painter = LivePainter(stylizer, stylizer.metadata, rate, show.longest)
+        live = Live(capture, painter, rate)
         live.mirror, live.limit = show.mirror, show.frames
-        size = max(2, feed.size[0] & ~1), max(2, feed.size[1] & ~1)
+        size = max(2, capture.size[0] & ~1), max(2, capture.size[1] & ~1)
         window = None
         if show.window:
-            window = Window(show.title, feed.size, show.full_screen)
+            window = Window(show.title, capture.size, show.full_screen)
             stack.callback(window.close)
-        stream, camera = _outlets(show, size, rate, stack, say)
-        for outlet in (stream, camera):
+        outlets = _outlets(show, size, rate, stack, say)
+        for outlet in outlets:
             if outlet is not None:
                 live.add(outlet)
         recordings = Recordings(live, size, rate, show.folder)
@@ -118,33 +119,57 @@ def play(
             recordings.start(show.record)
         stack.callback(live.close)
         meter = Meter()
-        desk = Desk(window, live, style, meter, recordings, show.folder) if window else None
-
-        watch = _Watch(live, feed, show.give_up, say)
-
-        def each(shown: Shown | None) -> bool:
-            watch.look()
-            return desk is None or desk.show(shown)
-
-        began = time.monotonic()
-        live.start()
-        follow(live, stop, each, meter)
-        seconds = time.monotonic() - began
+        controller = (
+            LiveController(window, live, style, meter, recordings, show.folder) if window else None
+        )
+        seconds = _run(live, _Watch(live, capture, show.give_up, say), controller, meter, stop)
     if recordings.troubles:
         raise StError(recordings.troubles[0])
+    return _summary(live, capture, meter, style, seconds, recordings, outlets)
+
+
+def _run(
+    live: Live,
+    watch: _Watch,
+    controller: LiveController | None,
+    meter: Meter,
+    stop: threading.Event,
+) -> float:
+    """Show pictures until the end. Returns the seconds that it took."""
+
+    def each(shown: Shown | None) -> bool:
+        watch.look()
+        return controller is None or controller.show(shown)
+
+    began = time.monotonic()
+    live.start()
+    follow(live, stop, each, meter)
+    return time.monotonic() - began
+
+
+def _summary(
+    live: Live,
+    capture: Capture,
+    meter: Meter,
+    style: LiveStyle,
+    seconds: float,
+    recordings: Recordings,
+    outlets: tuple[Outlet | None, Outlet | None],
+) -> Summary:
+    stream, camera = outlets
     return Summary(
-        source=feed.description,
+        source=capture.description,
         frames=live.painted,
         seconds=round(seconds, 3),
         frames_per_second=round(live.painted / seconds, 2),
         delay_ms=round(1000 * meter.delay(), 1),
         delay_ms_95=round(1000 * meter.delay(0.95), 1),
-        width=feed.size[0],
-        height=feed.size[1],
+        width=capture.size[0],
+        height=capture.size[1],
         painted_at=live.painter.size,
         style=style.label,
-        missed=feed.newest.replaced,
-        reopened=feed.reopened,
+        missed=capture.latest.replaced,
+        reopened=capture.reopened,
         recorded=recordings.written,
         streamed=stream.written if stream else 0,
         sent=camera.written if camera else 0,
@@ -156,19 +181,19 @@ class _Watch:
     gives up in the end."""
 
     def __init__(
-        self, live: Live, feed: Feed, give_up: float | None, say: Callable[[str], None]
+        self, live: Live, capture: Capture, give_up: float | None, say: Callable[[str], None]
     ) -> None:
-        self._live, self._feed, self._give_up, self._say = live, feed, give_up, say
+        self._live, self._capture, self._give_up, self._say = live, capture, give_up, say
         self._lost = False
         self._failing: set[Outlet] = set()
 
     def look(self) -> None:
         """Raises Unavailable: it was away for too long."""
         trouble = self._live.trouble if self._live.running else ""
-        if trouble and self._give_up is not None and self._feed.away > self._give_up:
+        if trouble and self._give_up is not None and self._capture.away > self._give_up:
             raise Unavailable(f"gave up after {self._give_up:g} s: {trouble}")
         if bool(trouble) != self._lost:
-            self._say(f"warning: {trouble}" if trouble else f"back: {self._feed.description}")
+            self._say(f"warning: {trouble}" if trouble else f"back: {self._capture.description}")
         self._lost = bool(trouble)
         for outlet in self._live.outlets:
             if not outlet.trouble:

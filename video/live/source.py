@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
-from st.video.live.camera import CameraOpener, Wishes
+from st.video.live.camera import CameraOpener, CameraRequest
 from st.video.live.capture import Opener
 from st.video.live.playback import Playback
 from st.video.live.stream_input import Stream, is_url
@@ -34,9 +34,9 @@ def opener_of(
         return lambda stop: open_it(stop, loop=loop, box=size)
     if loop:
         raise BadInput("--loop is for films")
-    usual = Wishes()
-    wishes = Wishes(size or usual.size, fps or usual.fps, mjpg)
-    return CameraOpener(source if number is None else number, wishes)
+    usual = CameraRequest()
+    request = CameraRequest(size or usual.size, fps or usual.fps, mjpg)
+    return CameraOpener(source if number is None else number, request)
 
 
 def _camera_number(source: str) -> int | None:

@@ -38,7 +38,7 @@ def shown_url(url: str) -> str:
 
 
 class Stream:
-    """See st.video.live.capture.Grabber."""
+    """See st.video.live.capture.FrameSource."""
 
     def __init__(
         self,

@@ -69,17 +69,17 @@ def _refusal(text: str) -> BadInput:
     )
 
 
-def visited(address: Address) -> list[str]:
+def public_hosts(address: Address) -> list[str]:
     """What visitors are told to call the server by."""
     return (local_addresses(address.host) or [LOOPBACK]) if address.everywhere else [address.host]
 
 
-def called(address: Address, more: Iterable[str] = ()) -> tuple[str, ...]:
+def allowed_hosts(address: Address, more: Iterable[str] = ()) -> tuple[str, ...]:
     """All that visitors may call the server by.
 
     more: names that the user allows, of a proxy before it for instance.
     """
-    names = visited(address)
+    names = public_hosts(address)
     if address.everywhere:
         name = socket.gethostname().lower()
         names += [name, f"{name}.local"]

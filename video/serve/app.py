@@ -16,8 +16,8 @@ from st.runtime.errors import printable
 from st.video.serve.guard import Guard, add_headers, refusal
 from st.video.serve.painting import Pool
 from st.video.serve.pictures import MOST_BYTES, MOST_STYLE_BYTES, Pictures, body, too_large
-from st.video.serve.session import SILENCE, Session, Stage
-from st.video.serve.settings import asked
+from st.video.serve.session import SILENCE, Session, SessionDefaults
+from st.video.serve.settings import stylizer_from_request
 
 MOST_BODY = 64 * 1024
 PAGE = {
@@ -32,12 +32,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Visits:
-    """The visitors of one stage, and what they share."""
+    """The visitors of one defaults, and what they share."""
 
     def __init__(
-        self, stage: Stage, max_sessions: int, workers: int, silence: float = SILENCE
+        self, defaults: SessionDefaults, max_sessions: int, workers: int, silence: float = SILENCE
     ) -> None:
-        self._stage = stage
+        self._defaults = defaults
         self._most = max_sessions
         self._silence = silence
         self._sessions: dict[str, Session] = {}
@@ -62,19 +62,19 @@ class Visits:
 
     async def _info(self, _request: web.Request) -> web.Response:
         """What there is to choose, and how many are here."""
-        stage = self._stage
+        defaults = self._defaults
         return web.json_response(
             {
-                "styles": [choice.label for choice in stage.choices],
-                "begin": vars(stage.begin),
-                "blends": stage.base.metadata.blends,
-                "pictures": _takes_pictures(stage),
+                "styles": [choice.label for choice in defaults.choices],
+                "begin": vars(defaults.begin),
+                "blends": defaults.base.metadata.blends,
+                "pictures": _takes_pictures(defaults),
                 "camera": {
-                    "width": stage.size[0],
-                    "height": stage.size[1],
-                    "rate": stage.target_fps,
+                    "width": defaults.size[0],
+                    "height": defaults.size[1],
+                    "rate": defaults.target_fps,
                 },
-                "engine": stage.base.metadata.method,
+                "engine": defaults.base.metadata.method,
                 "sessions": len(self._sessions),
                 "max_sessions": self._most,
             }
@@ -95,7 +95,7 @@ class Visits:
                 text=f"{self._most} visitors are here already: try again later",
                 headers={"Retry-After": "10"},
             )
-        session = Session(self._stage, self._pool, self._gone, self._silence)
+        session = Session(self._defaults, self._pool, self._gone, self._silence)
         self._sessions[session.number] = session  # takes its place before anything is awaited
         try:
             answer = await session.answer(sdp)
@@ -114,9 +114,9 @@ class Visits:
     async def _style_picture(self, request: web.Request) -> web.Response:
         """A picture -> {"style"}: the number that settings name it by."""
         session = self._session(request)
-        if not _takes_pictures(self._stage):
+        if not _takes_pictures(self._defaults):
             raise BadControl("this engine paints its own styles only")
-        code = await self._pictures.style(request, self._stage.base)
+        code = await self._pictures.style(request, self._defaults.base)
         return web.json_response({"style": session.add_picture(code)})
 
     async def _stylize(self, request: web.Request) -> web.Response:
@@ -125,7 +125,9 @@ class Visits:
         styles = query.getall("style", headers.getall("St-Style", []))
         strength = query.get("strength", headers.get("St-Strength"))
         color = query.get("color", headers.get("St-Color"))
-        paint = asked(self._stage.base, self._stage.choices, styles, strength, color)
+        paint = stylizer_from_request(
+            self._defaults.base, self._defaults.choices, styles, strength, color
+        )
         return await self._pictures.stylized(request, paint)
 
     def _session(self, request: web.Request) -> Session:
@@ -147,8 +149,8 @@ class Visits:
         await asyncio.to_thread(self._pictures.close)
 
 
-def _takes_pictures(stage: Stage) -> bool:
-    return "code" in stage.base.metadata.inputs
+def _takes_pictures(defaults: SessionDefaults) -> bool:
+    return "code" in defaults.base.metadata.inputs
 
 
 def _file(path: Path, kind: str) -> Handler:

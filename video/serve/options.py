@@ -89,17 +89,17 @@ def serve_visitors(
     """
     try:
         from st.video.serve.address import parse_address
-        from st.video.serve.server import Door
+        from st.video.serve.server import ServerConfig
         from st.video.serve.server import serve as run
-        from st.video.serve.session import Stage
+        from st.video.serve.session import SessionDefaults
         from st.video.serve.settings import Settings
     except ImportError:
         raise MissingExtra("--serve", "serve") from None
     begin = Settings(style.first, style.second, style.blend, style.strength, color)
-    stage = Stage(stylizer, style.choices, begin, longest=paint_size)
+    defaults = SessionDefaults(stylizer, style.choices, begin, longest=paint_size)
     if target_fps is not None:
-        stage = replace(stage, target_fps=target_fps)
+        defaults = replace(defaults, target_fps=target_fps)
     if size is not None:
-        stage = replace(stage, size=size)
-    door = Door(parse_address(serve), cert, key, names, max_sessions, threads)
-    run(stage, door, tell)
+        defaults = replace(defaults, size=size)
+    config = ServerConfig(parse_address(serve), cert, key, names, max_sessions, threads)
+    run(defaults, config, tell)

@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from st.runtime import Stylizer
-from st.video.serve.newest import ClosedError, Newest
+from st.video.live.latest import ClosedError, LatestSlot
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class PaintedTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, frames: Newest[VideoFrame]) -> None:
+    def __init__(self, frames: LatestSlot[VideoFrame]) -> None:
         super().__init__()
         self.sending = 0.0
         self._frames = frames

@@ -17,17 +17,17 @@ from aiohttp import web
 from st.runtime import BadInput, StError
 from st.runtime.system.cpus import usable_cpus
 from st.runtime.system.signals import stoppable
-from st.video.serve.address import Address, called, url, visited
+from st.video.serve.address import Address, allowed_hosts, public_hosts, url
 from st.video.serve.app import Visits
 from st.video.serve.certificate import fingerprint, own_certificate, tls
 from st.video.serve.guard import Guard
-from st.video.serve.session import Stage
+from st.video.serve.session import SessionDefaults
 
 MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
-class Door:
+class ServerConfig:
     """How the server is reached.
 
     certificate, key: PEM files for TLS; without them loopback has no TLS, and any other address one
@@ -45,7 +45,9 @@ class Door:
     threads: int | None = None
 
 
-def serve(stage: Stage, door: Door, tell: Callable[[str], object] = print) -> None:
+def serve(
+    defaults: SessionDefaults, config: ServerConfig, tell: Callable[[str], object] = print
+) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     tell: told where the server is, line by line: its URLs, then the certificate's fingerprint.
@@ -56,18 +58,23 @@ def serve(stage: Stage, door: Door, tell: Callable[[str], object] = print) -> No
     """
     _hush()
     with stoppable() as stop:
-        asyncio.run(_serve(stage, door, tell, stop))
+        asyncio.run(_serve(defaults, config, tell, stop))
 
 
 async def _serve(
-    stage: Stage, door: Door, tell: Callable[[str], object], stop: threading.Event
+    defaults: SessionDefaults,
+    config: ServerConfig,
+    tell: Callable[[str], object],
+    stop: threading.Event,
 ) -> None:
-    address = door.address
-    names = called(address, door.names)
-    certificate, context = _tls(door, names)
+    address = config.address
+    names = allowed_hosts(address, config.names)
+    certificate, context = _tls(config, names)
     token = None if address.loopback else secrets.token_urlsafe(24)
     guard = Guard(token)
-    visits = Visits(stage, door.max_sessions, min(door.threads or usable_cpus(), MOST_WORKERS))
+    visits = Visits(
+        defaults, config.max_sessions, min(config.threads or usable_cpus(), MOST_WORKERS)
+    )
     # No access log: the first visit has the token in its address.
     runner = web.AppRunner(visits.app(guard), access_log=None, shutdown_timeout=2)
     await runner.setup()
@@ -80,7 +87,7 @@ async def _serve(
             raise StError(f"{address.host}:{address.port} cannot be served at: {why}") from None
         port = runner.addresses[0][1]
         guard.allow(url(context is not None, name, port) for name in names)
-        for host in visited(address):
+        for host in public_hosts(address):
             tell(url(context is not None, host, port) + (f"/?token={token}" if token else "/"))
         if certificate is not None:
             tell(f"certificate SHA-256 {fingerprint(certificate)}")
@@ -90,13 +97,13 @@ async def _serve(
         await runner.cleanup()
 
 
-def _tls(door: Door, names: Sequence[str]) -> tuple[Path | None, ssl.SSLContext | None]:
+def _tls(config: ServerConfig, names: Sequence[str]) -> tuple[Path | None, ssl.SSLContext | None]:
     """(certificate, TLS settings), None for neither."""
-    certificate, key = door.certificate, door.key
+    certificate, key = config.certificate, config.key
     if key is not None and certificate is None:
         raise BadInput("--key needs its certificate: --cert FILE")
     if certificate is None:
-        if door.address.loopback:
+        if config.address.loopback:
             return None, None
         certificate, key = own_certificate(names)
     return certificate, tls(certificate, key or certificate)

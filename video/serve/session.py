@@ -27,9 +27,9 @@ from av import VideoFrame
 from st.runtime import BadInput, StError, StyleCode, Stylizer
 from st.runtime.errors import printable
 from st.video.live.adaptive import Resolution, resolution_for
+from st.video.live.latest import ClosedError, LatestSlot
 from st.video.live.style_state import Choice
 from st.video.serve.backlog import bound_backlog
-from st.video.serve.newest import ClosedError, Newest
 from st.video.serve.painting import PaintedTrack, Pool, paint_frame
 from st.video.serve.settings import Settings, parse_settings, styled
 
@@ -47,7 +47,7 @@ aiortc.codecs.vpx.MAX_BITRATE = 6_000_000
 
 
 @dataclass(frozen=True)
-class Stage:
+class SessionDefaults:
     """What every visitor begins with.
 
     choices: the styles to choose from; none for an engine with one style of its own.
@@ -73,22 +73,22 @@ class Session:
 
     def __init__(
         self,
-        stage: Stage,
+        defaults: SessionDefaults,
         pool: Pool,
         closed: Callable[[Session], None],
         silence: float = SILENCE,
     ) -> None:
         self.number = secrets.token_urlsafe(16)
-        self._stage = stage
-        self._choices = list(stage.choices)
-        self._settings = stage.begin
-        self._paint = styled(stage.base, self._choices, stage.begin)
+        self._defaults = defaults
+        self._choices = list(defaults.choices)
+        self._settings = defaults.begin
+        self._paint = styled(defaults.base, self._choices, defaults.begin)
         self._pool = pool
         self._closed = closed
         self._silence = silence
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._incoming: Newest[tuple[VideoFrame, float]] = Newest()
-        self._outgoing: Newest[VideoFrame] = Newest()
+        self._incoming: LatestSlot[tuple[VideoFrame, float]] = LatestSlot()
+        self._outgoing: LatestSlot[VideoFrame] = LatestSlot()
         self._sent = PaintedTrack(self._outgoing)
         self._channel: RTCDataChannel | None = None
         self._track: MediaStreamTrack | None = None
@@ -130,12 +130,12 @@ class Session:
 
     def set(self, settings: Settings) -> None:
         """Paint so from the next frame on. Raises BadControl: a style that is not there."""
-        self._paint = styled(self._stage.base, self._choices, settings)
+        self._paint = styled(self._defaults.base, self._choices, settings)
         self._settings = settings
 
     def add_picture(self, code: StyleCode) -> int:
         """The number by which settings name the picture. Raises BadInput: too many."""
-        if len(self._choices) - len(self._stage.choices) >= PICTURES:
+        if len(self._choices) - len(self._defaults.choices) >= PICTURES:
             raise BadInput(f"{PICTURES} style pictures are kept: reload the page to begin anew")
         self._choices.append(Choice("picture", {code: 1.0}))
         return len(self._choices) - 1
@@ -244,9 +244,9 @@ class Session:
         """Browsers change a camera's size with the network: each begins anew."""
         if self._resolution is None or self._came != (frame.width, frame.height):
             self._came = (frame.width, frame.height)
-            stage = self._stage
+            defaults = self._defaults
             self._resolution = resolution_for(
-                stage.base.metadata, *self._came, stage.target_fps, stage.longest
+                defaults.base.metadata, *self._came, defaults.target_fps, defaults.longest
             )
         return self._resolution
 

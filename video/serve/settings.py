@@ -71,7 +71,7 @@ def styled(base: Stylizer, choices: Sequence[Choice], settings: Settings) -> Sty
     return base.styled(blend or None, settings.strength).set_color(settings.color)
 
 
-def asked(
+def stylizer_from_request(
     base: Stylizer,
     choices: Sequence[Choice],
     texts: Sequence[str],

@@ -31,7 +31,7 @@ from st.runtime import Stylizer
 from st.video.live.style_state import LiveStyle
 from st.video.serve.app import Visits
 from st.video.serve.guard import Guard
-from st.video.serve.session import SILENCE, Stage
+from st.video.serve.session import SILENCE, SessionDefaults
 from st.video.serve.settings import Settings
 from tests.support.video import clips
 
@@ -67,11 +67,11 @@ def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
     return found
 
 
-def stage_of(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> Stage:
+def stage_of(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> SessionDefaults:
     """target_fps: so low that a busy machine paints no smaller."""
     live = LiveStyle(stylizer, styles)
     begin = Settings(live.first, live.second, live.blend, live.strength)
-    return Stage(stylizer, live.choices, begin, target_fps)
+    return SessionDefaults(stylizer, live.choices, begin, target_fps)
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    stage: Stage,
+    stage: SessionDefaults,
     token: str | None = None,
     max_sessions: int = 4,
     workers: int = 2,
