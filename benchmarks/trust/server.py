@@ -153,13 +153,13 @@ async def _tokens(here, tally: Tally) -> None:
 
 
 async def _queue(tally: Tally) -> None:
-    from st.video.serve.newest import LatestSlot
+    from st.video.live.latest import LatestSlot
 
     place: LatestSlot[int] = LatestSlot()
     for number in range(100):
         place.put(number)
     tally.expect("the newest of a hundred frames", await place.get(), 99)
-    tally.expect("frames that were dropped", place.dropped, 99)
+    tally.expect("frames that were dropped", place.replaced, 99)
 
 
 def _flat() -> NDArray[np.uint8]:
