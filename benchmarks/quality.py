@@ -73,7 +73,7 @@ def folder_source(folder: Path) -> Paint:
                 path = folder / work.style / f"{name}{suffix}"
                 if path.is_file():
                     height, width = work.rgb.shape[:2]
-                    return to_size(read_picture(path).rgb, width, height)
+                    return to_size(read_picture(path).rgb, height, width)
         return None
 
     return paint

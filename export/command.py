@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from st.export.size_option import SIZE
-from st.runtime.cli.base import command
+from st.runtime.cli.base import SIZE, check_overwrite, command, is_quiet, option_group
 from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, MissingExtra, printable
 
@@ -21,61 +19,84 @@ if TYPE_CHECKING:
 NAMES = ("onnx", "tensorrt", "tensorrt-rtx")
 
 
-def tensorrt_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What only TensorRT's formats take."""
-    for option in reversed(
-        (
-            click.option("--min", "least", type=SIZE, help="Smallest frame.  [least possible]"),
-            click.option("--opt", "best", type=SIZE, help="Fastest frame size.  [1280x720]"),
-            click.option("--max", "most", type=SIZE, help="Largest frame.  [1920x1080]"),
-            click.option(
-                "--capability",
-                "capabilities",
-                metavar="N",
-                type=int,
-                multiple=True,
-                help="tensorrt-rtx: GPU to build for, 75 for 7.5 (Turing); repeat. [80 and later]",
-            ),
-            click.option("--any-gpu", is_flag=True, help="tensorrt: for every GPU from 8.0 on."),
-            click.option("--no-plugin", is_flag=True, help="tensorrt: without st's own kernels."),
-            click.option(
-                "--level", type=click.IntRange(0, 5), help="How long the builder searches.  [3]"
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+EXAMPLES = """
+st-export wave.pt && st-image photo.jpg --engine wave.onnx
+st-export wave.pt -f tensorrt-rtx --half --max 1920x1080
+st-export paintings --web site/ && python3 -m http.server -d site
+"""
+file = click.Path(path_type=Path)
+engine_options = option_group(
+    "Engine",
+    click.option(
+        "-f",
+        "--format",
+        "formats",
+        type=click.Choice(NAMES),
+        multiple=True,
+        help="Engine format; repeat for several. [default: onnx]",
+    ),
+    click.option("-o", "--output", type=file, help="Engine to write. [default: NAME.onnx]"),
+    click.option(
+        "--half",
+        is_flag=True,
+        help="FP16 weights and activations, statistics in FP32: NAME.fp16.onnx and so on.",
+    ),
+    click.option(
+        "--int8",
+        "photos",
+        metavar="DIR",
+        type=file,
+        help="INT8 convolutions for CPUs, calibrated on these pictures: NAME.int8.onnx.",
+    ),
+)
+tensorrt_options = option_group(
+    "TensorRT",
+    click.option(
+        "--min", "least", type=SIZE, help="Smallest frame. [default: the smallest possible]"
+    ),
+    click.option(
+        "--opt", "best", type=SIZE, help="Frame size to optimize for. [default: 1280x720]"
+    ),
+    click.option("--max", "most", type=SIZE, help="Largest frame. [default: 1920x1080]"),
+    click.option(
+        "--capability",
+        "capabilities",
+        metavar="N",
+        type=int,
+        multiple=True,
+        help="tensorrt-rtx: compute capability to build for, 75 for 7.5 (Turing); repeat. "
+        "[default: 80 and later]",
+    ),
+    click.option("--any-gpu", is_flag=True, help="tensorrt: build for every GPU from 8.0 on."),
+    click.option("--no-plugin", is_flag=True, help="tensorrt: do not use st's own kernels."),
+    click.option(
+        "--level", type=click.IntRange(0, 5), help="Optimization level of the builder. [default: 3]"
+    ),
+)
+web_options = option_group(
+    "Web page",
+    click.option(
+        "--web",
+        "site",
+        metavar="DIR",
+        type=file,
+        help="Write a page that runs the engine in its visitors' browsers.",
+    ),
+    click.option(
+        "--web-style",
+        "styles",
+        metavar="FILE",
+        multiple=True,
+        help="Picture or .npz style code that the page offers, for engines of any style; repeat.",
+    ),
+)
 
 
-@command(name="st-export")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-f", "--format", "formats", type=click.Choice(NAMES), multiple=True, help="Repeat.  [onnx]"
-)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="engine to write [NAME.onnx]")
-@click.option("--half", is_flag=True, help="FP16, statistics in FP32: NAME.fp16.onnx and so on.")
-@click.option(
-    "--int8",
-    "photos",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="INT8 convolutions for processors, measured on these pictures: NAME.int8.onnx.",
-)
+@command(name="st-export", examples=EXAMPLES, writes=True)
+@click.argument("model", type=file)
+@engine_options
 @tensorrt_options
-@click.option(
-    "--web",
-    "site",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="write a page that runs the engine in its visitors' browsers",
-)
-@click.option(
-    "--web-style",
-    "styles",
-    metavar="FILE",
-    multiple=True,
-    help="picture or .npz code that the page offers as a style, for engines of any style; repeat",
-)
+@web_options
 def main(
     model: Path,
     formats: tuple[str, ...],
@@ -102,13 +123,8 @@ def main(
     --int8 wants a folder of some dozen photographs, and for an engine of any style paintings among
     them. It is faster where a processor multiplies 8-bit integers: st-engines bench shows it.
 
-    With --web DIR becomes a folder for any static server: its page paints the visitor's camera and
+    With --web, DIR becomes a folder for any static server: its page paints the visitor's camera and
     pictures in their own browser.
-
-    \b
-    Examples: st-export wave.pt && st-image photo.jpg --engine wave.onnx
-              st-export wave.pt -f tensorrt-rtx --half --max 1920x1080
-              st-export paintings --web site/ && python3 -m http.server -d site
     """
     if styles and not site:
         raise click.UsageError("--web-style belongs to --web")
@@ -198,6 +214,8 @@ def _convert(
         for name in formats
         if options.half or options.int8 or name != "onnx"
     }
+    for path in outputs.values():
+        check_overwrite(path)
     with tempfile.TemporaryDirectory() as folder:
         if ready:
             engine = engine_path(str(model))
@@ -242,8 +260,10 @@ def _export(model: Path, engine: Path, say: bool = True) -> Path:
         raise MissingExtra("exporting", "train,export") from None
     if engine.suffix != ".onnx":
         raise BadInput(f"{printable(engine)}: engines are written as .onnx")
+    if say:
+        check_overwrite(engine)
     checkpoint = load_checkpoint(model)
-    with Console(stderr=True).status("tracing the network"):
+    with Console(stderr=True, quiet=is_quiet()).status("tracing the network"):
         for made in export(checkpoint, engine):
             if not say:
                 continue
@@ -259,7 +279,8 @@ def _export(model: Path, engine: Path, say: bool = True) -> Path:
 def _write_site(engine: Path, folder: Path, styles: tuple[str, ...]) -> None:
     from st.export.web.to_web import LARGE, write_site
 
-    with Console(stderr=True).status("writing the page"):
+    check_overwrite(folder)
+    with Console(stderr=True, quiet=is_quiet()).status("writing the page"):
         site = write_site(engine, folder, styles)
     plain, gpu = (size / 1e6 for size in site.builds)
     encoder = f"; {site.encoder / 1e6:.1f} MB more for a style picture" if site.encoder else ""

@@ -11,16 +11,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from st.runtime.cli.base import one_line_errors
+from st.runtime.cli.base import (
+    Command,
+    MethodsGroup,
+    check_overwrite,
+    is_quiet,
+    one_line_errors,
+    say,
+)
+from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import BadInput, MissingExtra, printable
 
 ADDING_MINUTES = 10.0  # for a style added to a bank
@@ -245,6 +245,8 @@ def method_command(name: str) -> click.Command:
 
         console = Console(stderr=True)
         _check_output(values["output"])
+        if not values["resume"]:
+            check_overwrite(values["output"])
         if values["resume"]:
             saved = resumable(resume_file(values["output"]), method)
             seed, held = saved.card.get("seed"), saved.card.get("hold_out", 0)
@@ -275,11 +277,18 @@ def method_command(name: str) -> click.Command:
             run,
             lambda: load_vgg(method.vgg_depth, vgg, say=lambda line: console.print(line)),
         )
-        console.print(f"wrote {run.output}; next: st-export {run.output}")
+        say(f"wrote {printable(run.output)}; next: st-export {printable(run.output)}")
 
-    help_text = f"{method.title}.\n\n\b\nExample: {method.example}"
-    options: list[click.Parameter] = [*run_options(method), *config_options(method.config)]
-    return click.Command(name, callback=callback, params=options, help=help_text)
+    own = config_options(method.config)
+    return Command(
+        name,
+        callback=callback,
+        params=[*run_options(method), *own],
+        help=f"{method.title}.",
+        examples=method.example,
+        groups=dict.fromkeys(entries, "Method"),
+        writes=True,
+    )
 
 
 def _addition(
@@ -336,14 +345,7 @@ def _show(console: Console, method: Any, config: Any, run: Any, load: Any) -> No
     """Run the trainer under a progress bar; one line every save when there is no terminal."""
     from st.train.loop.trainer import train
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bars(transient=False) as bar:
         task = bar.add_task(method.name, total=config.steps)
         losses: dict[str, float] = {}
         for progress in train(method, config, run, load):
@@ -351,11 +353,11 @@ def _show(console: Console, method: Any, config: Any, run: Any, load: Any) -> No
             shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
             name, total = f"{method.name}  {shown}", progress.planned
             bar.update(task, completed=progress.step, total=total, description=name)
-            if not console.is_terminal and progress.step % run.save_every == 0:
+            if not (console.is_terminal or is_quiet()) and progress.step % run.save_every == 0:
                 console.print(f"step {progress.step}/{progress.planned}  {shown}", highlight=False)
 
 
-class Methods(click.Group):
+class Methods(MethodsGroup):
     """Subcommands made on demand: `st-train --help` works where torch is not installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -371,7 +373,6 @@ class Methods(click.Group):
 
 main = Methods(
     "st-train",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train a style network.\n\n\b\n"
-    "Example: st-train cin --content photos/ --style paintings/ -o bank.pt",
+    help="Train a style network.",
+    examples="st-train cin --content photos/ --style paintings/ -o bank.pt",
 )

@@ -13,7 +13,16 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 
-from st.runtime.cli.base import command, fail
+from st.runtime.cli.base import (
+    KeptError,
+    check_overwrite,
+    command,
+    fail,
+    is_quiet,
+    missing,
+    option_group,
+    say,
+)
 from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadControl, BadInput, printable
@@ -35,8 +44,7 @@ from st.video.jobs.upscale import enlarging
 LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads
 MOST_WORKERS = 4
 
-EPILOG = """\b
-Examples:
+EXAMPLES = """
   st-video in.mp4                                  writes in_stylized.mp4
   st-video in.mp4 -s wave --strength 0.7 -o wave.mov --codec prores
   st-video in.mp4 --region person.mp4=mondrian     where a mask film is white
@@ -48,65 +56,81 @@ Examples:
 """
 
 
-@command(name="st-video", epilog=EPILOG)
-@click.argument("sources", nargs=-1, required=True, metavar="FILM...")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    help="A film (.mp4 .mov .mkv .webm .ts), a folder or frames/%05d.png for pictures, or - for "
-    "Matroska on standard output. [default: FILM with _stylized]",
+output_options = option_group(
+    "Output",
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="A film (.mp4 .mov .mkv .webm .ts), a folder or frames/%05d.png for pictures, or - "
+        "for Matroska on standard output. [default: FILM with _stylized]",
+    ),
+    click.option(
+        "--codec",
+        type=click.Choice(list(CODECS)),
+        help="Video codec. [default: h264; vp9 in .webm; one with transparency for a source with "
+        "it]",
+    ),
+    click.option(
+        "--quality",
+        type=int,
+        metavar="N",
+        help="Constant quality on the codec's own scale, lower is better: h264 and hevc 0..51 "
+        "[20, 22], vp9 0..63 [28], prores 0..32 [its profile's].",
+    ),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        help="Encoder speed: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9; "
+        "profile of prores: proxy, lt, standard, hq [hq].",
+    ),
+    click.option("--no-audio", is_flag=True, help="Leave the sound out."),
+    click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
 )
+source_options = option_group(
+    "Film",
+    click.option("--size", metavar="WxH|N", help="Paint at this size; N is the longer side."),
+    click.option("--start", metavar="TIME", help="Begin here: seconds or H:MM:SS."),
+    click.option("--duration", metavar="TIME", help="Length of the part to paint."),
+    click.option(
+        "--fps",
+        metavar="N",
+        default="25",
+        help="Frame rate of a film that is read from pictures. [default: 25]",
+    ),
+    click.option(
+        "--raw",
+        metavar="WxH@FPS",
+        help="Read and write raw rgb24 frames of this size and rate on pipes, not Matroska.",
+    ),
+    click.option(
+        "--steady",
+        type=float,
+        metavar="0..1",
+        help="Flicker reduction: the fraction of each frame that is the last one moved along the "
+        "film's motion; 0.75 is strong. [default: 0; 0.85 for engines that color films]",
+    ),
+    click.option(
+        "--resume/--anew",
+        default=True,
+        help="Continue an interrupted run, or start over. [default: resume]",
+    ),
+    click.option(
+        "--ray",
+        "cluster",
+        metavar="ADDRESS",
+        help="Paint on a Ray cluster: host:port, ray://host:port, auto, or local. The frames are "
+        "the same as without.",
+    ),
+)
+
+
+@command(name="st-video", examples=EXAMPLES, writes=True)
+@click.argument("sources", nargs=-1, metavar="FILM...")
+@output_options
 @stylizer_options
 @control_options
-@click.option(
-    "--codec",
-    type=click.Choice(list(CODECS)),
-    help="[default: h264; vp9 in .webm; one with transparency for a source with it]",
-)
-@click.option(
-    "--quality",
-    type=int,
-    metavar="N",
-    help="Constant quality on the codec's own scale, lower is better: h264 and hevc 0..51 "
-    "[20, 22], vp9 0..63 [28], prores 0..32 [its profile's].",
-)
-@click.option(
-    "--preset",
-    metavar="NAME",
-    help="Speed against size: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9, "
-    "proxy, lt, standard, hq [hq] for prores.",
-)
-@click.option(
-    "--steady",
-    type=float,
-    metavar="0..1",
-    help="Against flicker: how much of a painting moves along with the film instead of being "
-    "painted anew; 0.75 is much.  [default: 0; 0.85 for engines that color films]",
-)
-@click.option("--size", metavar="WxH|N", help="Paint at this size; N is the longer side.")
-@click.option("--start", metavar="TIME", help="Begin here: seconds or H:MM:SS.")
-@click.option("--duration", metavar="TIME", help="Only as much of it.")
-@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
-@click.option("--fps", metavar="N", default="25", help="Of pictures that are read. [default: 25]")
-@click.option(
-    "--raw",
-    metavar="WxH@FPS",
-    help="Pipes carry bare rgb24 frames of this size and rate instead of Matroska.",
-)
-@click.option(
-    "--resume/--anew",
-    default=True,
-    help="Go on where an earlier start was killed, or begin anew.  [default: resume]",
-)
-@click.option(
-    "--ray",
-    "cluster",
-    metavar="ADDRESS",
-    help="Paint on a Ray cluster: host:port, ray://host:port, auto, or local. Frame for frame what "
-    "is painted here.",
-)
-@click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
+@source_options
 def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices: Any) -> None:
     """Paint every frame of FILM in a style; sound, subtitles, chapters and timing stay.
 
@@ -125,6 +149,8 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
     (some ten seconds), which lie hidden beside the film until then.
     """
     asked = Choices(**choices)
+    if not sources:
+        raise missing("FILM...")
     if asked.raw and sources != ("-",) and output != "-":
         raise BadInput("--raw is for pipes: FILM or -o must be -")
     if as_json and output == "-":
@@ -137,18 +163,21 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
     ray = connect(asked.cluster) if asked.cluster else None
     if len(films) == 1:
         place = _target(output) or default_target
-        _tell(*_paint(films[0], place, asked, ray), as_json, quiet=output == "-")
+        quiet = output == "-" or is_quiet()
+        _tell(*_paint(films[0], place, asked, ray), as_json, quiet)
         return
     place, failed = places(films, output_folder(output)), 0
     for film in films:
         try:
-            _tell(*_paint(film, place, asked, ray), as_json)
+            _tell(*_paint(film, place, asked, ray), as_json, is_quiet())
+        except KeptError as error:
+            say(str(error))
         except BadControl:  # would be so for every film
             raise
         except BadInput as error:
             failed += 1
             if as_json:
-                click.echo(json.dumps({"input": printable(film), "error": str(error)}))
+                click.echo(json.dumps({"input": film, "error": str(error)}))
             click.echo(f"Error: {error}", err=True)
     if failed:
         raise fail(f"{failed} of {len(films)} films could not be painted", 2)
@@ -212,6 +241,7 @@ def _paint(
     masks = None
     try:
         target = place(job, reader) if callable(place) else place
+        _check_overwrite(target)
         look = reader.look.resized(job.size)
         masks = open_masks(asked.paint_options.masks(), job.window)
         stylizer, workers, threads = _painter(asked, look.width * look.height, masks is not None)
@@ -249,11 +279,17 @@ def _paint(
     return source, result, warnings
 
 
-def _tell(
-    source: str, result: Result, warnings: list[str], as_json: bool, quiet: bool = False
-) -> None:
+def _check_overwrite(target: Path | BinaryIO) -> None:
+    """Raises KeptError where --no-overwrite protects the film, or any picture of its folder."""
+    if isinstance(target, Path):
+        pictures = target.parent.glob(f"*{target.suffix}") if "%" in target.name else [target]
+        for path in pictures:
+            check_overwrite(path)
+
+
+def _tell(source: str, result: Result, warnings: list[str], as_json: bool, quiet: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(result) | {"input": printable(source), "warnings": warnings}))
+        click.echo(json.dumps(asdict(result) | {"input": source, "warnings": warnings}))
     elif not quiet:
         rate = f"{result.frames_per_second:.1f} frames/s"
         click.echo(f"{result.output}  {result.frames} frames, {rate}")

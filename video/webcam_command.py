@@ -10,7 +10,7 @@ from typing import Any
 import click
 import cv2
 
-from st.runtime.cli.base import command
+from st.runtime.cli.base import check_overwrite, command, option_group, say
 from st.runtime.cli.control_options import PaintOptions, control_options
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
@@ -26,90 +26,108 @@ from st.video.live.stream_output import check_url
 from st.video.live.style_state import LiveStyle
 from st.video.serve.options import check_options, serve_visitors, server_options
 
-EPILOG = (
-    "\b\nExamples:\n"
-    + """\
-  st-webcam                                     the first camera
-  st-webcam "Logitech" --size 1920x1080 --fps 30
-  st-webcam rtsp://10.0.0.7/live -s wave -s scream
-  st-webcam film.mp4 --loop --record painted.mp4
-  st-webcam --virtual-camera -o rtmp://live.example.org/app/key
-  st-webcam film.mp4 --headless --frames 200 --json
-  st-webcam --serve                             a page for this machine's browser
-  st-webcam --serve 0.0.0.0:8765                and for the phones around it
-\b
-Keys in the window:
+EXAMPLES = """
+st-webcam                                     the first camera
+st-webcam "Logitech" --size 1920x1080 --fps 30
+st-webcam rtsp://10.0.0.7/live -s wave -s scream
+st-webcam film.mp4 --loop --record painted.mp4
+st-webcam --virtual-camera -o rtmp://live.example.org/app/key
+st-webcam film.mp4 --headless --frames 200 --json
+st-webcam --serve                             a page for this machine's browser
+st-webcam --serve 0.0.0.0:8765                and for the phones around it
 """
-    + "\n".join(f"  {keys:22}{what}" for keys, what in HELP)
+EPILOG = "\b\nKeys in the window:\n" + "\n".join(f"  {keys:22}{what}" for keys, what in HELP)
+
+source_options = option_group(
+    "Source",
+    click.option(
+        "--size",
+        metavar="WxH",
+        help="Size to request from a camera [1280x720]; films and streams are scaled down to it.",
+    ),
+    click.option(
+        "--fps",
+        type=click.FloatRange(0.1, 1000),
+        metavar="N",
+        help="Frame rate to request from a camera. [default: 30]",
+    ),
+    click.option("--no-mjpg", is_flag=True, help="Use the camera's default format, not MJPG."),
+    click.option("--loop", is_flag=True, help="Play a film in a loop."),
+    click.option("--list-cameras", "list_them", is_flag=True, help="List the cameras and exit."),
+    click.option(
+        "--give-up",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Fail when a lost source stays away so long. [default: never]",
+    ),
+)
+speed_options = option_group(
+    "Speed",
+    click.option(
+        "--target-fps",
+        type=click.FloatRange(0.1, 240),
+        metavar="N",
+        help="Frame rate to hold by painting smaller where needed, and never to exceed. "
+        "[default: the source's, at most 30]",
+    ),
+    click.option(
+        "--paint-size",
+        type=click.IntRange(16, 8192),
+        metavar="N",
+        help="Paint with a longer side of N pixels, at any frame rate.",
+    ),
+)
+window_options = option_group(
+    "Window",
+    click.option("--mirror", is_flag=True, help="Mirror the picture."),
+    click.option("--full-screen", is_flag=True, help="Start in full screen."),
+    click.option(
+        "--folder",
+        type=click.Path(path_type=Path),
+        default=Path(),
+        metavar="DIR",
+        help="Folder where the keys s and r save. [default: the current one]",
+    ),
+    click.option(
+        "--headless", is_flag=True, help="Open no window: for scripts, servers, -o and --record."
+    ),
+)
+output_options = option_group(
+    "Output",
+    click.option(
+        "--record",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Record what is shown, in real time (.mp4 .mov .mkv .webm .ts).",
+    ),
+    click.option(
+        "-o", "--output", metavar="URL", help="Stream to rtmp://… srt://… udp://… rtsp://…"
+    ),
+    click.option(
+        "--bitrate",
+        type=click.FloatRange(0.1, 200),
+        default=4.0,
+        show_default=True,
+        metavar="MBIT",
+        help="Maximum bit rate of -o, in megabits a second.",
+    ),
+    click.option(
+        "--virtual-camera", is_flag=True, help="Output to a virtual camera for other programs."
+    ),
+    click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames."),
+    click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
 )
 
 
-@command(name="st-webcam", epilog=EPILOG)
+@command(name="st-webcam", examples=EXAMPLES, epilog=EPILOG, writes=True)
 @click.argument("source", metavar="[SOURCE]", default="0")
+@source_options
 @stylizer_options
-@control_options
-@click.option(
-    "--size",
-    metavar="WxH",
-    help="Ask a camera for this size [1280x720]; scale films and streams down into it.",
-)
-@click.option(
-    "--fps",
-    type=click.FloatRange(0.1, 1000),
-    metavar="N",
-    help="Ask a camera for this rate. [default: 30]",
-)
-@click.option("--no-mjpg", is_flag=True, help="Take a camera's own format, not MJPG.")
-@click.option("--loop", is_flag=True, help="Play a film again and again.")
-@click.option(
-    "--target-fps",
-    type=click.FloatRange(0.1, 240),
-    metavar="N",
-    help="Hold this rate, painting smaller when it is needed, and never paint more. "
-    "[default: the source's, at most 30]",
-)
-@click.option(
-    "--paint-size",
-    type=click.IntRange(16, 8192),
-    metavar="N",
-    help="Paint with this longer side, whatever the rate.",
-)
-@click.option("--mirror", is_flag=True, help="Mirror the picture, as a looking glass does.")
-@click.option("--full-screen", is_flag=True, help="Begin with the whole screen.")
-@click.option(
-    "--record",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Record what is shown (.mp4 .mov .mkv .webm .ts), with its real times.",
-)
-@click.option("-o", "--output", metavar="URL", help="Stream to rtmp://… srt://… udp://… rtsp://…")
-@click.option(
-    "--bitrate",
-    type=click.FloatRange(0.1, 200),
-    default=4.0,
-    show_default=True,
-    metavar="MBIT",
-    help="The most that -o sends, in megabits a second.",
-)
-@click.option("--virtual-camera", is_flag=True, help="Be a camera for other programs.")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    metavar="DIR",
-    help="Where the keys s and r save. [default: here]",
-)
-@click.option("--headless", is_flag=True, help="No window: for scripts, servers, -o and --record.")
-@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="End after N pictures.")
-@click.option(
-    "--give-up",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="End, failed, when a lost source stays away so long. [default: never]",
-)
+@speed_options
+@window_options
+@output_options
 @server_options
-@click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
-@click.option("--list-cameras", "list_them", is_flag=True, help="List the cameras and end.")
+@control_options
 def main(
     source: str,
     engine: str,
@@ -164,6 +182,7 @@ def main(
     opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
     if record is not None:
         check_target(record)
+        check_overwrite(record)
     if output is not None:
         check_url(output)
     if not folder.is_dir():
@@ -187,16 +206,12 @@ def main(
     with open_stylizer(engine, (), 1.0, device, threads) as stylizer, stoppable() as stop:
         paint_options.apply(stylizer, bool(styles))
         style = LiveStyle(stylizer, styles, strength)
-        summary = play(show, opener, stylizer, style, stop, _say)
+        summary = play(show, opener, stylizer, style, stop, say)
     if as_json:
         click.echo(json.dumps(asdict(summary)))
     else:
         rate = f"{summary.frames_per_second:.1f} frames/s"
-        click.echo(f"{summary.frames} frames, {rate}, delay {summary.delay_ms:.0f} ms", err=True)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+        say(f"{summary.frames} frames, {rate}, delay {summary.delay_ms:.0f} ms")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

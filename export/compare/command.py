@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from st.runtime.backends.open import DEVICES
-from st.runtime.cli.base import command
+from st.runtime.cli.base import check_overwrite, command, say
+from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import BadInput, MissingExtra, printable
 from st.runtime.pictures.io import Picture, format_of, read_picture, write_picture
 from st.runtime.pictures.resize import with_long_side
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 2048  # of --size: slow methods keep activations of every layer
 
-EPILOG = """\b
-Examples:
-  st-compare --content a.jpg --style wave.jpg gatys cnnmrf paintings any.onnx -o sheet.jpg
-  st-compare --content a.jpg --style b.jpg any.onnx paintings=wave bank.pt=wave
+EXAMPLES = """
+st-compare --content a.jpg --style wave.jpg gatys cnnmrf paintings any.onnx -o sheet.jpg
+st-compare --content a.jpg --style b.jpg any.onnx paintings=wave bank.pt=wave
 """
 
 
-@command(name="st-compare", epilog=EPILOG)
+@command(name="st-compare", examples=EXAMPLES, writes=True)
 @click.argument("methods", nargs=-1, required=True, metavar="METHODS...")
 @click.option("--content", required=True, type=click.Path(path_type=Path), help="Photograph.")
 @click.option("--style", required=True, type=click.Path(path_type=Path), help="Style picture.")
@@ -101,14 +100,14 @@ def main(
         raise MissingExtra("comparing methods", "train") from None
     target = output or content.with_name(f"{content.stem}_compared.jpg")
     _check_target(target, content, style)
+    check_overwrite(target)
     photograph = with_long_side(read_picture(content).rgb, size)
     painting = with_long_side(read_picture(style).rgb, size)
     wanted = Wanted(painting, style, steps, seed, device)
     comparison = Comparison(load_squeezenet(), photograph, painting)
-    console = Console(stderr=True)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
-    left_out = _paint_all(methods, comparison, wanted, console, pictures)
+    left_out = _paint_all(methods, comparison, wanted, pictures)
     if not comparison.paintings:
         raise BadInput(f"no method is left for {printable(style)}")
     write_picture(Picture(comparison.sheet()), target)
@@ -118,30 +117,20 @@ def main(
         for made in comparison.paintings:
             click.echo(_line(made))
         click.echo(f"{'the photograph':24} {'':>10}  style {comparison.untouched():.3f}")
-        console.print(f"wrote {printable(target)}", markup=False, highlight=False)
+        say(f"wrote {printable(target)}")
 
 
 def _paint_all(
     methods: tuple[str, ...],
     comparison: Comparison,
     wanted: Wanted,
-    console: Console,
     folder: Path | None,
 ) -> dict[str, str]:
     """Paint by each, or take what lies in the folder; {method: why not} of those left out."""
     from st.export.compare.methods import CannotPaintError, open_method
 
     left_out: dict[str, str] = {}
-    bars = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bars:
+    with progress_bars(MofNCompleteColumn(), TimeElapsedColumn()) as bars:
         whole = bars.add_task("methods", total=len(methods))
         for text in methods:
             part = bars.add_task(printable(text, 40), total=None)
@@ -158,7 +147,7 @@ def _paint_all(
             except CannotPaintError as error:
                 left_out[text] = str(error)
                 shown = f"Warning: {printable(text)}: left out, it {error}"
-                console.print(shown, markup=False, highlight=False, soft_wrap=True)
+                bars.console.print(shown, markup=False, highlight=False, soft_wrap=True)
             bars.remove_task(part)
             bars.advance(whole)
     return left_out

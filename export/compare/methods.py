@@ -227,7 +227,7 @@ def _fitted(rgb: Rgb, height: int, width: int) -> Rgb:
     inner_height, inner_width = (max(1, round(side * factor)) for side in rgb.shape[:2])
     cell = np.full((height, width, 3), PAPER, np.uint8)
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    inside = to_size(rgb, inner_width, inner_height)
+    inside = to_size(rgb, inner_height, inner_width)
     cell[top : top + inner_height, left : left + inner_width] = inside
     return cell
 

@@ -90,7 +90,7 @@ def _trials(metadata: Metadata, pictures: Sequence[Rgb], codes: Sequence[Code]) 
     whole = len(pictures) - len(pictures) % HELD  # a picture held back is so in every round
     for i in range(max(whole, HELD * max(len(metadata.styles), min(len(codes), MOST)))):
         style = i // HELD  # so that the pictures held back have all styles too
-        picture = to_size(pictures[i % whole], width, height)
+        picture = to_size(pictures[i % whole], height, width)
         inputs = inputs_of(metadata, picture[None], codes, style)
         if metadata.styles:
             weights = np.zeros((1, len(metadata.styles)), np.float32)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID, TimeElapsedColumn
 
+from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import printable
 
 
@@ -49,12 +49,8 @@ class BuildBar:
 
 @contextmanager
 def build_bar() -> Iterator[BuildBar]:
-    """A bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as shown:
+    """The bar on standard error, where that is a terminal."""
+    with progress_bars(TimeElapsedColumn()) as shown:
         bar = BuildBar(shown)
         yield bar
         bar.clear()

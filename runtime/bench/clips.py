@@ -28,7 +28,8 @@ def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[R
         with av.open(str(clip)) as film:
             for frame in film.decode(video=0):
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                found.append(to_size(rgb, *(size or (frame.width, frame.height))))
+                width, height = size or (frame.width, frame.height)
+                found.append(to_size(rgb, height, width))
                 if len(found) == most:
                     break
     except (FFmpegError, OSError, IndexError) as error:

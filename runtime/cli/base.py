@@ -1,23 +1,210 @@
-"""`@command`: a click command whose failures are one line and an exit code."""
+"""What all commands of st share: their click class, common options, and one-line errors."""
 
 from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
-from st.runtime.errors import StError, printable
+from st.runtime.errors import BadInput, StError, printable
+from st.runtime.pictures.resize import MAX_SIDE, parse_size
 from st.runtime.system.signals import tidy_end
+from st.runtime.system.version import version
 
 NO_SUCH_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+GENERAL = "General"
+QUIET, NO_OVERWRITE = "st.quiet", "st.no_overwrite"  # keys of click's Context.meta
+COMMON = frozenset(("--version", "--quiet", "--no-overwrite", "--help"))
+_GROUPS = "__st_option_groups__"
 
-# Pillow's remarks on damaged files would stand beside our one line.
+# Pillow logs remarks on damaged files, which would appear beside our one line.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class Command(click.Command):
+    """A click command that prints its examples first and its options in named groups.
+
+    It adds --version and --quiet, and --no-overwrite where the command writes files.
+
+    examples: command lines, shown as they are.
+    groups: {parameter name: title of its group}; titles appear in the order of the parameters.
+    writes: whether the command writes files.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: str = "",
+        groups: Mapping[str, str] | None = None,
+        writes: bool = False,
+        **settings: Any,
+    ) -> None:
+        settings.setdefault("context_settings", CONTEXT)
+        super().__init__(*args, **settings)
+        self.examples = examples
+        self.groups = dict(groups or {})
+        self.params += common_options(writes)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        format_text(self.help or "", self.examples, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and isinstance(parameter, click.Option):
+                usual = GENERAL if COMMON & set(parameter.opts) else "Options"
+                title = self.groups.get(parameter.name or "", usual)
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Group(click.Group):
+    """A click group with --version and --quiet that prints its examples first."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, examples: str = "", **settings: Any) -> None:
+        settings.setdefault("context_settings", CONTEXT)
+        super().__init__(*args, **settings)
+        self.examples = examples
+        self.params += common_options(writes=False)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        format_text(self.help or "", self.examples, formatter)
+
+
+class MethodsGroup(Group):
+    """A group whose commands need an extra: its own help works without it."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        try:
+            super().format_commands(ctx, formatter)
+        except click.ClickException as error:
+            with formatter.section("Methods"):
+                formatter.write_text(error.message)
+
+
+def format_text(text: str, examples: str, formatter: click.HelpFormatter) -> None:
+    """Write the first paragraph of a help text, the examples, and the other paragraphs."""
+    first, _, rest = inspect.cleandoc(text).partition("\n\n")
+    parts = [first, f"\b\nExamples:\n{indented(examples)}" if examples.strip() else "", rest]
+    for part in filter(None, parts):
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(part)
+
+
+def indented(lines: str) -> str:
+    return "\n".join(f"  {line.strip()}" for line in lines.strip().splitlines())
+
+
+def common_options(writes: bool) -> list[click.Option]:
+    """--version, --quiet and, for commands that write files, --no-overwrite.
+
+    No function gets their values: `is_quiet` and `check_overwrite` read them.
+    """
+
+    def keep(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def callback(context: click.Context, _: click.Parameter, value: bool) -> None:
+            if value:
+                context.meta[key] = True
+
+        return callback
+
+    def flag(*names: str, **settings: Any) -> click.Option:
+        return click.Option(names, is_flag=True, expose_value=False, is_eager=True, **settings)
+
+    overwrite = flag(
+        "--no-overwrite",
+        callback=keep(NO_OVERWRITE),
+        help="Leave existing files as they are instead of replacing them.",
+    )
+    return [
+        *([overwrite] if writes else []),
+        flag("--quiet", callback=keep(QUIET), help="Print only results, warnings and errors."),
+        flag("--version", callback=_print_version, help="Print the version and exit."),
+    ]
+
+
+def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        click.echo(f"{context.find_root().info_name} {version()}")
+        context.exit()
+
+
+def is_quiet() -> bool:
+    """Whether the running command was given --quiet."""
+    return _flag(QUIET)
+
+
+def keeps(target: Path) -> bool:
+    """Whether --no-overwrite protects `target`, which is there already."""
+    return _flag(NO_OVERWRITE) and os.path.lexists(target)
+
+
+class KeptError(BadInput):
+    """The output exists already, and --no-overwrite protects it."""
+
+
+def check_overwrite(target: Path) -> None:
+    """Raises KeptError when --no-overwrite protects `target`."""
+    if keeps(target):
+        raise KeptError(f"{printable(target)}: exists already, and --no-overwrite keeps it")
+
+
+def _flag(key: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and context.meta.get(key, False)
+
+
+def say(line: str) -> None:
+    """Print a line about the progress or the result on standard error, unless --quiet."""
+    if not is_quiet():
+        click.echo(line, err=True)
+
+
+def option_group(
+    title: str, *options: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a command's function with options that --help lists under `title`."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        before = len(getattr(function, "__click_params__", ()))
+        for option in reversed(options):
+            function = option(function)
+        added = getattr(function, "__click_params__", [])[before:]
+        groups = dict(getattr(function, _GROUPS, {}))
+        setattr(function, _GROUPS, groups | {parameter.name: title for parameter in added})
+        return function
+
+    return add
+
+
+def command(**settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a `Command` of a function; its failures become one line and an exit code.
+
+    settings: those of `Command`. Groups come from `option_group`.
+    """
+
+    def wrap(function: Callable[..., Any]) -> Command:
+        groups = {**getattr(function, _GROUPS, {}), **settings.pop("groups", {})}
+        return click.command(cls=Command, groups=groups, **settings)(one_line_errors(function))
+
+    return wrap
 
 
 def fail(message: str, exit_code: int) -> click.ClickException:
@@ -28,7 +215,7 @@ def fail(message: str, exit_code: int) -> click.ClickException:
 
 
 def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn what can go wrong under `function` into one line; ST_TRACEBACK=1 shows the traceback."""
+    """Print exceptions of `function` as one line; with ST_TRACEBACK=1 they show a traceback."""
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -39,7 +226,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
                 return function(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except BrokenPipeError:  # the reader has seen enough, as `head` does: click ends silently
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough: click ends silently
             raise
         except StError as error:
             raise fail(printable(error, 1000), error.exit_code) from None
@@ -57,11 +244,49 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def command(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Like click.command, with `-h`, st's one-line errors and unwrapped help examples."""
-    settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+def missing(what: str) -> click.UsageError:
+    """The error for an argument that is required unless another option takes its place."""
+    return click.UsageError(f"Missing argument '{what}'.")
 
-    def wrap(function: Callable[..., Any]) -> click.Command:
-        return click.command(**settings)(one_line_errors(function))
 
-    return wrap
+def print_table(table: Table) -> None:
+    """Print a table on standard output, unwrapped where that is no terminal."""
+    width = None if sys.stdout.isatty() else 400
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
+
+
+class SizeType(click.ParamType):
+    """WIDTHxHEIGHT on the command line, (height, width) in the program."""
+
+    name = "WxH"
+
+    def __init__(self, most: int = MAX_SIDE) -> None:
+        self.most = most
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_size(str(value), self.most)
+        except BadInput as error:
+            option = f"{param.opts[-1]} " if param else ""
+            raise fail(f"{option}{error}", 2) from None
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+
+SIZE = SizeType()
+
+
+def names_completion(
+    names: Callable[[], Sequence[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Shell completion of an option from names that are read when they are needed."""
+
+    def complete(_context: click.Context, _parameter: click.Parameter, start: str) -> list[str]:
+        return [name for name in names() if name.startswith(start)]
+
+    return complete

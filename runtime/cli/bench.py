@@ -1,4 +1,4 @@
-"""`st-engines bench`: an engine's figures on this machine, beside what the machine can do."""
+"""`st-engines bench`: the speed of an engine on this machine, and that of the machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from st import engines
@@ -20,12 +18,12 @@ from st.runtime.backends.open import REAL_DEVICES, devices_of
 from st.runtime.bench.device_check import verdict_of
 from st.runtime.bench.machine import bfloat16_rate, matrix_rate
 from st.runtime.bench.measure import ROUNDS, Bench, Figures, bench
-from st.runtime.cli.base import command, fail
-from st.runtime.cli.tables import show
+from st.runtime.cli.base import SIZE, command, fail, names_completion, print_table
+from st.runtime.cli.progress import progress_bars
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import SUFFIX
-from st.runtime.errors import BadInput, MissingExtra, printable
+from st.runtime.errors import MissingExtra, printable
 from st.runtime.system.cpus import usable_cpus
 
 CPU_DEVICES = ("cpu", "openvino", "openvino-bf16")
@@ -33,7 +31,10 @@ CPU_DEVICES = ("cpu", "openvino", "openvino-bf16")
 
 @dataclass(frozen=True)
 class Machine:
-    """rates: GFLOP/s of matrix products, in float32 and in bfloat16 (None: not here)."""
+    """A processor and its speed.
+
+    float32, bfloat16: GFLOP/s of matrix products; None where they are not supported.
+    """
 
     processor: str
     cores: int
@@ -41,8 +42,11 @@ class Machine:
     bfloat16: float | None
 
     def share(self, device: str, operations: float, milliseconds: float) -> float | None:
-        """Of the machine's matrix rate, that a frame of so many operations reaches; None: no CPU's,
-        or its rate is not known."""
+        """The fraction of the peak matmul rate that a frame reaches.
+
+        operations: floating-point operations a frame. Returns None for a device that is not a
+        CPU, and where the rate is unknown.
+        """
         rate = self.bfloat16 if device == "openvino-bf16" else self.float32
         if device not in CPU_DEVICES or not rate:
             return None
@@ -50,7 +54,7 @@ class Machine:
 
 
 def processor() -> str:
-    """Its name."""
+    """The name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -59,38 +63,50 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-@command(name="bench")
-@click.argument("engine", default=engines.DEFAULT)
-@click.option("--size", default="640x360", show_default=True, metavar="WxH")
-@click.option("--frames", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@command(name="bench", examples="st-engines bench paintings --size 1280x720 --clip film.mp4")
+@click.argument("engine", default=engines.DEFAULT, shell_complete=names_completion(engines.names))
+@click.option("--size", type=SIZE, default="640x360", show_default=True, help="Size of the frames.")
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Frames to measure.",
+)
 @click.option(
     "--clip",
     type=click.Path(path_type=Path),
     metavar="FILM",
-    help="Measure on its frames. [default: a texture that drifts by]",
+    help="Measure on the frames of this film. [default: a moving texture]",
 )
-@click.option("--device", type=click.Choice(REAL_DEVICES), help="Only this one. [default: all]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N")
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@click.option(
+    "--device", type=click.Choice(REAL_DEVICES), help="Measure only this device. [default: all]"
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processor threads. [default: all that this process may use]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_engine(
     engine: str,
-    size: str,
+    size: tuple[int, int],
     frames: int,
     clip: Path | None,
     device: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Measure ENGINE on each device that is here, in turns on the same frames.
+    """Measure ENGINE on each device of this machine, alternately on the same frames.
 
-    For each: milliseconds of a frame, the median and the 95th percentile; frames a second; which
-    share of the machine's matrix rate that is, in float32 or, for openvino-bf16, in bfloat16; the
-    seconds from the start of a process to its first painted frame, and the most memory that it
-    holds; and the warping error, how much of what only moves changes its paint.
-
-    Example: st-engines bench paintings --size 1280x720 --clip film.mp4
+    The columns: milliseconds a frame, median and 95th percentile; frames a second; the fraction
+    of the processor's peak matmul rate, in float32 or, for openvino-bf16, in bfloat16; seconds
+    from the start of a process to its first frame, and its peak memory; and the warping error,
+    the temporal inconsistency of the result along the optical flow.
     """
-    height, width = _parsed_size(size)
+    height, width = size
     path = engine_path(engine)
     devices = [device] if device else devices_of(path)
     verdicts = [verdict_of(engine, one, threads) for one in devices]
@@ -106,8 +122,7 @@ def bench_engine(
             from st.runtime.bench.macs import multiply_adds, zeros_for
 
             adds = multiply_adds(read_engine(path)[0], zeros_for(path, height, width))
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bars() as bar:
         task = bar.add_task("measuring", total=len(here) * (ROUNDS + 1))
         found = bench(
             engine, here, threads, (height, width), frames, clip, lambda: bar.advance(task)
@@ -152,7 +167,7 @@ def _print(
             _text(row["mebibytes"], "{:.0f}"),
             _text(row["warping_error"], "{:.5f}"),
         )
-    show(table)
+    print_table(table)
     bfloat16 = _text(machine.bfloat16, "{:.0f}")
     if adds is not None:
         click.echo(f"{adds / 1e9:.2f} G multiply-adds a frame, {adds / pixels:,.0f} a pixel")
@@ -164,18 +179,9 @@ def _print(
 
 
 def _plain(value: float) -> float | None:
-    """NaN is no JSON."""
+    """None for NaN, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
 def _text(value: float | None, how: str) -> str:
     return "–" if value is None else how.format(value)
-
-
-def _parsed_size(text: str) -> tuple[int, int]:
-    """(height, width) of "WIDTHxHEIGHT". Raises BadInput."""
-    width, _, height = text.lower().partition("x")
-    sides = (height, width)
-    if not all(side.isascii() and side.isdigit() and 0 < int(side) <= 16_384 for side in sides):
-        raise BadInput(f"--size {printable(text, 40)}: give WIDTHxHEIGHT, such as 1280x720")
-    return int(height), int(width)

@@ -1,7 +1,8 @@
-"""The options for everything beside style and strength, and how they are set on a Stylizer."""
+"""The options for regions, colors, sizes and hints, and how they are applied to a Stylizer."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 
+from st.runtime.cli.base import option_group
 from st.runtime.cli.engine_options import blend_of, parse_style
 from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER
 from st.runtime.errors import BadControl, BadInput, printable
@@ -23,7 +25,7 @@ from st.runtime.stylizer import Stylizer
 
 @dataclass(frozen=True)
 class PaintOptions:
-    """What `control_options` read. regions: MASK or MASK=STYLE, as given."""
+    """The values of `control_options`. regions: MASK or MASK=STYLE, as given."""
 
     regions: tuple[str, ...] = ()
     feather: int = 0
@@ -37,16 +39,16 @@ class PaintOptions:
     render_factor: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """What differs from the defaults, for --json."""
+        """The values that differ from the defaults, for --json."""
         usual = PaintOptions()
         return {key: value for key, value in vars(self).items() if value != getattr(usual, key)}
 
     def masks(self) -> list[Path]:
-        """The mask of each region. Raises BadInput: not there."""
+        """The mask file of each region. Raises BadInput when one is missing."""
         return [split_region(text)[0] for text in self.regions]
 
     def files(self, names: Sequence[str]) -> list[Path]:
-        """Every file that is read for it. names: the engine's own styles."""
+        """All files that these options read. names: the styles of the engine."""
         regions = [parse_region(text, names) for text in self.regions]
         styles = [style for _, style in regions if isinstance(style, Path)]
         others = [Path(text) for text in (self.strokes, self.palette) if text]
@@ -58,10 +60,12 @@ class PaintOptions:
         rest: bool,
         read: Callable[[Path], Mask] = lambda path: path,
     ) -> None:
-        """Set all of it. rest: whether what the masks leave free is painted, in the style that is
-        set; only if every region names its own. read: from a mask's file to the mask.
+        """Apply the options to a Stylizer whose style is set.
 
-        Raises: what `Stylizer.set_style` and `set_regions` raise.
+        rest: whether to paint what no mask covers in that style, if every region names its own.
+        read: loads the mask of a file.
+
+        Raises what `Stylizer.set_style`, `set_hints` and `set_regions` raise.
         """
         stylizer.set_style(scale=self.style_scale)
         stylizer.set_color(self.color).set_look_size(self.look_size)
@@ -73,7 +77,7 @@ class PaintOptions:
             stylizer.set_hints(map(parse_point, self.hints), self.strokes, self.palette)
         if not self.regions:
             if self.feather:
-                raise BadInput("--feather is for the edges of a --region: give one")
+                raise BadInput("--feather softens the edges of a --region: give one")
             return
         named = [parse_region(text, stylizer.styles) for text in self.regions]
         own = all(style is not None for _, style in named)
@@ -85,54 +89,51 @@ class PaintOptions:
 
 
 def refuse_overwriting(
-    target: Path,
-    engine: str,
-    styles: Sequence[str],
-    paint_options: PaintOptions,
-    names: Sequence[str],
+    target: Path, engine: str, styles: Sequence[str], options: PaintOptions, names: Sequence[str]
 ) -> None:
-    """Raises BadInput when the output is a painting, mask or engine that the options read.
+    """Raises BadInput when `target` is an engine, style or mask that the command reads.
 
-    styles: as given by --style. names: the engine's own.
+    styles: the values of --style. names: the styles of the engine.
     """
     if target.exists():
         pictures = [style for style in blend_of(styles, names) if isinstance(style, Path)]
-        for path in (Path(engine), *pictures, *paint_options.files(names)):
+        for path in (Path(engine), *pictures, *options.files(names)):
             if path.exists() and path.samefile(target):
-                raise BadInput(f"{printable(target)}: is read here, choose another output")
+                raise BadInput(
+                    f"{printable(target)}: is an input of this command; choose another output"
+                )
 
 
 def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --region, --feather, --color, --style-scale, --look-size and --seed, and for engines that
-    color pictures --hint, --hints, --palette and --render-factor.
+    """Add the options for regions, colors, sizes and seeds, and those of colorizing engines.
 
     The command gets them as `paint_options`, a `PaintOptions`.
     """
-    options = (
-        click.option(
-            "--region",
-            "regions",
-            multiple=True,
-            metavar="MASK[=STYLE]",
-            help="Paint STYLE where this picture is white; repeat for several. Elsewhere is the "
-            "picture itself, or --style where that is given.",
-        ),
-        click.option(
-            "--feather",
-            type=click.IntRange(0, MOST_FEATHER),
-            default=0,
-            show_default=True,
-            metavar="N",
-            help="Pixels that the edges of regions are soft over.",
-        ),
+    names = [field.name for field in dataclasses.fields(PaintOptions)]
+
+    @functools.wraps(function)
+    def gathered(*args: Any, **kwargs: Any) -> Any:
+        own = {name: kwargs.pop(name) for name in names}
+        return function(*args, paint_options=PaintOptions(**own), **kwargs)
+
+    wrapped: Callable[..., Any] = gathered
+    for group in (colorizing_options(), region_options(), look_options()):
+        wrapped = group(wrapped)
+    return wrapped
+
+
+def look_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Colors, stroke size and seed; listed with the options for the style."""
+    return option_group(
+        "Style",
         click.option(
             "--color",
-            "color",
             type=click.Choice(COLORS),
             default="style",
             show_default=True,
-            help="Whose colors: the style's; the picture's, by luminance or by matching the "
-            "histogram's mean and covariance; or only the style's colors, no strokes.",
+            help="Colors of the result. style: those of the style. luminance: those of the "
+            "picture, under the luma of the painting. histogram: the painting's, shifted to the "
+            "mean and covariance of the picture's. only: the picture, recolored by the style.",
         ),
         click.option(
             "--style-scale",
@@ -140,78 +141,87 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=1.0,
             show_default=True,
             metavar="X",
-            help="Strokes so many times larger.",
+            help="Stroke size multiplier.",
         ),
         click.option(
             "--look-size",
             type=click.IntRange(MIN_PAINT_SIZE, MAX_PAINT_SIZE),
             metavar="N",
-            help="Strokes as on a picture of N pixels, at any size: a thumbnail shows the print.",
+            help="Give strokes the size they have on a picture with a longer side of N pixels, so "
+            "that a thumbnail shows how a print will look.",
         ),
         click.option(
             "--seed",
             type=click.IntRange(0, SEEDS - 1),
             metavar="N",
-            help="Of engines that paint with noise: another N, another picture. [default: 0]",
+            help="Random seed, for engines that paint with noise. [default: 0]",
         ),
+    )
+
+
+def region_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Regions with styles of their own."""
+    return option_group(
+        "Regions",
+        click.option(
+            "--region",
+            "regions",
+            multiple=True,
+            metavar="MASK[=STYLE]",
+            help="Paint STYLE where the picture MASK is white; repeat for more regions. The rest "
+            "stays as it is, or gets --style where that is given.",
+        ),
+        click.option(
+            "--feather",
+            type=click.IntRange(0, MOST_FEATHER),
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="Feather radius of the regions' edges, in pixels.",
+        ),
+    )
+
+
+def colorizing_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Hints for engines that color gray pictures."""
+    return option_group(
+        "Colorizing engines",
         click.option(
             "--hint",
             "hints",
             multiple=True,
             metavar="X,Y=COLOR",
-            help="Of engines that color pictures: the color at a place, as 320,200=#2a7f3b or "
-            "40%,25%=olive; repeat.",
+            help="Color at a place, such as 320,200=#2a7f3b or 40%,25%=olive; repeat.",
         ),
         click.option(
             "--hints",
             "strokes",
             metavar="FILE",
-            help="The same as strokes in a picture, the rest of it transparent or gray.",
+            help="Picture with strokes in the wanted colors; the rest transparent or gray.",
         ),
         click.option(
             "--palette",
             metavar="FILE",
-            help="The same: a picture of the colors that there shall be.",
+            help="Picture whose colors the result should have.",
         ),
         click.option(
             "--render-factor",
             type=click.IntRange(MIN_RENDER, MAX_RENDER),
             metavar="N",
-            help="The same: colors are found on the picture at 16 N pixels. [default: the "
-            "engine's]",
+            help="Find the colors on the picture scaled to a longer side of 16 N pixels. "
+            "[default: the engine's]",
         ),
     )
 
-    @functools.wraps(function)
-    def gathered(
-        *args: Any,
-        regions: tuple[str, ...],
-        feather: int,
-        color: str,
-        style_scale: float,
-        look_size: int | None,
-        seed: int | None,
-        hints: tuple[str, ...],
-        strokes: str | None,
-        palette: str | None,
-        render_factor: int | None,
-        **kwargs: Any,
-    ) -> Any:
-        own = (hints, strokes, palette, render_factor)
-        paint_options = PaintOptions(regions, feather, color, style_scale, look_size, seed, *own)
-        return function(*args, paint_options=paint_options, **kwargs)
-
-    wrapped: Callable[..., Any] = gathered
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
-
 
 def parse_region(text: str, styles: Sequence[str]) -> tuple[Path, str | Path | None]:
-    """(mask, style) of "MASK" or "MASK=STYLE"; None for the style that is set for the whole.
+    """(mask, style) of "MASK" or "MASK=STYLE"; None stands for the style of the whole picture.
 
-    styles: the engine's own.
-    Raises BadInput: the mask is not there. BadControl: no such style, or one with a weight.
+    styles: the named styles of the engine.
+
+    Raises:
+        BadInput: the mask is missing.
+        BadControl: no such style, or one with a weight.
     """
     mask, named = split_region(text)
     if named is None:
@@ -223,7 +233,10 @@ def parse_region(text: str, styles: Sequence[str]) -> tuple[Path, str | Path | N
 
 
 def split_region(text: str) -> tuple[Path, str | None]:
-    """(mask, the style's text); the longest part that is a file is the mask. Raises BadInput."""
+    """(mask, text of the style). The longest prefix that is a file is the mask.
+
+    Raises BadInput when there is none.
+    """
     if _is_file(text):
         return Path(text), None
     head, equals, style = text.rpartition("=")
@@ -231,7 +244,7 @@ def split_region(text: str) -> tuple[Path, str | None]:
         head, equals, rest = head.rpartition("=")
         style = f"{rest}={style}"
     if not equals:
-        raise BadInput(f"--region {printable(text)}: give MASK=STYLE; no such mask")
+        raise BadInput(f"--region {printable(text)}: no such mask; give MASK=STYLE")
     return Path(head), style
 
 

@@ -1,4 +1,4 @@
-"""The options that every command with an engine shares, and the Stylizer they ask for."""
+"""The options that choose an engine and a style, and the Stylizer that they make."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from typing import Any, NoReturn
 
 import click
 
+from st import engines
 from st.engines import ANY_STYLE, DEFAULT
 from st.runtime.backends.open import DEVICES
+from st.runtime.cli.base import names_completion, option_group
 from st.runtime.engine.location import engine_path
+from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.names import find_name, unknown_name
 from st.runtime.engine.onnx_file import read_engine
+from st.runtime.engine.trt_file import SUFFIX, describe_trt
 from st.runtime.errors import BadControl, BadInput, StError, printable
+from st.runtime.pictures.addresses import check_local
 from st.runtime.stylizer import Stylizer
 
 
-def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --engine, --style, --strength, --device and --threads.
-
-    The command gets them as `engine`, `styles` (a tuple of texts), `strength`, `device` and
-    `threads`, ready for `open_stylizer`.
-    """
-    options = (
-        click.option(
-            "--engine",
-            metavar="NAME|FILE",
-            help="A shipped engine (st-engines list), or an .onnx or .trt file. "
-            f"[default: {DEFAULT}, or {ANY_STYLE} where a style is a picture]",
-        ),
+def style_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The group of options for the style."""
+    return option_group(
+        "Style",
         click.option(
             "-s",
             "--style",
             "styles",
             multiple=True,
             metavar="STYLE[:WEIGHT]",
-            help="A style of the engine, a picture, or a saved style code; repeat to blend. "
+            shell_complete=names_completion(_default_styles),
+            help="A style of the engine, a picture, or a saved style code; repeat to blend styles. "
             "[default: the engine's first style]",
         ),
         click.option(
@@ -46,14 +44,33 @@ def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=1.0,
             show_default=True,
             metavar="0..1",
-            help="How much style: 0 leaves the picture, 1 paints all of it.",
+            help="Strength of the style: 0 leaves the picture as it is.",
+        ),
+        click.option(
+            "--list-styles",
+            is_flag=True,
+            help="List the styles of the engine and exit.",
+        ),
+    )
+
+
+def engine_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The group of options for the engine and its device."""
+    return option_group(
+        "Engine",
+        click.option(
+            "--engine",
+            metavar="NAME|FILE",
+            shell_complete=names_completion(engines.names),
+            help="A shipped engine (see st-engines list), or an .onnx or .trt file. "
+            f"[default: {DEFAULT}, or {ANY_STYLE} where a style is a picture]",
         ),
         click.option(
             "--device",
             type=click.Choice(DEVICES),
             default="auto",
             show_default=True,
-            help="Where to run; never silently another one than asked for.",
+            help="Device to run on; another one is never used in its place.",
         ),
         click.option(
             "--threads",
@@ -63,25 +80,55 @@ def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
     )
 
-    @functools.wraps(function)
-    def with_engine(*values: Any, engine: str | None, styles: Sequence[str], **more: Any) -> Any:
-        return function(*values, engine=engine or engine_for(styles), styles=styles, **more)
 
-    wrapped: Callable[..., Any] = with_engine
-    for option in reversed(options):
-        wrapped = option(wrapped)
-    return wrapped
+def stylizer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --style, --strength, --list-styles, --engine, --device and --threads.
+
+    The command gets `engine`, `styles` (a tuple of texts), `strength`, `device` and `threads`,
+    ready for `open_stylizer`; --list-styles never reaches it.
+    """
+
+    @functools.wraps(function)
+    def with_engine(
+        *values: Any, engine: str | None, styles: Sequence[str], list_styles: bool, **more: Any
+    ) -> Any:
+        chosen = engine or engine_for(styles)
+        if list_styles:
+            print_styles(chosen)
+            return None
+        return function(*values, engine=chosen, styles=styles, **more)
+
+    return style_options()(engine_options()(with_engine))
+
+
+def print_styles(engine: str) -> None:
+    """Print the named styles of an engine, one a line. Raises as `read_engine` does."""
+    path = engine_path(engine)
+    names = read_metadata(path).styles
+    for name in names:
+        click.echo(printable(name))
+    if not names:
+        click.echo(f"{printable(engine)} has no named styles", err=True)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """The metadata of an .onnx or .trt engine. Raises BadInput or BadEngine."""
+    return describe_trt(path)[0] if path.suffix == SUFFIX else read_engine(path)[1]
+
+
+def _default_styles() -> Sequence[str]:
+    return read_metadata(engine_path(DEFAULT)).styles
 
 
 def engine_for(styles: Sequence[str]) -> str:
-    """The shipped engine for the texts of --style, where no engine is named."""
+    """The shipped engine to use for these values of --style where no engine is named."""
     if not styles:
         return DEFAULT
     _, metadata = read_engine(engine_path(DEFAULT))
     for text in styles:
         try:
             style, _ = parse_style(text, metadata.styles)
-        except StError:  # told when it is set, of the engine that it is set on
+        except StError:  # reported later, when the style is set
             continue
         if isinstance(style, Path):
             return ANY_STYLE
@@ -167,9 +214,11 @@ def _named_or_file(text: str, names: Sequence[str]) -> str | Path | None:
     if text in names:
         return text
     try:
-        return Path(text) if Path(text).is_file() else None
+        if Path(text).is_file():
+            return Path(text)
     except (OSError, ValueError):  # a name too long, or with a NUL in it: no file
         return None
+    return find_name(text, names)
 
 
 def _number(text: str) -> float | None:
@@ -180,9 +229,9 @@ def _number(text: str) -> float | None:
 
 
 def _refuse(text: str, names: Sequence[str]) -> NoReturn:
+    check_local(text)
     if Path(text).suffix or "/" in text or "\\" in text:
         raise BadInput(f"--style {printable(text)}: no such file, and no style of this engine")
     if not names:
         raise BadControl(f"no style {printable(text)!r}: this engine has no named styles")
-    shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
-    raise BadControl(f"no style {printable(text)!r}: this engine has {shown}")
+    raise BadControl(unknown_name("style", text, names, "this engine has"))

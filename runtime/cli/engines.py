@@ -1,4 +1,4 @@
-"""`st-engines`: what engines there are, what they offer, and how this machine runs them."""
+"""`st-engines`: list engines, show their metadata, and test them on this machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ from rich.table import Table
 from st import engines
 from st.runtime.backends.open import REAL_DEVICES, devices_of
 from st.runtime.bench.device_check import installed_twice, verdict_of
-from st.runtime.cli.base import command, fail
+from st.runtime.cli.base import Group, command, fail, names_completion, print_table
 from st.runtime.cli.bench import bench_engine
-from st.runtime.cli.tables import show
-from st.runtime.engine.describe import (
-    describe_rounding,
-    error_unit,
-    format_capabilities,
-    format_profile,
-)
+from st.runtime.engine.describe import describe_rounding, error_unit, format_capabilities, format_profile
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import read_engine
@@ -28,31 +22,39 @@ from st.runtime.engine.trt_file import SUFFIX, Build, read_trt, title
 from st.runtime.errors import printable
 from st.runtime.painting.controls import offered
 
+EXAMPLES = """
+st-engines list
+st-engines inspect paintings
+st-engines check paintings --device cuda
+st-engines bench my.onnx --size 1280x720
+"""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(name="st-engines", cls=Group, examples=EXAMPLES)
 def main() -> None:
-    """Shipped engines, and any engine file: list, inspect, check, bench.
-
-    \b
-    Examples:
-      st-engines list
-      st-engines inspect paintings
-      st-engines check paintings --device cuda
-      st-engines bench my.onnx --size 1280x720
-    """
+    """List, inspect, check and benchmark engines: shipped ones by name, others as files."""
 
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 device_option = click.option(
-    "--device", type=click.Choice(REAL_DEVICES), help="Only this one. [default: all]"
+    "--device", type=click.Choice(REAL_DEVICES), help="Test only this device. [default: all]"
 )
-threads_option = click.option("--threads", type=click.IntRange(min=1), metavar="N")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processor threads. [default: all that this process may use]",
+)
+engine_argument = click.argument("engine", shell_complete=names_completion(engines.names))
+default_engine_argument = click.argument(
+    "engine", default=engines.DEFAULT, shell_complete=names_completion(engines.names)
+)
 
 
-@command(name="list")
+@command(name="list", examples="st-engines list")
 @as_json_option
 def list_engines(as_json: bool) -> None:
-    """List the shipped engines and their styles. Example: st-engines list"""
+    """List the shipped engines and their styles."""
     rows = []
     for name in engines.names():
         rows.append((name, read_engine(engine_path(name))[1]))
@@ -69,7 +71,7 @@ def list_engines(as_json: bool) -> None:
         click.echo(json.dumps(listed))
         return
     if not rows:
-        click.echo("no engine is shipped with this installation", err=True)
+        click.echo("this installation has no engines", err=True)
     table = Table("engine", "method", "styles", box=None)
     for name, data in rows:
         colors = data.kind == "colorizer"
@@ -77,18 +79,18 @@ def list_engines(as_json: bool) -> None:
         styles = styles or "any picture (--style FILE)"
         table.add_row(name + (" (default)" if _is_default(name) else ""), data.method, styles)
     if rows:
-        show(table)
+        print_table(table)
 
 
 def _is_default(name: str) -> bool:
     return name == engines.DEFAULT
 
 
-@command(name="inspect")
-@click.argument("engine")
+@command(name="inspect", examples="st-engines inspect paintings")
+@engine_argument
 @as_json_option
 def inspect_engine(engine: str, as_json: bool) -> None:
-    """Show what ENGINE (a name or a file) says of itself. Example: st-engines inspect paintings"""
+    """Show the metadata of ENGINE, a name or a file."""
     data, build = _description(engine_path(engine))
     if as_json:
         shown = asdict(data) | {"card": dict(data.card), "controls": offered(data)}
@@ -99,11 +101,11 @@ def inspect_engine(engine: str, as_json: bool) -> None:
         table.add_row(key, printable(value, 2000))
     for key, value in data.card:
         table.add_row(f"card: {printable(key)}", printable(value, 2000))
-    show(table)
+    print_table(table)
 
 
 def _description(path: Path) -> tuple[Metadata, Build | None]:
-    """What an engine says of itself, and how a TensorRT one was built."""
+    """The metadata of an engine and, for TensorRT, its build."""
     if path.suffix == SUFFIX:
         _, metadata, build = read_trt(path)
         return metadata, build
@@ -151,16 +153,13 @@ def _described(data: Metadata) -> dict[str, object]:
     return shown
 
 
-@command(name="check")
-@click.argument("engine", default=engines.DEFAULT)
+@command(name="check", examples="st-engines check paintings --device openvino")
+@default_engine_argument
 @device_option
 @threads_option
 @as_json_option
 def check(engine: str, device: str | None, threads: int | None, as_json: bool) -> None:
-    """Say which devices of this machine run ENGINE, and why others do not.
-
-    Example: st-engines check paintings --device openvino
-    """
+    """Run ENGINE once on each device of this machine, and tell why others do not run it."""
     if warning := installed_twice():
         click.echo(f"Warning: {warning}", err=True)
     path = engine_path(engine)
@@ -175,13 +174,13 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
         for verdict in verdicts:
             note = f"{verdict.milliseconds:.1f} ms" if verdict.runs else verdict.why_not
             table.add_row(verdict.device, "yes" if verdict.runs else "no", note)
-        show(table)
+        print_table(table)
     if not any(verdict.runs for verdict in verdicts):
         raise fail(f"{printable(engine)} does not run on {device or 'any device'} here", 1)
 
 
 def _check_requirements(path: Path, as_json: bool) -> None:
-    """Show which requirements of a TensorRT engine this machine meets; exit code 1 if not all."""
+    """Print the requirements of a TensorRT engine. Raises an error if one is not met."""
     from st.runtime.backends.tensorrt_requirements import cpu_alternative, requirements
 
     found = requirements(read_trt(path)[2])
@@ -192,7 +191,7 @@ def _check_requirements(path: Path, as_json: bool) -> None:
         table = Table("needs", "here", "", box=None)
         for one in found:
             table.add_row(one.what, "yes" if one.met else "no", one.found)
-        show(table)
+        print_table(table)
     if missing:
         named = ", ".join(one.what for one in missing)
         raise fail(

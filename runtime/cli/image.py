@@ -16,15 +16,23 @@ import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
-from st.runtime.cli.base import command, fail
+from st.runtime.cli.base import (
+    SIZE,
+    check_overwrite,
+    command,
+    fail,
+    is_quiet,
+    keeps,
+    missing,
+    option_group,
+)
 from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
 from st.runtime.cli.engine_options import blend_of, open_stylizer, stylizer_options
-from st.runtime.cli.texture_image import make_texture
+from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import BadControl, BadInput, printable
-from st.runtime.pictures.batch import STREAM, Job, make_folder, pictures_in, plan
+from st.runtime.pictures.batch import STREAM, Job, make_folder, pictures_in, plan, unread_in
 from st.runtime.pictures.contact_sheet import contact_sheet
 from st.runtime.pictures.io import (
     FORMATS,
@@ -38,21 +46,17 @@ from st.runtime.stylizer import Stylizer
 
 SHEET_CELL = 320  # longer side of a cell of the contact sheet, in pixels
 POLL_SECONDS = 1.0
+NAMED = 5  # files that a warning names before it only counts them
 
-HELP = """Paint pictures with a style.
-
-PICTURES are files, folders, quoted globs, or - for standard input.
-
-\b
-Examples:
-  st-image photo.jpg                        writes photo_stylized.jpg
-  st-image photo.jpg -o art.png --style wave --strength 0.8
-  st-image photo.jpg --style wave:0.7 --style the_scream:0.3
-  st-image photo.jpg --region sky.png=wave --feather 20 --color luminance
-  st-image holiday/ 'more/*.png' -o out/    a folder for many
-  st-image photo.jpg --all-styles           a sheet of every style
-  cat photo.jpg | st-image - -o - > art.png
-  st-image --engine bricks.onnx --texture 1024x512 --seed 7 -o wall.png
+EXAMPLES = """
+st-image photo.jpg                        writes photo_stylized.jpg
+st-image photo.jpg -o art.png --style wave --strength 0.8
+st-image photo.jpg --style wave:0.7 --style scream:0.3
+st-image photo.jpg --region sky.png=wave --feather 20 --color luminance
+st-image holiday/ 'more/*.png' -o out/    a folder for several pictures
+st-image photo.jpg --all-styles           a sheet of every style
+cat photo.jpg | st-image - -o - > art.png
+st-image --engine bricks.onnx --texture 1024x512 --seed 7 -o wall.png
 """
 
 
@@ -64,7 +68,7 @@ class Painter:
     engine: str
     styles: tuple[str, ...]
     strength: float
-    paint_options: PaintOptions
+    options: PaintOptions
     size: int | None
     tile: int | None
     max_pixels: int
@@ -73,19 +77,10 @@ class Painter:
 
 
 class Progressing(AbstractContextManager["Progressing"]):
-    """Bars on standard error, when that is a terminal; lines there in any case."""
+    """Progress bars for pictures and their parts; lines on standard error in any case."""
 
     def __init__(self, pictures: int) -> None:
-        self.console = Console(stderr=True)
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
+        self.bars = progress_bars(MofNCompleteColumn(), TimeRemainingColumn())
         self.pictures = self.bars.add_task("pictures", total=pictures, visible=pictures > 1)
         self.parts = self.bars.add_task("", total=None, visible=False)
 
@@ -97,7 +92,7 @@ class Progressing(AbstractContextManager["Progressing"]):
         self.bars.stop()
 
     def part(self, what: str, done: int, total: int) -> None:
-        """How far the present picture is, in tiles or styles."""
+        """Show how many tiles or styles of the current picture are done."""
         shown = total > 1 and done < total
         self.bars.update(self.parts, description=what, completed=done, total=total, visible=shown)
 
@@ -105,102 +100,105 @@ class Progressing(AbstractContextManager["Progressing"]):
         self.bars.advance(self.pictures)
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-@command(help=HELP)
-@click.argument("pictures", nargs=-1, metavar="PICTURES...")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE|FOLDER|-",
-    help="Where to write; - is standard output. [default: NAME_stylized.EXT beside the picture, "
-    "FOLDER_stylized/ for a folder]",
+output_options = option_group(
+    "Output",
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE|FOLDER|-",
+        help="File or folder to write to; - is standard output. [default: NAME_stylized.EXT beside "
+        "the picture, FOLDER_stylized/ for a folder]",
+    ),
+    click.option(
+        "--format",
+        type=click.Choice(list(FORMATS)),
+        help="File format. [default: the picture's own, png for -]",
+    ),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        default=95,
+        show_default=True,
+        help="Quality of JPEG, WebP and AVIF.",
+    ),
+    click.option(
+        "--all-styles",
+        is_flag=True,
+        help="Write one labeled sheet of all styles instead (NAME_styles.EXT).",
+    ),
+    click.option(
+        "--texture",
+        type=SIZE,
+        metavar="WxH",
+        help="Make a texture of this size, with an engine for textures: -o FILE and no PICTURES.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture."),
 )
+input_options = option_group(
+    "Pictures",
+    click.option(
+        "--size",
+        type=click.IntRange(1, 65_535),
+        metavar="N",
+        help="Scale pictures to a longer side of N pixels first.",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        default=MAX_PIXELS,
+        show_default=True,
+        metavar="N",
+        help="Reject larger pictures before decoding them.",
+    ),
+    click.option(
+        "--tile",
+        type=click.IntRange(64, 16_384),
+        metavar="N",
+        help="Paint in tiles of N pixels: the same picture in less memory. [default: only where "
+        "memory is short]",
+    ),
+    click.option(
+        "--watch", is_flag=True, help="Keep running and paint new pictures of the folder."
+    ),
+)
+
+
+@command(name="st-image", examples=EXAMPLES, writes=True)
+@click.argument("pictures", nargs=-1, metavar="PICTURES...")
+@output_options
 @stylizer_options
 @control_options
-@click.option(
-    "--size",
-    type=click.IntRange(1, 65_535),
-    metavar="N",
-    help="Scale to N pixels on the longer side first.",
-)
-@click.option(
-    "--texture",
-    metavar="WxH",
-    help="Make a texture of W×H pixels instead, by an engine that does; -o FILE, no PICTURES.",
-)
-@click.option(
-    "--all-styles",
-    is_flag=True,
-    help="Write one labeled sheet of all styles instead (NAME_styles.EXT).",
-)
-@click.option(
-    "--format", type=click.Choice(list(FORMATS)), help="[default: the picture's own, png for -]"
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    default=95,
-    show_default=True,
-    help="Of JPEG, WebP and AVIF.",
-)
-@click.option(
-    "--tile",
-    type=click.IntRange(64, 16_384),
-    metavar="N",
-    help="Paint in tiles of N pixels: the same in less memory. [default: large pictures only]",
-)
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=MAX_PIXELS,
-    show_default=True,
-    metavar="N",
-    help="Refuse larger pictures unread.",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a picture on standard output."
-)
-@click.option(
-    "--watch", is_flag=True, help="Stay, and paint what arrives in the folder; Ctrl-C ends."
-)
+@input_options
 def main(
     pictures: tuple[str, ...],
-    output: str | None,
     engine: str,
     styles: tuple[str, ...],
     strength: float,
     device: str,
     threads: int | None,
-    size: int | None,
-    texture: str | None,
-    all_styles: bool,
-    format: str | None,
-    quality: int,
-    tile: int | None,
-    max_pixels: int,
-    as_json: bool,
-    watch: bool,
     paint_options: PaintOptions,
+    **choices: Any,
 ) -> None:
-    if texture is not None:
-        if pictures or output is None:
-            raise BadInput("--texture makes a picture out of nothing: give -o FILE, no pictures")
-        with open_stylizer(engine, styles, strength, device, threads) as stylizer:
-            paint_options.apply(stylizer, rest=bool(styles))
-            make_texture(stylizer, texture, output, format, quality)
-        return
-    if not pictures:
-        raise click.UsageError("Missing argument 'PICTURES...'.")
-    ending = "styles" if all_styles else "stylized"
-    if watch and not (len(pictures) == 1 and Path(pictures[0]).is_dir() and output != STREAM):
-        raise BadInput("--watch takes one folder, and a folder to write to")
-    jobs = [] if watch else plan(pictures, output, format, ending)
-    if any(job.target is None for job in jobs):
-        _check_stream_output(as_json)
+    """Paint pictures with a style.
+
+    PICTURES are files, folders, quoted globs, or - for standard input.
+    """
+    asked = Choices(**choices)
+    if asked.texture:
+        if pictures or asked.output is None:
+            raise BadInput("--texture needs -o FILE and takes no pictures")
+        check_target(asked)
+    elif not pictures:
+        raise missing("PICTURES...")
+    jobs = [] if asked.texture else _jobs(pictures, asked)
     with open_stylizer(engine, styles, strength, device, threads) as stylizer:
         paint_options.apply(stylizer, rest=bool(styles))
+        if asked.texture:
+            make_texture(stylizer, asked)
+            return
         for target in filter(None, (job.target for job in jobs)):
             refuse_overwriting(target, engine, styles, paint_options, stylizer.styles)
         painter = Painter(
@@ -209,19 +207,90 @@ def main(
             styles,
             strength,
             paint_options,
-            size,
-            tile,
-            max_pixels,
-            quality,
-            all_styles,
+            asked.size,
+            asked.tile,
+            asked.max_pixels,
+            asked.quality,
+            asked.all_styles,
         )
-        if all_styles and not _sheet_styles(painter):
+        if asked.all_styles and not _sheet_styles(painter):
             raise BadControl("--all-styles: this engine has no named styles, give some by --style")
-        if watch:
-            _watch(painter, pictures[0], output, format, ending, as_json)
-        else:
-            if failed := _paint_all(painter, jobs, as_json, lone=len(jobs) == 1):
-                raise fail(f"{failed} of {len(jobs)} pictures could not be painted", 2)
+        if asked.watch:
+            _watch(painter, pictures[0], asked)
+        elif failed := _paint_all(painter, jobs, asked.as_json, lone=len(jobs) == 1):
+            raise fail(f"{failed} of {len(jobs)} pictures could not be painted", 2)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The options for pictures and output, as they were given. texture: (height, width)."""
+
+    output: str | None
+    format: str | None
+    quality: int
+    all_styles: bool
+    texture: tuple[int, int] | None
+    as_json: bool
+    size: int | None
+    max_pixels: int
+    tile: int | None
+    watch: bool
+
+    @property
+    def ending(self) -> str:
+        return "styles" if self.all_styles else "stylized"
+
+
+def _jobs(pictures: Sequence[str], asked: Choices) -> list[Job]:
+    """What to paint and where to write it. Raises BadInput."""
+    if asked.watch:
+        if len(pictures) > 1 or not Path(pictures[0]).is_dir() or asked.output == STREAM:
+            raise BadInput("--watch takes one folder, and a folder to write to")
+        return []
+    jobs = plan(pictures, asked.output, asked.format, asked.ending)
+    _say_unread([name for name in pictures if name != STREAM])
+    if any(job.target is None for job in jobs):
+        _check_stream_output(asked.as_json)
+    elif len(jobs) == 1 and jobs[0].target:
+        check_overwrite(jobs[0].target)
+    return jobs
+
+
+def _say_unread(pictures: Sequence[str]) -> None:
+    """Warn of pictures in the folders that are of formats st cannot read."""
+    for folder in (Path(name) for name in pictures if Path(name).is_dir()):
+        if unread := [printable(path.name) for path in unread_in(folder)]:
+            more = len(unread) - NAMED
+            shown = ", ".join(unread[:NAMED]) + (f" and {more} more" if more > 0 else "")
+            click.echo(
+                f"Warning: {printable(folder)}: formats that cannot be read here: {shown}", err=True
+            )
+
+
+def check_target(asked: Choices) -> None:
+    """Raises BadInput where the output of --texture cannot be written."""
+    if asked.output == STREAM:
+        _check_stream_output(asked.as_json)
+    else:
+        check_overwrite(Path(str(asked.output)))
+
+
+def make_texture(stylizer: Stylizer, asked: Choices) -> None:
+    """Write a texture to a file, or to standard output for "-".
+
+    Raises what `Stylizer.texture` and `write_picture` raise.
+    """
+    assert asked.texture is not None
+    made = Picture(stylizer.texture(*asked.texture))
+    if asked.output == STREAM:
+        write_picture(made, sys.stdout.buffer, asked.format, asked.quality)
+        return
+    target = Path(str(asked.output))
+    make_folder(target.parent)
+    write_picture(made, target, asked.format, asked.quality)
+    if not is_quiet():
+        height, width = asked.texture
+        click.echo(f"wrote {printable(target)}  {width}×{height}", err=True)
 
 
 def _check_stream_output(as_json: bool) -> None:
@@ -232,21 +301,24 @@ def _check_stream_output(as_json: bool) -> None:
 
 
 def _paint_all(painter: Painter, jobs: Sequence[Job], as_json: bool, lone: bool = False) -> int:
-    """Paint every job; a picture that cannot be read is said and passed over.
+    """Paint every job; report a picture that cannot be read and go on with the next one.
 
-    Returns how many were passed over. lone: raise BadInput for it instead.
+    Returns how many could not be read. lone: raise BadInput instead.
     """
     failed = 0
     with Progressing(len(jobs)) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, on odd records: the picture decides
         for job in jobs:
+            if job.target and keeps(job.target):
+                _report_kept(job, progress, as_json)
+                continue
             try:
                 record = _paint(painter, job, progress)
             except BadControl:  # would be so for every picture
                 raise
             except BadInput as error:
                 if as_json:
-                    click.echo(json.dumps({"input": job.name, "error": str(error)}))
+                    click.echo(json.dumps({"input": job.path, "error": _plain(error, job)}))
                 if lone:
                     raise
                 failed += 1
@@ -279,7 +351,7 @@ def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
     names = painter.stylizer.styles
     blend = _sheet_styles(painter) if painter.sheet else blend_of(painter.styles, names)
     return {
-        "input": STREAM if job.source is None else str(job.source),
+        "input": job.path,
         "output": STREAM if job.target is None else str(job.target),
         "width": result.rgb.shape[1],
         "height": result.rgb.shape[0],
@@ -287,7 +359,7 @@ def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
         "device": painter.stylizer.device,
         "style": {str(style): weight for style, weight in blend.items()},
         "strength": painter.strength,
-        **painter.paint_options.record(),
+        **painter.options.record(),
         "seconds": round(time.perf_counter() - start, 3),
         "warnings": [*picture.warnings, *left_out],
     }
@@ -335,21 +407,29 @@ def _report(record: dict[str, Any], progress: Progressing, as_json: bool) -> Non
         progress.say(f"Warning: {printable(record['input'])}: {warning}")
     if as_json:
         click.echo(json.dumps(record))
-    elif progress.console.is_terminal and record["output"] != STREAM:
+    elif record["output"] != STREAM and not is_quiet():
         size, seconds = f"{record['width']}×{record['height']}", record["seconds"]
         shown = f"{printable(record['input'])} → {printable(record['output'])}"
         progress.say(f"{shown}  {size}, {seconds:.1f} s")
 
 
-def _watch(
-    painter: Painter,
-    folder: str,
-    output: str | None,
-    format: str | None,
-    ending: str,
-    as_json: bool,
-) -> None:
-    """Paint each picture of a folder once it has stopped growing, for ever."""
+def _report_kept(job: Job, progress: Progressing, as_json: bool) -> None:
+    """Report a picture that --no-overwrite leaves out."""
+    if as_json:
+        click.echo(json.dumps({"input": job.path, "output": str(job.target), "skipped": "exists"}))
+    elif not is_quiet():
+        progress.say(f"{printable(job.target)}: exists already, left as it is")
+    progress.finished_picture()
+
+
+def _plain(error: BadInput, job: Job) -> str:
+    """The message with the picture's name as it is: JSON escapes it once more."""
+    message = str(error)
+    return job.path + message.removeprefix(job.name) if message.startswith(job.name) else message
+
+
+def _watch(painter: Painter, folder: str, asked: Choices) -> None:
+    """Paint each picture of a folder once it has stopped growing, until Ctrl-C."""
     done: dict[Path, tuple[int, int]] = {}
     before: dict[Path, tuple[int, int]] = {}
     with suppress(KeyboardInterrupt):
@@ -357,15 +437,15 @@ def _watch(
             stamps = {path: _stamp(path) for path in pictures_in(Path(folder))}
             ready = [p for p, now in stamps.items() if before.get(p) == now != done.get(p)]
             if ready:
-                jobs = plan([folder], output, format, ending)
-                _paint_all(painter, [job for job in jobs if job.source in ready], as_json)
+                jobs = plan([folder], asked.output, asked.format, asked.ending)
+                _paint_all(painter, [job for job in jobs if job.source in ready], asked.as_json)
                 done |= {path: stamps[path] for path in ready}
             before = stamps
             time.sleep(POLL_SECONDS)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """(time, size) of a file, zeros when it has just gone."""
+    """(modification time, size) of a file; zeros when it has just been removed."""
     with suppress(FileNotFoundError):
         status = path.stat()
         return status.st_mtime_ns, status.st_size

@@ -1,1 +1,1 @@
-"""Picture files in and out: formats, color profiles, orientation, batches."""
+"""Reading and writing picture files: formats, color, orientation, metadata, batches."""

@@ -1,23 +1,28 @@
-"""Which pictures a command was given, and where each result goes."""
+"""The pictures that a command is given, and where each result is written."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from st.runtime.errors import BadInput, StError, printable
+from st.runtime.pictures.addresses import check_local
 from st.runtime.pictures.io import FORMATS, READ_ONLY_SUFFIXES, WRITTEN_SUFFIXES, format_of
 
 STREAM = "-"
 READ_SUFFIXES = {*WRITTEN_SUFFIXES, *READ_ONLY_SUFFIXES}
+# Picture formats that st cannot read.
+UNREAD_SUFFIXES = {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef"}
+UNREAD_SUFFIXES |= {".arw", ".orf", ".rw2", ".raf", ".psd", ".xcf", ".svg", ".exr", ".hdr", ".tga"}
+MAX_NAME = 255  # bytes, the limit of most file systems
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to paint. A path of None is standard input or output."""
+    """One picture to paint. A path of None stands for standard input or output."""
 
     source: Path | None
     target: Path | None
@@ -25,40 +30,47 @@ class Job:
 
     @property
     def name(self) -> str:
+        """The picture in messages."""
         return printable(self.source) if self.source else "standard input"
+
+    @property
+    def path(self) -> str:
+        """The picture in JSON."""
+        return str(self.source) if self.source else STREAM
 
 
 @dataclass(frozen=True)
 class _Source:
     path: Path | None
-    folder: Path | None = None  # the argument it came from, when that was a folder
+    folder: Path | None = None  # the folder that was given as an argument, if it was found there
 
 
 def plan(
     arguments: Sequence[str], output: str | None, format: str | None, ending: str = "stylized"
 ) -> list[Job]:
-    """Turn a command's arguments into jobs, in order; no picture is opened.
+    """Turn the arguments of a command into jobs, in order. No picture is opened.
 
-    arguments: files, folders (their pictures, not those of folders within), globs, or "-".
-    output: a file, a folder, "-", or None: `NAME_{ending}.EXT` beside the picture, and a folder
+    arguments: files, folders (their pictures, without subfolders), globs, or "-".
+    output: a file, a folder, "-", or None for `NAME_{ending}.EXT` beside the picture and
         `FOLDER_{ending}` for a folder.
-    format: a key of FORMATS, or None for the picture's own (PNG where st cannot write that).
+    format: a key of FORMATS, or None for the format of the picture, PNG where st cannot write it.
 
-    No result takes the name of an input or of another result: later ones get `-2`, `-3`, ….
+    No result gets the name of an input or of another result: `-2`, `-3`, … is added to its stem.
 
     Raises:
-        BadInput: nothing to do, or an output that is an input, a wrong format, or no folder.
+        BadInput: there is nothing to do, the output is an input, a file for several pictures, or
+            of another format.
     """
     sources = _sources(arguments)
     many = len(sources) > 1 or any(source.folder for source in sources)
     if output == STREAM or (output is None and sources[0].path is None):
         if many:
-            raise BadInput("-o - takes one picture: give a folder for several")
+            raise BadInput("-o - takes one picture; give a folder for several")
         return [Job(sources[0].path, None, format or "png")]
     if output is not None and not many and not _means_folder(output):
         return [_job_to_file(sources[0].path, Path(output), format)]
-    if output is not None and Path(output).exists() and not Path(output).is_dir():
-        raise BadInput(f"{printable(output)}: is a file, several pictures need a folder")
+    if output is not None and _means_file(output):
+        raise BadInput(f"{printable(output)}: is a file; give a folder for several pictures")
     taken = {real_path(source.path) for source in sources if source.path}
     jobs = []
     for source in sources:
@@ -69,22 +81,27 @@ def plan(
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, by their suffix, sorted; hidden files are left out."""
+    """The pictures directly in a folder, by suffix, sorted, without hidden files."""
     return sorted(path for path in folder.iterdir() if _looks_like_picture(path))
 
 
+def unread_in(folder: Path) -> list[Path]:
+    """The pictures directly in a folder that are of formats st cannot read, by suffix, sorted."""
+    return sorted(path for path in folder.iterdir() if _looks_like_picture(path, UNREAD_SUFFIXES))
+
+
 def make_folder(folder: Path) -> None:
-    """Create a folder for results. Raises BadInput when a file is in the way, StError otherwise."""
+    """Create a folder for results. Raises BadInput where a file has its name, StError otherwise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise BadInput(f"{printable(folder)}: is no folder to write to") from None
+        raise BadInput(f"{printable(folder)}: is not a folder") from None
     except OSError as error:
-        raise StError(f"{printable(folder)}: cannot be made: {error.strerror}") from None
+        raise StError(f"{printable(folder)}: cannot be created: {error.strerror}") from None
 
 
-def _looks_like_picture(path: Path) -> bool:
-    shown = not path.name.startswith(".") and path.suffix.lower() in READ_SUFFIXES
+def _looks_like_picture(path: Path, suffixes: Container[str] = READ_SUFFIXES) -> bool:
+    shown = not path.name.startswith(".") and path.suffix.lower() in suffixes
     return shown and path.is_file()
 
 
@@ -100,32 +117,45 @@ def _sources(arguments: Sequence[str]) -> list[_Source]:
 def _expanded(argument: str) -> Iterable[_Source]:
     if argument == STREAM:
         return [_Source(None)]
+    check_local(argument)
     if "\0" in argument:
         raise BadInput(f"{printable(argument)}: no such file")
     path = Path(argument)
     if path.is_dir():
         if found := pictures_in(path):
             return [_Source(picture, path) for picture in found]
-        raise BadInput(f"{printable(argument)}: no pictures in this folder")
+        raise BadInput(f"{printable(argument)}: no pictures in this folder{_only_unread(path)}")
     if glob.has_magic(argument) and not path.exists():
         names = glob.glob(argument, recursive=True)  # noqa: PTH207 - takes absolute patterns too
         matches = sorted(Path(name) for name in names)
         if found := [match for match in matches if _looks_like_picture(match)]:
             return [_Source(picture) for picture in found]
         raise BadInput(f"{printable(argument)}: no picture matches")
-    return [_Source(path)]  # a missing one is said when its turn comes
+    return [_Source(path)]  # a missing one is reported when its turn comes
+
+
+def _only_unread(folder: Path) -> str:
+    unread = unread_in(folder)
+    return f" that st can read; it holds {printable(unread[0].name, 60)}" if unread else ""
 
 
 def _means_folder(output: str) -> bool:
     return output.endswith(("/", os.sep)) or Path(output).is_dir()
 
 
+def _means_file(output: str) -> bool:
+    """Whether it is a file already, or is named as a new picture."""
+    if _means_folder(output):
+        return False
+    return Path(output).exists() or Path(output).suffix.lower() in READ_SUFFIXES
+
+
 def _job_to_file(source: Path | None, target: Path, format: str | None) -> Job:
     form = format_of(target)
     if format and format != form:
-        raise BadInput(f"-o {printable(target)} and --format {format} disagree: drop one")
+        raise BadInput(f"{printable(target)}: the suffix and the format {format} disagree")
     if source and source.exists() and target.exists() and source.samefile(target):
-        raise BadInput(f"{printable(target)}: is the input, choose another output")
+        raise BadInput(f"{printable(target)}: is the input; choose another output")
     return Job(source, target, form)
 
 
@@ -137,7 +167,7 @@ def _target(
     suffix = (
         path.suffix if path.suffix.lower() in FORMATS[form].suffixes else FORMATS[form].suffixes[0]
     )
-    marked = f"{path.stem}_{ending}{suffix}"
+    marked = fitting_name(path.stem, f"_{ending}", suffix)
     if output is None and source.folder is None:
         return path.parent / marked, form
     if output is None and source.folder is not None:
@@ -146,21 +176,30 @@ def _target(
         output = folder.parent / f"{folder.name}_{ending}"
     assert output is not None
     own = source.path is not None and real_path(output) == real_path(source.path.parent)
-    return output / (marked if own else f"{path.stem}{suffix}"), form
+    return output / (marked if own else fitting_name(path.stem, "", suffix)), form
 
 
 def free_name(target: Path, taken: set[Path]) -> Path:
-    """`target`, or with -2, -3, … behind its stem where that is taken; then it is taken too.
+    """`target`, or with -2, -3, … after its stem where that is taken.
 
-    taken: real paths of the inputs and of the results so far.
+    taken: real paths of the inputs and of the results so far; the result is added.
     """
     free, number = target, 2
     while real_path(free) in taken:
-        free, number = target.with_stem(f"{target.stem}-{number}"), number + 1
+        free = target.with_name(fitting_name(target.stem, f"-{number}", target.suffix))
+        number += 1
     taken.add(real_path(free))
     return free
 
 
+def fitting_name(stem: str, ending: str, suffix: str) -> str:
+    """`stem + ending + suffix`, the stem shortened where the name would be too long for a disk."""
+    room = MAX_NAME - len(os.fsencode(ending + suffix))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return f"{stem}{ending}{suffix}"
+
+
 def real_path(path: Path) -> Path:
-    """Path.resolve, also of links that lead in a circle."""
+    """Path.resolve that does not fail on circular links."""
     return Path(os.path.realpath(path))

@@ -150,7 +150,7 @@ def test_what_is_read_is_not_written_over(folder: Path) -> None:
     ):
         done = paint(*arguments)
         assert done.exit_code == 2
-        assert f"{arguments[1]}: is read here, choose another output" in done.output
+        assert f"{arguments[1]}: is an input of this command; choose another output" in done.output
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -161,5 +161,5 @@ def test_nor_by_a_film(folder: Path) -> None:
     given = ["in.mp4", "-o", "mask.mp4", "--region", "mask.mp4=black", "--engine", "tint.onnx"]
     done = CliRunner().invoke(video_main, given)
     assert done.exit_code == 2
-    assert "mask.mp4: is read here" in done.output
+    assert "mask.mp4: is an input of this command" in done.output
     assert (folder / "mask.mp4").read_bytes() == before

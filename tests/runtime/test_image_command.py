@@ -70,7 +70,8 @@ def test_default_output_is_beside_and_in_the_first_style(here: Path, tint: str) 
     result = run("photo.png", "--engine", tint)
     assert (pixels("photo_stylized.png") == 255 - PIXELS).all()
     assert (pixels("photo.png") == PIXELS).all()
-    assert result.output == ""  # quiet when not on a terminal
+    assert result.stdout == ""
+    assert result.stderr.startswith("photo.png → photo_stylized.png  30×20, ")
 
 
 def test_style_blend_and_strength(here: Path, tint: str) -> None:
@@ -233,7 +234,7 @@ def test_tiles_give_the_same_picture(here: Path) -> None:
     whole, tiled = pixels("whole.png").astype(int), pixels("tiled.png")
     assert np.abs(whole.mean() - 128) <= 1
     assert np.abs(whole - tiled).max() <= 2
-    assert result.output == ""
+    assert result.stderr.startswith("ramp.png → tiled.png  150×200, "), "no bars in a log"
 
 
 def test_tiles_need_their_companion(here: Path, tint: str) -> None:
@@ -285,10 +286,12 @@ def test_bad_one_among_many_is_said_and_the_others_are_done(here: Path, tint: st
     Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:600])
     result = run("photo.png", "cut.png", "gone.png", "z.png", "--engine", tint, code=2)
     lines = result.stderr.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("Error: cut.png: ")
-    assert lines[1] == "Error: gone.png: no such file"
-    assert lines[2] == "Error: 2 of 4 pictures could not be painted"
+    assert len(lines) == 5
+    assert lines[0].startswith("photo.png → photo_stylized.png  ")
+    assert lines[1].startswith("Error: cut.png: ")
+    assert lines[2] == "Error: gone.png: no such file"
+    assert lines[3].startswith("z.png → z_stylized.png  ")
+    assert lines[4] == "Error: 2 of 4 pictures could not be painted"
     assert (pixels("photo_stylized.png") == 255 - PIXELS).all()
     assert (pixels("z_stylized.png") == 255 - PIXELS).all()
     assert not Path("cut_stylized.png").exists()
@@ -415,7 +418,7 @@ def test_too_large_names_the_option_that_allows_it(here: Path, tint: str) -> Non
         (["photo.png", "-o", "photo.png/a.png"], "photo.png"),
         (
             ["photo.png", "empty.png", "-o", "photo.png"],
-            "is a file, several pictures need a folder",
+            "is a file; give a folder for several pictures",
         ),
         (["photo.png", "photo2.png", "-o", "-"], "-o - takes one picture"),
         (["-", "photo.png"], "cannot be mixed"),

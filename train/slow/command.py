@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from st.runtime.cli.base import one_line_errors
+from st.runtime.cli.base import Command, MethodsGroup, check_overwrite, one_line_errors, say
+from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
 from st.runtime.pictures.io import Picture, format_of, read_picture, write_picture
 from st.train.command import config_options
@@ -136,6 +129,7 @@ def method_command(name: str, entry: Entry) -> click.Command:
         console = Console(stderr=True)
         config = entry.config(**{key: values[key] for key in keys})
         check_output(output, content)
+        check_overwrite(output)
         place = choose_device(device)
         photo = read_tensor(content).to(place)
         chosen = read_styles(styles, masks, photo)
@@ -149,7 +143,6 @@ def method_command(name: str, entry: Entry) -> click.Command:
 
         try:
             painted = _show(
-                console,
                 name,
                 keep,
                 lambda watch: entry.paint(photo, chosen, config, watch, network),
@@ -167,29 +160,27 @@ def method_command(name: str, entry: Entry) -> click.Command:
             )
             return
         write(painted, output)
-        console.print(f"wrote {printable(output)}  {losses_line(last[0])}", highlight=False)
+        say(f"wrote {printable(output)}  {losses_line(last[0])}")
 
     example = f"st-slow {name} --content photo.jpg --style wave.jpg -o painted.jpg"
-    help_text = f"{entry.title}.\n\nExample: {example}"
-    options: list[click.Parameter] = [*run_options(), *own_options(entry.config)]
-    return click.Command(name, callback=callback, params=options, help=help_text)
+    return Command(
+        name,
+        callback=callback,
+        params=[*run_options(), *own_options(entry.config)],
+        help=f"{entry.title}.",
+        examples=example,
+        groups=dict.fromkeys(keys, "Method"),
+        writes=True,
+    )
 
 
 def _show(
-    console: Console,
     name: str,
     keep: Callable[[Step], None],
     paint: Callable[[Callable[[Step], None]], Tensor],
 ) -> Tensor:
     """Paint under a progress bar; nothing is drawn where there is no terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bars(transient=False) as bar:
         task = bar.add_task(name, total=None)
 
         def watch(step: Step) -> None:
@@ -262,7 +253,7 @@ def write(picture: Tensor, path: Path) -> None:
     write_picture(Picture(array.astype(np.uint8)), path)
 
 
-class Methods(click.Group):
+class Methods(MethodsGroup):
     """Subcommands made on demand: `st-slow --help` says what to install where torch is not."""
 
     def _entries(self) -> dict[str, Entry]:
@@ -283,7 +274,6 @@ class Methods(click.Group):
 
 main = Methods(
     "st-slow",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Paint one picture by optimization: minutes, and the best quality.\n\n"
-    "Example: st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg",
+    help="Paint one picture by optimization, which takes minutes and gives the best quality.",
+    examples="st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg",
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
+from st.runtime.pictures.addresses import check_local
 from st.runtime.pictures.batch import free_name, make_folder, pictures_in, real_path
 from st.video.jobs.job import Job, Reader, default_target
 
@@ -31,6 +32,7 @@ def films_of(arguments: Sequence[str]) -> list[str]:
 
 
 def _expanded(text: str) -> Iterable[str]:
+    check_local(text)
     if text == "-" or "\0" in text:
         return [text]
     path = Path(text)

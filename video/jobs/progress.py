@@ -1,22 +1,14 @@
-"""A bar with frames a second and time left, on stderr, where that is a terminal."""
+"""Progress bar of a film: frames a second and time left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
+from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import printable
 
 
@@ -28,17 +20,9 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(name: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """A function to call once a frame. total: frames expected; None when unknown."""
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
+    """Yield a function to call after each frame. total: frames expected; None when unknown."""
+    with progress_bars(
+        MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), transient=False
+    ) as bar:
         task = bar.add_task(printable(name, 40), total=total)
         yield lambda: bar.advance(task)

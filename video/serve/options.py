@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from st.runtime.cli.base import COMMON, option_group
 from st.runtime.errors import BadInput, MissingExtra
 from st.runtime.stylizer import Stylizer
 from st.video.live.style_state import LiveStyle
@@ -49,9 +50,7 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="--serve: visitors at once.",
         ),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return option_group("Server", *options)(function)
 
 
 def check_options(context: click.Context, serving: bool) -> None:
@@ -61,7 +60,7 @@ def check_options(context: click.Context, serving: bool) -> None:
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
             continue
         shown = max(parameter.opts, key=len) if parameter.param_type_name == "option" else "SOURCE"
-        if serving and name not in SHARED | OWN:
+        if serving and name not in SHARED | OWN and not COMMON & set(parameter.opts):
             raise BadInput(f"--serve paints its visitors' own cameras: leave {shown} out")
         if not serving and name in OWN:
             raise BadInput(f"{shown} goes with --serve")
