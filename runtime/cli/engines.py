@@ -14,7 +14,12 @@ from st.runtime.backends.open import REAL_DEVICES, devices_of
 from st.runtime.bench.device_check import installed_twice, verdict_of
 from st.runtime.cli.base import Group, command, fail, names_completion, print_table
 from st.runtime.cli.bench import bench_engine
-from st.runtime.engine.describe import describe_rounding, error_unit, format_capabilities, format_profile
+from st.runtime.engine.describe import (
+    describe_rounding,
+    error_unit,
+    format_capabilities,
+    format_profile,
+)
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import read_engine
