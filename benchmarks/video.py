@@ -32,7 +32,7 @@ from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, Unavailable
 from st.video.film.picture_format import parse_size
-from st.video.jobs.job import Job, open_reader, perform
+from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 
 WARM_UP = 10  # frames before any that count
 ROUNDS = 4  # turns of each contestant
@@ -79,9 +79,8 @@ def stream(name: str, paint: Callable[[Rgb], Rgb]) -> Contestant:
             reader = open_reader(job)
             try:
                 target = Path(folder, "out.mp4")
-                perform(
-                    job, reader, target, paint, painted=lambda: times.append(time.perf_counter())
-                )
+                clock = Callbacks(frame_done=lambda: times.append(time.perf_counter()))
+                perform(job, reader, target, Painter(paint), clock)
             finally:
                 reader.close()
             end = time.perf_counter()

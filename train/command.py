@@ -188,7 +188,7 @@ def run_options(method: Any) -> list[click.Option]:
             type=click.IntRange(0, 2**32 - 1),
             help="of everything random",
         ),
-        option("--vgg", default=None, help="VGG-16 weights in torchvision's format: file or URL."),
+        option("--vgg", default=None, help="VGG weights of torchvision's format: file or URL"),
         option(
             "--device",
             default="auto",
@@ -239,7 +239,7 @@ def method_command(name: str) -> click.Command:
     @click.pass_context
     @one_line_errors
     def callback(ctx: click.Context, vgg: str | None, **values: Any) -> None:
-        from st.train.features import open_network
+        from st.train.features import load_vgg
         from st.train.loop.resume import resumable
         from st.train.loop.run import Run, resume_file
 
@@ -254,7 +254,6 @@ def method_command(name: str) -> click.Command:
             unsaid = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
             values |= {key: kept[key] for key in unsaid & kept.keys()}
         settings = {key: values.pop(key) for key in entries}
-        settings = {key: value for key, value in settings.items() if value not in (None, ())}
         teacher = settings.get("teacher") if settings.get("taught") else None
         if values["begun"] or teacher:
             from st.train.bank.from_engine import load_any
@@ -265,9 +264,7 @@ def method_command(name: str) -> click.Command:
         if added or source:
             values |= _addition(ctx, added, source, values, settings)
         config = make_config(method, settings)
-        run, network = Run(**values), method.loss_network(config)
-        if vgg is not None and network != "vgg16":
-            raise BadInput(f"--vgg is for vgg16, and this training uses {network}")
+        run = Run(**values)
         if config.steps < method.least_steps and run.base is None:
             console.print(
                 f"warning: {config.steps} steps give little more than gray,"
@@ -278,7 +275,7 @@ def method_command(name: str) -> click.Command:
             method,
             config,
             run,
-            lambda: open_network(network, vgg, say=lambda line: console.print(line)),
+            lambda: load_vgg(method.vgg_depth, vgg, say=lambda line: console.print(line)),
         )
         say(f"wrote {printable(run.output)}; next: st-export {printable(run.output)}")
 
@@ -326,24 +323,14 @@ def _addition(
     minutes = values["minutes"]
     if minutes is None and unsaid("steps"):
         minutes = ADDING_MINUTES
-    # A teacher has no painting in the new style. The bank's layers and weights are of its own loss
-    # network: they do not go with another.
-    dropped = {"teacher"} if unsaid("loss_network") else {"teacher", *_of_loss_network(base.method)}
-    config = {key: value for key, value in base.config.items() if key not in dropped}
-    settings |= {key: value for key, value in config.items() if unsaid(key)}
-    settings |= {"steps": ADDING_STEPS} if unsaid("steps") else {}
+    # A teacher has no painting in the new style.
+    config = {key: value for key, value in base.config.items() if key != "teacher"}
+    kept = {key: value for key, value in config.items() if key in settings and unsaid(key)}
+    settings |= kept | ({"steps": ADDING_STEPS} if unsaid("steps") else {})
     for key, most in ADDING.items():
         if unsaid(key):
             settings[key] = min(settings[key], most)
     return {"base": base, "start": start, "styles": added, "minutes": minutes}
-
-
-def _of_loss_network(name: str) -> set[str]:
-    """The settings of a method whose defaults depend on the loss network."""
-    from st.train.methods import METHODS
-
-    entries = dataclasses.fields(METHODS[name].config) if name in METHODS else ()
-    return {entry.name for entry in entries if entry.metadata["by_network"]}
 
 
 def _check_output(output: Path) -> None:

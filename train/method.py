@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from st.train.features.vgg import VGG
 from st.train.losses.temporal import Motion
 
 
@@ -37,9 +38,8 @@ SHIFT = 8
 def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
     """Cut SHIFT pixels off height and width, `shift` of them at the top and left.
 
-    A loss network pools on a raster of 8 pixels. If it always saw a picture at the same place of
-    that raster, a network would learn dots on its own raster that the loss does not see. A place
-    drawn anew in each step prevents that.
+    VGG pools on a raster of 8 pixels. Seen always at the same place of it, a network learns dots on
+    its own raster that VGG does not mind; seen at a place drawn anew each step, it cannot.
     """
     y, x = shift
     height, width = images.shape[-2] - SHIFT, images.shape[-1] - SHIFT
@@ -91,13 +91,11 @@ class Method:
 
     styles: "one" or "many" named style pictures a network, or "any" (a folder to learn from).
     build: (config, style names) -> network. What the network's `state_dict` holds is saved.
-    loss_network: config -> the name of the pretrained network that the losses, or an encoder, use.
-    targets: (network, loss network, style pictures (1, 3, H, W), config) -> anything that `step`
-        wants. With "any" style the pictures are a sample of the folder. Here the network may fill
-        frozen parts of its own from the loss network; on resuming, the saved state comes after and
-        wins.
-    step: (network, loss network, targets, batch, config) -> weighted loss terms by name, scalars;
-        the trainer sums, logs, updates and saves.
+    targets: (network, vgg, style pictures (1, 3, H, W), config) -> anything that `step` wants.
+        With "any" style the pictures are a sample of the folder. Here the network may fill frozen
+        parts of its own from vgg; on resuming, the saved state comes after and wins.
+    step: (network, vgg, targets, batch, config) -> weighted loss terms by name, scalars; the
+        trainer sums, logs, updates and saves.
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
     export_spec: network -> ExportSpec.
     content_only: it learns from photographs alone; style pictures, if given, are for previews.
@@ -121,14 +119,14 @@ class Method:
     config: type
     styles: Literal["one", "many", "any"]
     build: Callable[[Any, Sequence[str]], nn.Module]
-    targets: Callable[[nn.Module, Any, Sequence[Tensor], Any], Any]
-    step: Callable[[nn.Module, Any, Any, Batch, Any], dict[str, Tensor]]
+    targets: Callable[[nn.Module, VGG, Sequence[Tensor], Any], Any]
+    step: Callable[[nn.Module, VGG, Any, Batch, Any], dict[str, Tensor]]
     paint: Callable[[nn.Module, Tensor, Tensor | None, int], Tensor]
     export_spec: Callable[[Any], ExportSpec]
     content_only: bool = False
     style_only: Callable[[Any], bool] = lambda config: False
     least_steps: int = 500
-    loss_network: Callable[[Any], str] = lambda config: "vgg16"
+    vgg_depth: int = 16
     rates: Mapping[str, float] = field(default_factory=dict)
     bank: str = ""
     balance: Callable[[nn.Module, int], None] | None = None

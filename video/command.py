@@ -29,17 +29,26 @@ from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.stylizer import Stylizer
 from st.runtime.system.cpus import usable_cpus
 from st.runtime.system.signals import stoppable
-from st.video.film.chroma_filter import filter_of
+from st.video.film.chroma_filter import temporal_filter_for
 from st.video.film.codecs import CODECS
 from st.video.film.mask_films import open_masks
 from st.video.film.picture_format import parse_size
 from st.video.film.raw import parse_raw
-from st.video.film.time_range import Window, parse_time
-from st.video.jobs.batch import films_of, output_folder, places
-from st.video.jobs.job import Job, Reader, Result, default_target, open_reader, perform
+from st.video.film.time_range import TimeRange, parse_time
+from st.video.jobs.batch import films_of, output_folder, target_chooser
+from st.video.jobs.job import (
+    Callbacks,
+    Job,
+    Painter,
+    Reader,
+    Result,
+    default_target,
+    open_reader,
+    perform,
+)
 from st.video.jobs.progress import progress
-from st.video.jobs.ray_cluster import Elsewhere, connect
-from st.video.jobs.upscale import enlarging
+from st.video.jobs.ray_cluster import RayPainter, connect
+from st.video.jobs.upscale import with_upscaling
 
 LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads
 MOST_WORKERS = 4
@@ -166,7 +175,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
         quiet = output == "-" or is_quiet()
         _tell(*_paint(films[0], place, asked, ray), as_json, quiet)
         return
-    place, failed = places(films, output_folder(output)), 0
+    place, failed = target_chooser(films, output_folder(output)), 0
     for film in films:
         try:
             _tell(*_paint(film, place, asked, ray), as_json, is_quiet())
@@ -213,7 +222,7 @@ class Choices:
             quality=self.quality,
             preset=self.preset,
             size=parse_size(self.size) if self.size else None,
-            window=_window(self.start, self.duration),
+            time_range=_window(self.start, self.duration),
             sound=not self.no_audio,
             raw=parse_raw(self.raw) if self.raw else None,
             fps=_fps(self.fps),
@@ -242,33 +251,24 @@ def _paint(
     try:
         target = place(job, reader) if callable(place) else place
         _check_overwrite(target)
-        look = reader.look.resized(job.size)
-        masks = open_masks(asked.paint_options.masks(), job.window)
-        stylizer, workers, threads = _painter(asked, look.width * look.height, masks is not None)
+        video_format = reader.video_format.resized(job.size)
+        masks = open_masks(asked.paint_options.masks(), job.time_range)
+        stylizer, workers, threads = _painter(
+            asked, video_format.width * video_format.height, masks is not None
+        )
         if isinstance(target, Path):
             refuse_overwriting(
                 target, asked.engine, asked.styles, asked.paint_options, stylizer.styles
             )
-        steady = filter_of(stylizer.metadata, asked.steady)
+        steady = temporal_filter_for(stylizer.metadata, asked.steady)
         if ray and steady:
             raise BadInput("colors go along from frame to frame: --ray needs --steady 0")
-        elsewhere = Elsewhere(ray, asked.engine, stylizer, threads) if ray else None
-        job, paint = enlarging(job, reader, stylizer)
+        remote = RayPainter(ray, asked.engine, stylizer, threads) if ray else None
+        job, paint = with_upscaling(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
+            painter = Painter(paint, workers, stylizer.identity, masks, steady, remote)
             result = perform(
-                job,
-                reader,
-                target,
-                paint,
-                workers,
-                settings=stylizer.identity,
-                resume=asked.resume,
-                warn=warn,
-                painted=advance,
-                stop=stop,
-                masks=masks,
-                steady=steady,
-                elsewhere=elsewhere,
+                job, reader, target, painter, Callbacks(warn, advance, stop), asked.resume
             )
         if masks and masks.short():
             warn("a mask film ends before the film: its last frame stayed")
@@ -292,7 +292,7 @@ def _tell(source: str, result: Result, warnings: list[str], as_json: bool, quiet
         click.echo(json.dumps(asdict(result) | {"input": source, "warnings": warnings}))
     elif not quiet:
         rate = f"{result.frames_per_second:.1f} frames/s"
-        click.echo(f"{result.output}  {result.frames} frames, {rate}")
+        click.echo(f"{printable(result.output, 1000)}  {result.frames} frames, {rate}")
 
 
 def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, int]:
@@ -308,7 +308,7 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
     workers = min(threads, MOST_WORKERS) if side_by_side else 2
     share = max(1, threads // workers) if side_by_side else threads
     stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
-    if share < threads and filter_of(stylizer.metadata, asked.steady):
+    if share < threads and temporal_filter_for(stylizer.metadata, asked.steady):
         stylizer.close()  # frames go one after the other: each has all threads
         workers, share = 1, threads
         stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
@@ -341,11 +341,11 @@ def _binary(stream: Any, use: str) -> BinaryIO:
     return stream.buffer
 
 
-def _window(start: str | None, duration: str | None) -> Window:
+def _window(start: str | None, duration: str | None) -> TimeRange:
     length = parse_time(duration, "--duration") if duration else None
     if length == 0:
         raise BadInput("--duration 0 leaves nothing to paint")
-    return Window(parse_time(start, "--start") if start else Fraction(0), length)
+    return TimeRange(parse_time(start, "--start") if start else Fraction(0), length)
 
 
 def _fps(text: str) -> Fraction:

@@ -10,7 +10,7 @@ from av.error import FFmpegError
 
 from benchmarks.trust.bench import Bench, Reached
 from st.runtime.errors import BadInput
-from st.video.jobs.job import Job, open_reader, perform
+from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 from tests.support.hostile.goods import film
 
 FRAMES, SIDES = 72, (320, 180)
@@ -85,7 +85,9 @@ def _survival(films: list[bytes], folder: Path, suffix: str) -> Survival:
             refused += 1
             continue
         try:
-            result = perform(job, reader, target, lambda picture: picture, warn=lines.append)
+            result = perform(
+                job, reader, target, Painter(lambda picture: picture), Callbacks(lines.append)
+            )
         finally:
             reader.close()
         frames.append(result.frames / max(1, _decodable(source)))

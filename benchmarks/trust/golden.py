@@ -14,7 +14,7 @@ PART = 7  # frames in a part, so that short clips have several
 def golden_clips(bench: Bench) -> Reached:
     """Each clip written at once and in parts."""
     worst, wrong, clips = 0.0, [], 0
-    with mock.patch("st.video.jobs.segments.PART", PART):
+    with mock.patch("st.video.jobs.segments.SEGMENT_FRAMES", PART):
         for name, settings in _chosen(bench):
             folder = bench.folder / str(clips)
             folder.mkdir()

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from benchmarks.trust.bench import Bench, Reached
 from st.runtime import Stylizer
-from st.video.jobs.job import Job, open_reader, perform
+from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 from tests.support import toys
 
 FRAMES, SIDE, RATE = 900_000, 32, 25  # ten hours
@@ -93,7 +93,9 @@ def film_growth(folder: Path, frames: int) -> float:
     reader = open_reader(job)
     try:
         target = folder / "out.mkv"
-        result = perform(job, reader, target, stylizer, settings="tint", painted=painted)
+        result = perform(
+            job, reader, target, Painter(stylizer, identity="tint"), Callbacks(frame_done=painted)
+        )
     finally:
         reader.close()
     assert result.frames == frames

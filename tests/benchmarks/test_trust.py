@@ -136,13 +136,13 @@ def test_colors_streams_and_frames_that_are_lost_are_seen(
     source = make("two-sounds", tmp_path)
     target, lines = repainted("two-sounds", source)
     assert list(losses("two-sounds", source, target, lines)) == []
-    own = Converter.to_film
+    own = Converter.to_frame
     with monkeypatch.context() as patch:
 
         def shifted(self: Converter, rgb: np.ndarray, *rest: object) -> object:
             return own(self, np.clip(rgb, 8, 255) - 8, *rest)  # type: ignore[arg-type]
 
-        patch.setattr(Converter, "to_film", shifted)
+        patch.setattr(Converter, "to_frame", shifted)
         repainted("two-sounds", source)
         assert color_error("two-sounds", source, target) > 3
     with monkeypatch.context() as patch:
@@ -175,11 +175,7 @@ def test_quota_and_affinity_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPat
     """One that uses every processor there is falls short."""
     monkeypatch.setattr(trust_threads, "FORKS", ("exit",))
     monkeypatch.setattr(trust_threads, "find_spec", lambda name: None)
-    monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 0.0)
     assert trust_threads.threads(bench).passed
-    monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 2.0)
-    assert not trust_threads.threads(bench).passed
-    monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 0.0)
     deaf = trust_threads.CHILD.replace(
         "before = len",
         "import st.runtime.backends.open as b; b.usable_cpus = lambda: 3\nbefore = len",

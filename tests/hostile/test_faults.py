@@ -25,10 +25,10 @@ images.atomic_write = straight
 """
 HASTY = """
 import st.video.jobs.job as job
-own = job.put_together
+own = job.assemble
 def hasty(sink, film, parts, *rest, **how):
     own(sink, film, parts[:-1], *rest, **how)
-job.put_together = hasty
+job.assemble = hasty
 """
 DEAF = """
 import st.runtime.cli.base as command

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
@@ -44,12 +44,7 @@ def exact_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=15)
-@given(
-    some.integers(1, 2),
-    some.integers(2, 9),
-    some.integers(2, 9),
-    some.integers(0, 99),
-)
+@given(st.integers(1, 2), st.integers(2, 9), st.integers(2, 9), st.integers(0, 99))
 def test_warp_and_loss_are_those_of_float64(m: int, height: int, width: int, seed: int) -> None:
     earlier, later = (
         noise(m, 3, height, width, seed=seed),

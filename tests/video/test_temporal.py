@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from st.runtime.errors import BadControl
 from st.video.command import main
-from st.video.film.temporal_filter import TemporalFilter, moved_along, outside
+from st.video.film.temporal_filter import TemporalFilter, outside_frame, warp
 from tests.support.toys import identity_engine
 from tests.support.video import clips
 
@@ -98,22 +98,16 @@ def test_flow_is_followed_exactly_and_its_end_is_known() -> None:
     picture = landscape(4, 32, 48)
     flow = np.zeros((32, 48, 2), np.float32)
     flow[..., 0], flow[..., 1] = 3, -2
-    moved = moved_along(picture, flow)
+    moved = warp(picture, flow)
     np.testing.assert_array_equal(moved[2:, :-3], picture[:-2, 3:])
-    beyond = outside(flow)
+    beyond = outside_frame(flow)
     assert beyond[:2].all()
     assert beyond[:, -3:].all()
     assert not beyond[2:, :-3].any()
 
 
 @settings(deadline=None, max_examples=15)
-@given(
-    some.lists(
-        some.tuples(some.integers(1, 70), some.integers(1, 70)),
-        min_size=2,
-        max_size=4,
-    )
-)
+@given(st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=2, max_size=4))
 def test_any_sizes_even_changing_ones(sizes: list[tuple[int, int]]) -> None:
     filtered = TemporalFilter(0.75)
     for n, (height, width) in enumerate(sizes):

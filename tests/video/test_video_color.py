@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from st.runtime.pictures.hdr import pq_to_light
-from st.video.film import yuv as matrix
+from st.video.film import yuv
 from st.video.film.color import Converter, Tags
 from st.video.film.tone_map import cube
 from tests.support.video import clips
@@ -27,22 +27,22 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("number", "rgb", "yuv"), KNOWN)
-def test_known_colors(number: int, rgb: tuple[int, ...], yuv: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("number", "rgb", "codes"), KNOWN)
+def test_known_colors(number: int, rgb: tuple[int, ...], codes: tuple[int, ...]) -> None:
     picture = np.full((4, 6, 3), rgb, np.uint8)
-    frame = matrix.to_yuv(picture, "yuv420p", number, full=False)
+    frame = yuv.to_yuv(picture, "yuv420p", number, full=False)
     got = [int(plane[1, 1]) for plane in clips.planes(frame)]
-    assert np.abs(np.subtract(got, yuv)).max() <= 1
-    assert np.abs(matrix.to_rgb(frame, number, full=False).astype(int) - rgb).max() <= 2
+    assert np.abs(np.subtract(got, codes)).max() <= 1
+    assert np.abs(yuv.to_rgb(frame, number, full=False).astype(int) - rgb).max() <= 2
 
 
 @given(
-    some.sampled_from(matrix.PIXEL_FORMATS),
-    some.sampled_from([1, 6, 9]),
-    some.booleans(),
-    some.integers(1, 33),
-    some.integers(1, 33),
-    some.integers(0, 2**32 - 1),
+    st.sampled_from(yuv.PIXEL_FORMATS),
+    st.sampled_from([1, 6, 9]),
+    st.booleans(),
+    st.integers(1, 33),
+    st.integers(1, 33),
+    st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_picture_comes_back(
@@ -54,11 +54,11 @@ def test_any_picture_comes_back(
     for index, plane in enumerate(frame.planes):
         # Luma in the middle and chroma near gray stay within RGB's cube.
         low, high = ((100, 150), (100, 156))[index > 0]
-        values = matrix.pixels(plane)
+        values = yuv.pixels(plane)
         values[:] = noise.integers(low, high, values.shape, np.uint8)
-    rgb = matrix.to_rgb(frame, number, full)
+    rgb = yuv.to_rgb(frame, number, full)
     assert rgb.shape == (height, width, 3)
-    back = matrix.to_yuv(rgb, pixel_format, number, full)
+    back = yuv.to_yuv(rgb, pixel_format, number, full)
     for before, after in zip(clips.planes(frame), clips.planes(back), strict=True):
         assert np.abs(before - after).max() <= 1
 
@@ -77,7 +77,7 @@ def test_other_formats_come_back(pixels: str) -> None:
     converter = Converter()
     opened = converter.open(frame, 128, 96)
     assert np.abs(opened.rgb.astype(int) - clips.scene(3, 128, 96)).mean() < 2
-    back = converter.to_film(opened.rgb, opened, pixels, tags)
+    back = converter.to_frame(opened.rgb, opened, pixels, tags)
     for one, two in zip(before, clips.planes(back), strict=True):
         assert np.abs(one - two).max() <= 2
 

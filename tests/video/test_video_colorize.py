@@ -16,7 +16,7 @@ from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadControl
 from st.runtime.painting.chroma import chroma_of, colored, luma_of
 from st.video.command import main
-from st.video.film.chroma_filter import ColorFilter, filter_of
+from st.video.film.chroma_filter import ChromaFilter, temporal_filter_for
 from st.video.film.temporal_filter import TemporalFilter
 from tests.support import toys
 from tests.support.video import clips
@@ -55,7 +55,7 @@ def flicker(film: list[Picture]) -> float:
 def test_colors_of_a_pan_become_steadier_and_luma_stays() -> None:
     film = pan(12)
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
-    steady = ColorFilter()
+    steady = ChromaFilter()
     out = [steady(s, p) for s, p in zip(film, painted, strict=True)]
     assert flicker(out) < 0.4 * flicker(painted)
     for frame, made in zip(film, out, strict=True):
@@ -70,7 +70,7 @@ def test_grain_is_no_motion() -> None:
     grains = [random.normal(0, 9, (*still.shape[:2], 1)) for _ in range(12)]
     film = [(still + grain).clip(0, 255).astype(np.uint8) for grain in grains]
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
-    color, painting = ColorFilter(0.85), TemporalFilter(0.85)
+    color, painting = ChromaFilter(0.85), TemporalFilter(0.85)
     ours = [color(s, p) for s, p in zip(film, painted, strict=True)]
     theirs = [painting(s, p) for s, p in zip(film, painted, strict=True)]
     assert flicker(ours) < 0.4 * flicker(painted)
@@ -78,7 +78,7 @@ def test_grain_is_no_motion() -> None:
 
 
 def test_a_hard_cut_begins_anew() -> None:
-    steady = ColorFilter(0.95)
+    steady = ChromaFilter(0.95)
     first, second = landscape(1), landscape(2)
     steady(first, unsure(first, 0))
     painted = unsure(second, 1)
@@ -88,7 +88,7 @@ def test_a_hard_cut_begins_anew() -> None:
 def test_it_goes_on_from_its_state() -> None:
     film = pan(6)
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
-    whole, first, second = (ColorFilter() for _ in range(3))
+    whole, first, second = (ChromaFilter() for _ in range(3))
     expected = [whole(s, p) for s, p in zip(film, painted, strict=True)]
     assert first.state == {}
     for s, p in zip(film[:3], painted[:3], strict=True):
@@ -99,13 +99,13 @@ def test_it_goes_on_from_its_state() -> None:
 
 
 def test_which_filter_an_engine_gets() -> None:
-    assert filter_of(Metadata("wave"), None) is None
-    assert type(filter_of(Metadata("wave"), 0.5)) is TemporalFilter
-    assert type(filter_of(COLORIZER, None)) is ColorFilter
-    assert filter_of(COLORIZER, 0) is None
+    assert temporal_filter_for(Metadata("wave"), None) is None
+    assert type(temporal_filter_for(Metadata("wave"), 0.5)) is TemporalFilter
+    assert type(temporal_filter_for(COLORIZER, None)) is ChromaFilter
+    assert temporal_filter_for(COLORIZER, 0) is None
     for metadata in (COLORIZER, Metadata("wave")):
         with pytest.raises(BadControl, match="is outside"):
-            filter_of(metadata, 1.5)
+            temporal_filter_for(metadata, 1.5)
 
 
 @pytest.mark.parametrize("steady", [None, "0"])

@@ -280,7 +280,7 @@ def test_a_failing_engine_leaves_nothing(tmp_path: Path) -> None:
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """However slow the painter, only a few frames wait for it."""
-    from st.video.film.image_sequence import PictureSink
+    from st.video.film.image_sequence import ImageSequenceSink
     from st.video.jobs.job import Job, open_reader
     from st.video.jobs.pipeline import run as pipeline
 
@@ -300,7 +300,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 
     written = iter(range(1, 100))
     reader.items = counted  # type: ignore[method-assign]
-    sink = PictureSink(tmp_path / "frames", reader.look)
+    sink = ImageSequenceSink(tmp_path / "frames", reader.video_format)
     pipeline(reader, sink, paint, 2, lambda: ahead.append(len(seen) - next(written)))
     assert max(ahead) <= 7
     assert len(ahead) == 60

@@ -16,7 +16,7 @@ from tests.support.video.golden import GOLDEN, LIMIT, color_error, losses, make,
 @pytest.fixture(params=["at once", "in parts"])
 def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """How a film is made: both ways must keep all that there is."""
-    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
     return None if request.param == "at once" else "an engine that paints nothing"
 
 

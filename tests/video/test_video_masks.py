@@ -14,7 +14,7 @@ from PIL import Image
 
 from st.video.command import main
 from st.video.film.mask_films import MaskFilm
-from st.video.film.time_range import Window
+from st.video.film.time_range import TimeRange
 from tests.support import toys
 
 CLIP = Path(__file__).parents[3] / "shared" / "data" / "video" / "sam2_dog.mp4"
@@ -89,7 +89,7 @@ def test_a_mask_film_that_ends_early_stays_and_is_told(folder: Path) -> None:
 
 
 def test_mask_films_of_another_rate_keep_time(folder: Path) -> None:
-    mask = MaskFilm(write(folder / "mask.mp4", moving(5), rate=5), Window())
+    mask = MaskFilm(write(folder / "mask.mp4", moving(5), rate=5), TimeRange())
     edges = [(mask.at(Fraction(n, 25))[16] > 90).sum() for n in range(25)]
     mask.close()
     assert edges == [4 * (n // 5) for n in range(25)]

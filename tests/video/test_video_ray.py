@@ -20,13 +20,14 @@ from click.testing import CliRunner
 from st.runtime import Stylizer
 from st.runtime.errors import MissingExtra, StError, Unavailable
 from st.video.command import main
-from st.video.film.reader import Film, Memory
-from st.video.film.time_range import Window
-from st.video.jobs import ray_cluster as elsewhere
-from st.video.jobs.cut_points import Cut, Piece, Uncuttable, cuts_of
-from st.video.jobs.job import Interrupted, Job, Result, open_reader, perform
-from st.video.jobs.ray_cluster import Elsewhere, connect
-from st.video.jobs.ray_worker import Fingerprint, Painted, PartPainter, Task
+from st.video.film.containers import MemoryFile
+from st.video.film.reader import Film
+from st.video.film.time_range import TimeRange
+from st.video.jobs import ray_cluster
+from st.video.jobs.cut_points import NotSplittable, SegmentPlan, SegmentSource, split
+from st.video.jobs.job import Callbacks, Interrupted, Job, Painter, Result, open_reader, perform
+from st.video.jobs.ray_cluster import RayPainter, connect
+from st.video.jobs.ray_worker import Fingerprint, Painted, SegmentWorker, Task
 from tests.support.toys import tint_engine
 from tests.support.video import clips
 
@@ -36,7 +37,7 @@ needs_ray = pytest.mark.skipif(not RAY, reason="ray is not installed")
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ class InProcess:
     data: Any = None
 
     def __init__(self, ray: Any, task: Task, most: int, warn: Any) -> None:
-        self._painter = PartPainter()
+        self._painter = SegmentWorker()
         ready = self._painter.begin(task, self.data)
         assert not ready.problem
         assert not ready.blind
@@ -65,7 +66,7 @@ class InProcess:
         self._results: list[tuple[int, Painted | None]] = []
         InProcess.painted = []
 
-    def give(self, cut: Cut) -> None:
+    def give(self, cut: SegmentPlan) -> None:
         result = self.idle.pop().paint(cut)
         InProcess.painted.append(cut.number)
         self._results.append((cut.number, result))
@@ -85,7 +86,7 @@ def make(
     engine: Path, stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
     """Paint a film; with `ray` on a cluster's workers, by default those in this process."""
-    monkeypatch.setattr(elsewhere, "_Workers", InProcess)
+    monkeypatch.setattr(ray_cluster, "_Workers", InProcess)
 
     def begin(
         source: Path,
@@ -99,17 +100,11 @@ def make(
         job = Job(source, **choices)
         reader = open_reader(job)
         try:
-            return perform(
-                job,
-                reader,
-                target,
-                stylizer,
-                settings=stylizer.identity,
-                warn=([] if warnings is None else warnings).append,
-                painted=painted,
-                stop=stop,
-                elsewhere=Elsewhere(ray, str(engine), stylizer, 1) if ray else None,
-            )
+            remote = RayPainter(ray, str(engine), stylizer, 1) if ray else None
+            painter = Painter(stylizer, identity=stylizer.identity, remote=remote)
+            warn = ([] if warnings is None else warnings).append
+            callbacks = Callbacks(warn, painted, stop or threading.Event())
+            return perform(job, reader, target, painter, callbacks)
         finally:
             reader.close()
 
@@ -129,7 +124,7 @@ VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
         ("a.mkv", {"options": {"bf": "2", "preset": "medium"}, "keyframes": 9, "sounds": 1}, {}),
         ("a.mov", {"times": VARIABLE, "keyframes": 4}, {"codec": "hevc"}),
         ("a.mp4", {"keyframes": 100}, {"size": 32}),
-        ("a.mp4", {"keyframes": 5}, {"window": Window(Window().start + 1 / 4, None)}),
+        ("a.mp4", {"keyframes": 5}, {"window": TimeRange(TimeRange().start + 1 / 4, None)}),
         ("a.webm", {"codec": "libvpx-vp9", "pixels": "yuva420p", "alpha": True}, {}),
     ],
 )
@@ -232,25 +227,25 @@ def test_a_stop_keeps_what_was_painted_there(make: Callable[..., Result], tmp_pa
 def test_cuts(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "a.mp4", keyframes=5)
     film = Film(source)
-    cuts = cuts_of(source, film, 7)
+    cuts = split(source, film, 7)
     assert [len(cut.times) for cut in cuts] == [7, 7, 7, 3]
     assert [cut.last for cut in cuts] == [False, False, False, True]
     assert [cut.seek is None for cut in cuts] == [True, False, False, False]
     frames = [frame.pts for frame in film.items() if hasattr(frame, "width")]
     assert [time for cut in cuts for time in cut.times] == frames
     film.close()
-    wrong = Cut(1, (cuts[1].times[0] + 1, *cuts[1].times[1:]), cuts[1].seek, False)
-    with pytest.raises(Uncuttable, match="its index"):
-        list(Piece(Film(source), wrong).items())
-    short = Cut(3, cuts[3].times[:-1], cuts[3].seek, True)
-    with pytest.raises(Uncuttable):
-        list(Piece(Film(source), short).items())
+    wrong = SegmentPlan(1, (cuts[1].times[0] + 1, *cuts[1].times[1:]), cuts[1].seek, False)
+    with pytest.raises(NotSplittable, match="its index"):
+        list(SegmentSource(Film(source), wrong).items())
+    short = SegmentPlan(3, cuts[3].times[:-1], cuts[3].seek, True)
+    with pytest.raises(NotSplittable):
+        list(SegmentSource(Film(source), short).items())
 
 
 def test_a_film_in_memory(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "a.mkv", keyframes=5)
     frames = [clips.planes(f) for f in clips.read(source)]
-    film = Film(Memory(memoryview(source.read_bytes())))
+    film = Film(MemoryFile(memoryview(source.read_bytes())))
     seen = [clips.planes(f) for f in film.items() if hasattr(f, "width")]
     assert all(
         np.array_equal(one, two)
@@ -324,7 +319,7 @@ def test_on_a_cluster(
 ) -> None:
     """Two workers; then the same with one that is lost, and with workers that see no file."""
     monkeypatch.undo()
-    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
     source, here = clips.film(tmp_path / "a.mp4", sounds=1, keyframes=5), tmp_path / "here.mp4"
     make(source, here)
     whole = clips.all_packets(here)
@@ -332,21 +327,21 @@ def test_on_a_cluster(
     assert warnings == []
     assert clips.all_packets(tmp_path / "there.mp4") == whole
 
-    give = elsewhere._Workers.give
+    give = ray_cluster._Workers.give
     lost: list[Any] = []
 
-    def give_and_lose(self: Any, cut: Cut) -> None:
+    def give_and_lose(self: Any, cut: SegmentPlan) -> None:
         give(self, cut)
         if not lost:
             lost.append(next(iter(self._painting.values()))[0])
             cluster.kill(lost[0])
 
-    monkeypatch.setattr(elsewhere._Workers, "give", give_and_lose)
+    monkeypatch.setattr(ray_cluster._Workers, "give", give_and_lose)
     make(source, tmp_path / "lost.mp4", cluster, warnings)
     assert lost
     assert warnings == []
     assert clips.all_packets(tmp_path / "lost.mp4") == whole
-    monkeypatch.setattr(elsewhere._Workers, "give", give)
+    monkeypatch.setattr(ray_cluster._Workers, "give", give)
 
     true = Fingerprint.of(source)
     with (
@@ -355,7 +350,7 @@ def test_on_a_cluster(
         patch.setattr(Fingerprint, "of", lambda path: Fingerprint(true.size, b"of another"))
         make(source, tmp_path / "sent.mp4", cluster, warnings)
         assert clips.all_packets(tmp_path / "sent.mp4") == whole
-        patch.setattr(elsewhere, "MOST_SENT", 1)
+        patch.setattr(ray_cluster, "MOST_SENT", 1)
         with pytest.raises(Unavailable, match=r"does not see .*every machine has it"):
             make(source, tmp_path / "large.mp4", cluster)
 

@@ -15,7 +15,7 @@ import pytest
 
 from st.runtime.errors import BadInput
 from st.video.film.temporal_filter import TemporalFilter
-from st.video.jobs.job import Interrupted, Job, Result, open_reader, perform
+from st.video.jobs.job import Callbacks, Interrupted, Job, Painter, Result, open_reader, perform
 from tests.support.video import clips
 
 Picture = np.ndarray[Any, Any]
@@ -53,25 +53,17 @@ def make(
     job = Job(source, **choices)
     reader = open_reader(job)
     try:
-        return perform(
-            job,
-            reader,
-            target,
-            paint,
-            settings=settings,
-            resume=resume,
-            warn=(warnings if warnings is not None else []).append,
-            stop=stop,
-            painted=painted,
-            steady=steady,
-        )
+        warn = (warnings if warnings is not None else []).append
+        callbacks = Callbacks(warn, painted, stop or threading.Event())
+        painter = Painter(paint, identity=settings, temporal_filter=steady)
+        return perform(job, reader, target, painter, callbacks, resume)
     finally:
         reader.close()
 
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.video.jobs.segments.PART", 7)
+    monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
 
 
 VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
@@ -171,7 +163,7 @@ def test_killed_while_it_was_put_together(tmp_path: Path, monkeypatch: pytest.Mo
         def die(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("st.video.jobs.job.put_together", die)
+        patch.setattr("st.video.jobs.job.assemble", die)
         with pytest.raises(KeyboardInterrupt):
             make(source, target)
 
@@ -225,13 +217,13 @@ def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
 import sys, time
 import st.video.jobs.segments
 from pathlib import Path
-from st.video.jobs.job import Job, open_reader, perform
-st.video.jobs.segments.PART = 7
+from st.video.jobs.job import Job, Painter, open_reader, perform
+st.video.jobs.segments.SEGMENT_FRAMES = 7
 def paint(frame):
     time.sleep(0.02)
     return 255 - frame
 job = Job(Path(sys.argv[1]))
-perform(job, open_reader(job), Path(sys.argv[2]), paint, settings="inverted")
+perform(job, open_reader(job), Path(sys.argv[2]), Painter(paint, identity="inverted"))
 """
     for done in (1, 3, 5):
         process = subprocess.Popen([sys.executable, "-c", program, str(source), str(target)])

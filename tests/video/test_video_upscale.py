@@ -55,9 +55,9 @@ def test_the_film_is_enlarged(
     large, small = first_frame(output), first_frame(film)
     assert large.shape == (*size, 3)
     # The same ramp, from side to side.
-    places = np.linspace(0.05, 0.95, 12)
-    got = large[size[0] // 2, (places * (size[1] - 1)).astype(int), 1].astype(int)
-    expected = small[24, (places * 63).astype(int), 1].astype(int)
+    target_chooser = np.linspace(0.05, 0.95, 12)
+    got = large[size[0] // 2, (target_chooser * (size[1] - 1)).astype(int), 1].astype(int)
+    expected = small[24, (target_chooser * 63).astype(int), 1].astype(int)
     assert np.abs(got - expected).max() <= 12
 
 

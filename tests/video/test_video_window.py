@@ -9,7 +9,7 @@ import av
 import pytest
 
 from st.runtime.errors import BadInput
-from st.video.film.time_range import Window, parse_time
+from st.video.film.time_range import TimeRange, parse_time
 from tests.support.video import clips
 from tests.support.video.golden import stylize
 
@@ -24,8 +24,8 @@ def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
         chapters=True,
     )
     target = tmp_path / f"out{suffix}"
-    window = Window(Fraction(3, 4), Fraction(1))
-    stylize(source, target, window=window, quality=0)
+    time_range = TimeRange(Fraction(3, 4), Fraction(1))
+    stylize(source, target, time_range=time_range, quality=0)
     before, after = clips.read(source), clips.read(target)
     assert len(after) == 24
     assert after[0].time == pytest.approx(0, abs=0.002)
@@ -48,8 +48,8 @@ def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
 
 def test_nothing_in_the_window(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4")
-    with pytest.raises(BadInput, match="--start 5"):
-        stylize(source, tmp_path / "out.mp4", window=Window(Fraction(5)))
+    with pytest.raises(BadInput, match="no picture from 5 s on"):
+        stylize(source, tmp_path / "out.mp4", time_range=TimeRange(Fraction(5)))
     assert not (tmp_path / "out.mp4").exists()
 
 

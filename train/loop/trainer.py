@@ -29,7 +29,7 @@ from st.train.data.pictures import (
     style_files,
 )
 from st.train.data.workers import begin_worker, child_signal_kept, one_opencv_thread, until
-from st.train.features.base import FeatureNetwork
+from st.train.features.vgg import VGG
 from st.train.loop.card import training_card
 from st.train.loop.devices import average_gradients, open_fabric, to_device
 from st.train.loop.preview import write_preview
@@ -51,9 +51,7 @@ class Interrupted(StError):
     """Ctrl-C or SIGTERM; what was learned is saved."""
 
 
-def train(
-    method: Method, config: Any, run: Run, load_network: Callable[[], FeatureNetwork]
-) -> Iterator[Progress]:
+def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) -> Iterator[Progress]:
     """Train `method` and write `run.output`; yields after every step.
 
     Beside the output lie NAME.resume.pt (to go on from), NAME.preview.jpg and NAME.logs
@@ -83,12 +81,12 @@ def train(
         pictures = [fabric.to_device(load_style(path, config.size)) for path in sample]
     else:
         pictures = [fabric.to_device(load_style(path, config.style_size)) for _, path in styles]
-    loss_network = load_network()
-    fabric.to_device(loss_network)
+    vgg = load_vgg()
+    fabric.to_device(vgg)
     fabric.to_device(network)
     stepper = cast(Any, fabric.setup_optimizers(optimizer))
     with torch.no_grad(), fabric.autocast():
-        targets = method.targets(network, loss_network, pictures, config)
+        targets = method.targets(network, vgg, pictures, config)
     if run.teacher is not None and method.teach is not None:
         targets = method.teach(network, targets, run.teacher, config)
     if run.begun is not None:  # after the targets, which fill an encoder with what is published
@@ -120,7 +118,7 @@ def train(
 
         def style_loss(batch: Batch) -> Tensor:
             with torch.no_grad(), fabric.autocast():
-                return method.step(network, loss_network, targets, batch, config)["style"]
+                return method.step(network, vgg, targets, batch, config)["style"]
 
         trial = to_device(fabric, batches[0])
         choose_starts(method, network, run.base, style_loss, trial)
@@ -145,7 +143,7 @@ def train(
                 rate = learning_rate(step, planned, config.learning_rate)
                 group["lr"] = rate * group["factor"]
             with fabric.autocast():
-                terms = method.step(network, loss_network, targets, batch, config)
+                terms = method.step(network, vgg, targets, batch, config)
             total = torch.stack([term.float() for term in terms.values()]).sum()
             optimizer.zero_grad()
             fabric.backward(total)

@@ -17,26 +17,26 @@ from numpy.typing import NDArray
 from st.runtime.engine.metadata import Metadata
 from st.runtime.painting.chroma import TO_RGB, chroma_of
 from st.runtime.painting.color_transfer import luma_and_chroma
-from st.video.film.temporal_filter import Picture, TemporalFilter, moved_along, reduced
+from st.video.film.temporal_filter import Picture, TemporalFilter, downscale, warp
 
-STRENGTH = 0.85  # where nobody says another
+DEFAULT_STRENGTH = 0.85  # where nobody says another
 GRAIN = 1.5  # pixels of the reduced picture: deviation of the blur
 
 
-class ColorFilter(TemporalFilter):
+class ChromaFilter(TemporalFilter):
     """Colored frames in, steadier colors out; luma stays the source's.
 
     strength: 0 leaves the frames, up to 1, where what is seen again never gets another color.
     """
 
-    def __init__(self, strength: float = STRENGTH) -> None:
+    def __init__(self, strength: float = DEFAULT_STRENGTH) -> None:
         """Raises BadControl: a strength outside 0..1."""
         super().__init__(strength)
         self._chroma: NDArray[np.float32] | None = None
 
     def __call__(self, source: Picture, painted: Picture) -> Picture:
         """(H, W, 3) uint8 RGB each -> the same shape."""
-        now, before = grainless(reduced(source)), self._source
+        now, before = denoise(downscale(source)), self._source
         height, width = now.shape[:2]
         small = cv2.resize(painted, (width, height), interpolation=cv2.INTER_AREA)
         own = chroma_of(np.asarray(small, np.uint8))
@@ -46,7 +46,7 @@ class ColorFilter(TemporalFilter):
             if found is not None:
                 flow, trust = found
                 weight = self.strength * trust[..., None]
-                mixed = own + weight * (moved_along(kept, flow) - own)
+                mixed = own + weight * (warp(kept, flow) - own)
         self._source, self._chroma = now, mixed.astype(np.float32, copy=False)
         if mixed is own:
             return painted
@@ -66,16 +66,16 @@ class ColorFilter(TemporalFilter):
         self._source, self._chroma = state.get("source"), state.get("chroma")
 
 
-def grainless(picture: Picture) -> Picture:
+def denoise(picture: Picture) -> Picture:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), GRAIN), np.uint8)
 
 
-def filter_of(metadata: Metadata, strength: float | None) -> TemporalFilter | None:
+def temporal_filter_for(metadata: Metadata, strength: float | None) -> TemporalFilter | None:
     """The filter for an engine's films; where nobody says how strong, only colors get one.
 
     Raises BadControl: a strength outside 0..1.
     """
     if metadata.kind == "colorizer":
-        strength = STRENGTH if strength is None else strength
-        return ColorFilter(strength) if strength else None
+        strength = DEFAULT_STRENGTH if strength is None else strength
+        return ChromaFilter(strength) if strength else None
     return TemporalFilter(strength) if strength else None

@@ -20,7 +20,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from st.runtime.pictures.hdr import HLG, PQ
-from st.video.film import yuv as matrix
+from st.video.film import yuv
 from st.video.film.tone_map import ToneMap
 
 UNSPECIFIED = 2  # in matrix, primaries and transfer alike
@@ -91,7 +91,7 @@ def has_alpha(frame: VideoFrame) -> bool:
 
 
 @dataclass(frozen=True)
-class Opened:
+class RgbFrame:
     """A decoded frame in colors that engines take.
 
     rgb: (H, W, 3) uint8, 0..255.
@@ -106,7 +106,7 @@ class Opened:
         """(H, W) uint8, or None for an opaque film."""
         if self.planar is None or len(self.planar.planes) < 4:
             return None
-        return matrix.pixels(self.planar.planes[3])
+        return yuv.pixels(self.planar.planes[3])
 
 
 class Converter:
@@ -120,13 +120,13 @@ class Converter:
     def _tone_map(self) -> ToneMap:
         return ToneMap()
 
-    def open(self, frame: VideoFrame, width: int, height: int) -> Opened:
+    def open(self, frame: VideoFrame, width: int, height: int) -> RgbFrame:
         """The frame in this size. HDR (PQ, HLG) is mapped to the range of BT.709 screens."""
         tags = Tags.of(frame).explicit(frame.width, frame.height)
         resizes = (width, height) != (frame.width, frame.height)
         known = tags.matrix if tags.matrix in _SWSCALE else 1
-        if frame.format.name in matrix.PIXEL_FORMATS and not (tags.hdr or resizes):
-            return Opened(matrix.to_rgb(frame, known, tags.range == FULL))
+        if frame.format.name in yuv.PIXEL_FORMATS and not (tags.hdr or resizes):
+            return RgbFrame(yuv.to_rgb(frame, known, tags.range == FULL))
         planar = self._into.reformat(
             frame,
             width=width,
@@ -143,11 +143,11 @@ class Converter:
             planar = self._tone_map(planar, tags.transfer)
         if planar is frame:
             frame.make_writable()  # the decoder may still refer to it
-        green, blue, red = (matrix.pixels(plane) for plane in planar.planes[:3])
-        return Opened(cv2.merge([red, green, blue]), planar)  # type: ignore[arg-type]
+        green, blue, red = (yuv.pixels(plane) for plane in planar.planes[:3])
+        return RgbFrame(cv2.merge([red, green, blue]), planar)  # type: ignore[arg-type]
 
-    def to_film(
-        self, rgb: NDArray[np.uint8], opened: Opened, pixel_format: str, tags: Tags
+    def to_frame(
+        self, rgb: NDArray[np.uint8], opened: RgbFrame, pixel_format: str, tags: Tags
     ) -> VideoFrame:
         """A frame of `pixel_format` with the tags' colors, from (H, W, 3) uint8 RGB.
 
@@ -156,14 +156,14 @@ class Converter:
         height, width = rgb.shape[:2]
         explicit = tags.explicit(width, height)
         known = explicit.matrix if explicit.matrix in _SWSCALE else 1
-        if pixel_format in matrix.PIXEL_FORMATS and opened.planar is None:
-            frame = matrix.to_yuv(rgb, pixel_format, known, tags.range == FULL)
+        if pixel_format in yuv.PIXEL_FORMATS and opened.planar is None:
+            frame = yuv.to_yuv(rgb, pixel_format, known, tags.range == FULL)
         else:
             planar = opened.planar
             if planar is None or (planar.width, planar.height) != (width, height):
                 planar = VideoFrame(width, height, "gbrp")
             for plane, channel in zip(planar.planes, (1, 2, 0), strict=False):
-                cv2.extractChannel(rgb, channel, matrix.pixels(plane))
+                cv2.extractChannel(rgb, channel, yuv.pixels(plane))
             frame = self._back.reformat(
                 planar,
                 format=pixel_format,

@@ -8,7 +8,7 @@ from fractions import Fraction
 _EARLY = Fraction(1, 4)  # of a frame
 
 
-class Steady:
+class ConstantRate:
     """How often to show each frame so that the film keeps its length.
 
     A gap (a damaged frame that is missing) is filled with the frame before it.

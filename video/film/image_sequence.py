@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.pictures.io import read_picture
 from st.runtime.system.atomic_files import atomic_write
-from st.video.film.color import Converter, Opened
-from st.video.film.constant_rate import Steady
-from st.video.film.picture_format import Look
+from st.video.film.color import Converter, RgbFrame
+from st.video.film.constant_rate import ConstantRate
+from st.video.film.picture_format import VideoFormat
 from st.video.film.raw import SRGB
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -67,7 +67,7 @@ def _pattern(path: Path) -> re.Pattern[str]:
     return re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
 
 
-class PictureSource:
+class ImageSequenceSource:
     """Pictures as frames, one after the other; all of the first one's size."""
 
     damaged = 0
@@ -78,35 +78,35 @@ class PictureSource:
         self.expected = len(self._files)
         first = read_picture(self._files[0])
         height, width = first.rgb.shape[:2]
-        self.look = Look(
+        self.video_format = VideoFormat(
             width, height, SRGB, rate, time_base=1 / rate, alpha=first.alpha is not None
         )
 
     def items(self) -> Iterator[VideoFrame]:
         for number, file in enumerate(self._files):
             picture = read_picture(file)
-            if picture.rgb.shape[:2] != (self.look.height, self.look.width):
+            if picture.rgb.shape[:2] != (self.video_format.height, self.video_format.width):
                 height, width = picture.rgb.shape[:2]
                 raise BadInput(
                     f"{printable(file)}: is {width}×{height}, the first picture is "
-                    f"{self.look.width}×{self.look.height}: bring all to one size"
+                    f"{self.video_format.width}×{self.video_format.height}: bring all to one size"
                 )
             pixels: NDArray[Any] = picture.rgb
             if picture.alpha is not None:
                 pixels = cv2.merge([picture.rgb, picture.alpha])  # type: ignore[assignment]
             frame = VideoFrame.from_ndarray(pixels, "rgb24" if picture.alpha is None else "rgba")
             SRGB.stamp(frame)
-            frame.pts, frame.time_base = number, self.look.time_base
+            frame.pts, frame.time_base = number, self.video_format.time_base
             yield frame
 
     def close(self) -> None:
         """Each picture is closed when it is read."""
 
 
-class PictureSink:
+class ImageSequenceSink:
     """Frames as PNG files, at a constant rate: sound laid under them again stays in step."""
 
-    def __init__(self, path: Path, look: Look) -> None:
+    def __init__(self, path: Path, video_format: VideoFormat) -> None:
         """path: a pattern, or a folder (made if need be) for 00001.png, 00002.png, …
 
         Raises:
@@ -119,17 +119,17 @@ class PictureSink:
             raise BadInput(
                 f"{printable(self._folder)}: has such pictures already, give an empty folder"
             )
-        self.look = look.upright().square()
-        self._turn = look.turn
-        self._steady = Steady(look.rate)
+        self.video_format = video_format.upright().square()
+        self._turn = video_format.rotation
+        self._steady = ConstantRate(video_format.rate)
         self._before: bytes | None = None
         self._count = 0
 
-    def develop(
+    def prepare_frame(
         self,
         converter: Converter,
         rgb: NDArray[np.uint8],
-        opened: Opened,
+        opened: RgbFrame,
         source: VideoFrame,
     ) -> tuple[bytes, Fraction]:
         assert source.pts is not None

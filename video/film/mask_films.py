@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from st.runtime.painting.regions import as_mask
 from st.runtime.pictures.batch import READ_SUFFIXES
 from st.video.film.reader import Film
-from st.video.film.time_range import Window
+from st.video.film.time_range import TimeRange
 
 Gray = NDArray[np.uint8]  # (H, W)
 
@@ -25,10 +25,10 @@ class MaskFilm:
     short: it ended more than half a second before the film.
     """
 
-    def __init__(self, path: Path, window: Window) -> None:
+    def __init__(self, path: Path, time_range: TimeRange) -> None:
         """Raises BadInput: no film."""
-        self._film = Film(path, window)
-        self._turn = self._film.look.turn
+        self._film = Film(path, time_range)
+        self._turn = self._film.video_format.rotation
         self._frames: Iterator[tuple[Fraction, VideoFrame]] = self._timed()
         self._now: tuple[Fraction, VideoFrame] = next(self._frames)
         self._next = next(self._frames, None)
@@ -53,7 +53,7 @@ class MaskFilm:
         began: Fraction | None = None
         for item in self._film.items():
             if isinstance(item, VideoFrame):
-                seconds = (item.pts or 0) * self._film.look.time_base
+                seconds = (item.pts or 0) * self._film.video_format.time_base
                 began = seconds if began is None else began
                 yield seconds - began, item
 
@@ -61,7 +61,7 @@ class MaskFilm:
         self._film.close()
 
 
-class Masks:
+class MaskFilms:
     """The masks of every region, for one frame after the other; still ones stay as they are."""
 
     def __init__(self, sources: Sequence[Gray | MaskFilm]) -> None:
@@ -85,18 +85,18 @@ class Masks:
                 source.close()
 
 
-def open_masks(paths: Sequence[Path], window: Window) -> Masks | None:
+def open_masks(paths: Sequence[Path], time_range: TimeRange) -> MaskFilms | None:
     """None when every mask is a picture, which needs no film's care. Raises BadInput."""
     if not any(is_film(path) for path in paths):
         return None
     opened: list[Gray | MaskFilm] = []
     try:
         for path in paths:
-            opened.append(MaskFilm(path, window) if is_film(path) else as_mask(path))
+            opened.append(MaskFilm(path, time_range) if is_film(path) else as_mask(path))
     except BaseException:
-        Masks(opened).close()
+        MaskFilms(opened).close()
         raise
-    return Masks(opened)
+    return MaskFilms(opened)
 
 
 def is_film(path: Path) -> bool:

@@ -7,11 +7,11 @@ from fractions import Fraction
 
 from st.runtime.errors import BadInput
 from st.video.film.color import Tags
-from st.video.film.rotation import UPRIGHT, Turn
+from st.video.film.rotation import UPRIGHT, DisplayRotation
 
 
 @dataclass(frozen=True)
-class Look:
+class VideoFormat:
     """Geometry, color and clock of a film's picture, as it is stored (before `turn`).
 
     aspect: a pixel's width over its height (32/27 in a wide NTSC film).
@@ -26,19 +26,19 @@ class Look:
     rate: Fraction
     time_base: Fraction
     aspect: Fraction = Fraction(1)
-    turn: Turn = UPRIGHT
+    rotation: DisplayRotation = UPRIGHT
     alpha: bool = False
     bits: int = 8
 
-    def upright(self) -> Look:
+    def upright(self) -> VideoFormat:
         """This look with the turn applied to the pixels instead of left to the player."""
-        if not self.turn.swaps:
-            return replace(self, turn=UPRIGHT)
+        if not self.rotation.swaps:
+            return replace(self, rotation=UPRIGHT)
         return replace(
-            self, width=self.height, height=self.width, aspect=1 / self.aspect, turn=UPRIGHT
+            self, width=self.height, height=self.width, aspect=1 / self.aspect, rotation=UPRIGHT
         )
 
-    def square(self) -> Look:
+    def square(self) -> VideoFormat:
         """This look with square pixels, the width changed to fit."""
         if self.aspect == 1:
             return self
@@ -46,7 +46,7 @@ class Look:
         width = max(step, step * round(self.width * self.aspect / step))
         return replace(self._sized(width, self.height), aspect=Fraction(1))
 
-    def resized(self, size: tuple[int, int] | int | None) -> Look:
+    def resized(self, size: tuple[int, int] | int | None) -> VideoFormat:
         """This look at another size; what is shown keeps its shape.
 
         size: (width, height) as seen by a viewer, the pixels' aspect making up for another shape;
@@ -59,10 +59,10 @@ class Look:
             width, height = (max(2, 2 * round(n * scale / 2)) for n in (self.width, self.height))
             # Rounding to even numbers is no reason for odd pixels.
             return replace(self._sized(width, height), aspect=self.aspect)
-        width, height = reversed(size) if self.turn.swaps else size
+        width, height = reversed(size) if self.rotation.swaps else size
         return self._sized(width, height)
 
-    def _sized(self, width: int, height: int) -> Look:
+    def _sized(self, width: int, height: int) -> VideoFormat:
         aspect = self.aspect * Fraction(self.width * height, width * self.height)
         # Players that know no tags guess the matrix from the size, so a new size needs tags.
         tags = self.tags.explicit(self.width, self.height)

@@ -12,9 +12,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput
-from st.video.film.color import FULL, RGB_MATRIX, Converter, Opened, Tags
-from st.video.film.constant_rate import Steady
-from st.video.film.picture_format import Look
+from st.video.film.color import FULL, RGB_MATRIX, Converter, RgbFrame, Tags
+from st.video.film.constant_rate import ConstantRate
+from st.video.film.picture_format import VideoFormat
 
 SRGB = Tags(matrix=RGB_MATRIX, range=FULL, primaries=1, transfer=13)
 
@@ -40,16 +40,16 @@ class RawSource:
 
     def __init__(self, stream: BinaryIO, width: int, height: int, rate: Fraction) -> None:
         self._stream = stream
-        self.look = Look(width, height, SRGB, rate, time_base=1 / rate)
+        self.video_format = VideoFormat(width, height, SRGB, rate, time_base=1 / rate)
 
     def items(self) -> Iterator[VideoFrame]:
-        shape = (self.look.height, self.look.width, 3)
+        shape = (self.video_format.height, self.video_format.width, 3)
         size = shape[0] * shape[1] * 3
         count = 0
         while len(data := self._stream.read(size)) == size:
             frame = VideoFrame.from_ndarray(np.frombuffer(data, np.uint8).reshape(shape))
             SRGB.stamp(frame)
-            frame.pts, frame.time_base = count, self.look.time_base
+            frame.pts, frame.time_base = count, self.video_format.time_base
             count += 1
             yield frame
         if not count:
@@ -63,18 +63,18 @@ class RawSink:
     """Frames to a pipe, at a constant rate."""
 
     def __init__(
-        self, stream: BinaryIO, look: Look, width: int, height: int, rate: Fraction
+        self, stream: BinaryIO, video_format: VideoFormat, width: int, height: int, rate: Fraction
     ) -> None:
         self._stream = stream
-        self._steady = Steady(rate)
+        self._steady = ConstantRate(rate)
         self._before: bytes | None = None
-        self.look = look.upright().resized((width, height))
+        self.video_format = video_format.upright().resized((width, height))
 
-    def develop(
+    def prepare_frame(
         self,
         converter: Converter,
         rgb: NDArray[np.uint8],
-        opened: Opened,
+        opened: RgbFrame,
         source: VideoFrame,
     ) -> tuple[bytes, Fraction]:
         assert source.pts is not None

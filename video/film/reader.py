@@ -2,71 +2,40 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
-from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from st.runtime.errors import BadInput, StError, printable
-from st.runtime.system.atomic_files import check_no_pipe
+from st.video.film.clock import Clock
 from st.video.film.color import Tags, has_alpha
-from st.video.film.deinterlace import Deinterlacer
-from st.video.film.picture_format import Look
-from st.video.film.rotation import Turn
-from st.video.film.time_range import Window
-
-# Film formats proper. Not among them: playlists (concat, hls, dash, imf), which open other files,
-# picture patterns, devices and scripts.
-FORMATS = (
-    "3gp,aiff,amv,apng,asf,av1,avi,dv,dvbsub,f4v,flv,gif,gxf,h261,h263,h264,hevc,ivf,m4a,m4v,"
-    "matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,swf,vc1,vivo,vvc,webm,wtv,"
-    "yuv4mpegpipe"
+from st.video.film.containers import (
+    MAX_READ_ERRORS,
+    MemoryFile,
+    Samples,
+    Source,
+    main_video,
+    open_container,
+    open_samples,
 )
+from st.video.film.deinterlace import Deinterlacer
+from st.video.film.picture_format import VideoFormat
+from st.video.film.rotation import DisplayRotation
+from st.video.film.time_range import TimeRange
+
 MAX_PIXELS = 178_000_000
-MAX_READ_ERRORS = 1000
-MOST_GAP = 3600  # seconds from a frame to the next; more is a damaged clock
+MAX_GAP = 3600  # seconds from a frame to the next; more is a damaged clock
 SEEKABLE = ("matroska", "mov")  # formats whose index makes a seek land before the moment
-
-
-class Memory(io.RawIOBase):
-    """A film file's bytes that lie in memory: a source to seek in, unlike a pipe."""
-
-    def __init__(self, data: memoryview) -> None:
-        super().__init__()
-        self._data = data
-        self._at = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        end = len(self._data) if size < 0 else self._at + size
-        piece = bytes(self._data[self._at : end])
-        self._at += len(piece)
-        return piece
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
 
 class Film:
@@ -80,30 +49,32 @@ class Film:
         damaged: packets that could not be decoded and frames that the decoder had to guess, so far.
     """
 
-    def __init__(self, source: Path | BinaryIO | Memory, window: Window | None = None) -> None:
+    def __init__(self, source: Source, time_range: TimeRange | None = None) -> None:
         """Open `source` and decode its first frame.
 
         Raises:
             BadInput: missing, no film, a playlist, no picture stream, nothing in the window.
         """
-        self.window = window or Window()
+        self.time_range = time_range or TimeRange()
         self.name = "standard input" if not isinstance(source, Path) else printable(source)
         self.container = open_container(source, self.name)
         self.damaged = 0
+        self._clock = Clock(self.container)
         self._last_pts: int | None = None
         self._deinterlacer = Deinterlacer()
         try:
-            self.video = main_picture(self.container, self.name)
+            self.source = source
+            self.video = main_video(self.container, source, self.name)
             self.others = [s for s in self.container.streams if s is not self.video]
             self._decoder = _decoder(self.video)
             self.time_base = self.video.time_base or Fraction(1, 90000)
             rate = self.video.average_rate or self.video.guessed_rate
             self._rate = rate if rate and rate <= 1000 else Fraction(25)
             self.begins = Fraction(self.container.start_time or 0, av.time_base)
-            self._seek(isinstance(source, Path | Memory))
+            self._seek(isinstance(source, Path | MemoryFile))
             self._items = self._read()
             self._early: deque[VideoFrame | Packet] = deque()
-            self.look = self._first_look()
+            self.video_format = self._first_format()
         except BaseException:
             self.container.close()
             raise
@@ -114,19 +85,24 @@ class Film:
         return self._deinterlacer.used
 
     @property
+    def jumps(self) -> int:
+        """How many jumps of the file's clock were closed, so far."""
+        return self._clock.jumps
+
+    @property
     def offset(self) -> Fraction:
         """Seconds taken off every timestamp."""
-        if self.window.start:
-            return self.begins + self.window.start
+        if self.time_range.start:
+            return self.begins + self.time_range.start
         # A broadcast's clock starts anywhere; films that st writes keep a meaningful start.
         return Fraction(0) if self.container.format.name in _KEEP_START else self.begins
 
     @property
     def expected(self) -> int | None:
         seconds = Fraction(self.container.duration or 0, av.time_base)
-        if self.window.start or self.window.duration or not self.video.frames:
-            seconds = self.window.length(seconds)
-            return round(seconds * self.look.rate) or None
+        if self.time_range.start or self.time_range.duration or not self.video.frames:
+            seconds = self.time_range.length(seconds)
+            return round(seconds * self.video_format.rate) or None
         return self.video.frames
 
     def items(self) -> Iterator[VideoFrame | Packet]:
@@ -160,14 +136,22 @@ class Film:
         self._decoder.flush_buffers()
         self._early.clear()
         self._deinterlacer = Deinterlacer()
+        self._clock = Clock(self.container)
         self._last_pts, self.damaged = None, 0
         self._items = self._read()
+
+    def samples(self) -> Samples:
+        """The first packets of every stream; to be closed."""
+        sampled = open_samples(self.source, self.name)
+        if sampled is not None:
+            return sampled
+        return Samples(self.container, [p for p in self._early if isinstance(p, Packet)])
 
     def close(self) -> None:
         self.container.close()
 
     def _seek(self, seekable: bool) -> None:
-        wanted = self.window.start
+        wanted = self.time_range.start
         if not (wanted and seekable and set(self.container.format.name.split(",")) & {*SEEKABLE}):
             return
         try:
@@ -175,27 +159,28 @@ class Film:
         except FFmpegError:
             self.container.seek(0)  # without an index: decode from the beginning
 
-    def _first_look(self) -> Look:
+    def _first_format(self) -> VideoFormat:
         for item in self._items:
             self._early.append(item)
             if isinstance(item, VideoFrame):
                 return self._look(item)
-        if self.window.start:
-            raise BadInput(f"{self.name}: nothing to show at --start {float(self.window.start):g}")
+        if self.time_range.start:
+            start = float(self.time_range.start)
+            raise BadInput(f"{self.name}: has no picture from {start:g} s on; start earlier")
         raise BadInput(f"{self.name}: not one frame could be decoded")
 
-    def _look(self, frame: VideoFrame) -> Look:
+    def _look(self, frame: VideoFrame) -> VideoFormat:
         if frame.width * frame.height > MAX_PIXELS:
             raise BadInput(f"{self.name}: frames of {frame.width}×{frame.height} are too large")
         aspect = self.video.sample_aspect_ratio
-        return Look(
+        return VideoFormat(
             width=frame.width,
             height=frame.height,
             tags=Tags.of(frame),
             rate=self._rate,
             time_base=self.time_base,
             aspect=aspect if aspect and 0 < aspect < 100 else Fraction(1),
-            turn=Turn.of(frame),
+            rotation=DisplayRotation.of(frame),
             alpha=has_alpha(frame),
             bits=max(component.bits for component in frame.format.components),
         )
@@ -223,6 +208,7 @@ class Film:
             try:
                 for packet in self.container.demux():
                     if packet.size:
+                        self._clock.correct(packet)
                         yield packet
                 break
             except (FFmpegError, UnicodeDecodeError):
@@ -245,7 +231,7 @@ class Film:
         """The frame with a pts after the last one's, less the offset; none outside the window."""
         last = self._last_pts
         gap = 0 if frame.pts is None or last is None else (frame.pts - last) * self.time_base
-        if gap > MOST_GAP:
+        if gap > MAX_GAP:
             self.damaged += 1
             frame.pts = None
         if frame.pts is None:
@@ -255,9 +241,9 @@ class Film:
             frame.pts = last + 1
         self._last_pts = frame.pts
         seconds = frame.pts * self.time_base - self.begins
-        if self.window.ends_before(seconds):
+        if self.time_range.ends_before(seconds):
             done.add(self.video.index)
-        elif not self.window.starts_after(seconds):
+        elif not self.time_range.starts_after(seconds):
             frame.pts -= round(self.offset / self.time_base)
             frame.time_base = self.time_base
             yield frame
@@ -266,19 +252,19 @@ class Film:
         """Whether a copied packet belongs to the window; takes the offset off its times."""
         when = packet.pts if packet.pts is not None else packet.dts
         if when is None or packet.time_base is None:
-            return not self.window.start
+            return not self.time_range.start
         seconds = when * packet.time_base - self.begins
-        if self.window.ends_before(seconds):
+        if self.time_range.ends_before(seconds):
             done.add(packet.stream_index)
             return False
         lasts = (packet.duration or 0) * packet.time_base
-        if packet.stream.type == "subtitle" and self.window.start:
-            if self.window.starts_after(seconds + lasts):
+        if packet.stream.type == "subtitle" and self.time_range.start:
+            if self.time_range.starts_after(seconds + lasts):
                 return False
-            late = max(0, math.ceil((self.window.start - seconds) / packet.time_base))
+            late = max(0, math.ceil((self.time_range.start - seconds) / packet.time_base))
             when, packet.duration = when + late, max(0, (packet.duration or 0) - late)
             packet.pts = packet.dts = when
-        elif self.window.starts_after(seconds):
+        elif self.time_range.starts_after(seconds):
             return False
         shift = round(self.offset / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
@@ -287,56 +273,6 @@ class Film:
 
 
 _KEEP_START = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-
-
-def open_container(source: Path | BinaryIO | Memory, name: str) -> InputContainer:
-    """A film's container, without trust. name: for messages. Raises BadInput."""
-    if isinstance(source, Path):
-        if not source.exists():
-            raise BadInput(f"{name}: no such file")
-        check_no_pipe(source, name)
-        # Absolute, so that no part of the name is taken for a protocol.
-        file: Any = str(source.absolute())
-    else:
-        file = source if isinstance(source, Memory) else _Pipe(source)
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-    try:
-        film: InputContainer = av.open(  # type: ignore[assignment]
-            file, mode="r", container_options=options, metadata_errors="replace"
-        )
-        return film
-    except FFmpegError as error:
-        hint = "" if isinstance(source, Path) else " (a pipe needs Matroska or MPEG-TS)"
-        why = printable(error.strerror, 80)
-        raise BadInput(f"{name}: no film that st can read: {why}{hint}") from None
-    except (ValueError, UnicodeError) as error:
-        raise BadInput(f"{name}: no film that st can read: {printable(error, 80)}") from None
-
-
-class _Pipe:
-    """A pipe to read from; without seek(), which a real file's object would pretend to have."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.read = stream.read
-
-
-def main_picture(container: InputContainer, name: str) -> VideoStream:
-    """The picture stream that is painted. name: for messages. Raises BadInput: there is none."""
-    pictures = [s for s in container.streams.video if not _is_cover(s)]
-    for stream in pictures:
-        if stream.codec_context is not None:
-            return stream
-    if pictures:
-        raise BadInput(f"{name}: st has no decoder for its picture")
-    raise BadInput(f"{name}: no picture in it, only {_kinds(container)}")
-
-
-def _is_cover(stream: Stream) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _kinds(container: InputContainer) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:

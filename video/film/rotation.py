@@ -28,7 +28,7 @@ _RIGHT_ANGLES: dict[tuple[int, int, int, int], tuple[bool, int | None]] = {
 
 
 @dataclass(frozen=True)
-class Turn:
+class DisplayRotation:
     """How stored pixels become what a viewer sees.
 
     matrix: the nine numbers of the display matrix; None when the film has none.
@@ -37,7 +37,7 @@ class Turn:
     matrix: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> Turn:
+    def of(cls, frame: VideoFrame) -> DisplayRotation:
         for data in cast("Iterable[SideData]", frame.side_data):
             if data.type.name == "DISPLAYMATRIX":
                 return cls(struct.unpack("9i", bytes(data)[:36]))
@@ -71,4 +71,4 @@ class Turn:
         return cv2.transpose(picture) if transpose else picture  # type: ignore[return-value]
 
 
-UPRIGHT = Turn()
+UPRIGHT = DisplayRotation()

@@ -42,7 +42,7 @@ class TemporalFilter:
 
     def __call__(self, source: Picture, painted: Picture) -> Picture:
         """(H, W, 3) uint8 RGB each -> the same shape. What is given is not written to."""
-        now, before = reduced(source), self._source
+        now, before = downscale(source), self._source
         kept = self._painted
         if before is None or kept is None:
             pass  # the first frame
@@ -60,7 +60,7 @@ class TemporalFilter:
         weight = np.asarray(self.strength * cv2.resize(trust, (width, height)), np.float32)
         scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
         large = cv2.resize(flow, (width, height)) * scale
-        return blended(painted, moved_along(kept, large), weight)
+        return blend(painted, warp(kept, large), weight)
 
     def _followed(
         self, before: Picture, now: Picture
@@ -70,10 +70,10 @@ class TemporalFilter:
         gray = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (now, before)]
         flow: NDArray[np.float32] = self._dis.calc(gray[0], gray[1], None)  # type: ignore[call-overload]
         flow[np.abs(flow).max(axis=2) < STILL] = 0
-        moved = moved_along(before, flow)
+        moved = warp(before, flow)
         difference = np.abs(moved.astype(np.int16) - now).max(axis=2).astype(np.float32) / 255
         trust = np.exp(-((difference / NOISE) ** 2) / 2, dtype=np.float32)
-        trust[outside(flow)] = 0
+        trust[outside_frame(flow)] = 0
         if float((trust > 0.5).mean()) < SEEN:
             return None
         return flow, np.asarray(cv2.blur(trust, (3, 3)), np.float32)
@@ -90,7 +90,9 @@ class TemporalFilter:
         self._source, self._painted = state.get("source"), state.get("painted")
 
 
-def steadied(paint: Callable[..., Picture], steady: TemporalFilter) -> Callable[..., Picture]:
+def with_temporal_filter(
+    paint: Callable[..., Picture], steady: TemporalFilter
+) -> Callable[..., Picture]:
     """A paint whose paintings go through the filter; for one thread."""
 
     def paint_steadily(source: Picture, **choices: Any) -> Picture:
@@ -99,7 +101,7 @@ def steadied(paint: Callable[..., Picture], steady: TemporalFilter) -> Callable[
     return paint_steadily
 
 
-def reduced(picture: Picture) -> Picture:
+def downscale(picture: Picture) -> Picture:
     """The picture with a longer side of FLOW_SIDE at most."""
     height, width = picture.shape[:2]
     factor = min(1.0, FLOW_SIDE / max(height, width))
@@ -107,7 +109,7 @@ def reduced(picture: Picture) -> Picture:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def outside(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
+def outside_frame(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where the flow leads out of the picture: (h, w, 2) -> (h, w)."""
     height, width = flow.shape[:2]
     columns = flow[..., 0] + np.arange(width, dtype=np.float32)
@@ -115,7 +117,7 @@ def outside(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
     return (columns < 0) | (rows < 0) | (columns > width - 1) | (rows > height - 1)
 
 
-def moved_along(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
+def warp(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
     """result(x) = picture(x + flow(x)); beyond the border its last pixels."""
     height, width = flow.shape[:2]
     columns = flow[..., 0] + np.arange(width, dtype=np.float32)
@@ -124,6 +126,6 @@ def moved_along(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any
     return moved.astype(picture.dtype, copy=False)
 
 
-def blended(first: Picture, second: Picture, weight: NDArray[np.float32]) -> Picture:
+def blend(first: Picture, second: Picture, weight: NDArray[np.float32]) -> Picture:
     """first + weight · (second - first), rounded. weight: (H, W), 0..1."""
     return cv2.blendLinear(first, second, 1 - weight, weight).astype(np.uint8, copy=False)

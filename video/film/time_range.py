@@ -13,7 +13,7 @@ _SLACK = Fraction(1, 10_000)  # seconds; timestamps are rounded to ticks
 
 
 @dataclass(frozen=True)
-class Window:
+class TimeRange:
     """Seconds from the film's beginning; duration None is up to its end."""
 
     start: Fraction = Fraction(0)

@@ -1,21 +1,28 @@
-"""The streams beside the picture: copied bit for bit where the container takes them, converted or
-left out with a word where it does not."""
+"""The streams beside the picture: copied bit for bit where the container holds them, converted or
+left out with a warning where it does not.
+
+No table tells what a muxer really writes: it may take a header and refuse the packets, or store
+them as private data. So the first packets of each stream are written to memory, with the trailer,
+and read back, before a frame is painted.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import av
-from av.audio.frame import AudioFrame
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
 from st.runtime.errors import printable
+from st.video.film.containers import Samples, is_cover
+from st.video.film.sound import SoundTrack, encoders_for
+from st.video.film.subtitles import SubtitleTrack
 
 # What a muxer or demuxer writes about a stream by itself; stale in a copy.
 _STALE = {
@@ -29,8 +36,20 @@ _STALE = {
     "alpha_mode",
 }
 _STALE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands"}
-_TEXT_SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
-_SOUND = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus", "mpegts": "aac"}
+_EDIT_LISTS = ("mp4", "mov")  # containers that can say that a packet is not shown
+_COVER_FILES = {
+    "mjpeg": ("cover.jpg", "image/jpeg"),
+    "png": ("cover.png", "image/png"),
+    "bmp": ("cover.bmp", "image/bmp"),
+    "gif": ("cover.gif", "image/gif"),
+    "webp": ("cover.webp", "image/webp"),
+    "tiff": ("cover.tif", "image/tiff"),
+}
+_NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska", "webm": "WebM", "mpegts": "MPEG-TS"}
+_MAX_DELAY = 0.1  # seconds of sound that only prepare a decoder
+_TRIAL_PACKETS = 24  # of a stream
+
+Build = Callable[[OutputContainer, Stream], "Track"]
 
 
 class Track(Protocol):
@@ -40,18 +59,36 @@ class Track(Protocol):
     def finish(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Way:
+    """One way to write a stream. done: what it does to it, for the warning; "" for a plain copy.
+
+    codec: what reading the result back must find, FFmpeg's number; None: anything of the type.
+    """
+
+    build: Build
+    done: str
+    codec: int | None
+
+
 def add_tracks(
-    target: OutputContainer, streams: Iterable[Stream], sound: bool, warn: Callable[[str], None]
+    target: OutputContainer,
+    streams: Iterable[Stream],
+    sound: bool,
+    samples: Samples,
+    warn: Callable[[str], None],
 ) -> dict[int, Track]:
     """A track in `target` for each of `streams` that it can hold, by stream index.
 
-    sound: whether to keep sound tracks. warn: gets one line for each stream not kept as it is.
+    sound: whether to keep sound tracks. samples: of the same file; the streams of a pipe, which
+    cannot be read twice, are tried with their headers alone. warn: gets one line for each stream
+    that is not kept as it is.
     """
     tracks: dict[int, Track] = {}
     for stream in streams:
         if stream.type == "audio" and not sound:
             continue
-        if track := _track(target, stream, warn):
+        if track := _track(target, stream, samples, warn):
             tracks[stream.index] = track
     return tracks
 
@@ -60,7 +97,7 @@ def file_metadata(metadata: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in metadata.items() if k.lower() not in _STALE_FILE}
 
 
-def dress(made: Stream, stream: Stream) -> None:
+def copy_metadata(made: Stream, stream: Stream) -> None:
     """Give `made` the names, language and disposition of `stream`."""
     for key, value in stream.metadata.items():
         if key.lower() not in _STALE and not key.startswith("_STATISTICS"):
@@ -68,31 +105,121 @@ def dress(made: Stream, stream: Stream) -> None:
     made.disposition = stream.disposition
 
 
-def _track(target: OutputContainer, stream: Stream, warn: Callable[[str], None]) -> Track | None:
+def described(stream: Stream) -> str:
+    """The stream in words, for messages."""
+    return f"{_kind(stream)} stream {stream.index} ({printable(_codec_name(stream), 40)})"
+
+
+def _kind(stream: Stream) -> str:
+    return "cover" if is_cover(stream) else stream.type
+
+
+def _track(
+    target: OutputContainer,
+    stream: Stream,
+    samples: Samples,
+    warn: Callable[[str], None],
+) -> Track | None:
     container = target.format.name
-    made: Track | None = None
-    if _takes(container, stream):
-        copy = target.add_stream_from_template(stream, opaque=True)
-        dress(copy, stream)
-        return Copy(target, copy)
-    if stream.type == "audio" and stream.codec_context is not None:
-        made = _converted(Sound, target, stream)
-    elif stream.type == "subtitle" and stream.codec_context is not None:
-        made = _converted(Subtitles, target, stream)
-    if not _remade(stream):
-        what = f"{stream.type} stream {stream.index} ({printable(_codec_name(stream), 40)})"
-        fate = "converted" if made else "left out"
-        warn(f"{what} does not go into {container}: {fate}")
+    if _remade(container, stream):
+        return None
+    if container == "matroska" and is_cover(stream):
+        if _attached(target, stream, samples):
+            return None
+    else:
+        for way in _ways(container, stream):
+            if not _works(way, container, stream, samples):
+                continue
+            if way.done:
+                warn(f"{_NAMES[container]} does not hold {described(stream)} as it is: {way.done}")
+            elif stream.type == "video" and not is_cover(stream):
+                warn(f"{described(stream)} is a second picture: copied, not painted")
+            return way.build(target, stream)
+    if not _made_by_muxers(stream):
+        warn(f"{_NAMES[container]} does not hold {described(stream)}: left out")
+    return None
+
+
+def _ways(container: str, stream: Stream) -> Iterable[_Way]:
+    """The ways to write a stream, the best first."""
+    context = _context(stream)
+    yield _Way(_copied, "", context.codec.id if context is not None else None)
+    if stream.type == "audio" and context is not None:
+        for encoder in encoders_for(container, context):
+
+            def build(target: OutputContainer, source: Stream, encoder: Any = encoder) -> Track:
+                made = SoundTrack(target, source, encoder)
+                copy_metadata(made.stream, source)
+                return made
+
+            yield _Way(build, encoder.described(context), encoder.codec_id)
+    elif stream.type == "subtitle" and context is not None:
+        yield _Way(_converted_subtitles, "converted", None)
+
+
+def _copied(target: OutputContainer, stream: Stream) -> Track:
+    copy = target.add_stream_from_template(stream, opaque=True)
+    copy_metadata(copy, stream)
+    return CopiedTrack(target, copy)
+
+
+def _converted_subtitles(target: OutputContainer, stream: Stream) -> Track:
+    made = SubtitleTrack(target, stream)
+    copy_metadata(made.stream, stream)
     return made
 
 
+def _works(way: _Way, container: str, stream: Stream, samples: Samples) -> bool:
+    """Whether the container really holds the stream that way: written, and read back."""
+    packets: list[Packet[Any]] = []
+    if samples.spare:
+        stream = samples.container.streams[stream.index]
+        packets = [copied(p) for p in samples.packets[stream.index][:_TRIAL_PACKETS]]
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format=container) as trial:
+            track = way.build(trial, stream)
+            trial.start_encoding()
+            for packet in packets:
+                track.put(packet)
+            track.finish()
+        return not packets or _reads_back(file, way, stream)
+    except (FFmpegError, ValueError, KeyError):
+        return False
+
+
+def _reads_back(file: io.BytesIO, way: _Way, stream: Stream) -> bool:
+    file.seek(0)
+    with av.open(file) as written:
+        for made in written.streams:
+            context = _context(made)
+            found = context.codec.id if context is not None else None
+            if made.type == stream.type and way.codec in (None, found):
+                return True
+    return False
+
+
+def copied(packet: Packet[Any]) -> Packet[Any]:
+    """A packet of the same content and times; muxers change those of the one they are given."""
+    copy: Packet[Any] = Packet(bytes(packet))
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration or 0
+    copy.time_base = packet.time_base
+    copy.is_keyframe = packet.is_keyframe
+    return copy
+
+
+def _context(stream: Stream) -> Any:
+    """The stream's codec context; None without a decoder, and for attachments."""
+    return getattr(stream, "codec_context", None)
+
+
 def _codec_name(stream: Stream) -> str:
-    context = getattr(stream, "codec_context", None)  # attachments have no such attribute
-    return context.name if context is not None else "no codec"
+    context = _context(stream)
+    return context.codec.canonical_name if context is not None else "no codec"
 
 
-def _remade(stream: Stream) -> bool:
-    """Whether this is the track of an MP4's chapters or time code: muxers make those anew."""
+def _made_by_muxers(stream: Stream) -> bool:
+    """Whether this is the track of an MP4's chapters or time code."""
     return (
         stream.type == "data"
         and stream.container.format.name.startswith("mov")
@@ -100,119 +227,70 @@ def _remade(stream: Stream) -> bool:
     )
 
 
-def _takes(container: str, stream: Stream) -> bool:
-    """Whether the container's muxer takes the stream: tried, since no table tells."""
-    try:
-        with av.open(io.BytesIO(), "w", format=container) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
-            trial.start_encoding()
-    except (FFmpegError, ValueError):
+def _remade(container: str, stream: Stream) -> bool:
+    """Whether the muxer writes such a track by itself, from chapters and metadata."""
+    return container in _EDIT_LISTS and _made_by_muxers(stream)
+
+
+def _attached(target: OutputContainer, stream: Stream, samples: Samples) -> bool:
+    """Keep a cover as Matroska does, as an attachment. False: its data is not at hand."""
+    codec = _codec_name(stream)
+    packets = samples.packets[stream.index]
+    if not packets or codec not in _COVER_FILES:
         return False
+    name, kind = _COVER_FILES[codec]
+    made = target.add_attachment(
+        stream.metadata.get("filename", name),
+        stream.metadata.get("mimetype", kind),
+        bytes(packets[0]),
+    )
+    for key, value in stream.metadata.items():
+        if key.lower() not in {*_STALE, "filename", "mimetype"}:
+            made.metadata[key] = value
     return True
 
 
-def _converted(
-    kind: type[Sound] | type[Subtitles], target: OutputContainer, stream: Any
-) -> Track | None:
-    try:
-        return kind(target, stream)
-    except (FFmpegError, ValueError, KeyError):
-        return None
-
-
-class Copy:
+class CopiedTrack:
     """Packets as they are; damaged timestamps are mended, since muxers refuse them."""
 
     def __init__(self, target: OutputContainer, stream: Stream) -> None:
         self._target = target
         self._stream = stream
-        self._next: Fraction | None = None  # seconds
+        self._last: int | None = None  # decoding time, in ticks of the target's stream
+        self._has_edit_lists = target.format.name in _EDIT_LISTS
+        self._hidden: list[Packet[Any]] = []  # before what is shown, in a source with edit lists
 
     def put(self, packet: Packet[Any]) -> None:
-        base = packet.time_base
+        if packet.is_discard and not self._has_edit_lists:
+            self._hidden.append(packet)
+            return
+        # A decoder needs the packets of its delay; more was cut away, and would be heard.
+        if self._hidden:
+            hidden, self._hidden = self._hidden, []
+            if sum((p.duration or 0) * p.time_base for p in hidden) <= _MAX_DELAY:
+                for earlier in hidden:
+                    self._mux(earlier)
+        self._mux(packet)
+
+    def _mux(self, packet: Packet[Any]) -> None:
+        own, base = self._stream.time_base, packet.time_base
+        assert own is not None
         if packet.dts is None:
             packet.dts = packet.pts
         if packet.dts is None:
-            packet.dts = 0 if self._next is None else round(self._next / base)
-        if self._next is not None and packet.dts * base < self._next:
-            packet.dts = -int(-self._next // base)  # rounded up
+            packet.dts = 0 if self._last is None else round((self._last + 1) * own / base)
+        # Two times that differ in the source's ticks may be one in the target's.
+        if self._last is not None and round(packet.dts * base / own) <= self._last:
+            shift = 0 if packet.pts is None else max(0, packet.pts - packet.dts)
+            packet.duration = round((packet.duration or 0) * base / own)
+            packet.time_base = base = own
+            packet.dts = self._last + 1
+            packet.pts = packet.dts + round(shift * packet.time_base / own)
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
-        self._next = (packet.dts + 1) * base
+        self._last = round(packet.dts * base / own)
         packet.stream = self._stream
         self._target.mux(packet)
-
-    def finish(self) -> None:
-        """Nothing is held back."""
-
-
-class Sound:
-    """Sound decoded and encoded anew."""
-
-    def __init__(self, target: OutputContainer, stream: av.AudioStream) -> None:
-        codec = _SOUND[target.format.name]
-        self._target = target
-        self._source = stream.codec_context
-        rate = 48000 if codec == "libopus" else stream.codec_context.sample_rate
-        self._made: Any = target.add_stream(codec, rate=rate)
-        self._made.codec_context.layout = stream.codec_context.layout.name
-        self._made.codec_context.time_base = Fraction(1, rate)
-        self._made.codec_context.bit_rate = 96_000 * stream.codec_context.layout.nb_channels
-        dress(self._made, stream)
-        self._resampler: av.AudioResampler | None = None
-
-    def put(self, packet: Packet[Any]) -> None:
-        try:
-            frames = self._source.decode(packet)
-        except FFmpegError:
-            return  # a gap in the timestamps, which the next frame's closes
-        for frame in frames:
-            self._encode(frame)
-
-    def finish(self) -> None:
-        self._encode(None)
-        self._target.mux(self._made.encode(None))
-
-    def _encode(self, frame: AudioFrame | None) -> None:
-        if self._resampler is None:
-            context = self._made.codec_context
-            context.open(strict=False)
-            self._resampler = av.AudioResampler(
-                context.format, context.layout, context.sample_rate, context.frame_size or None
-            )
-        for resampled in self._resampler.resample(frame):
-            self._target.mux(self._made.encode(resampled))
-
-
-class Subtitles:
-    """Text subtitles in the container's own form; pictures of text have none."""
-
-    def __init__(self, target: OutputContainer, stream: Any) -> None:
-        codec = _TEXT_SUBTITLES[target.format.name]
-        self._target = target
-        self._source = stream.codec_context
-        if not self._source.codec.text_sub:
-            raise ValueError("not text")
-        self._source.open(strict=False)
-        self._made: Any = target.add_stream(codec)
-        self._made.codec_context.time_base = Fraction(1, 1000)
-        self._made.codec_context.subtitle_header = self._source.subtitle_header
-        self._made.time_base = Fraction(1, 1000)
-        dress(self._made, stream)
-
-    def put(self, packet: Packet[Any]) -> None:
-        try:
-            text = self._source.decode2(packet)
-        except FFmpegError:
-            return
-        if text is None or packet.pts is None:
-            return
-        made = self._made.codec_context.encode_subtitle(text)
-        made.stream = self._made
-        made.time_base = Fraction(1, 1000)
-        made.pts = made.dts = round(packet.pts * packet.time_base * 1000)
-        made.duration = round((packet.duration or 0) * packet.time_base * 1000)
-        self._target.mux(made)
 
     def finish(self) -> None:
         """Nothing is held back."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,10 +24,11 @@ from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput, StError, printable
 from st.video.film.codecs import Codec, encoder_threads
-from st.video.film.color import BT709, LIMITED, Converter, Opened, Tags, is_rgb
-from st.video.film.picture_format import Look
+from st.video.film.color import BT709, LIMITED, Converter, RgbFrame, Tags, is_rgb
+from st.video.film.containers import Pipe
+from st.video.film.picture_format import VideoFormat
 from st.video.film.reader import Film
-from st.video.film.tracks import Track, add_tracks, dress, file_metadata
+from st.video.film.tracks import Track, add_tracks, copy_metadata, described, file_metadata
 
 logging.getLogger("av").setLevel(logging.CRITICAL)  # PyAV's own one-line reports of options
 
@@ -39,13 +42,13 @@ class Sink(Protocol):
     look: what frames must be like: `develop` gets pictures of this size.
     """
 
-    look: Look
+    video_format: VideoFormat
 
-    def develop(
+    def prepare_frame(
         self,
         converter: Converter,
         rgb: NDArray[np.uint8],
-        opened: Opened,
+        opened: RgbFrame,
         source: VideoFrame,
     ) -> Any:
         """What `write` takes, made of a painted picture; called from many threads.
@@ -82,7 +85,7 @@ class FilmSink:
         target: Path | BinaryIO,
         container: str,
         encoding: Encoding,
-        look: Look,
+        video_format: VideoFormat,
         film: Film | None,
         warn: Callable[[str], None],
     ) -> None:
@@ -92,10 +95,13 @@ class FilmSink:
             BadInput: the container does not take the codec, or the codec not the choices.
         """
         codec = encoding.codec
-        self.look = look = _held(look, container, codec, warn)
-        self._pixels = codec.pixel_format(look.width, look.height, look.bits, look.alpha)
-        self._tags = _tagged(look.tags, codec, self._pixels, warn)
-        if look.alpha and not codec.alpha:
+        self._warn = warn
+        self.video_format = video_format = _held(video_format, container, codec, warn)
+        self._pixels = codec.pixel_format(
+            video_format.width, video_format.height, video_format.bits, video_format.alpha
+        )
+        self._tags = _tagged(video_format.tags, codec, self._pixels, warn)
+        if video_format.alpha and not codec.alpha:
             warn(f"{container}, {codec.encoder}: no transparency, left out (.mov keeps it)")
         self._codec = codec
         self.threads = encoding.threads
@@ -106,8 +112,11 @@ class FilmSink:
         try:
             self._video = self._add_picture(container)
             if film is not None:
-                dress(self._video, film.video)
-                self._tracks = add_tracks(self._target, film.others, encoding.sound, warn)
+                copy_metadata(self._video, film.video)
+                with closing(film.samples()) as samples:
+                    self._tracks = add_tracks(
+                        self._target, film.others, encoding.sound, samples, warn
+                    )
                 self._target.metadata.update(file_metadata(film.container.metadata))
                 self._target.set_chapters(_chapters(film))
             self._start()
@@ -116,26 +125,30 @@ class FilmSink:
             raise
 
     def _add_picture(self, container: str) -> Any:
-        look, codec = self.look, self._codec
+        video_format, codec = self.video_format, self._codec
         try:
-            video: Any = self._target.add_stream(codec.encoder, rate=look.rate)
+            video: Any = self._target.add_stream(codec.encoder, rate=video_format.rate)
         except ValueError:
             raise BadInput(f"{container} does not hold {codec.encoder}: try .mkv or .mov") from None
         context = video.codec_context
-        video.time_base = look.time_base
+        video.time_base = video_format.time_base
         self._set(context)
         if codec.encoder == "libx265" and container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # QuickTime plays no other
-        if look.turn.matrix:
-            video.set_display_matrix(look.turn.matrix)
+        if video_format.rotation.matrix:
+            video.set_display_matrix(video_format.rotation.matrix)
         return video
 
     def _set(self, context: Any) -> None:
         """Give an encoder the film's look and the user's choices."""
-        look, options = self.look, dict(self._options)
-        context.width, context.height, context.pix_fmt = look.width, look.height, self._pixels
-        context.time_base = look.time_base
-        context.sample_aspect_ratio = look.aspect
+        video_format, options = self.video_format, dict(self._options)
+        context.width, context.height, context.pix_fmt = (
+            video_format.width,
+            video_format.height,
+            self._pixels,
+        )
+        context.time_base = video_format.time_base
+        context.sample_aspect_ratio = video_format.aspect
         self._tags.stamp(context)
         context.thread_count = self.threads
         context.thread_type = "FRAME" if self._codec.encoder.startswith("libx264") else "SLICE"
@@ -153,14 +166,14 @@ class FilmSink:
                 raise
             raise StError(f"the encoder does not start: {printable(error.strerror, 80)}") from None
 
-    def develop(
+    def prepare_frame(
         self,
         converter: Converter,
         rgb: NDArray[np.uint8],
-        opened: Opened,
+        opened: RgbFrame,
         source: VideoFrame,
     ) -> VideoFrame:
-        frame = converter.to_film(rgb, opened, self._pixels, self._tags)
+        frame = converter.to_frame(rgb, opened, self._pixels, self._tags)
         frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
         return frame
 
@@ -170,7 +183,7 @@ class FilmSink:
     @property
     def plan(self) -> dict[str, Any]:
         """What the coded picture depends on, beside the frames: as JSON takes it."""
-        told = (self._codec.encoder, self._options, self._pixels, self._tags, self.look)
+        told = (self._codec.encoder, self._options, self._pixels, self._tags, self.video_format)
         return {"coding": repr(told), "threads": self.threads}
 
     def encoder(self) -> VideoCodecContext:
@@ -184,15 +197,22 @@ class FilmSink:
 
     def put(self, packet: Packet[Any]) -> None:
         """Write a packet of one of `encoder`'s; in order, its times in `look.time_base`."""
-        packet.time_base = self.look.time_base
+        packet.time_base = self.video_format.time_base
         packet.stream = self._video
         if packet.pts is not None:
-            self.written = max(self.written, (packet.pts + 1) * self.look.time_base)
+            self.written = max(self.written, (packet.pts + 1) * self.video_format.time_base)
         self._target.mux(packet)
 
     def copy(self, packet: Packet[Any]) -> None:
         if track := self._tracks.get(packet.stream_index):
-            track.put(packet)
+            what, when = described(packet.stream), float((packet.dts or 0) * packet.time_base)
+            try:
+                track.put(packet)
+            except FFmpegError as error:
+                if _of_the_system(error):
+                    raise
+                del self._tracks[packet.stream_index]
+                self._warn(f"{what} cannot be written from {when:.1f} s on: left out from there")
 
     def close(self) -> None:
         if not self.written:
@@ -207,14 +227,22 @@ class FilmSink:
             self._target.close()
 
 
-def _held(look: Look, container: str, codec: Codec, warn: Callable[[str], None]) -> Look:
+def _of_the_system(error: FFmpegError) -> bool:
+    """Whether writing failed (a full disk), not the muxer's or encoder's check of a packet."""
+    code = error.errno or 0
+    return 0 < code < 200 and code not in (errno.EINVAL, errno.ERANGE, errno.ENOSYS, errno.EDOM)
+
+
+def _held(
+    video_format: VideoFormat, container: str, codec: Codec, warn: Callable[[str], None]
+) -> VideoFormat:
     """The look as this container and codec can hold it; what they can't is put into the pixels."""
-    if container not in _HOLDS_TURN and look.turn.matrix:
-        look = look.upright()
-    if look.aspect != 1 and not (codec.carries_aspect or container in _HOLDS_ASPECT):
+    if container not in _HOLDS_TURN and video_format.rotation.matrix:
+        video_format = video_format.upright()
+    if video_format.aspect != 1 and not (codec.carries_aspect or container in _HOLDS_ASPECT):
         warn(f"{container} with {codec.encoder} holds no pixel aspect: made square")
-        look = look.square()
-    return look
+        video_format = video_format.square()
+    return video_format
 
 
 def _tagged(tags: Tags, codec: Codec, pixels: str, warn: Callable[[str], None]) -> Tags:
@@ -239,14 +267,7 @@ def _open(target: Path | BinaryIO, container: str, film: Film | None) -> OutputC
         options["movflags"] = "use_metadata_tags"
     if isinstance(target, Path):
         return av.open(str(target.absolute()), "w", format=container, container_options=options)
-    return av.open(_Pipe(target), "w", format=container, container_options=options)
-
-
-class _Pipe:
-    """A pipe to write to; without seek(), which a real file's object would pretend to have."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.write = stream.write
+    return av.open(Pipe(target), "w", format=container, container_options=options)
 
 
 def _chapters(film: Film) -> list[Any]:
@@ -256,11 +277,11 @@ def _chapters(film: Film) -> list[Any]:
         base = chapter["time_base"] or Fraction(1, 1000)
         start = chapter["start"] * base - film.begins
         end = chapter["end"] * base - film.begins
-        if film.window.starts_after(end) or film.window.ends_before(start):
+        if film.time_range.starts_after(end) or film.time_range.ends_before(start):
             continue
-        start = max(start, film.window.start)
-        if film.window.duration is not None:
-            end = min(end, film.window.start + film.window.duration)
+        start = max(start, film.time_range.start)
+        if film.time_range.duration is not None:
+            end = min(end, film.time_range.start + film.time_range.duration)
         shift = film.begins - film.offset
         kept.append(
             {

@@ -64,7 +64,7 @@ def output_folder(output: str | None) -> Path | None:
     return folder
 
 
-def places(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
+def target_chooser(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
     """Tells where each of several films goes: never to another one, or to another's result."""
     taken = {real_path(Path(film)) for film in films}
     return lambda job, reader: free_name(default_target(job, reader, folder), taken)

@@ -18,15 +18,16 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from st.video.film.reader import SEEKABLE, Film, main_picture, open_container
+from st.video.film.containers import open_container
+from st.video.film.reader import SEEKABLE, Film
 
 
-class Uncuttable(Exception):
+class NotSplittable(Exception):
     """The film, or a part of it, can only be painted from its beginning on; the message is why."""
 
 
 @dataclass(frozen=True)
-class Cut:
+class SegmentPlan:
     """One part of a film.
 
     times: of its frames, in ticks of the picture, as `Film.items` gives them.
@@ -40,18 +41,18 @@ class Cut:
     last: bool
 
 
-def cuts_of(source: Path, film: Film, frames: int) -> list[Cut]:
+def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
     """The parts of a film, of so many frames each. film: the same file, opened.
 
     Reads the whole file, and decodes nothing. Raises Uncuttable.
     """
     formats = set(film.container.format.name.split(","))
     if not formats & {*SEEKABLE}:
-        raise Uncuttable("only MP4, MOV, Matroska and WebM films have an index to cut by")
-    pictures = _pictures(source, film.name)
+        raise NotSplittable("only MP4, MOV, Matroska and WebM films have an index to cut by")
+    pictures = _pictures(source, film.name, film.video.index)
     times = sorted(time for time, _, _ in pictures)
     if len(set(times)) < len(times):
-        raise Uncuttable("two of its frames have the same time")
+        raise NotSplittable("two of its frames have the same time")
     # MP4 is sought in by decoding times, Matroska by those that a viewer sees.
     by_decoding = "mov" in formats
     keys = sorted((time, coded if by_decoding else time) for time, coded, key in pictures if key)
@@ -62,41 +63,41 @@ def cuts_of(source: Path, film: Film, frames: int) -> list[Cut]:
         own = times[first : first + frames]
         before = bisect_right(keys, own[0], key=lambda key: key[0])
         if number and not before:
-            raise Uncuttable("it has no keyframe where its picture begins")
+            raise NotSplittable("it has no keyframe where its picture begins")
         seek = keys[before - 1][1] if number else None
         last = first + frames >= len(times)
-        cuts.append(Cut(number, tuple(time - shift for time in own), seek, last))
+        cuts.append(SegmentPlan(number, tuple(time - shift for time in own), seek, last))
     return cuts
 
 
-def _pictures(source: Path, name: str) -> list[tuple[int, int, bool]]:
+def _pictures(source: Path, name: str, index: int) -> list[tuple[int, int, bool]]:
     """(time, decoding time, whether a keyframe) of every packet of the picture that is shown."""
     found: list[tuple[int, int, bool]] = []
     try:
         with closing(open_container(source, name)) as container:
-            for packet in container.demux(main_picture(container, name)):
+            for packet in container.demux(container.streams[index]):
                 if not packet.size or packet.is_discard:
                     continue
                 if packet.pts is None:
-                    raise Uncuttable("not all of its frames have a time")
+                    raise NotSplittable("not all of its frames have a time")
                 coded = packet.pts if packet.dts is None else packet.dts
                 found.append((packet.pts, coded, packet.is_keyframe))
     except (FFmpegError, UnicodeDecodeError):
-        raise Uncuttable("it is damaged") from None
+        raise NotSplittable("it is damaged") from None
     return found
 
 
 def _shown(film: Film, time: int) -> bool:
     seconds = time * Fraction(film.time_base) - film.begins
-    return not (film.window.ends_before(seconds) or film.window.starts_after(seconds))
+    return not (film.time_range.ends_before(seconds) or film.time_range.starts_after(seconds))
 
 
-class Piece:
+class SegmentSource:
     """The frames of one part: a source for `st.video.jobs.pipeline.run`."""
 
-    def __init__(self, film: Film, cut: Cut) -> None:
+    def __init__(self, film: Film, cut: SegmentPlan) -> None:
         """film: newly opened."""
-        self.look = film.look
+        self.video_format = film.video_format
         self._film = film
         self._cut = cut
 
@@ -107,22 +108,22 @@ class Piece:
             if cut.seek is not None:
                 film.begin_at(cut.seek)
         except FFmpegError:
-            raise Uncuttable("it cannot be sought in") from None
+            raise NotSplittable("it cannot be sought in") from None
         for frame in film.items():
             if isinstance(frame, Packet) or (at == 0 and _time(frame) < cut.times[0]):
                 continue
             if at == len(cut.times) or _time(frame) != cut.times[at]:
-                raise Uncuttable("its frames are not at the times that its index says")
+                raise NotSplittable("its frames are not at the times that its index says")
             if film.damaged:
-                raise Uncuttable("it is damaged")
+                raise NotSplittable("it is damaged")
             if film.deinterlaced:
-                raise Uncuttable("it is interlaced, and so frames depend on those before them")
+                raise NotSplittable("it is interlaced, and so frames depend on those before them")
             at += 1
             yield frame
             if at == len(cut.times) and not cut.last:
                 return
         if at < len(cut.times) or film.damaged:
-            raise Uncuttable("it is damaged")
+            raise NotSplittable("it is damaged")
 
 
 def _time(frame: VideoFrame) -> int:

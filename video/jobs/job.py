@@ -15,48 +15,105 @@ from typing import Any, BinaryIO, NoReturn
 from av.error import FFmpegError
 
 from st.runtime.errors import BadInput, StError, printable
-from st.runtime.system.atomic_files import atomic_write, durable_rename
+from st.runtime.system.atomic_files import durable_rename
 from st.video.film import codecs
-from st.video.film.image_sequence import PictureSink, PictureSource, is_sequence
-from st.video.film.mask_films import Masks
-from st.video.film.picture_format import Look
+from st.video.film.image_sequence import ImageSequenceSink, ImageSequenceSource, is_sequence
+from st.video.film.mask_films import MaskFilms
+from st.video.film.picture_format import VideoFormat
 from st.video.film.raw import RawSink, RawSource
 from st.video.film.reader import Film
-from st.video.film.temporal_filter import TemporalFilter, steadied
-from st.video.film.time_range import Window
+from st.video.film.temporal_filter import TemporalFilter, with_temporal_filter
+from st.video.film.time_range import TimeRange
 from st.video.film.writer import Encoding, FilmSink, Sink
 from st.video.jobs.pipeline import Paint, Source, run
-from st.video.jobs.segment_store import Parts
-from st.video.jobs.segments import PartSink, Rest, put_together
+from st.video.jobs.segment_store import SegmentStore
+from st.video.jobs.segments import RemainingFrames, SegmentSink, assemble
+from st.video.jobs.targets import (
+    Stream,
+    Target,
+    is_sequence_target,
+    open_target,
+    partial_name,
+    refuse_same,
+    shown,
+    with_suffix_text,
+    writing,
+)
 
-Reader = Film | RawSource | PictureSource
+Reader = Film | RawSource | ImageSequenceSource
 Raw = tuple[int, int, Fraction]  # width, height, frames a second
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to read, what to write, and how; `None` for a pipe's end or for the usual choice.
+    """What to read and how to write it; `None` is the usual choice.
 
-    size: as in Look.resized. fps: of pictures that are read.
+    size: as in VideoFormat.resized. fps: frames a second of an image sequence.
+    raw: size and rate of bare frames, for pipes.
     """
 
     source: Path | BinaryIO
-    target: Path | BinaryIO | None = None
     codec: str | None = None
     quality: int | None = None
     preset: str | None = None
     size: tuple[int, int] | int | None = None
-    window: Window = field(default_factory=Window)
+    time_range: TimeRange = field(default_factory=TimeRange)
     sound: bool = True
     raw: Raw | None = None
     fps: Fraction = Fraction(25)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """How a job talks to its caller.
+
+    warn: gets one line for everything that could not be kept. frame_done: called once a frame.
+    stop: when set, the film ends there, playable, and is named NAME_partial.
+    """
+
+    warn: Callable[[str], None] = lambda line: None
+    frame_done: Callable[[], None] = lambda: None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+# Paints segments away from this process and keeps them in order, from the first that is missing up
+# to one that it cannot paint: (job, film, sink, store, container, callbacks).
+RemotePainter = Callable[[Job, Film, FilmSink, SegmentStore, str, Callbacks], None]
+
+
+@dataclass(frozen=True)
+class Painter:
+    """What paints the frames.
+
+    paint: called from `workers` threads at a time.
+    identity: a text that is the same whenever `paint` gives the same pixels. With it, films from
+        files into files are painted in segments, and a job that was killed goes on after the last
+        finished one; None paints at once.
+    masks: of the paint's regions, where they move.
+    temporal_filter: against flicker; frames are then painted one after the other.
+    remote: paints the segments elsewhere, as many as it can.
+    """
+
+    paint: Paint
+    workers: int = 2
+    identity: str | None = None
+    masks: MaskFilms | None = None
+    temporal_filter: TemporalFilter | None = None
+    remote: RemotePainter | None = None
+
+    def run(self, source: Source, sink: Sink, callbacks: Callbacks) -> int:
+        """Paint `source` into `sink`; return how many frames."""
+        paint, workers = self.paint, self.workers
+        if self.temporal_filter is not None:
+            paint, workers = with_temporal_filter(paint, self.temporal_filter), 1
+        return run(source, sink, paint, workers, callbacks.frame_done, callbacks.stop, self.masks)
 
 
 @dataclass
 class Result:
     """What came of a job.
 
-    frames_per_second: of work, not of the film. resumed: frames that an earlier start had painted.
+    frames_per_second: of work, not of the film. resumed: frames that an earlier run had painted.
     """
 
     output: str
@@ -69,14 +126,6 @@ class Result:
     resumed: int = 0
 
 
-# Paints parts of the film and keeps them, from the first that is not there yet up to where it
-# cannot: (job, reader, sink, parts, container, painted, warn, stop); see st.video.jobs.ray_cluster.
-Elsewhere = Callable[
-    [Job, Film, FilmSink, Parts, str, Callable[[], None], Callable[[str], None], threading.Event],
-    None,
-]
-
-
 class Interrupted(StError):
     """Stopped on request; the message says what was kept."""
 
@@ -86,9 +135,9 @@ def open_reader(job: Job) -> Reader:
     source = job.source
     if isinstance(source, Path):
         if is_sequence(source):
-            return PictureSource(source, job.fps)
-        return Film(source, job.window)
-    return RawSource(source, *job.raw) if job.raw else Film(source, job.window)
+            return ImageSequenceSource(source, job.fps)
+        return Film(source, job.time_range)
+    return RawSource(source, *job.raw) if job.raw else Film(source, job.time_range)
 
 
 def default_target(job: Job, reader: Reader, folder: Path | None = None) -> Path:
@@ -98,74 +147,51 @@ def default_target(job: Job, reader: Reader, folder: Path | None = None) -> Path
     """
     if not isinstance(job.source, Path):
         raise BadInput("reading standard input: say where to write, -o FILE or -o -")
-    if isinstance(reader, PictureSource):
+    if isinstance(reader, ImageSequenceSource):
         source = job.source if job.source.is_dir() else job.source.parent
         source = source.resolve()
         name = folder / source.name if folder else source.with_name(f"{source.name}_stylized")
         return name / "%05d.png"
-    suffix = codecs.output_suffix(job.source, job.codec, reader.look.alpha)
+    suffix = codecs.output_suffix(job.source, job.codec, reader.video_format.alpha)
     if folder:
-        return folder / f"{job.source.stem}{suffix}"
-    return job.source.with_name(f"{job.source.stem}_stylized{suffix}")
+        return with_suffix_text(folder / job.source.name, "", suffix)
+    return with_suffix_text(job.source, "_stylized", suffix)
 
 
 def perform(
     job: Job,
     reader: Reader,
     target: Path | BinaryIO,
-    paint: Paint,
-    workers: int = 2,
-    *,
-    settings: str | None = None,
+    painter: Painter,
+    callbacks: Callbacks | None = None,
     resume: bool = True,
-    warn: Callable[[str], None] = lambda line: None,
-    painted: Callable[[], None] = lambda: None,
-    stop: threading.Event | None = None,
-    masks: Masks | None = None,
-    steady: TemporalFilter | None = None,
-    elsewhere: Elsewhere | None = None,
 ) -> Result:
-    """Do the job; `target` gets its name only when the film is whole.
+    """Do the job; a file named `target` gets its name only when the film is whole.
 
-    settings: a text that is the same when `paint` is: films into files are then painted in parts,
-        and a job that was killed goes on after its last finished part when it is done again.
-    resume: False begins anew.
-    warn: gets one line for everything that could not be kept. painted: called once a frame.
-    masks: of the paint's regions, where they move.
-    steady: a filter against flicker; frames are then painted one after the other.
-    elsewhere: paints the parts of a film away from here, as many as it can.
-    stop: when set, the film ends there, playable, and is named NAME_partial: under `target` is
-        the whole film or what stood there before.
+    target: a film's file, a folder or pattern for pictures, a named pipe, or an open stream.
+    resume: False begins anew where an earlier run left finished segments.
 
     Raises:
         BadInput: choices that do not go together, output and input are one file, or another
             process is making the same film.
         Interrupted: it was stopped.
-        StError, OSError: decoding, painting or writing failed; nothing but finished parts is left.
+        StError, OSError: decoding, painting or writing failed; only finished segments are left.
     """
     began = time.monotonic()
-    stop = stop or threading.Event()
-    work = _Work(paint, workers, warn, painted, stop, masks, steady, elsewhere)
-    files = isinstance(job.source, Path) and isinstance(target, Path) and not _is_pictures(target)
-    # Masks that move are read along with the film's frames: such a job begins at the beginning.
-    if settings is not None and files and masks is None and isinstance(reader, Film):
-        done = _in_parts(job, reader, target, work, settings, resume)
-    elif elsewhere is not None:
-        raise BadInput("--ray paints films from files into files, and without masks that move")
-    else:
-        done = _straight(job, reader, target, work)
-    if reader.damaged:
-        warn(f"{reader.damaged} damaged frames or packets in the source: repaired or skipped")
-    if isinstance(reader, Film) and reader.deinterlaced:
-        warn("interlaced source: made progressive, as many frames as before")
+    callbacks = callbacks or Callbacks()
+    with open_target(target, callbacks.stop) as place:
+        work = _Work(job, reader, place, painter, callbacks)
+        done = work.in_segments(resume) if work.resumable else work.at_once()
+    _report(reader, callbacks.warn)
+    name = shown(target) if isinstance(target, Path) else Stream(target).name
     if done.stopped:
-        raise Interrupted(f"stopped after {done.frames} frames: {_shown(target)} ends there")
+        raise Interrupted(f"stopped after {done.frames} frames: {name} ends there")
     seconds = time.monotonic() - began
     return Result(
-        output=_shown(target),
+        output=str(target) if isinstance(target, Path) else name,
         frames=done.frames,
-        width=done.look.upright().width,
-        height=done.look.upright().height,
+        width=done.video_format.upright().width,
+        height=done.video_format.upright().height,
         damaged=reader.damaged,
         seconds=round(seconds, 3),
         frames_per_second=round((done.frames - done.resumed) / seconds, 2),
@@ -173,136 +199,159 @@ def perform(
     )
 
 
-@dataclass(frozen=True)
-class _Work:
-    """How to paint, whom to tell, and when to stop: see `perform`."""
-
-    paint: Paint
-    workers: int
-    warn: Callable[[str], None]
-    painted: Callable[[], None]
-    stop: threading.Event
-    masks: Masks | None
-    steady: TemporalFilter | None
-    elsewhere: Elsewhere | None = None
-
-    def run(self, source: Source, sink: Sink) -> int:
-        paint, workers = self.paint, self.workers
-        if self.steady is not None:
-            paint, workers = steadied(self.paint, self.steady), 1
-        return run(source, sink, paint, workers, self.painted, self.stop, self.masks)
+def _report(reader: Reader, warn: Callable[[str], None]) -> None:
+    """Tell what was mended in the source."""
+    if reader.damaged:
+        warn(f"{reader.damaged} damaged frames or packets in the source: repaired or skipped")
+    if isinstance(reader, Film) and reader.deinterlaced:
+        warn("interlaced source: made progressive, as many frames as before")
+    if isinstance(reader, Film) and reader.jumps:
+        warn(f"its clock jumps {reader.jumps}×: closed, with sound and subtitles in step")
 
 
 @dataclass(frozen=True)
 class _Done:
     frames: int
-    look: Look
+    video_format: VideoFormat
     resumed: int = 0
     stopped: bool = False
 
 
-def _straight(job: Job, reader: Reader, target: Path | BinaryIO, work: _Work) -> _Done:
-    """Decode, paint and write at once."""
-    with _place(job, target) as place:
-        sink = _open_sink(job, reader, place, work.warn)
-        with _abandoning(sink, target):
-            frames = work.run(reader, sink)
-            if not frames and not work.stop.is_set():
-                raise StError("not one frame could be decoded")
-            sink.close()
-        stopped = work.stop.is_set()
-        if stopped and isinstance(place, Path) and isinstance(target, Path) and place != target:
-            _keep_partial(place, job.source, target, frames)
-    return _Done(frames, sink.look, stopped=stopped)
+@dataclass(frozen=True)
+class _Work:
+    """A job on its way."""
+
+    job: Job
+    reader: Reader
+    target: Target
+    painter: Painter
+    callbacks: Callbacks
+
+    @property
+    def resumable(self) -> bool:
+        """Whether to paint in segments. Raises BadInput: it must be, and cannot."""
+        painter = self.painter
+        files = (
+            isinstance(self.job.source, Path)
+            and isinstance(self.reader, Film)
+            and isinstance(self.target, Path)
+            and not is_sequence_target(self.target)
+        )
+        # Masks that move are read along with the frames, so such a job begins at the beginning.
+        if painter.identity is not None and painter.masks is None and files:
+            return True
+        if painter.remote is not None:
+            raise BadInput("a cluster paints films from files into files, without moving masks")
+        return False
+
+    def at_once(self) -> _Done:
+        """Decode, paint and write in one pass."""
+        stop = self.callbacks.stop
+        with writing(self.job.source, self.target) as place:
+            sink = _open_sink(self.job, self.reader, place, self.callbacks.warn)
+            with _abandoning(sink, self.target):
+                frames = self.painter.run(self.reader, sink, self.callbacks)
+                if not frames and not stop.is_set():
+                    raise StError("not one frame could be decoded")
+                sink.close()
+            if stop.is_set() and isinstance(self.target, Path) and place != self.target:
+                assert isinstance(place, Path)
+                _keep_partial(place, self.job.source, self.target, frames)
+        return _Done(frames, sink.video_format, stopped=stop.is_set())
+
+    def in_segments(self, resume: bool) -> _Done:
+        """Paint the segments that are missing, then write the film from all of them."""
+        job, reader, target = self.job, self.reader, self.target
+        assert isinstance(job.source, Path)
+        assert isinstance(reader, Film)
+        assert isinstance(target, Path)
+        container = codecs.container_of(target)
+        refuse_same(job.source, target)
+        with closing(SegmentStore(target)) as store:
+            place = store.folder / f"film{target.suffix}"
+            sink = film_sink(job, reader, place, container, self.callbacks.warn)
+            with _abandoning(sink, target):
+                store.begin(_plan(job, self.painter, sink), resume)
+                if resumed := store.frames:
+                    self.callbacks.warn(f"going on after {resumed} frames of an earlier run")
+                segments = self._paint_segments(sink, store, container)
+                frames = store.frames + segments.frames
+                stopped = self.callbacks.stop.is_set()
+                if not stopped:
+                    segments.close()
+                if not frames and not stopped:
+                    raise StError("not one frame could be decoded")
+                if frames:
+                    with closing(Film(job.source, job.time_range)) as again:
+                        assemble(sink, again, store.done, segments.unfinished(), cut=stopped)
+                sink.close()
+            if stopped:
+                go_on = ": start it again to go on" if store.done else ""
+                _keep_partial(place, job.source, target, frames, go_on)
+            durable_rename(place, target)
+            store.discard()
+        return _Done(frames, sink.video_format, resumed)
+
+    def _paint_segments(self, sink: FilmSink, store: SegmentStore, container: str) -> SegmentSink:
+        """Paint what is missing; the last segment is not closed yet."""
+        painter, callbacks = self.painter, self.callbacks
+        assert isinstance(self.reader, Film)
+        temporal_filter = painter.temporal_filter
+        if temporal_filter:
+            temporal_filter.restore(store.state())
+        segments = SegmentSink(sink, store, temporal_filter and (lambda: temporal_filter.state))
+        skipped_frame = callbacks.frame_done
+        if painter.remote is not None and not store.whole:
+            for _ in range(store.frames):
+                callbacks.frame_done()
+            painter.remote(self.job, self.reader, sink, store, container, callbacks)
+            skipped_frame = _already_counted
+        if not store.whole and not callbacks.stop.is_set():
+            remaining = RemainingFrames(self.reader, store.frames, skipped_frame)
+            painter.run(remaining, segments, callbacks)
+        return segments
 
 
-def _in_parts(
-    job: Job, reader: Film, target: Path | BinaryIO, work: _Work, settings: str, resume: bool
-) -> _Done:
-    """Paint the parts that are not there yet, then write the film from them."""
-    assert isinstance(job.source, Path)
-    assert isinstance(target, Path)
-    container = codecs.container_of(target)
-    _refuse_same(job.source, target)
-    with closing(Parts(target)) as parts:
-        place = parts.folder / f"film{target.suffix}"
-        sink = film_sink(job, reader, place, container, work.warn)
-        with _abandoning(sink, target):
-            parts.take_up(_plan(job.source, job.window, settings, work.steady, sink), resume)
-            if resumed := parts.frames:
-                work.warn(f"going on after {resumed} frames, which an earlier start painted")
-            if steady := work.steady:
-                steady.restore(parts.state())
-            pieces = PartSink(sink, parts, steady and (lambda: steady.state))
-            passed = work.painted
-            if work.elsewhere is not None and not parts.whole:
-                for _ in range(resumed):
-                    work.painted()
-                work.elsewhere(
-                    job, reader, sink, parts, container, work.painted, work.warn, work.stop
-                )
-                passed = _nothing  # it has told of them
-            frames = parts.frames
-            if not parts.whole and not work.stop.is_set():
-                frames += work.run(Rest(reader, frames, passed), pieces)
-            stopped = work.stop.is_set()
-            if not stopped:
-                pieces.close()
-            if not frames and not stopped:
-                raise StError("not one frame could be decoded")
-            if frames:
-                with closing(Film(job.source, job.window)) as again:
-                    put_together(sink, again, parts.done, pieces.rest(), cut=stopped)
-            sink.close()
-        if stopped:
-            go_on = ": start it again to go on" if parts.done else ""
-            _keep_partial(place, job.source, target, frames, go_on)
-        durable_rename(place, target)
-        parts.forget()
-    return _Done(frames, sink.look, resumed)
+def _already_counted() -> None:
+    """For a frame that `frame_done` was called for before."""
 
 
-def _nothing() -> None:
-    """Called for a frame that was told of before."""
-
-
-def _plan(
-    source: Path, window: Window, settings: str, steady: TemporalFilter | None, sink: FilmSink
-) -> dict[str, Any]:
+def _plan(job: Job, painter: Painter, sink: FilmSink) -> dict[str, Any]:
     """What decides the coded picture: the source, the part of it, the painter and the encoder."""
-    status = source.stat()
+    assert isinstance(job.source, Path)
+    status = job.source.stat()
+    strength = painter.temporal_filter.strength if painter.temporal_filter else 0
     return {
-        "source": [source.name, status.st_size, status.st_mtime_ns],
-        "window": repr(window),
-        "painter": [settings, steady.strength if steady else 0],
+        "source": [os.fsencode(job.source.name).hex(), status.st_size, status.st_mtime_ns],
+        "time_range": repr(job.time_range),
+        "painter": [painter.identity, strength],
         **sink.plan,
     }
 
 
 @contextmanager
-def _abandoning(sink: Sink, target: Path | BinaryIO) -> Iterator[None]:
-    """Let go of the sink on any failure, and tell FFmpeg's in a line."""
+def _abandoning(sink: Sink, target: Target) -> Iterator[None]:
+    """Abandon the sink on any failure, and turn FFmpeg's errors into a line."""
     try:
         yield
     except FFmpegError as error:
         sink.abandon()
-        raise _told(error, target) from None
+        raise _described(error, target) from None
     except BaseException:
         sink.abandon()
         raise
 
 
-def _open_sink(
-    job: Job, reader: Reader, target: Path | BinaryIO, warn: Callable[[str], None]
-) -> Sink:
-    if isinstance(target, Path) and _is_pictures(target):
+def _open_sink(job: Job, reader: Reader, target: Target, warn: Callable[[str], None]) -> Sink:
+    if isinstance(target, Path) and is_sequence_target(target):
         if isinstance(reader, Film) and reader.others and job.sound:
             warn("pictures hold no sound or subtitles: left out")
-        return PictureSink(target, reader.look.resized(job.size))
-    if not isinstance(target, Path) and job.raw:
-        return RawSink(target, reader.look, *job.raw)
-    container = codecs.container_of(target) if isinstance(target, Path) else "matroska"
-    return film_sink(job, reader, target, container, warn)
+        return ImageSequenceSink(target, reader.video_format.resized(job.size))
+    if isinstance(target, Path):
+        return film_sink(job, reader, target, codecs.container_of(target), warn)
+    if job.raw:
+        return RawSink(target.file, reader.video_format, *job.raw)
+    return film_sink(job, reader, target.file, target.container, warn)
 
 
 def film_sink(
@@ -313,68 +362,34 @@ def film_sink(
     warn: Callable[[str], None],
     threads: int | None = None,
 ) -> FilmSink:
-    """What the job's film is written by. threads: of the encoder, in place of what suits here.
+    """The writer of the job's film. threads: of the encoder, instead of this machine's choice.
 
     Raises BadInput: the container does not take the codec, or the codec not the choices.
     """
-    look = reader.look.resized(job.size)
+    video_format = reader.video_format.resized(job.size)
     film = reader if isinstance(reader, Film) else None
-    codec = codecs.codec_for(container, job.codec, look.alpha)
+    codec = codecs.codec_for(container, job.codec, video_format.alpha)
     threads = threads or codecs.encoder_threads()
     encoding = Encoding(codec, job.quality, job.preset, job.sound, threads)
-    return FilmSink(target, container, encoding, look, film, warn)
-
-
-def _is_pictures(target: Path) -> bool:
-    return is_sequence(target) or not target.suffix
-
-
-@contextmanager
-def _place(job: Job, target: Path | BinaryIO) -> Iterator[Path | BinaryIO]:
-    """Where to write: beside the target for a film, renamed at the end."""
-    if not isinstance(target, Path):
-        yield target
-    elif _is_pictures(target):
-        _refuse_same(job.source, target if target.is_dir() else target.parent)
-        yield target
-    else:
-        codecs.container_of(target)
-        _refuse_same(job.source, target)
-        with atomic_write(target) as part:
-            yield part
-
-
-def _refuse_same(source: Path | BinaryIO, target: Path) -> None:
-    if not isinstance(source, Path):
-        return
-    if _is_pictures(source) and not source.is_dir():
-        source = source.parent
-    if source.exists() and target.exists() and source.samefile(target):
-        raise BadInput(f"{printable(target)}: is the input, choose another output")
+    return FilmSink(target, container, encoding, video_format, film, warn)
 
 
 def _keep_partial(
-    part: Path, source: Path | BinaryIO, target: Path, frames: int, again: str = ""
+    part: Path, source: Path | BinaryIO, target: Path, frames: int, hint: str = ""
 ) -> NoReturn:
-    """Name what a stop cut short so that nobody takes it for the whole film; raises Interrupted.
+    """Give what a stop left a name that nobody takes for the whole film; raises Interrupted.
 
-    again: how to go on, for the message.
+    hint: how to go on, for the message.
     """
     if not frames:
         raise Interrupted("stopped before the first frame: nothing written")
-    beside = target.with_stem(f"{target.stem}_partial")
-    if isinstance(source, Path) and beside.exists() and beside.samefile(source):
-        beside = target.with_stem(f"{target.stem}_partial-2")
-    durable_rename(part, beside)
-    raise Interrupted(f"stopped after {frames} frames, which are {printable(beside)}{again}")
+    partial = partial_name(source, target)
+    durable_rename(part, partial)
+    raise Interrupted(f"stopped after {frames} frames, which are {printable(partial)}{hint}")
 
 
-def _told(error: FFmpegError, target: Path | BinaryIO) -> Exception:
+def _described(error: FFmpegError, target: Target) -> Exception:
     """FFmpeg's errors in a line: the system's as such (a full disk), its own with its words."""
     if isinstance(error, OSError) and error.errno and 0 < error.errno < 200:
-        return OSError(error.errno, os.strerror(error.errno), _shown(target))
-    return StError(f"{_shown(target)}: {printable(error.strerror, 100)}")
-
-
-def _shown(target: Path | BinaryIO) -> str:
-    return printable(target, 1000) if isinstance(target, Path) else "standard output"
+        return OSError(error.errno, os.strerror(error.errno), shown(target))
+    return StError(f"{shown(target)}: {printable(error.strerror, 100)}")

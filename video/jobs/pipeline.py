@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from st.runtime.errors import StError
 from st.video.film.color import Converter
-from st.video.film.mask_films import Masks
-from st.video.film.picture_format import Look
+from st.video.film.mask_films import MaskFilms
+from st.video.film.picture_format import VideoFormat
 from st.video.film.writer import Sink
 
 Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) for films with masks
@@ -30,7 +30,7 @@ _PACKETS = 1024  # between reader and writer, at most
 class Source(Protocol):
     """Gives frames in order, and the packets of other streams as they lie between them."""
 
-    look: Look
+    video_format: VideoFormat
 
     def items(self) -> Iterator[VideoFrame | Packet[Any]]: ...
 
@@ -42,7 +42,7 @@ def run(
     workers: int = 2,
     painted: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
-    masks: Masks | None = None,
+    masks: MaskFilms | None = None,
 ) -> int:
     """Paint every frame of `source` into `sink`; return how many.
 
@@ -59,11 +59,13 @@ def run(
     # some for the writer, whose encoder works in bursts.
     room = threading.Semaphore(2 * workers + 2)
     leaving = threading.Event()
-    develop = _developer(source.look, sink, paint)
+    prepare_frame = _developer(source.video_format, sink, paint)
     count = 0
     with ThreadPoolExecutor(workers, "paint") as pool:
         reader = threading.Thread(
-            target=_read, args=(source, pool, develop, line, room, leaving, masks), name="read"
+            target=_read,
+            args=(source, pool, prepare_frame, line, room, leaving, masks),
+            name="read",
         )
         reader.start()
         try:
@@ -93,11 +95,11 @@ def run(
 def _read(
     source: Source,
     pool: ThreadPoolExecutor,
-    develop: Callable[..., Any],
+    prepare_frame: Callable[..., Any],
     line: queue.Queue[Any],
     room: threading.Semaphore,
     leaving: threading.Event,
-    masks: Masks | None,
+    masks: MaskFilms | None,
 ) -> None:
     """The reader thread: frames to the painters, and everything in order to the line."""
 
@@ -121,7 +123,7 @@ def _read(
                     return
             try:
                 own = {} if masks is None else {"masks": masks.of(item)}
-                put(pool.submit(develop, item, **own))
+                put(pool.submit(prepare_frame, item, **own))
             except RuntimeError:  # the pool is shut: the writer has left
                 return
         put(None)
@@ -129,24 +131,24 @@ def _read(
         put(error)
 
 
-def _developer(look: Look, sink: Sink, paint: Paint) -> Callable[..., Any]:
+def _developer(video_format: VideoFormat, sink: Sink, paint: Paint) -> Callable[..., Any]:
     """A function from a decoded frame to what the sink writes, for many threads."""
     own = threading.local()
-    turn, wanted = look.turn, sink.look
-    keeps_turn = wanted.turn.matrix is not None
-    swaps = turn.swaps and not keeps_turn
+    rotation, wanted = video_format.rotation, sink.video_format
+    keeps_turn = wanted.rotation.matrix is not None
+    swaps = rotation.swaps and not keeps_turn
     width, height = (wanted.height, wanted.width) if swaps else (wanted.width, wanted.height)
 
-    def develop(frame: VideoFrame, **masks: Any) -> Any:
+    def prepare_frame(frame: VideoFrame, **masks: Any) -> Any:
         if not hasattr(own, "converter"):
             own.converter = Converter()
         opened = own.converter.open(frame, width, height)
-        upright = turn.apply(opened.rgb)
+        upright = rotation.apply(opened.rgb)
         painted = paint(upright, **masks)
         if painted.shape != upright.shape or painted.dtype != np.uint8:
             raise StError(f"the engine made {painted.shape} of a frame of {upright.shape}")
         if keeps_turn:
-            painted = turn.undo(painted)
-        return sink.develop(own.converter, painted, opened, frame)
+            painted = rotation.undo(painted)
+        return sink.prepare_frame(own.converter, painted, opened, frame)
 
-    return develop
+    return prepare_frame

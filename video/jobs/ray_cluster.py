@@ -24,11 +24,11 @@ from st.runtime.loaded_engine import engine_files
 from st.runtime.stylizer import Stylizer
 from st.video.film.reader import Film
 from st.video.film.writer import FilmSink
-from st.video.jobs.cut_points import Cut, Uncuttable, cuts_of
-from st.video.jobs.job import Job
-from st.video.jobs.ray_worker import Fingerprint, Painted, PartPainter, Ready, Task, release
-from st.video.jobs.segment_store import Parts
-from st.video.jobs.segments import part_frames
+from st.video.jobs.cut_points import NotSplittable, SegmentPlan, split
+from st.video.jobs.job import Callbacks, Job
+from st.video.jobs.ray_worker import Fingerprint, Painted, Ready, SegmentWorker, Task, release
+from st.video.jobs.segment_store import SegmentStore
+from st.video.jobs.segments import segment_frames
 
 ON_GPU = ("cuda", "rtx", "tensorrt")
 MOST_SENT = 2 << 30  # bytes of a film that is sent to workers that do not see its file
@@ -87,7 +87,7 @@ def connect(address: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class RayPainter:
     """Paints on a cluster. ray: `connect`ed. engine: as the stylizer was opened.
 
     threads: that a frame is painted on here.
@@ -103,11 +103,9 @@ class Elsewhere:
         job: Job,
         film: Film,
         sink: FilmSink,
-        parts: Parts,
+        parts: SegmentStore,
         container: str,
-        painted: Callable[[], None],
-        warn: Callable[[str], None],
-        stop: threading.Event,
+        callbacks: Callbacks,
     ) -> None:
         """Paint and keep the parts that are not there yet, up to one that cannot be cut, or a stop.
 
@@ -116,11 +114,11 @@ class Elsewhere:
         """
         assert isinstance(job.source, Path)
         try:
-            cuts = cuts_of(job.source, film, part_frames(sink.look))
+            cuts = split(job.source, film, segment_frames(sink.video_format))
             if parts.frames != sum(len(cut.times) for cut in cuts[: len(parts.done)]):
-                raise Uncuttable("its finished parts are of other lengths")
-        except Uncuttable as error:
-            warn(f"--ray: {error}: painted here")
+                raise NotSplittable("its finished parts are of other lengths")
+        except NotSplittable as error:
+            callbacks.warn(f"--ray: {error}: painted here")
             return
         left = cuts[len(parts.done) :]
         if not left:
@@ -143,27 +141,25 @@ class Elsewhere:
             plan=sink.plan,
             release=release(),
         )
-        workers = _Workers(self.ray, task, len(left), warn)
+        workers = _Workers(self.ray, task, len(left), callbacks.warn)
         try:
-            _spread(workers, left, parts, painted, warn, stop)
+            _spread(workers, left, parts, callbacks)
         finally:
             workers.end()
 
 
 def _spread(
     workers: _Workers,
-    cuts: list[Cut],
-    parts: Parts,
-    painted: Callable[[], None],
-    warn: Callable[[str], None],
-    stop: threading.Event,
+    cuts: list[SegmentPlan],
+    parts: SegmentStore,
+    callbacks: Callbacks,
 ) -> None:
     """Give out the cuts, and keep what comes back in order."""
     waiting, tries = deque(cuts), dict.fromkeys((cut.number for cut in cuts), 0)
     by_number = {cut.number: cut for cut in cuts}
     early: dict[int, Painted] = {}
     end = cuts[-1].number + 1  # parts from here on are not painted elsewhere
-    while len(parts.done) < end and not stop.is_set():
+    while len(parts.done) < end and not callbacks.stop.is_set():
         while waiting and waiting[0].number < min(end, len(parts.done) + AHEAD) and workers.idle:
             workers.give(waiting.popleft())
         for number, result in workers.results(_POLL):
@@ -174,17 +170,18 @@ def _spread(
                 waiting.appendleft(by_number[number])
             elif result.problem:
                 raise StError(f"--ray: {result.problem}")
-            elif result.uncuttable:
+            elif result.not_splittable:
                 if number < end:
-                    end, why = number, result.uncuttable
-                    warn(f"--ray: from part {number + 1} on the film is painted here: {why}")
+                    end, why = number, result.not_splittable
+                    where = f"from segment {number + 1} on the film is painted here"
+                    callbacks.warn(f"--ray: {where}: {why}")
             else:
                 early[number] = result
         while (number := len(parts.done)) in early and number < end:
             cut = by_number[number]
-            parts.keep(early.pop(number).arrays, len(cut.times), cut.last)
+            parts.add_arrays(early.pop(number).arrays, len(cut.times), cut.last)
             for _ in cut.times:
-                painted()
+                callbacks.frame_done()
 
 
 class _Workers:
@@ -219,13 +216,13 @@ class _Workers:
                 f"--ray: a worker needs {of_one} {kind}, the cluster has {have:g}{more}"
             )
         self._task = ray.put(task)
-        actor = ray.remote(PartPainter).options(**needs)
+        actor = ray.remote(SegmentWorker).options(**needs)
         for _ in range(min(room, most)):
             worker = actor.remote()
             self._all.append(worker)
             self._beginning[worker.begin.remote(self._task)] = worker
 
-    def give(self, cut: Cut) -> None:
+    def give(self, cut: SegmentPlan) -> None:
         worker = self.idle.pop()
         self._painting[worker.paint.remote(cut)] = (worker, cut.number)
 

@@ -19,13 +19,14 @@ from av.packet import Packet
 from st.runtime.errors import DISTRIBUTION, StError, printable
 from st.runtime.painting.controls import Controls
 from st.runtime.stylizer import Stylizer
-from st.video.film.reader import Film, Memory
-from st.video.jobs.cut_points import Cut, Piece, Uncuttable
+from st.video.film.containers import MemoryFile
+from st.video.film.reader import Film
+from st.video.jobs.cut_points import NotSplittable, SegmentPlan, SegmentSource
 from st.video.jobs.job import Job, film_sink
 from st.video.jobs.pipeline import run
-from st.video.jobs.segment_store import arrays_of
-from st.video.jobs.segments import PartSink
-from st.video.jobs.upscale import enlarging
+from st.video.jobs.segment_store import packets_to_arrays
+from st.video.jobs.segments import SegmentSink
+from st.video.jobs.upscale import with_upscaling
 
 SAMPLE = 1 << 20  # bytes at either end of a file that tell it from another
 
@@ -90,7 +91,7 @@ class Painted:
 
     number: int
     arrays: dict[str, Any]
-    uncuttable: str = ""
+    not_splittable: str = ""
     problem: str = ""
 
 
@@ -102,7 +103,7 @@ def release() -> str:
         return "unknown"
 
 
-class PartPainter:
+class SegmentWorker:
     """Opens the engine once, and paints one part of the film after another."""
 
     def __init__(self) -> None:
@@ -134,7 +135,7 @@ class PartPainter:
         if self._stylizer.identity != task.identity:
             return "it would paint with other settings"
         with closing(self._open()) as film:
-            self._job, self._paint = enlarging(task.job, film, self._stylizer)
+            self._job, self._paint = with_upscaling(task.job, film, self._stylizer)
             place = Path(self._folder.name) / f"film{task.source.suffix}"
             self._sink = film_sink(
                 self._job, film, place, task.container, lambda line: None, task.encoder_threads
@@ -142,17 +143,17 @@ class PartPainter:
         # Encoders choose their code by the processor, and so code the same frames differently.
         return "" if self._sink.plan == task.plan else "its encoder would code the frames otherwise"
 
-    def paint(self, cut: Cut) -> Painted:
+    def paint(self, cut: SegmentPlan) -> Painted:
         """Decode, paint and encode one part."""
         kept = _Kept()
         try:
             with closing(self._open()) as film:
-                sink = PartSink(self._sink, kept)
-                run(Piece(film, cut), sink, self._paint, workers=1)
+                sink = SegmentSink(self._sink, kept)
+                run(SegmentSource(film, cut), sink, self._paint, workers=1)
                 sink.close()
-            return Painted(cut.number, arrays_of(kept.packets))
-        except Uncuttable as error:
-            return Painted(cut.number, {}, uncuttable=str(error))
+            return Painted(cut.number, packets_to_arrays(kept.packets))
+        except NotSplittable as error:
+            return Painted(cut.number, {}, not_splittable=str(error))
         except (StError, FFmpegError, OSError, MemoryError) as error:
             problem = printable(error, 300) or type(error).__name__
             return Painted(cut.number, {}, problem=f"{self._where}: {problem}")
@@ -166,8 +167,8 @@ class PartPainter:
 
     def _open(self) -> Film:
         task = self._task
-        source = task.source if self._memory is None else Memory(self._memory)
-        return Film(source, task.job.window)
+        source = task.source if self._memory is None else MemoryFile(self._memory)
+        return Film(source, task.job.time_range)
 
 
 class _Kept:

@@ -30,7 +30,7 @@ ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside 
 
 
 @dataclass(frozen=True)
-class Part:
+class StoredSegment:
     """Some frames in a row. last: the film ends with them."""
 
     path: Path
@@ -38,7 +38,7 @@ class Part:
     last: bool
 
 
-class Parts:
+class SegmentStore:
     """The folder of parts of one film and one way to make it.
 
     done: the parts that are there, in order, from the film's beginning without a gap.
@@ -54,9 +54,9 @@ class Parts:
         self.folder = target.with_name(f".{target.name}.st-parts")
         self.folder.mkdir(exist_ok=True)
         self._lock = _lock(self.folder, target)
-        self.done: list[Part] = []
+        self.done: list[StoredSegment] = []
 
-    def take_up(self, plan: dict[str, Any], resume: bool = True) -> None:
+    def begin(self, plan: dict[str, Any], resume: bool = True) -> None:
         """Find the parts that are done, or begin anew.
 
         plan: everything that decides what the coded picture is. Parts of another plan, or any with
@@ -84,15 +84,15 @@ class Parts:
         self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
     ) -> None:
         """Keep a finished part. state: arrays that the frame after it depends on."""
-        arrays = arrays_of(packets) | {STATE + name: value for name, value in state.items()}
-        self.keep(arrays, frames, last)
+        arrays = packets_to_arrays(packets) | {STATE + name: value for name, value in state.items()}
+        self.add_arrays(arrays, frames, last)
 
-    def keep(self, arrays: dict[str, Any], frames: int, last: bool) -> None:
+    def add_arrays(self, arrays: dict[str, Any], frames: int, last: bool) -> None:
         """Keep a finished part that was painted elsewhere: `arrays_of` its packets."""
         path = self._path(len(self.done))
         with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez(file, allow_pickle=False, frames=[frames, last], **arrays)
-        self.done.append(Part(path, frames, last))
+        self.done.append(StoredSegment(path, frames, last))
 
     def state(self) -> dict[str, Any]:
         """What was given to `add` with the last part that is done."""
@@ -101,7 +101,7 @@ class Parts:
         with np.load(self.done[-1].path, allow_pickle=False) as file:
             return {n.removeprefix(STATE): file[n] for n in file.files if n.startswith(STATE)}
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """The film is whole: its parts are not needed any more."""
         self.done = []
 
@@ -114,7 +114,7 @@ class Parts:
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
 
-    def _found(self) -> Iterator[Part]:
+    def _found(self) -> Iterator[StoredSegment]:
         """Parts that can be read, up to the first that cannot; those after it are removed."""
         names = sorted(self.folder.glob("[0-9]*.npz"))
         for number, path in enumerate(names):
@@ -126,7 +126,7 @@ class Parts:
             yield part
 
 
-def packets_of(part: Part) -> Iterator[Packet[Any]]:
+def read_packets(part: StoredSegment) -> Iterator[Packet[Any]]:
     """The coded picture of a part; times in the encoder's ticks, without a time base."""
     with np.load(part.path, allow_pickle=False) as opened:
         file: Any = opened
@@ -148,7 +148,7 @@ def packets_of(part: Part) -> Iterator[Packet[Any]]:
             yield packet
 
 
-def arrays_of(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
+def packets_to_arrays(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
     """Packets as arrays, which can be kept and sent: for `Parts.keep`."""
     extras = [bytes(p.get_sidedata(ALPHA)) if p.has_sidedata(ALPHA) else b"" for p in packets]
     times = [
@@ -165,7 +165,7 @@ def arrays_of(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
     }
 
 
-def _opened(path: Path) -> Part | None:
+def _opened(path: Path) -> StoredSegment | None:
     """None for a file that a crash left damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -173,7 +173,7 @@ def _opened(path: Path) -> Part | None:
                 return None
         with np.load(path, allow_pickle=False) as file:
             frames, last = file["frames"]
-            return Part(path, int(frames), bool(last))
+            return StoredSegment(path, int(frames), bool(last))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
         return None
 

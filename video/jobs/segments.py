@@ -16,18 +16,18 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from st.runtime.errors import StError
-from st.video.film.color import Converter, Opened
-from st.video.film.picture_format import Look
+from st.video.film.color import Converter, RgbFrame
+from st.video.film.picture_format import VideoFormat
 from st.video.film.reader import Film
 from st.video.film.writer import FilmSink
-from st.video.jobs.segment_store import Part, packets_of
+from st.video.jobs.segment_store import StoredSegment, read_packets
 
-PART = 96  # frames; a new part begins with a keyframe, so shorter ones would cost size
+SEGMENT_FRAMES = 96  # frames; a new part begins with a keyframe, so shorter ones would cost size
 RAW = 1 << 30  # bytes of RGB in a part, at most about: its coded form is held in memory
 LEAD = Fraction(1)  # seconds that the picture is written ahead of the other streams
 
 
-class Keeper(Protocol):
+class SegmentConsumer(Protocol):
     """Takes finished parts in order, as `Parts` does."""
 
     def add(
@@ -35,37 +35,40 @@ class Keeper(Protocol):
     ) -> None: ...
 
 
-def part_frames(look: Look) -> int:
+def segment_frames(video_format: VideoFormat) -> int:
     """How many frames a part has, of a film that is written with that look."""
-    return max(1, min(PART, RAW // (3 * look.width * look.height)))
+    return max(1, min(SEGMENT_FRAMES, RAW // (3 * video_format.width * video_format.height)))
 
 
-class PartSink:
+class SegmentSink:
     """Takes painted frames, those after the parts that are done, and keeps them as parts."""
 
     def __init__(
-        self, film: FilmSink, parts: Keeper, state: Callable[[], dict[str, Any]] | None = None
+        self,
+        film: FilmSink,
+        parts: SegmentConsumer,
+        state: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         """state: of the painter, for the frame after the one that it has just painted; such a
         painter has one thread."""
         self._state = state or (lambda: {})
         self._after: dict[str, Any] = {}
-        self.look: Look = film.look
+        self.video_format: VideoFormat = film.video_format
         self._film = film
         self._parts = parts
         self._encoder = film.encoder()
         self._packets: list[Packet[Any]] = []
         self._frames = 0
-        self._enough = part_frames(self.look)
+        self._enough = segment_frames(self.video_format)
 
-    def develop(
+    def prepare_frame(
         self,
         converter: Converter,
         rgb: NDArray[np.uint8],
-        opened: Opened,
+        opened: RgbFrame,
         source: VideoFrame,
     ) -> tuple[VideoFrame, dict[str, Any]]:
-        return self._film.develop(converter, rgb, opened, source), self._state()
+        return self._film.prepare_frame(converter, rgb, opened, source), self._state()
 
     def write(self, developed: tuple[VideoFrame, dict[str, Any]]) -> None:
         frame, after = developed
@@ -88,7 +91,12 @@ class PartSink:
         """What is not finished is lost; finished parts stay."""
         self._packets = []
 
-    def rest(self) -> list[Packet[Any]]:
+    @property
+    def frames(self) -> int:
+        """How many frames the unfinished segment has."""
+        return self._frames
+
+    def unfinished(self) -> list[Packet[Any]]:
         """The packets of a part that a stop cut short: fit for a film that ends there, but no part
         of the whole one."""
         return [*self._packets, *self._encoder.encode(None)] if self._frames else []
@@ -99,12 +107,12 @@ class PartSink:
         self._packets, self._frames = [], 0
 
 
-class Rest:
+class RemainingFrames:
     """A source without its first frames, which are decoded and dropped; no other streams."""
 
     def __init__(self, film: Film, skipped: int, passed: Callable[[], None]) -> None:
         """passed: called for each frame that is dropped."""
-        self.look = film.look
+        self.video_format = film.video_format
         self._film = film
         self._skipped = skipped
         self._passed = passed
@@ -121,10 +129,10 @@ class Rest:
             yield item
 
 
-def put_together(
+def assemble(
     target: FilmSink,
     film: Film,
-    parts: list[Part],
+    parts: list[StoredSegment],
     rest: list[Packet[Any]],
     cut: bool = False,
 ) -> None:
@@ -157,16 +165,16 @@ def _seconds(packet: Packet[Any]) -> Fraction:
 
 
 def _pictures(
-    target: FilmSink, parts: list[Part], rest: list[Packet[Any]]
+    target: FilmSink, parts: list[StoredSegment], rest: list[Packet[Any]]
 ) -> Iterator[Packet[Any]]:
     """All packets, their decoding times rising: an encoder that starts anew does not know what the
     one before it has said."""
-    base, last = target.look.time_base, None
+    base, last = target.video_format.time_base, None
 
     def all_packets() -> Iterator[Packet[Any]]:
         for part in parts:
             try:
-                yield from packets_of(part)
+                yield from read_packets(part)
             except (OSError, ValueError, KeyError) as error:
                 raise StError(f"{part.path}: a finished part is gone ({error})") from None
         yield from rest

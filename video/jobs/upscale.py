@@ -15,7 +15,7 @@ from st.video.jobs.job import Job, Reader
 from st.video.jobs.pipeline import Paint
 
 
-def enlarging(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, Paint]:
+def with_upscaling(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, Paint]:
     """The job and the paint of an engine that enlarges pictures; of another, as they are.
 
     The film gets the engine's size, or that of --size. Frames come to a paint in the size of the
@@ -29,8 +29,8 @@ def enlarging(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, Paint]
     if job.raw:
         raise BadInput("--raw frames keep their size, and this engine enlarges: leave out --raw")
     if job.size is None:
-        look = reader.look.upright()
-        job = replace(job, size=(scale * look.width, scale * look.height))
+        video_format = reader.video_format.upright()
+        job = replace(job, size=(scale * video_format.width, scale * video_format.height))
 
     def paint(rgb: NDArray[np.uint8], **masks: Any) -> NDArray[np.uint8]:
         height, width = rgb.shape[:2]

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from st.runtime.errors import StError
 from st.video.film.color import Converter
-from st.video.film.picture_format import Look
+from st.video.film.picture_format import VideoFormat
 from st.video.film.reader import Film
 from st.video.live.capture import Captured
 from st.video.live.compose import Picture
@@ -62,10 +62,10 @@ class Playback:
         """
         self._path, self._stop, self._loop = path, stop, loop
         self._film = Film(path)
-        self._look = boxed(self._film.look.upright().square(), box)
+        self._look = boxed(self._film.video_format.upright().square(), box)
         self._converter = Converter()
         self._frames = self._play()
-        self.rate: float | None = float(self._film.look.rate)
+        self.rate: float | None = float(self._film.video_format.rate)
         self.description = (
             f"{self._film.name}: {self._look.width}×{self._look.height} "
             f"at {self.rate:.4g} frames/s" + (", in a loop" if loop else "")
@@ -99,12 +99,12 @@ class Playback:
             self._film = Film(self._path)
 
     def _upright(self, frame: VideoFrame) -> Picture:
-        turn, look = self._film.look.turn, self._look
-        size = (look.height, look.width) if turn.swaps else (look.width, look.height)
-        return turn.apply(self._converter.open(frame, *size).rgb)
+        rotation, look = self._film.video_format.rotation, self._look
+        size = (look.height, look.width) if rotation.swaps else (look.width, look.height)
+        return rotation.apply(self._converter.open(frame, *size).rgb)
 
 
-def boxed(look: Look, box: tuple[int, int] | None) -> Look:
+def boxed(look: VideoFormat, box: tuple[int, int] | None) -> VideoFormat:
     """The look scaled down into a box, its shape kept."""
     if box is None:
         return look

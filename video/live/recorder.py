@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.system.atomic_files import atomic_write
 from st.video.film import codecs
-from st.video.film.color import BT709, Converter, Opened
-from st.video.film.picture_format import Look
+from st.video.film.color import BT709, Converter, RgbFrame
+from st.video.film.picture_format import VideoFormat
 from st.video.film.writer import Encoding, FilmSink
 from st.video.live.compose import Picture
 
@@ -32,7 +32,7 @@ class Recorder:
         container = codecs.container_of(target)
         self._stack = contextlib.ExitStack()
         part = self._stack.enter_context(atomic_write(target))
-        look = Look(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
+        look = VideoFormat(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
         encoding = Encoding(_codec(container))
         try:
             self._sink = FilmSink(part, container, encoding, look, None, _no_warning)
@@ -78,7 +78,9 @@ class Recorder:
         picture, ticks = self._waiting
         stamp = VideoFrame(2, 2, "gray")
         stamp.pts, stamp.time_base, stamp.duration = ticks, CLOCK, until - ticks
-        self._sink.write(self._sink.develop(self._converter, picture, Opened(picture), stamp))
+        self._sink.write(
+            self._sink.prepare_frame(self._converter, picture, RgbFrame(picture), stamp)
+        )
 
 
 def _codec(container: str) -> codecs.Codec:

@@ -16,8 +16,9 @@ from av.video.frame import VideoFrame
 
 from st.runtime.errors import BadInput, Unavailable, printable
 from st.video.film.color import Converter
-from st.video.film.reader import FORMATS, MAX_PIXELS
-from st.video.film.rotation import Turn
+from st.video.film.containers import FORMATS
+from st.video.film.reader import MAX_PIXELS
+from st.video.film.rotation import DisplayRotation
 from st.video.live.capture import Captured, Lost
 from st.video.live.playback import Pace
 
@@ -127,7 +128,7 @@ class Stream:
             if self._pace.skips(came):
                 return None
         width, height = self._size(frame)
-        rgb = Turn.of(frame).apply(self._converter.open(frame, width, height).rgb)
+        rgb = DisplayRotation.of(frame).apply(self._converter.open(frame, width, height).rgb)
         if self._paced:
             self._stop.wait(max(0.0, came - time.monotonic()))
             came = time.monotonic()

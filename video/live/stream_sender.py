@@ -24,7 +24,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from st.video.film.codecs import encoder_threads
-from st.video.film.color import BT709, Converter, Opened
+from st.video.film.color import BT709, Converter, RgbFrame
 from st.video.live.stream_input import why
 
 CONNECTED = "connected"
@@ -78,7 +78,7 @@ class Sender:
 
     def send(self, picture: np.ndarray[Any, Any], seconds: float) -> None:
         """Raises FFmpegError: the connection is lost."""
-        frame = self._converter.to_film(picture, Opened(picture), "yuv420p", BT709)
+        frame = self._converter.to_frame(picture, RgbFrame(picture), "yuv420p", BT709)
         self._last = max(self._last + 1, round(seconds / CLOCK))
         frame.pts, frame.time_base = self._last, CLOCK
         self._target.mux(self._video.encode(frame))

@@ -131,7 +131,7 @@ def _child(
         os.dup2(err.fileno(), 2)
         import st.video.jobs.segments
 
-        st.video.jobs.segments.PART = part
+        st.video.jobs.segments.SEGMENT_FRAMES = part
         kind = fault["kind"] if fault else ""
         calls = {name: _counted(name, fault if name == kind else None) for name in CALLS}
         library = ctypes.CDLL(None)

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from st.video.jobs.job import Job, Result, open_reader, perform
+from st.video.jobs.job import Callbacks, Job, Painter, Result, open_reader, perform
 from tests.support.video import clips
 
 VARIABLE = [0, 512, 700, 1500, 1536, 2600, 4000, 4100, 5000, 6144, 6700, 8000]
@@ -78,7 +78,7 @@ def stylize(
     reader = open_reader(job)
     try:
         warn = (lines if lines is not None else []).append
-        return perform(job, reader, target, paint, 2, settings=settings, warn=warn)
+        return perform(job, reader, target, Painter(paint, 2, settings), Callbacks(warn))
     finally:
         reader.close()
 
