@@ -132,8 +132,8 @@ class Stylizer:
             blend of these. None keeps the style.
         strength: 0 leaves the picture, 1 paints all of it. None keeps the strength.
         scale: of the style's strokes, 0.25 to 4. Engines that paint any style see its picture
-            scaled; those with named styles paint at a size divided by it (`look_size`). Style codes
-            keep the scale that they were made with.
+            scaled; those with named styles paint at a size divided by it. Style codes keep the
+            scale that they were made with.
 
         Raises:
             BadControl: a style, weight, strength or scale that this engine does not offer.
@@ -189,10 +189,10 @@ class Stylizer:
         style's colors on the content ("only"). Raises BadControl: another."""
         return self._change(lambda controls: controls.with_color(color))
 
-    def set_look_size(self, size: int | None) -> Self:
+    def set_paint_size(self, size: int | None) -> Self:
         """Paint every picture as if its longer side were that many pixels, and bring it back to its
         own size; None paints it as it is. Raises BadControl: under 16 or over 16,384."""
-        return self._change(lambda controls: controls.with_look_size(size))
+        return self._change(lambda controls: controls.with_paint_size(size))
 
     def set_seed(self, seed: int) -> Self:
         """Draw the noise that the engine paints with anew, from the next call on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,6 @@ speed_options = option_group(
         help="Frame rate to hold by painting smaller where needed, and never to exceed. "
         "[default: the source's, at most 30]",
     ),
-    click.option(
-        "--paint-size",
-        type=click.IntRange(16, 8192),
-        metavar="N",
-        help="Paint with a longer side of N pixels, at any frame rate.",
-    ),
 )
 window_options = option_group(
     "Window",
@@ -140,7 +134,6 @@ def main(
     no_mjpg: bool,
     loop: bool,
     target_fps: float | None,
-    paint_size: int | None,
     mirror: bool,
     full_screen: bool,
     record: Path | None,
@@ -170,6 +163,7 @@ def main(
         _list()
         return
     check_options(click.get_current_context(), serve is not None)
+    paint_size, paint_options = _live_size(paint_options)
     if serve is not None:
         with open_stylizer(engine, (), 1.0, device, threads) as stylizer:
             paint_options.apply(stylizer, bool(styles))
@@ -221,6 +215,14 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if isinstance(size, int):
         raise BadInput("--size takes WIDTHxHEIGHT, like 1280x720")
     return size
+
+
+def _live_size(options: PaintOptions) -> tuple[int | None, PaintOptions]:
+    """(paint size, None for one that holds the frame rate; the other options)."""
+    size = options.paint_size
+    if size == "full":
+        raise BadInput("--paint-size full: give pixels, or auto to hold the frame rate")
+    return size if isinstance(size, int) else None, replace(options, paint_size=None)
 
 
 def _list() -> None:

@@ -23,15 +23,33 @@ from st.runtime.painting.regions import MOST_FEATHER, Mask
 from st.runtime.stylizer import Stylizer
 
 
+class PaintSize(click.ParamType):
+    """Pixels, "full" or "auto"."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        return value if value in ("auto", "full") else PIXELS.convert(value, param, ctx)
+
+
+PIXELS = click.IntRange(MIN_PAINT_SIZE, MAX_PAINT_SIZE)
+
+
 @dataclass(frozen=True)
 class PaintOptions:
-    """The values of `control_options`. regions: MASK or MASK=STYLE, as given."""
+    """The values of `control_options`.
+
+    regions: MASK or MASK=STYLE, as given. paint_size: pixels, "full" or "auto", which the command
+    replaces by pixels before `apply`; None for the command's default.
+    """
 
     regions: tuple[str, ...] = ()
     feather: int = 0
     color: str = "style"
     style_scale: float = 1.0
-    look_size: int | None = None
+    paint_size: int | str | None = None
     seed: int | None = None
     hints: tuple[str, ...] = ()
     strokes: str | None = None
@@ -67,8 +85,11 @@ class PaintOptions:
 
         Raises what `Stylizer.set_style`, `set_hints` and `set_regions` raise.
         """
+        if self.paint_size == "auto":
+            raise BadInput("--paint-size auto: for films only; give pixels or full")
+        size = self.paint_size if isinstance(self.paint_size, int) else None
         stylizer.set_style(scale=self.style_scale)
-        stylizer.set_color(self.color).set_look_size(self.look_size)
+        stylizer.set_color(self.color).set_paint_size(size)
         if self.seed is not None:
             stylizer.set_seed(self.seed)
         if self.render_factor is not None:
@@ -144,11 +165,12 @@ def look_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             help="Stroke size multiplier.",
         ),
         click.option(
-            "--look-size",
-            type=click.IntRange(MIN_PAINT_SIZE, MAX_PAINT_SIZE),
-            metavar="N",
-            help="Give strokes the size they have on a picture with a longer side of N pixels, so "
-            "that a thumbnail shows how a print will look.",
+            "--paint-size",
+            type=PaintSize(),
+            metavar="N|full|auto",
+            help="Longer side at which the engine paints, in pixels. Smaller is faster and gives "
+            "bolder strokes; the result has the size of the input and its detail. auto, for films "
+            "and live: as large as the frame rate allows.  [default: full, st-webcam: auto]",
         ),
         click.option(
             "--seed",

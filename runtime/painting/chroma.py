@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.engine.metadata import BINS
+from st.runtime.painting.banded_resize import enlarged, row_taps
 from st.runtime.painting.color_transfer import LUMA
 from st.runtime.painting.frames import Frames
-from st.runtime.painting.paint_size import enlarged, row_taps
 
 CB, CR = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
 # Rows: what Cb and Cr add to R, G and B. Their sum, weighed by LUMA, is 0.

@@ -30,7 +30,7 @@ class Controls:
     strength: 0 leaves the picture, 1 paints all of it.
     given: the style as it was set, to be encoded anew at another scale.
     scale: of the style; in its code already where there is one.
-    regions, color, look_size: see the modules of these names.
+    regions, color, paint_size: see the modules of these names.
     seed: of the noise that the engine paints with.
     hints: for a colorizer; None for none.
     render_factor: of a colorizer; None for the engine's own.
@@ -44,7 +44,7 @@ class Controls:
     scale: float = 1.0
     regions: Regions | None = None
     color: str = "style"
-    look_size: int | None = None
+    paint_size: int | None = None
     seed: int = 0
     hints: Hints | None = None
     render_factor: int | None = None
@@ -101,13 +101,13 @@ class Controls:
             self._check_paints("--color")
         return replace(self, color=color)
 
-    def with_look_size(self, size: int | None) -> Controls:
+    def with_paint_size(self, size: int | None) -> Controls:
         """Raises BadControl: too small or too large."""
         check_paint_size(size)
         if size is not None:
-            self._check_same_size("--look-size")
-            self._check_paints("--look-size")
-        return replace(self, look_size=size)
+            self._check_same_size("a paint size")
+            self._check_paints("a paint size")
+        return replace(self, paint_size=size)
 
     def with_regions(self, regions: Regions | None) -> Controls:
         """Raises BadControl: the engine has no styles that regions could differ in."""
@@ -247,5 +247,5 @@ def offered(metadata: Metadata) -> list[str]:
     lines.append("regions, " + ("a style each" if many else "painted or not"))
     lines.append(f"colors ({', '.join(COLORS)})")
     lines.append("style scale (" + ("of its picture)" if anything else "by the painting's size)"))
-    lines.append("look size")
+    lines.append("paint size")
     return lines

@@ -2,9 +2,9 @@
 
 0. where the engine enlarges, the picture stands enlarged for itself in 4 and 5, and the painting
    gets its histogram   enlarging; a colorizer does 1 to 3 in its own way   colorizing
-1. the picture is scaled to the size it is painted at   look_size
+1. the picture is scaled to the size it is painted at   paint_size
 2. padded to a size that the engine takes, painted, cropped   frames
-3. brought back to its own size   look_size
+3. brought back to its own size   paint_size
 4. given the colors asked for   color_keep
 5. mixed with the picture by the strength, where the engine does not do so itself   frames
 6. put together with other styles by the regions   regions
@@ -37,7 +37,7 @@ def size_of_painting(controls: Controls, height: int, width: int) -> tuple[int, 
     """(height, width) at which the engine sees a picture of this size, before padding."""
     if controls.metadata.kind == "colorizer":
         return render_size(controls, height, width)
-    return painting_size(height, width, controls.look_size, controls.painting_scale)
+    return painting_size(height, width, controls.paint_size, controls.painting_scale)
 
 
 def paint(

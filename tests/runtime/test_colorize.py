@@ -307,7 +307,7 @@ def test_controls_that_do_not_go_together(engine: Path, tmp_path: Path) -> None:
     paint = Stylizer(engine)
     for change in (
         lambda: paint.set_color("luminance"),
-        lambda: paint.set_look_size(640),
+        lambda: paint.set_paint_size(640),
         lambda: paint.set_style(scale=2),
         lambda: paint.set_style("wave"),
     ):

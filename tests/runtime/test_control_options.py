@@ -1,4 +1,4 @@
-"""--region, --feather, --color, --style-scale and --look-size, as users type them."""
+"""--region, --feather, --color, --style-scale and --paint-size, as users type them."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def test_a_region_of_the_style_that_is_given() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_colors_scale_and_look_size() -> None:
-    done = paint("--color", "luminance", "--style-scale", 2, "--look-size", 16)
+def test_colors_scale_and_paint_size() -> None:
+    done = paint("--color", "luminance", "--style-scale", 2, "--paint-size", 16)
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
-    assert (record["color"], record["style_scale"], record["look_size"]) == ("luminance", 2, 16)
+    assert (record["color"], record["style_scale"], record["paint_size"]) == ("luminance", 2, 16)
     assert read().shape == (20, 30, 3)
 
 
@@ -86,7 +86,8 @@ def test_colors_scale_and_look_size() -> None:
         (["--feather", "-1"], "range"),
         (["--color", "sepia"], "sepia"),
         (["--style-scale", "9"], "range"),
-        (["--look-size", "5"], "range"),
+        (["--paint-size", "5"], "range"),
+        (["--paint-size", "auto"], "films only"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(options: list[str], message: str) -> None:
@@ -131,7 +132,7 @@ def test_every_command_that_paints_takes_the_controls() -> None:
 
     for command in (main, video_main, webcam_main):
         shown = CliRunner().invoke(command, ["--help"]).stdout
-        for option in ("--region", "--feather", "--color", "--style-scale", "--look-size"):
+        for option in ("--region", "--feather", "--color", "--style-scale", "--paint-size"):
             assert option in shown
 
 

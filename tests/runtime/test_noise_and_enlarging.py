@@ -139,7 +139,7 @@ def test_the_command_makes_textures(engines: Path, tmp_path: Path) -> None:
 def test_the_engines_tell_what_they_offer(engines: Path) -> None:
     run = CliRunner().invoke
     for name, said in (
-        ("noisy", ["seed (of its noise)", "look size"]),
+        ("noisy", ["seed (of its noise)", "paint size"]),
         ("texture", ["named styles", "seed (of its noise)"]),
         ("double", ["enlarges 2 times"]),
     ):
@@ -166,7 +166,7 @@ def test_enlarging(engines: Path) -> None:
     assert not np.array_equal(plain, large)
     for change in (
         lambda: enlarge.set_style(scale=2),
-        lambda: enlarge.set_look_size(64),
+        lambda: enlarge.set_paint_size(64),
         lambda: enlarge.set_regions([(None, np.ones((4, 4), np.uint8))]),
     ):
         with pytest.raises(BadControl, match="enlarges"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from st import engines
 from st.runtime import BadControl, StyleCode, Stylizer
 from st.runtime.engine.metadata import Metadata
-from st.runtime.painting.paint_size import enlarged, painting_size, restore_size, row_taps, scaled
+from st.runtime.painting import paint_size
+from st.runtime.painting.banded_resize import enlarged, row_taps
+from st.runtime.painting.paint_size import bands, painting_size, restore_size, scaled
 from st.runtime.style_encoder import MOST_PIXELS, as_style
 from tests.support import toys
 
@@ -62,6 +65,56 @@ def test_rows_are_enlarged_as_opencv_enlarges_the_whole() -> None:
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-5)
 
 
+@given(
+    height=some.integers(1, 400),
+    low=some.integers(1, 400),
+    most=some.integers(1, 100),
+)
+@settings(max_examples=100, deadline=None)
+def test_bands_cover_each_row_once(height: int, low: int, most: int) -> None:
+    found = list(bands(height, low, most))
+    rows = [row for band in found for row in range(band.full.start, band.full.stop)]
+    assert rows == list(range(height))
+    for band in found:
+        assert 0 <= band.low.start < band.low.stop <= low
+        assert band.enlarged * low == (band.low.stop - band.low.start) * height
+        assert band.skip + band.full.stop - band.full.start <= band.enlarged
+
+
+@pytest.mark.parametrize("low", [(160, 213), (161, 215), (96, 128)])
+def test_a_print_in_bands_is_the_whole_to_the_bit(
+    low: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = scene(480, 640)
+    small = scaled(picture, *low)
+    whole = restore_size(paint(small), small, picture)
+    monkeypatch.setattr(paint_size, "BAND", 640 * 50)
+    np.testing.assert_array_equal(restore_size(paint(small), small, picture), whole)
+
+
+def test_threads_do_not_share_scratch_memory() -> None:
+    pictures = [scene(240, 320) + np.uint8(n) for n in range(4)]
+    smalls = [scaled(picture, 120, 160) for picture in pictures]
+    work = [(paint(small), small, picture) for small, picture in zip(smalls, pictures, strict=True)]
+    alone = [restore_size(*one) for one in work]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            found = list(pool.map(lambda one: restore_size(*one), work))
+            np.testing.assert_array_equal(found, alone)
+
+
+@pytest.mark.parametrize("size", [(100, 150), (120, 160), (60, 81), (23, 31), (240, 320)])
+def test_a_reduction_averages(size: tuple[int, int]) -> None:
+    """Fine lines become their mean, not an alias, where they are finer than the new pixels."""
+    lines = np.zeros((240, 320, 3), np.uint8)
+    lines[:, ::2] = 200
+    reduced = scaled(lines, *size).astype(float)
+    assert reduced.shape[:2] == size
+    assert abs(reduced.mean() - 100) < 3
+    if size[1] <= 160:
+        assert np.abs(reduced - 100).max() <= 55
+
+
 def test_a_large_painting_scaled_down_is_the_small_one() -> None:
     picture = scene(480, 640)
     small = scaled(picture, 120, 160)
@@ -86,7 +139,7 @@ def test_detail_that_the_small_picture_lost_is_given_back() -> None:
 
 def test_a_thumbnail_shows_what_the_print_will_be() -> None:
     """The shipped engine on a picture and on a quarter of it, which has all of its detail: alike
-    with a look size."""
+    with a paint size."""
     if engines.find(engines.DEFAULT) is None:
         pytest.skip("no shipped engine in this checkout")
     thumbnail = scene(180, 240)
@@ -99,7 +152,7 @@ def test_a_thumbnail_shows_what_the_print_will_be() -> None:
 
         before = apart()
         assert apart() == before
-        stylizer.set_look_size(480)
+        stylizer.set_paint_size(480)
         assert apart() < 0.1 * before
 
 
@@ -117,17 +170,17 @@ def test_named_styles_are_scaled_by_the_paintings_size(tmp_path: Path) -> None:
     frame = scene(60, 80)
     assert stylizer.set_style(scale=2)(frame).shape == frame.shape
     assert stylizer.set_style(scale=0.5)(np.stack([frame, frame])).shape == (2, 60, 80, 3)
-    stylizer.set_style(scale=1).set_look_size(160)(frame)
-    stylizer.set_look_size(80)(frame)
+    stylizer.set_style(scale=1).set_paint_size(160)(frame)
+    stylizer.set_paint_size(80)(frame)
     assert sizes[0] == (30, 40)
     assert sizes[1] == (120, 160)
     assert sizes[-2:] == [(120, 160), (60, 80)]
-    np.testing.assert_array_equal(stylizer.set_look_size(None)(frame), frame)
+    np.testing.assert_array_equal(stylizer.set_paint_size(None)(frame), frame)
 
 
 def test_large_prints_are_painted_small_instead_of_in_tiles(tmp_path: Path) -> None:
     path = toys.identity_engine(tmp_path / "identity.onnx")
-    stylizer = Stylizer(path, device="cpu", whole_pixels=5000).set_look_size(80)
+    stylizer = Stylizer(path, device="cpu", whole_pixels=5000).set_paint_size(80)
     frame = scene(300, 400)  # no tiles companion is there
     assert stylizer(frame).shape == frame.shape
 
@@ -170,10 +223,10 @@ def test_a_scale_encodes_anew_what_was_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [15, 16_385, 100.5, "100", float("nan")])
-def test_bad_look_sizes(tmp_path: Path, size: int) -> None:
+def test_bad_paint_sizes(tmp_path: Path, size: int) -> None:
     stylizer = Stylizer(toys.identity_engine(tmp_path / "identity.onnx"), device="cpu")
-    with pytest.raises(BadControl, match="look size"):
-        stylizer.set_look_size(size)
+    with pytest.raises(BadControl, match="paint size"):
+        stylizer.set_paint_size(size)
 
 
 @pytest.mark.parametrize("scale", [0.2, 5, float("nan"), "2"])

@@ -16,7 +16,7 @@ from st.video.live.style_state import LiveStyle
 
 # What of st-webcam's options goes with --serve, beside those below.
 SHARED = {"engine", "styles", "strength", "device", "threads", "size", "target_fps", "paint_size"}
-SHARED |= {"regions", "feather", "color", "style_scale", "look_size"}
+SHARED |= {"regions", "feather", "color", "style_scale"}
 OWN = {"serve", "cert", "key", "names", "max_sessions"}
 
 
