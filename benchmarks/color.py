@@ -27,7 +27,7 @@ from st.runtime.painting.chroma import chroma_of, colored, luma_of
 from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_long_side
 from st.runtime.system.atomic_files import atomic_write
-from st.train.data.pictures import held_out, list_pictures
+from st.train.data.files import held_out, list_pictures
 
 LEARNED = 200  # photographs that the mean color is taken from
 COLORLESS = 0.004  # mean magnitude of chroma: a photograph that is gray itself tells nothing
@@ -83,7 +83,7 @@ def tinted(picture: Rgb, chroma: NDArray[np.float64]) -> Rgb:
     return colored(picture, picture, np.ascontiguousarray(layer))
 
 
-def photographs(content: Sequence[Path], one_in: int, size: int) -> tuple[list[Rgb], list[Path]]:
+def photographs(content: Sequence[Path], one_in: int, size: int) -> tuple[list[Rgb], list[str]]:
     """(those held out, with a longer side of `size`; the files of the others).
 
     Raises BadInput: none held out.
@@ -101,7 +101,7 @@ def photographs(content: Sequence[Path], one_in: int, size: int) -> tuple[list[R
     return pictures, [file for file in files if not held_out(file, one_in)]
 
 
-def mean_chroma(files: Sequence[Path]) -> NDArray[np.float64]:
+def mean_chroma(files: Sequence[str]) -> NDArray[np.float64]:
     """Of up to LEARNED of these photographs: (2,)."""
     some = files[:: -(-len(files) // LEARNED)]
     means = [chroma_of(with_long_side(read_picture(f).rgb, 64)).mean(axis=(0, 1)) for f in some]

@@ -1,4 +1,4 @@
-"""What a fast method is: a config, a network, targets made before the loop, and a training step."""
+"""The interface of a fast method: a config, a network, targets, and a training step."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from torch import Tensor, nn
 from st.train.features.vgg import VGG
 from st.train.losses.temporal import Motion
 
+SHIFT = 8  # pixels: see `shifted`
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's pictures: RGB, 0..1, float32.
+    """The pictures of one training step: RGB, 0..1, float32.
 
-    content: (N, 3, size, size). index: (N,), the style of each, for methods with named styles.
+    content: (N, 3, size, size).
+    index: (N,) int64, the style of each content, for methods with named styles.
     style: (N, 3, size, size) style crops, for methods of any style; else None.
-    shift: (rows, columns), 0..7, drawn with the batch: see `shifted`.
-    step: its number. seed: drawn with it, for what a method draws itself.
-    motion: what follows the first of the content, for the temporal loss; None without it.
+    shift: (rows, columns), each 0..7, random: see `shifted`.
+    step: number of the step, from 0.
+    seed: a random number for what the method itself draws at random.
+    motion: frames that follow the first contents, for the temporal loss; None without it.
+    unreadable: why files could not be read, one message each, for those met since the last batch.
     """
 
     content: Tensor
@@ -30,16 +35,17 @@ class Batch:
     step: int = 0
     seed: int = 0
     motion: Motion | None = None
-
-
-SHIFT = 8
+    unreadable: tuple[str, ...] = ()
 
 
 def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Cut SHIFT pixels off height and width, `shift` of them at the top and left.
+    """Crop height and width by SHIFT pixels, with `shift` of them taken off the top and the left.
 
-    VGG pools on a raster of 8 pixels. Seen always at the same place of it, a network learns dots on
-    its own raster that VGG does not mind; seen at a place drawn anew each step, it cannot.
+    images: (N, C, H, W). shift: (rows, columns), each 0..SHIFT - 1.
+
+    VGG pools on a grid of 8 pixels. If that grid always lay at the same place of a picture, the
+    network would learn dots on its own grid that the VGG loss does not see. A random offset in each
+    step prevents it.
     """
     y, x = shift
     height, width = images.shape[-2] - SHIFT, images.shape[-1] - SHIFT
@@ -50,24 +56,27 @@ def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
 class ExportSpec:
     """What the exporter needs to know to make engines of a trained network.
 
-    The network is called as network(content, *controls); with `norms`, also with norm=FUNCTION, to
-    replace its instance norms. With a "code" among the controls it has encode_style(style) -> code.
+    The network is called as network(content, *controls). With `norms` it also takes norm=FUNCTION,
+    which replaces its instance norms. With a "code" among the controls it has
+    encode_style(style) -> code.
 
-    controls: the inputs after the content, in order: "weights", "code", "strength", "noise",
-        "hints", "palette".
-    multiple, min_size: what the sides of a picture must be. halo: pixels that a result reaches.
-    norms: (channels, stride) of each instance norm in order, so that pictures can be painted in
-        tiles; empty where the method does not allow it.
+    controls: inputs after the content, in order: "weights", "code", "strength", "noise", "hints",
+        "palette".
+    multiple, min_size: height and width must be multiples of the one and at least the other.
+    halo: receptive radius of an output pixel, in pixels, when the norms' statistics are given.
+    norms: (channels, stride) of each instance norm, in order of execution, for painting in tiles;
+        empty where the method does not allow it.
     code_size: floats in a style code; 0 without one.
-    style_size: side of the squares that encode_style takes in an engine; 0: any size.
-    rounding: steps of 1/255 that float32's rounding may move a pixel by. More than the usual where
-        a method divides by small variances, or takes the largest of near equals.
-    blends: whether the mean of two style codes is a style between them.
-    scale: how many times larger than its content a picture is.
-    noise: channels of the "noise", which is of the content's size.
-    texture: it paints out of noise alone: it is called as network(None, *controls).
-    render_factor: above 0: it colors, and what goes into engines is its network.generator, from
-        luma, hints and palette to chroma; it learned on pictures of 16 times that.
+    style_size: side of the square style pictures that an engine's encode_style takes; 0: any size.
+    rounding: tolerated difference between float32 implementations, in steps of 1/255. Methods that
+        divide by small variances, or choose the largest of nearly equal values, need more than the
+        default.
+    blends: whether the mean of two style codes is a style between the two.
+    scale: size of the output relative to the content.
+    noise: channels of the "noise" input, which has the content's height and width.
+    texture: the input is noise alone: the network is called as network(None, *controls).
+    render_factor: above 0 for a colorizer: what is exported is network.generator, from luma, hints
+        and palette to chroma, and the pictures it was trained on had sides of 16 times this.
     """
 
     controls: tuple[str, ...] = ()
@@ -87,31 +96,35 @@ class ExportSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A trainer's parts. The trainer calls them in this order: build, targets, step, step, …
+    """The parts of a method. The trainer calls build, then targets, then step again and again.
 
-    styles: "one" or "many" named style pictures a network, or "any" (a folder to learn from).
-    build: (config, style names) -> network. What the network's `state_dict` holds is saved.
-    targets: (network, vgg, style pictures (1, 3, H, W), config) -> anything that `step` wants.
-        With "any" style the pictures are a sample of the folder. Here the network may fill frozen
-        parts of its own from vgg; on resuming, the saved state comes after and wins.
-    step: (network, vgg, targets, batch, config) -> weighted loss terms by name, scalars; the
+    name, title, example: the subcommand's name, its one-line help and a command that runs.
+    config: the dataclass of its settings (see `st.train.settings`).
+    styles: "one" or "many" named style pictures per network, or "any" (learned from a folder).
+    build: (config, style names) -> network. Its `state_dict` is what a checkpoint holds.
+    targets: (network, vgg, style pictures (1, 3, H, W), config) -> anything that `step` needs.
+        With "any" style the pictures are a sample of the folder. The network may fill frozen parts
+        of its own from vgg here; a resumed state is loaded later and overrides them.
+    step: (network, vgg, targets, batch, config) -> weighted loss terms by name, scalar tensors; the
         trainer sums, logs, updates and saves.
-    paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W).
+    paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W), for
+        previews.
     export_spec: network -> ExportSpec.
-    content_only: it learns from photographs alone; style pictures, if given, are for previews.
-    style_only: of a config: it learns from style pictures alone, and the content of a batch is
-        black, of the right size.
-    rates: factors of the learning rate for parameters by name, or the start of one up to a dot; 1
-        for the others.
-    bank: the parameter whose rows are the styles, where a style can be added with all else kept;
-        the terms of `step` then have a "style". Else "".
+    content_only: trained on photographs alone; style pictures, if given, are for previews.
+    style_only: config -> whether it trains on style pictures alone; the batches' contents are then
+        black.
+    least_steps: with fewer steps than this the pictures are gray, so the command warns.
+    vgg_depth: 16 or 19 layers of the VGG network that is passed to targets and step.
+    rates: learning rate multipliers by parameter name or dotted prefix; 1 for the others.
+    bank: name of the parameter whose rows are the styles, if styles can be added to a trained
+        network by training their rows alone; `step` then returns a "style" term. Else "".
     balance: (network, step number) -> None; changes the gradients of a step before they are used.
-    temporal: its config has `temporal_weight` and `temporal_every`, and its step a "temporal" term.
-    begin: (network, state of another method's network) -> None; takes over what --begin-with cannot
-        copy, after it has copied what has the same name and shape.
-    teach: (network, targets, checkpoint of a teacher, config) -> targets with a network to copy;
-        its config has `teacher` and `taught`.
-    least_steps: below this the pictures are gray: the command warns.
+    temporal: whether its config has `temporal_weight` and `temporal_every`, and its step a
+        "temporal" term.
+    begin: (network, state of another method's network) -> None; converts weights that do not match
+        by name and shape. Matching ones are copied before.
+    teach: (network, targets, teacher's checkpoint, config) -> targets that include the teacher; its
+        config has `teacher` and `taught`.
     """
 
     name: str

@@ -82,13 +82,18 @@ class Picture:
 
 
 def read_picture(
-    source: Path | str | BinaryIO | bytes, max_pixels: int = MAX_PIXELS, name: str | None = None
+    source: Path | str | BinaryIO | bytes,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+    min_side: int | None = None,
 ) -> Picture:
     """Read a picture: the first frame or page of JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000
     or PPM.
 
     The size is read from the header: a picture of more than `max_pixels` is refused before any
     of it is decoded. name: what messages call it; by default its path, or "picture".
+    min_side: for a reader that scales down anyway: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its
+    size, as long as both sides keep so many pixels. It takes a fraction of the time.
 
     Raises:
         BadInput: missing, empty, not a picture, damaged, cut short, too large, or of a kind that
@@ -106,6 +111,8 @@ def read_picture(
         if endless(image):
             raise BadInput(f"{name}: a JPEG of over {MOST_SCANS} scans, made to take for ever")
         try:
+            if min_side is not None:
+                image.draft(None, (min_side, min_side))
             return _decoded(image)
         except (MemoryError, StError):
             raise

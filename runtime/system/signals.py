@@ -66,3 +66,26 @@ def tidy_end() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.unraisablehook = told
+
+
+@contextmanager
+def quick_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the program at once, with one line: for imports that take seconds.
+
+    Python raises KeyboardInterrupt wherever it is, which some extension modules turn into other
+    errors. Nothing must be half written meanwhile.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        os.write(2, b"Aborted!\n")
+        os._exit(128 + signal.SIGINT)
+
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

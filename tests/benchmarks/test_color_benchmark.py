@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.color import colorfulness, judge, main, psnr, tinted, without_color
 from st.runtime.painting.chroma import luma_of
-from st.train.data.pictures import held_out
+from st.train.data.files import held_out
 from tests.support.toys import color_engine, identity_engine
 
 

@@ -22,7 +22,7 @@ from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.command import main
 from st.train.data.pictures import load_style
 from st.train.features import VGG
-from st.train.loop.schedule import planned_steps
+from st.train.loop.optimizer import planned_steps
 from st.train.methods import METHODS
 from st.train.networks.transform import FoldedUpsampleConv, UpsampleConv, unfold_upsampling
 

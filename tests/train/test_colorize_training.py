@@ -18,7 +18,7 @@ from st.runtime import Stylizer
 from st.runtime.engine.metadata import PALETTE
 from st.runtime.errors import BadInput
 from st.runtime.painting import chroma as played
-from st.train.data.pictures import held_out
+from st.train.data.files import held_out
 from st.train.features import VGG
 from st.train.features.resnet import ResNet
 from st.train.features.squeezenet import load_squeezenet

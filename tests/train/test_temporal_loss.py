@@ -17,8 +17,10 @@ from torch import Tensor
 
 from st.runtime.errors import BadInput
 from st.train.data import motion
+from st.train.data.batches import Batches
+from st.train.data.files import list_pictures
 from st.train.data.motion import Clip, filmed, list_clips, moved, random_flow
-from st.train.data.pictures import Batches, list_pictures, to_tensor
+from st.train.data.pictures import to_tensor
 from st.train.losses.temporal import Motion, temporal_loss, temporal_terms, warp
 
 

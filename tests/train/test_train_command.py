@@ -274,7 +274,7 @@ def test_config_file_that_is_none(st_train: Invoke) -> None:
         (["--style", "absent.png"], "absent.png: no such style"),
         (["-o", "model.onnx"], "ends in .pt"),
         (["-o", "absent/model.pt"], "absent: no such folder"),
-        (["--resume"], "no saved state to go on from"),
+        (["--resume"], "no saved state to resume from"),
         (["--size", 30], "--size"),
         (["--size", 34], "multiple of 4"),
         (["--steps", 0], "--steps"),
@@ -316,7 +316,7 @@ def test_device_that_is_not_here(st_train: Invoke) -> None:
 def test_diverging_is_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 1)
     words = ("--learning-rate", 1e30, "--steps", 6, "--save-every", 1)
-    assert "lower --learning-rate" in one_line(st_train("cin", *words), 1)
+    assert "lower the learning rate" in one_line(st_train("cin", *words), 1)
     assert not Path("model.pt").exists()
 
 

@@ -35,7 +35,7 @@ def predicts(source: str) -> bool:
     return read_engine(engine_path(source))[1].method == PREDICTION
 
 
-def predicted_bank(source: str, styles: Sequence[tuple[str, Path]]) -> tuple[Checkpoint, Tensor]:
+def predicted_bank(source: str, styles: Sequence[tuple[str, str]]) -> tuple[Checkpoint, Tensor]:
     """A bank of no style yet, with the prediction's transfer network; and the codes to start at.
 
     source: a checkpoint or an engine of style prediction. styles: names and pictures.

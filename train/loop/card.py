@@ -1,4 +1,4 @@
-"""The card of a training, which its checkpoints and engines carry."""
+"""The model card of a training, which its checkpoints and engines carry."""
 
 from __future__ import annotations
 
@@ -9,44 +9,42 @@ from typing import Any
 
 import torch
 
+from st.train.loop.inputs import Inputs
 from st.train.loop.run import Run
+from st.train.method import Method
+
+LISTED = 32  # styles
 
 
 def training_card(
-    run: Run,
-    config: Any,
-    styles: Sequence[tuple[str, Path]],
-    content: Sequence[Path],
-    step: int,
-    losses: dict[str, float],
-    precision: str,
-    seconds: float,
+    method: Method, config: Any, run: Run, inputs: Inputs
 ) -> dict[str, str | int | float]:
-    """How the network came to be, for people: no paths of this machine, only names."""
+    """How a network is trained, for people: names of files and folders, never their paths."""
     card: dict[str, str | int | float] = {
-        "content": _content_said(run, content),
-        "styles": _listed(styles),
-        "steps": step,
+        "content": content_text(run.content, len(inputs.content)),
+        "styles": _listed(() if method.content_only else inputs.styles),
         "batch": config.batch,
         "size": config.size,
         "seed": run.seed,
-        "precision": precision,
         "torch": str(torch.__version__),
         "date": time.strftime("%Y-%m-%d"),
-        "seconds": round(seconds),
     }
     if run.hold_out:
         card["hold_out"] = run.hold_out
-    return card | {f"loss {name}": round(value, 5) for name, value in losses.items()}
+    if run.average:
+        card["average"] = run.average
+    if inputs.pairs:
+        card["motion"] = f"photographs moved and {len(inputs.clips)} clips"
+    return card
 
 
-def _content_said(run: Run, content: Sequence[Path]) -> str:
-    if not content:
+def content_text(folders: Sequence[Path], count: int) -> str:
+    """The photographs, as the card names them: "1712 pictures of photos"."""
+    if not count:
         return "none, noise alone"
-    folders = ", ".join(folder.name for folder in run.content) or "the styles"
-    return f"{len(content)} pictures of {folders}"
+    return f"{count} pictures of {', '.join(folder.name for folder in folders) or 'the styles'}"
 
 
-def _listed(styles: Sequence[tuple[str, Path]], most: int = 32) -> str:
-    shown = ", ".join(f"{name} ({path.name})" for name, path in styles[:most])
-    return f"{shown} and {len(styles) - most} more" if len(styles) > most else shown
+def _listed(styles: Sequence[tuple[str, str]]) -> str:
+    shown = ", ".join(f"{name} ({Path(path).name})" for name, path in styles[:LISTED])
+    return f"{shown} and {len(styles) - LISTED} more" if len(styles) > LISTED else shown

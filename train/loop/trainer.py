@@ -1,191 +1,164 @@
-"""The one trainer: any method, any device through Lightning Fabric, resumable to the bit."""
+"""The trainer: any method, any device through Lightning Fabric, resumable to the bit."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from st.runtime.errors import BadInput, StError
+from st.runtime.errors import StError, printable
 from st.runtime.system.signals import stoppable
-from st.train.bank.add_style import check_addition, choose_starts, joined, take_over
-from st.train.checkpoint import Checkpoint
-from st.train.data.motion import list_clips
-from st.train.data.pictures import (
-    Batches,
-    held_out,
-    list_pictures,
-    load_style,
-    named_styles,
-    style_files,
-)
 from st.train.data.workers import begin_worker, child_signal_kept, one_opencv_thread, until
 from st.train.features.vgg import VGG
-from st.train.loop.card import training_card
-from st.train.loop.devices import average_gradients, open_fabric, to_device
-from st.train.loop.preview import write_preview
-from st.train.loop.resume import restore_state, resumable
+from st.train.loop.devices import to_device
+from st.train.loop.inputs import find_inputs
+from st.train.loop.lock import training_lock
+from st.train.loop.optimizer import WARM_UP, planned_steps
+from st.train.loop.processes import is_main_process
 from st.train.loop.run import Progress, Run
-from st.train.loop.schedule import WARM_UP, learning_rate, planned_steps
-from st.train.method import SHIFT, Batch, Method
+from st.train.loop.training import Training
+from st.train.method import Batch, Method
 
-SAMPLE = 64  # style pictures that a method of any style sees before the loop
-LATE = 5  # a part of the planned steps after which a network should have learned to show something
+LATE = 5  # a network must show something after this fraction of the planned steps: 1/5
 FLAT = 2 / 255  # standard deviation of a picture that shows nothing
+
+Note = Callable[[str, float, int], None]  # (name, value, step)
 
 
 class Diverged(StError):
-    """Training ran into NaN, or into pictures of one color."""
+    """The loss became NaN, or the pictures became uniform."""
 
 
 class Interrupted(StError):
-    """Ctrl-C or SIGTERM; what was learned is saved."""
+    """Stopped by Ctrl-C, SIGTERM or a failure; the state is saved if there was a step."""
 
 
 def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) -> Iterator[Progress]:
     """Train `method` and write `run.output`; yields after every step.
 
-    Beside the output lie NAME.resume.pt (to go on from), NAME.preview.jpg and NAME.logs
-    (TensorBoard). Raises BadInput for unusable pictures or a file to resume from, Unavailable for
-    a device, Diverged, and Interrupted after Ctrl-C, with the state saved.
+    Beside the output lie NAME.resume.pt (to resume from), NAME.preview.jpg and NAME.logs
+    (TensorBoard), and NAME.lock while the training runs. Pictures that cannot be read are left out
+    and reported in the progress.
+
+    Raises:
+        BadInput: unusable pictures, settings or saved states; another process trains this output.
+        Unavailable: the device or the loss network's weights are not here.
+        Diverged: see there; the last saved state is kept.
+        Interrupted: Ctrl-C, SIGTERM, or any failure after the first step. The state is saved.
     """
-    fabric, precision = open_fabric(run)
-    torch.manual_seed(run.seed)
-    styles = _styles(method, run.styles)
-    content_files = [] if method.style_only(config) else _content(run, styles)
-    names = () if method.styles == "any" else tuple(name for name, _ in styles)
-    pairs = config.batch - config.batch // 2 if method.temporal and config.temporal_weight else 0
-    if run.video and not pairs:
-        raise BadInput("--video is for the temporal loss: give --temporal-weight above 0 too")
-    clips = [clip for folder in run.video for clip in list_clips(folder)]
-    crops_styles = method.styles == "any" and not method.content_only
-    network = method.build(config, names)
-    if run.base is not None:
-        check_addition(method, run.base, names)
-        take_over(method, network, run.base, run.start)
-    _check_size(method, network, config.size)
-    saved = resumable(run.resume_file, method, names) if run.resume else None
-    optimizer = torch.optim.Adam(_parameter_groups(method, network))
-    if method.styles == "any":
-        files = [path for _, path in styles] or content_files
-        sample = files[:: -(-len(files) // SAMPLE)]
-        pictures = [fabric.to_device(load_style(path, config.size)) for path in sample]
-    else:
-        pictures = [fabric.to_device(load_style(path, config.style_size)) for _, path in styles]
-    vgg = load_vgg()
-    fabric.to_device(vgg)
-    fabric.to_device(network)
-    stepper = cast(Any, fabric.setup_optimizers(optimizer))
-    with torch.no_grad(), fabric.autocast():
-        targets = method.targets(network, vgg, pictures, config)
-    if run.teacher is not None and method.teach is not None:
-        targets = method.teach(network, targets, run.teacher, config)
-    if run.begun is not None:  # after the targets, which fill an encoder with what is published
-        run.begun.load_matching(network)
-        if method.begin is not None:
-            method.begin(network, run.begun.state)
-    first = 0 if saved is None else restore_state(saved, network, optimizer, run.resume_file)
-    batches = Batches(
-        content_files,
-        [path for _, path in styles] if crops_styles else (),
-        max(1, len(names)),
-        config.size,
-        config.batch,
-        run.seed,
-        fabric.global_rank,
-        pairs=pairs,
-        every=config.temporal_every if pairs else 1,
-        clips=clips,
-    )
-    loader = DataLoader(
-        batches,
+    inputs = find_inputs(method, config, run)
+    lock = training_lock(run.output) if is_main_process() else contextlib.nullcontext()
+    with lock:
+        training = Training(method, config, run, inputs, load_vgg)
+        with _log(run if training.fabric.is_global_zero else None) as note:
+            done = yield from _steps(training, note)
+        if done and training.fabric.is_global_zero:
+            training.save_result()
+
+
+def _steps(training: Training, note: Note | None) -> Iterator[Progress]:
+    """All steps; returns whether the training is complete."""
+    run, steps = training.run, training.config.steps
+    first, planned = training.first, training.config.steps
+    known: set[str] = set()
+    with stoppable() as stop, child_signal_kept(), one_opencv_thread(), _saved_on_failure(training):
+        for batch in until(stop, _loader(training)):
+            batch = to_device(training.fabric, batch)
+            new = training.advance(batch, planned)
+            done = training.step
+            if not all(math.isfinite(value) for value in training.losses.values()):
+                raise Diverged(f"the loss became NaN at step {done}: lower the learning rate")
+            this_run, seconds = done - first, training.elapsed
+            planned = first + planned_steps(this_run, steps - first, seconds, run.minutes)
+            paused = seconds >= 60 * (run.pause_after or math.inf)
+            if training.fabric.world_size > 1:  # all processes must end at the same step
+                planned, paused = training.fabric.broadcast((planned, paused))
+            last = done == planned
+            paused = paused and not last
+            _record(training, batch, new, planned, note, save=last or paused)
+            problems = tuple(p for p in batch.unreadable if p not in known)
+            known.update(problems)
+            yield Progress(done, new, planned, problems, paused)
+            if last or paused:
+                return last
+        if first < training.step < planned:
+            if training.fabric.is_global_zero:
+                training.save_state()
+            raise Interrupted(f"stopped at step {training.step}, which is saved: it can be resumed")
+        if training.step < planned:
+            raise Interrupted("stopped before the first step")
+    return True
+
+
+def _loader(training: Training) -> DataLoader[Batch]:
+    workers = training.run.workers
+    return DataLoader(
+        training.batches,
         batch_size=None,
-        sampler=range(first, config.steps),
-        num_workers=run.workers,
-        prefetch_factor=4 if run.workers else None,
+        sampler=range(training.first, training.config.steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
         worker_init_fn=begin_worker,
     )
-    if run.base is not None and run.start is None and saved is None:
 
-        def style_loss(batch: Batch) -> Tensor:
-            with torch.no_grad(), fabric.autocast():
-                return method.step(network, vgg, targets, batch, config)["style"]
 
-        trial = to_device(fabric, batches[0])
-        choose_starts(method, network, run.base, style_loss, trial)
-    started, seen = time.monotonic(), 0.0
-    losses: dict[str, float] = {}
-
-    def checkpoint(step: int, training: bool) -> Checkpoint:
-        learned = () if method.content_only else styles
-        card = training_card(run, config, learned, content_files, step, losses, precision, seen)
-        if pairs:
-            card["motion"] = f"photographs moved and {len(clips)} clips"
-        state = {k: v.detach().cpu() for k, v in network.state_dict().items()}
-        resume = {"step": step, "optimizer": optimizer.state_dict()} if training else None
-        return Checkpoint(method.name, dataclasses.asdict(config), names, state, card, resume)
-
-    note_to = run if fabric.is_global_zero else None
-    with stoppable() as stop, child_signal_kept(), one_opencv_thread(), _log(note_to) as note:
-        done, planned = first, config.steps
-        for step, batch in enumerate(until(stop, loader), first):
-            batch = to_device(fabric, batch)
-            for group in optimizer.param_groups:
-                rate = learning_rate(step, planned, config.learning_rate)
-                group["lr"] = rate * group["factor"]
-            with fabric.autocast():
-                terms = method.step(network, vgg, targets, batch, config)
-            total = torch.stack([term.float() for term in terms.values()]).sum()
-            optimizer.zero_grad()
-            fabric.backward(total)
-            average_gradients(fabric, network)
-            if method.balance is not None:
-                method.balance(network, step)
-            stepper.step()
-            new = {name: float(term.detach()) for name, term in terms.items()}
-            losses = losses | new  # a term that not every step has keeps its last value
-            done, seen = step + 1, time.monotonic() - started
-            if not all(math.isfinite(v) for v in losses.values()):
-                raise Diverged(f"loss became NaN at step {done}: try a lower --learning-rate")
-            planned = first + planned_steps(done - first, config.steps - first, seen, run.minutes)
-            last = done == planned
-            if note is not None:
-                for name, value in new.items():
-                    note(f"loss/{name}", value, done)
-                if done % run.save_every == 0 or last:
-                    check_painted(method, network, batch, done, planned)
-                    checkpoint(done, training=True).save(run.resume_file)
-                if done % run.preview_every == 0 or last:
-                    write_preview(method, network, batches, pictures, run.preview_file)
-            yield Progress(done, new, planned)
-            if last:
-                break
-        if first < done < planned:
-            if fabric.is_global_zero:
-                checkpoint(done, training=True).save(run.resume_file)
-            raise Interrupted(f"stopped at step {done}, which is saved: go on with --resume")
-        if done < planned:
-            raise Interrupted("stopped before the first step")
-    if fabric.is_global_zero:
-        learned = checkpoint(done, training=False)
-        if run.base is not None:
-            learned = joined(method, run.base, learned)
-        learned.save(run.output)
+def _record(
+    training: Training,
+    batch: Batch,
+    new: dict[str, float],
+    planned: int,
+    note: Note | None,
+    save: bool,
+) -> None:
+    """Log a step, and save the state and a preview when it is time. note: None does nothing."""
+    if note is None:
+        return
+    run, done = training.run, training.step
+    for name, value in new.items():
+        note(f"loss/{name}", value, done)
+    if done % run.save_every == 0 or save:
+        check_painted(training.method, training.network, batch, done, planned)
+        training.save_state()
+    if done % run.preview_every == 0 or save:
+        training.write_preview()
 
 
 @contextlib.contextmanager
-def _log(run: Run | None) -> Iterator[Callable[[str, float, int], None] | None]:
-    """Notes (name, value, step) for TensorBoard, in a folder that the first of them makes; none for
-    a process without a run to log."""
+def _saved_on_failure(training: Training) -> Iterator[None]:
+    """Save the state when anything goes wrong after the first step of this run.
+
+    Not when the training diverged: the state saved before is the better one. Raises Interrupted in
+    place of the failure, with its message.
+    """
+    try:
+        yield
+    except (Diverged, Interrupted):
+        raise
+    except Exception as error:
+        zero = training.fabric.is_global_zero
+        if training.step == training.first or not training.whole or not zero:
+            raise
+        kind = "" if isinstance(error, StError) else f"{type(error).__name__}: "
+        reason = printable((str(error).strip() or "no reason given").splitlines()[-1], 300)
+        try:
+            training.save_state()
+        except OSError as failed:
+            why = f"and step {training.step} could not be saved: {failed.strerror}"
+        else:
+            why = f"step {training.step} is saved: it can be resumed"
+        raise Interrupted(f"{kind}{reason}; {why}") from error
+
+
+@contextlib.contextmanager
+def _log(run: Run | None) -> Iterator[Note | None]:
+    """A function that logs (name, value, step) for TensorBoard; its folder is made when it is first
+    called. None without a run to log."""
     if run is None:
         yield None
         return
@@ -200,70 +173,21 @@ def _log(run: Run | None) -> Iterator[Callable[[str, float, int], None] | None]:
         yield note
 
 
-def _styles(method: Method, given: Sequence[str]) -> list[tuple[str, Path]]:
-    """Names and files; only a method of named styles minds two of one name."""
-    styles = style_files(given) if method.styles == "any" else list(named_styles(given).items())
-    if not styles and not method.content_only:
-        raise BadInput("no style pictures given: use --style FILE or --style FOLDER")
-    if method.styles == "one" and len(styles) != 1:
-        raise BadInput(f"{method.name} learns one style, {len(styles)} pictures were given")
-    return styles
-
-
-def _content(run: Run, styles: Sequence[tuple[str, Path]]) -> list[Path]:
-    """The files of the content folders, or the styles' where they are only added to a bank."""
-    if run.content:
-        files = [file for folder in run.content for file in list_pictures(folder)]
-        kept = [file for file in files if not held_out(file, run.hold_out)]
-        if not kept:
-            raise BadInput(f"--hold-out {run.hold_out} leaves no photograph to learn from")
-        return kept
-    if run.base is None:
-        raise BadInput("no photographs given: use --content FOLDER")
-    return [path for _, path in styles]
-
-
-def _check_size(method: Method, network: nn.Module, size: int) -> None:
-    """The crops must suit the network, and leave something after `shifted`."""
-    needs = method.export_spec(network)
-    least = needs.min_size + SHIFT
-    if size % needs.multiple or size < least:
-        raise BadInput(
-            f"--size {size}: must be a multiple of {needs.multiple}, and {least} or more"
-        )
-
-
 def check_painted(
     method: Method, network: nn.Module, batch: Batch, step: int, planned: int
 ) -> None:
-    """Raises Diverged when the network paints NaN or, once it should know better, pictures of one
-    color.
+    """Raises Diverged when the network paints NaN, or pictures of one color late in the training.
 
-    A batch that is flat itself proves nothing, nor does an early step: five decoders in a row show
-    nothing until the deepest of them has learned something.
+    A batch that is of one color itself proves nothing. Nor does an early step: five decoders in a
+    row show nothing until the deepest of them has learned something.
     """
     style = None if batch.style is None else batch.style[:1]
     content = batch.content[:1]
     with torch.no_grad():
         painted = method.paint(network, content, style, int(batch.index[0])).clamp(0, 1)
     if not bool(painted.isfinite().all()):
-        raise Diverged(f"pictures became NaN at step {step}: try a lower --learning-rate")
+        raise Diverged(f"the pictures became NaN at step {step}: lower the learning rate")
     spread = [float(x.std(dim=(-2, -1)).max()) for x in (painted, content)]
     late = max(2 * WARM_UP, planned // LATE)
     if step >= late and spread[0] < FLAT and spread[1] > 4 * FLAT:
-        raise Diverged(f"pictures are of one color at step {step}: try a lower --learning-rate")
-
-
-def _parameter_groups(method: Method, network: nn.Module) -> list[dict[str, Any]]:
-    """What is trained, by the factor of its learning rate."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault(_rate(method, name), []).append(parameter)
-    return [{"params": group, "factor": factor} for factor, group in groups.items()]
-
-
-def _rate(method: Method, name: str) -> float:
-    """The factor of a parameter's learning rate: its own, or that of the part it belongs to."""
-    owners = (name, *(name[:at] for at, letter in enumerate(name) if letter == "."))
-    return next((method.rates[owner] for owner in owners if owner in method.rates), 1.0)
+        raise Diverged(f"the pictures are of one color at step {step}: lower the learning rate")
