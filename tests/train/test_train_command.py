@@ -65,7 +65,7 @@ def one_line(result: Result, exit_code: int) -> str:
 def test_help(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
-    assert f"Example: {METHODS[name].example}" in result.output
+    assert f"Examples:\n    {METHODS[name].example}" in result.output
     for option in ("--content", "--style", "--resume", "--steps", "--size", "--learning-rate"):
         assert option in result.output
 
@@ -73,7 +73,7 @@ def test_help(name: str) -> None:
 def test_help_lists_the_methods() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
-    assert "Example: st-train" in result.output
+    assert "Examples:\n    st-train" in result.output
     assert all(name in result.output for name in METHODS)
 
 
