@@ -167,7 +167,7 @@ def main(
     if serve is not None:
         with open_stylizer(engine, (), 1.0, device, threads) as stylizer:
             paint_options.apply(stylizer, bool(styles))
-            style = LiveStyle(stylizer, styles, strength)
+            style = LiveStyle(stylizer, styles, strength, needs_style=False)
             asked = _size(size)
             shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
             shared |= {"serve": serve, "size": asked, "color": paint_options.color}

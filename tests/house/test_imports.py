@@ -23,7 +23,7 @@ RUNTIME = (
     {"loaded_engine"},
     {"styles"},
     {"stylizer"},
-    {"bench"},
+    {"bench", "web"},
     {"cli"},
 )
 VIDEO = ({"film"}, {"jobs", "live"}, {"serve"}, {"command", "webcam_command"})

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -38,8 +39,13 @@ FIGURES = re.compile(r"\d+ frames/s · \d+ ms · \d+×\d+")
 
 
 @contextmanager
-def webcam(*arguments: str, cache: Path, before: tuple[str, ...] = ()) -> Iterator[list[str]]:
-    """st-webcam --serve in a process of its own; the lines that it says first."""
+def webcam(
+    *arguments: str, cache: Path, before: tuple[str, ...] = (), killed: bool = False
+) -> Iterator[list[str]]:
+    """st-webcam --serve in a process of its own; the lines that it says first.
+
+    killed: the test ends it, by `webcam.running`.
+    """
     run = "from st.video.webcam_command import main; main()"
     program = [*before, sys.executable, "-c", run]
     env = os.environ | {"XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
@@ -51,6 +57,8 @@ def webcam(*arguments: str, cache: Path, before: tuple[str, ...] = ()) -> Iterat
         env=env,
     )
     assert process.stdout is not None
+    if killed:
+        webcam.running = process  # type: ignore[attr-defined]
     lines: list[str] = []
     try:
         lines.append(process.stdout.readline().strip())
@@ -59,13 +67,16 @@ def webcam(*arguments: str, cache: Path, before: tuple[str, ...] = ()) -> Iterat
             lines.append(process.stdout.readline().strip())
         yield lines
     finally:
-        process.send_signal(signal.SIGTERM)
+        if killed:
+            process.kill()
+        else:
+            process.send_signal(signal.SIGTERM)
         try:
             rest, _ = process.communicate(timeout=15)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    assert process.returncode == 0
+    assert killed or process.returncode == 0
     assert rest == "", "nothing is logged, and no token"
 
 
@@ -90,10 +101,11 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.start()
         assert FIGURES.fullmatch(one.text("figures"))
         one.wait(lambda: near(one.mean("painted"), negative(one.mean("camera"))))
-        assert not one.shown("picture-field"), "an engine of its own styles takes no pictures"
-        assert not one.shown("message")
+        assert not one.shown("add-style"), "an engine of its own styles takes no pictures"
+        assert not one.shown("notice")
+        assert one.run("return document.activeElement.id") == "stop"
 
-        one.set("style", 1)
+        one.choose("black")
         one.wait(lambda: max(one.mean("painted")) < 12)
         one.set("strength", 0)
         one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
@@ -101,8 +113,9 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.set("color", "only")  # the camera's light, and black has no color of its own
         one.wait(lambda: np.ptp(one.mean("painted")) < 8 and min(one.mean("painted")) > 20)
         one.set("color", "style")
-        one.set("second", 0)
-        one.set("blend", 50)
+        one.run("document.getElementById('blend').open = true")
+        one.wait(lambda: one.run("return document.getElementById('weight-0')"))
+        one.set("weight-0", 100)
         half = lambda: [value / 2 for value in negative(one.mean("camera"))]  # noqa: E731
         one.wait(lambda: near(one.mean("painted"), half()))
 
@@ -136,12 +149,106 @@ def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path)
         one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
         one.driver.find_element("id", "picture").send_keys(str(red))
         one.wait(lambda: one.mean("painted")[0] > one.mean("camera")[0] + 40)
-        options = one.run("return [...document.getElementById('style').options].map(o => o.text)")
-        assert options == ["dark", "my red.png"]
+        names = "return [...document.querySelectorAll('[data-style]')].map(b => b.dataset.style)"
+        assert one.run(names) == ["dark", "my red"]
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"no picture")
         one.driver.find_element("id", "picture").send_keys(str(bad))
-        one.wait(lambda: "no picture" in one.text("message"))
+        one.wait(lambda: "not a picture" in one.text("message"))
+
+
+WINDOWS = ((844, 390), (390, 844), (1280, 500), (1440, 900))
+BELOW = """
+const seen = document.querySelectorAll("header *, #stage, #pictures *, #actions *, #controls");
+const beyond = (node) => {
+  const box = node.getBoundingClientRect();
+  return box.bottom > innerHeight + 1 || box.right > innerWidth + 1;
+};
+const found = [...seen].filter((node) => node.checkVisibility() && beyond(node));
+if (document.documentElement.scrollHeight > innerHeight) found.push({id: "the page scrolls"});
+return found.map((node) => node.id || node.tagName);
+"""
+
+
+def test_nothing_lies_below_the_fold_and_settings_survive(camera: Path, tmp_path: Path) -> None:
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
+    with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
+        one.start()
+        for width, height in WINDOWS:
+            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            one.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            assert one.run(BELOW) == [], (width, height)
+            assert one.run("return document.getElementById('stage').offsetHeight") > height * 0.4
+        for key in ("\ue014", "\ue015", "\ue015", "m"):  # right, down, down
+            one.press(key)
+        one.wait(lambda: one.text("strength-shown") == "80 %")
+        assert one.chosen() == ["black"]
+        one.press("m")
+        assert one.run("return document.getElementById('mirror').checked") is True
+        one.press("m")
+
+        one.click("save")
+        (saved,) = one.wait(lambda: list(tmp_path.glob("painted-*.png")))
+        picture = cv2.imread(str(saved))
+        assert picture.shape == (180, 320, 3), "the camera's size, though less is painted live"
+        assert near(list(picture.mean((0, 1))[::-1]), [v / 5 for v in one.mean("camera")])
+        one.click("record")
+        one.wait(lambda: one.text("record") == "Stop recording")
+        one.wait(lambda: one.run("return document.getElementById('painted').currentTime > 3"))
+        one.click("record")
+        (film,) = one.wait(lambda: [*tmp_path.glob("painted-*.mp4"), *tmp_path.glob("*.webm")])
+        with av.open(str(film)) as made:
+            assert sum(1 for _ in made.decode(video=0)) > 5
+
+        one.driver.refresh()
+        one.wait(lambda: one.text("strength-shown") == "80 %")
+        assert one.chosen() == ["black"]
+        assert one.run("return document.getElementById('mirror').checked") is False
+        assert one.run("return document.getElementById('beside').checked") is True
+        assert complaints(one.driver) == []
+
+
+def test_a_server_that_dies_is_told_over_the_picture(camera: Path, tmp_path: Path) -> None:
+    """Killed, it says nothing; the page does, and goes on when a server is there again."""
+    engine = toys.tint_engine(tmp_path / "tint.onnx")
+    serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
+    with webcam(*serve, cache=tmp_path, killed=True) as (url,):
+        port = url.rstrip("/").rpartition(":")[2]
+        with page(url, camera, tmp_path) as one:
+            one.start()
+            assert not one.shown("notice")
+            webcam.running.send_signal(signal.SIGSTOP)
+            one.wait(lambda: one.shown("notice"), 10)
+            assert "does not answer" in one.text("message")
+            webcam.running.send_signal(signal.SIGCONT)
+            one.wait(lambda: not one.shown("notice"), 10)
+            webcam.running.kill()
+            one.wait(lambda: "Trying again" in one.text("message"))
+            assert one.shown("cancel")
+            serve[1] = f":{port}"
+            with webcam(*serve, cache=tmp_path):
+                one.wait(lambda: "frames/s" in one.text("figures"))
+                one.wait(lambda: not one.shown("notice"))
+            one.wait(lambda: "Trying again" in one.text("message"))
+            one.click("cancel")
+            assert one.shown("start")
+            assert not one.shown("notice")
+
+
+def test_an_engine_of_any_style_starts_without_one(camera: Path, tmp_path: Path) -> None:
+    engine = toys.code_engine(tmp_path / "code.onnx")
+    red = tmp_path / "red.png"
+    cv2.imwrite(str(red), np.full((20, 20, 3), (0, 0, 90), np.uint8))
+    serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
+    with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
+        one.wait(lambda: "Add a style picture" in one.text("message"))
+        one.driver.find_element("id", "picture").send_keys(str(red))  # before the camera runs
+        one.wait(lambda: one.chosen() == ["red"])
+        one.driver.refresh()
+        one.wait(lambda: one.chosen() == ["red"])
+        one.start()
+        one.wait(lambda: one.mean("painted")[0] > one.mean("camera")[0] + 40)
 
 
 def ip(*arguments: str) -> None:

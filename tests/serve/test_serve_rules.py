@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -280,7 +281,7 @@ def test_every_answer_carries_the_headers(tint: Stylizer) -> None:
 
 def test_the_page_names_no_other_server(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
-        for path in ("/", "/page.css", "/page.js", "/stream.js"):
+        for path in ("/", "/common.css", "/page.js", "/stream.js", "/styles.js"):
             async with server.http.get(server.url + path) as answer:
                 assert answer.status == 200
                 text = await answer.text()
@@ -312,9 +313,9 @@ def test_what_goes_wrong_inside_is_no_page_of_code(
 
 
 def test_a_slow_body_ends(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from st.video.serve import pictures
+    from st.video.serve import request_body
 
-    monkeypatch.setattr(pictures, "SECONDS", 0.3)
+    monkeypatch.setattr(request_body, "READ_SECONDS", 0.3)
 
     async def work(server: Served) -> None:
         host = server.url.removeprefix("http://").encode()
@@ -326,3 +327,42 @@ def test_a_slow_body_ends(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> No
             assert time.monotonic() - began < 5
 
     visit(tint, work)
+
+
+def test_a_browser_without_a_token_gets_a_field_for_it(tint: Stylizer) -> None:
+    async def work(server: Served) -> None:
+        browser = {"Accept": "text/html,application/xhtml+xml"}
+        async with server.http.get(server.url, headers=browser) as answer:
+            assert (answer.status, answer.content_type) == (401, "text/html")
+            text = await answer.text()
+        assert '<input id="token" name="token"' in text
+        async with server.http.get(f"{server.url}/?token=wrong", headers=browser) as answer:
+            assert answer.status == 401
+            assert "That token is wrong" in await answer.text()
+        async with server.http.get(f"{server.url}/info", headers=browser) as answer:
+            assert answer.content_type == "application/json"
+
+    visit(tint, work, TOKEN)
+
+
+def test_the_code_under_the_address_leads_to_it() -> None:
+    """Drawn as a terminal draws it, and read by OpenCV."""
+    pytest.importorskip("segno")
+    import cv2
+
+    from st.video.serve.qr import qr_text
+
+    address = "https://192.168.17.23:8765/?token=" + "x9_-" * 8
+    halves = {"█": (255, 255), "▀": (255, 0), "▄": (0, 255), " ": (0, 0), "\xa0": (0, 0)}
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", qr_text(address))
+    lines = [[halves[letter] for letter in line] for line in plain.splitlines() if line]
+    width = max(map(len, lines))
+    rows = [
+        row for line in lines for row in zip(*(line + [(0, 0)] * (width - len(line))), strict=True)
+    ]
+    found = ""
+    for picture in (np.array(rows, np.uint8), 255 - np.array(rows, np.uint8)):
+        large = np.kron(picture, np.ones((6, 6), np.uint8))
+        large = cv2.copyMakeBorder(large, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255)
+        found = found or cv2.QRCodeDetector().detectAndDecode(large)[0]
+    assert found == address

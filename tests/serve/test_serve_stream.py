@@ -63,8 +63,8 @@ def test_every_visitor_has_settings_of_their_own(tint: Stylizer) -> None:
         ):
             assert await one.connect(server) == 200
             assert await other.connect(server) == 200
-            await one.send(settings={"style": 1, "strength": 0.5})
-            await other.send(settings={"style": 0, "second": 1, "blend": 0.4})
+            await one.send(settings={"weights": {"1": 1}, "strength": 0.5})
+            await other.send(settings={"weights": {"0": 0.6, "1": 0.4}})
             await asyncio.gather(one.wait(10), other.wait(10))
             ones, others = await asyncio.gather(one.wait(1), other.wait(1))
             assert abs(ones[0].mean() - 30) < 4
@@ -79,8 +79,12 @@ def test_bad_settings_are_answered_and_change_nothing(tint: Stylizer) -> None:
             assert await one.connect(server) == 200
             await one.wait(2)
             for bad in (
-                {"style": 7},
-                {"style": "../x"},
+                {"weights": {"7": 1}},
+                {"weights": {"../x": 1}},
+                {"weights": {"0": 0}},
+                {"weights": [1]},
+                {"weights": {"0": float("nan")}},
+                {"sharp": 1},
                 {"strength": 2},
                 {"color": "red"},
                 {"file": "x"},
@@ -130,7 +134,7 @@ def test_a_picture_that_is_sent_becomes_a_style(code: Stylizer, tmp_path: Path) 
             url = f"{server.url}/sessions/{one.session}/pictures"
             async with server.http.post(url, data=bright) as answer:
                 number = (await answer.json())["style"]
-            await one.send(settings={"style": number})
+            await one.send(settings={"weights": {str(number): 1}})
             await one.wait(10)
             assert abs((await one.wait(1))[-1].mean() - 160) < 4
             for n in range(8):

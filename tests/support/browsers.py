@@ -39,7 +39,12 @@ def chromium(profile: Path, *, size: tuple[int, int] = (1280, 800), flags: Seque
     ):
         options.add_argument(flag)
     options.add_experimental_option(
-        "prefs", {"download.default_directory": str(profile), "download.prompt_for_download": False}
+        "prefs",
+        {
+            "download.default_directory": str(profile),
+            "download.prompt_for_download": False,
+            "profile.default_content_setting_values.automatic_downloads": 1,  # more than one
+        },
     )
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))

@@ -33,10 +33,15 @@ class LiveStyle:
     """
 
     def __init__(
-        self, stylizer: Stylizer, styles: Sequence[str] = (), strength: float = 1.0
+        self,
+        stylizer: Stylizer,
+        styles: Sequence[str] = (),
+        strength: float = 1.0,
+        needs_style: bool = True,
     ) -> None:
         """styles: as --style gives them: one to begin with, two that are blended by their weights,
             more as one choice of its own. Where styles do not blend, each is a choice.
+        needs_style: False accepts an engine that paints any style and got none yet.
 
         Raises:
             BadControl: no such style or strength, or an engine that needs a style and got none.
@@ -45,7 +50,7 @@ class LiveStyle:
         check_strength(strength)
         self._stylizer = stylizer
         self.blends = stylizer.metadata.blends
-        self.choices, shares = _choices(stylizer, styles)
+        self.choices, shares = _choices(stylizer, styles, needs_style)
         self.first, self.second, self.blend = shares
         self.strength = strength
         self._apply()
@@ -105,12 +110,12 @@ class LiveStyle:
 
 
 def _choices(
-    stylizer: Stylizer, styles: Sequence[str]
+    stylizer: Stylizer, styles: Sequence[str], needs_style: bool
 ) -> tuple[tuple[Choice, ...], tuple[int, int, float]]:
     """What there is to choose, and (first, second, blend) to begin with."""
     given = blend_of(styles, stylizer.styles) if styles or stylizer.styles else {}
     if not given:
-        if "code" in stylizer.metadata.inputs:
+        if needs_style and "code" in stylizer.metadata.inputs:
             raise BadControl("this engine paints the style of a picture: give one, --style PICTURE")
         return (), (0, 0, 0.0)
     choices = [Choice(printable(name, 40), {name: 1.0}) for name in stylizer.styles]

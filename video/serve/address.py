@@ -101,11 +101,25 @@ def checked_name(text: str) -> str:
 
 def local_addresses(everywhere: str) -> list[str]:
     """This machine's addresses of the kind that 0.0.0.0 or :: stands for, without loopback and
-    those valid on one link only."""
+    those valid on one link only; first the one that leads to other networks."""
     version = ipaddress.ip_address(everywhere).version
     found = [_bare(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     addresses = sorted(ip for ip in map(ipaddress.ip_address, found) if ip.version == version)
-    return [str(ip) for ip in addresses if not ip.is_loopback and not ip.is_link_local]
+    usable = [str(ip) for ip in addresses if not ip.is_loopback and not ip.is_link_local]
+    return sorted(usable, key=lambda ip: ip != _outgoing(version))
+
+
+def _outgoing(version: int) -> str:
+    """The address that this machine reaches others by; "" without a network. Sends nothing."""
+    family, far = (
+        (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")
+    )
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))
+            return probe.getsockname()[0]
+    except OSError:
+        return ""
 
 
 def _bare(ip: object) -> str:

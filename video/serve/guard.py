@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from st.video.serve.sign_in import sign_in_page
+
 TRIES, PERIOD = 10, 60.0  # wrong tokens from one address in so many seconds
 REMEMBERED = 10_000  # addresses
 HEADERS = {
@@ -96,16 +98,18 @@ class Guard:
         if self._token is None:
             return await handler(request)
         if wait := self._tries.wait(request.remote):
-            answer = refusal(429, "too many wrong tokens: wait a minute")
+            answer = _refused(request, 429, "Too many wrong tokens: wait a minute.")
             answer.headers["Retry-After"] = str(int(wait) + 1)
             return answer
         given = self._given(request)
         if not given:
-            return refusal(401, "open the address that the server printed, with its token")
+            why = "This server needs the token of its printed address."
+            return _refused(request, 401, why)
         # All bytes are looked at, whichever differ: the time tells nothing.
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode()):
             self._tries.wrong(request.remote)
-            return refusal(401, "wrong token: open the address that the server printed")
+            why = "That token is wrong. Is the address that of an earlier start?"
+            return _refused(request, 401, why)
         if "token" in request.query:
             return self._kept()
         return await handler(request)
@@ -127,6 +131,16 @@ class Guard:
             self._cookie, self._token, path="/", secure=True, httponly=True, samesite="Lax"
         )
         return answer
+
+
+def _refused(request: web.Request, status: int, why: str) -> web.Response:
+    """For a browser that opens the page, a page with a field for the token; else JSON."""
+    if request.path == "/" and "text/html" in request.headers.get("Accept", ""):
+        page = sign_in_page(status, why)
+        page.headers["WWW-Authenticate"] = "Bearer"
+        page.force_close()
+        return page
+    return refusal(status, why)
 
 
 def refusal(status: int, why: str) -> web.Response:

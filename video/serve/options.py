@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from st.video.live.style_state import LiveStyle
 # What of st-webcam's options goes with --serve, beside those below.
 SHARED = {"engine", "styles", "strength", "device", "threads", "size", "target_fps", "paint_size"}
 SHARED |= {"regions", "feather", "color", "style_scale"}
-OWN = {"serve", "cert", "key", "names", "max_sessions"}
+OWN = {"serve", "cert", "key", "names", "max_sessions", "max_pixels"}
 
 
 def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,6 +50,14 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             help="--serve: visitors at once.",
         ),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(min=1),
+            default=16_000_000,
+            show_default=True,
+            metavar="N",
+            help="--serve: reject larger pictures sent over HTTP, before decoding.",
+        ),
     )
     return option_group("Server", *options)(function)
 
@@ -76,6 +85,7 @@ def serve_visitors(
     key: Path | None,
     names: tuple[str, ...],
     max_sessions: int,
+    max_pixels: int,
     threads: int | None,
     size: tuple[int, int] | None,
     target_fps: float | None,
@@ -94,11 +104,14 @@ def serve_visitors(
         from st.video.serve.settings import Settings
     except ImportError:
         raise MissingExtra("--serve", "serve") from None
-    begin = Settings(style.first, style.second, style.blend, style.strength, color)
+    weights = {style.first: 1 - style.blend} if style.choices else {}
+    if style.blend:
+        weights[style.second] = style.blend
+    begin = Settings(weights, style.strength, color)
     defaults = SessionDefaults(stylizer, style.choices, begin, longest=paint_size)
     if target_fps is not None:
         defaults = replace(defaults, target_fps=target_fps)
     if size is not None:
         defaults = replace(defaults, size=size)
-    config = ServerConfig(parse_address(serve), cert, key, names, max_sessions, threads)
-    run(defaults, config, tell)
+    config = ServerConfig(parse_address(serve), cert, key, names, max_sessions, threads, max_pixels)
+    run(defaults, config, tell, show_codes=sys.stdout.isatty())

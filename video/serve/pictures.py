@@ -1,8 +1,9 @@
-"""Pictures sent by HTTP: read within bounds, painted few at a time."""
+"""Pictures sent over HTTP: painted one at a time, in bounded time, while the client waits."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,106 +11,124 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from st.runtime import BadInput, StyleCode, Stylizer
+from st.runtime import BadInput, StError, StyleCode, Stylizer
 from st.runtime.errors import printable
-from st.runtime.pictures.io import FORMATS, encode_picture, read_picture
+from st.runtime.pictures.io import FORMATS, Picture, encode_picture, read_picture
 from st.video.serve.painting import Pool
+from st.video.serve.request_body import Form, Reader
 
-MOST_BYTES = 32 << 20
-MOST_PIXELS = 25_000_000
-MOST_STYLE_BYTES = 8 << 20
-WAITING = 8  # requests beside the one that is painted
-SECONDS = 60  # for a picture to arrive
+MAX_BYTES = 32 << 20
+MAX_STYLE_BYTES = 8 << 20
+MAX_STYLE_PIXELS = 25_000_000  # style pictures are scaled down before they are used
+MAX_PIXELS = 16_000_000
+MAX_WAITING = 8  # requests beside the one that is painted
+PAINT_SECONDS = 60
+PARAMETERS = frozenset({"style", "strength", "color", "format"})
 MIME = {name: f"image/{name}" for name in FORMATS}
+ALIASES = {"jpg": "jpeg", "tif": "tiff"}
 MAGIC = ((b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"), (b"II*\0", "tiff"), (b"MM\0*", "tiff"))
 T = TypeVar("T")
 
 
-class Pictures:
-    """One picture at a time, in a thread of its own beside those for live frames."""
+class _AbandonedError(Exception):
+    """Nobody waits for the result any more."""
 
-    def __init__(self) -> None:
+
+class Pictures:
+    """Paints one picture at a time, in a thread beside those for live frames."""
+
+    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+        self._max_pixels = max_pixels
         self._pool = Pool(1)
         self._turn = asyncio.Semaphore(1)
-        self._inside = 0
+        self._waiting = 0
+        self.reader = Reader()
 
-    async def stylized(self, request: web.Request, paint: Stylizer) -> web.Response:
-        """The picture in a request's body, painted.
+    async def stylized(self, form: Form, paint_for: Callable[[Form], Stylizer]) -> web.Response:
+        """The picture of a form, painted.
 
-        Its format is that of the query's `format`, or the picture's own (PNG where that is not
-        written).
+        The format is the parameter `format`, or the picture's own; PNG where that is not written.
+        paint_for: called in the worker thread, since it may encode style pictures.
+
+        Raises: BadInput, BadControl; HTTP 503: too many wait, or painting takes too long.
         """
-        form = request.query.get("format")
-        if form is not None and form not in FORMATS:
-            raise BadInput(f"no format {printable(form, 20)!r}: choose from {', '.join(FORMATS)}")
+        wanted = form.value("format")
+        target = ALIASES.get(wanted.lower(), wanted.lower()) if wanted else None
+        if target is not None and target not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise BadInput(f"no format {printable(wanted, 20)!r}: choose from {known}")
 
-        def work(data: bytes) -> tuple[bytes, str]:
-            picture = read_picture(data, MOST_PIXELS)
-            painted = replace(picture, rgb=paint(picture.rgb))
-            target = form or _own_format(data)
-            return encode_picture(painted, target)[0], target
+        def work(check: Callable[..., None]) -> tuple[bytes, str]:
+            paint = paint_for(form)
+            picture = _read(form.picture, self._max_pixels)
+            check()
+            painted = replace(picture, rgb=paint(picture.rgb, progress=check))
+            check()
+            kind = target or _own_format(form.picture)
+            return encode_picture(painted, kind)[0], kind
 
-        data, target = await self._worked(request, MOST_BYTES, work)
-        return web.Response(body=data, content_type=MIME[target])
+        data, kind = await self._worked(work)
+        return web.Response(body=data, content_type=MIME[kind])
 
-    async def style(self, request: web.Request, base: Stylizer) -> StyleCode:
-        """The style code of the picture in a request's body.
+    async def style(self, data: bytes, base: Stylizer) -> StyleCode:
+        """The style code of a style picture's file.
 
-        Raises BadControl: the engine paints its own styles only. BadInput: not a picture.
+        Raises BadControl: the engine has only its own styles. BadInput: not a picture.
         """
+        return await self._worked(lambda _: encoded_style(data, base))
 
-        def work(data: bytes) -> StyleCode:
-            return base.encode_style(read_picture(data, MOST_PIXELS).rgb)
-
-        return await self._worked(request, MOST_STYLE_BYTES, work)
+    async def run(self, work: Callable[[], T]) -> T:
+        """Other work in the same thread."""
+        return await self._pool.run(work)
 
     def close(self) -> None:
         self._pool.close()
 
-    async def _worked(self, request: web.Request, most: int, work: Callable[[bytes], T]) -> T:
-        if (request.content_length or 0) > most:
-            raise too_large(most, request.content_length or 0)
-        if request.content_type.startswith("multipart/"):
-            raise web.HTTPUnsupportedMediaType(
-                text="send the picture as the body: curl --data-binary @picture.jpg"
-            )
+    async def _worked(self, work: Callable[[Callable[..., None]], T]) -> T:
+        """What `work` returns. It is given a function that raises when the client is gone."""
+        gone = threading.Event()
+
+        def check(*_: object) -> None:
+            if gone.is_set():
+                raise _AbandonedError
+
         async with self._place():
-            data = await body(request, most)
-            return await self._pool.run(lambda: work(data))
+            try:
+                async with asyncio.timeout(PAINT_SECONDS):
+                    return await self._pool.run(lambda: work(check))
+            except TimeoutError:
+                raise web.HTTPServiceUnavailable(
+                    text=f"painting took longer than {PAINT_SECONDS} s: send a smaller picture"
+                ) from None
+            finally:
+                gone.set()
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Wait for a turn, where not too many wait already: their bodies take memory."""
-        if self._inside > WAITING:
+        if self._waiting > MAX_WAITING:
             raise web.HTTPServiceUnavailable(
                 text="too many pictures at once: try again", headers={"Retry-After": "5"}
             )
-        self._inside += 1
+        self._waiting += 1
         try:
             async with self._turn:
                 yield
         finally:
-            self._inside -= 1
+            self._waiting -= 1
 
 
-async def body(request: web.Request, most: int) -> bytes:
-    """A request's body of at most `most` bytes. Raises HTTP 413, or 408 when it takes too long."""
-    data = bytearray()
+def encoded_style(data: bytes, base: Stylizer) -> StyleCode:
+    """Raises: as `Pictures.style`."""
+    return base.encode_style(read_picture(data, MAX_STYLE_PIXELS, "style picture").rgb)
+
+
+def _read(data: bytes, max_pixels: int) -> Picture:
+    if not data:
+        raise BadInput("no picture: send it as the body, or as -F picture=@photo.jpg")
     try:
-        async with asyncio.timeout(SECONDS):
-            async for chunk in request.content.iter_any():
-                data += chunk
-                if len(data) > most:
-                    raise too_large(most, len(data))
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text="the body did not arrive in time") from None
-    return bytes(data)
-
-
-def too_large(most: int, actual: int) -> web.HTTPRequestEntityTooLarge:
-    return web.HTTPRequestEntityTooLarge(
-        most, actual, text=f"the body may have {most // 1024} kB at most"
-    )
+        return read_picture(data, max_pixels)
+    except MemoryError:
+        raise StError("out of memory: send a smaller picture") from None
 
 
 def _own_format(data: bytes) -> str:

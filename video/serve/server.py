@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -21,6 +22,8 @@ from st.video.serve.address import Address, allowed_hosts, public_hosts, url
 from st.video.serve.app import Visits
 from st.video.serve.certificate import fingerprint, own_certificate, tls
 from st.video.serve.guard import Guard
+from st.video.serve.pictures import MAX_PIXELS
+from st.video.serve.qr import qr_text
 from st.video.serve.session import SessionDefaults
 
 MOST_WORKERS = 4
@@ -34,7 +37,8 @@ class ServerConfig:
         of our own making.
     names: further names that visitors may call it by.
     max_sessions: visitors at once.
-    threads: that paint frames side by side; by default as many as this process may use, at most 4.
+    threads: that paint frames in parallel; by default as many as this process may use, at most 4.
+    max_pixels: of a picture sent over HTTP.
     """
 
     address: Address
@@ -43,14 +47,19 @@ class ServerConfig:
     names: Sequence[str] = ()
     max_sessions: int = 4
     threads: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 def serve(
-    defaults: SessionDefaults, config: ServerConfig, tell: Callable[[str], object] = print
+    defaults: SessionDefaults,
+    config: ServerConfig,
+    tell: Callable[[str], object] = print,
+    show_codes: bool = False,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    tell: told where the server is, line by line: its URLs, then the certificate's fingerprint.
+    tell: called with lines: the server's URLs, then the certificate's fingerprint.
+    show_codes: also print the first URL as a QR code, where phones can reach it.
 
     Raises:
         BadInput: an address, name, certificate or key that cannot be used.
@@ -58,13 +67,14 @@ def serve(
     """
     _hush()
     with stoppable() as stop:
-        asyncio.run(_serve(defaults, config, tell, stop))
+        asyncio.run(_serve(defaults, config, tell, show_codes, stop))
 
 
 async def _serve(
     defaults: SessionDefaults,
     config: ServerConfig,
     tell: Callable[[str], object],
+    show_codes: bool,
     stop: threading.Event,
 ) -> None:
     address = config.address
@@ -72,11 +82,9 @@ async def _serve(
     certificate, context = _tls(config, names)
     token = None if address.loopback else secrets.token_urlsafe(24)
     guard = Guard(token)
-    visits = Visits(
-        defaults, config.max_sessions, min(config.threads or usable_cpus(), MOST_WORKERS)
-    )
-    # No access log: the first visit has the token in its address.
-    runner = web.AppRunner(visits.app(guard), access_log=None, shutdown_timeout=2)
+    workers = min(config.threads or usable_cpus(), MOST_WORKERS)
+    visits = Visits(defaults, config.max_sessions, workers, max_pixels=config.max_pixels)
+    runner = runner_of(visits.app(guard))
     await runner.setup()
     try:
         site = web.TCPSite(runner, address.host, address.port, ssl_context=context)
@@ -87,14 +95,35 @@ async def _serve(
             raise StError(f"{address.host}:{address.port} cannot be served at: {why}") from None
         port = runner.addresses[0][1]
         guard.allow(url(context is not None, name, port) for name in names)
-        for host in public_hosts(address):
-            tell(url(context is not None, host, port) + (f"/?token={token}" if token else "/"))
+        for number, host in enumerate(public_hosts(address)):
+            shown = url(context is not None, host, port) + (f"/?token={token}" if token else "/")
+            tell(shown)
+            if show_codes and token and number == 0:
+                with contextlib.suppress(ImportError):  # the address above is enough without segno
+                    tell(qr_text(shown))
         if certificate is not None:
             tell(f"certificate SHA-256 {fingerprint(certificate)}")
+        sweeping = asyncio.create_task(sweep(visits, runner))
         while not stop.is_set():
             await asyncio.sleep(0.2)
+        sweeping.cancel()
     finally:
         await runner.cleanup()
+
+
+async def sweep(visits: Visits, runner: web.AppRunner) -> None:
+    """Close connections that send nothing, for as long as the server runs."""
+    while runner.server is not None:
+        visits.connections.close_idle(runner.server)
+        await asyncio.sleep(0.2)
+
+
+def runner_of(app: web.Application) -> web.AppRunner:
+    """A runner that cancels the handler of a client that has gone.
+
+    Without an access log: a visitor's first address holds the token.
+    """
+    return web.AppRunner(app, access_log=None, shutdown_timeout=2, handler_cancellation=True)
 
 
 def _tls(config: ServerConfig, names: Sequence[str]) -> tuple[Path | None, ssl.SSLContext | None]:

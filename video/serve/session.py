@@ -128,9 +128,16 @@ class Session:
         self._begin(self._watch())
         return peer.localDescription.sdp
 
+    @property
+    def stylizer(self) -> Stylizer:
+        """With the visitor's settings of now."""
+        return self._paint
+
     def set(self, settings: Settings) -> None:
         """Paint so from the next frame on. Raises BadControl: a style that is not there."""
         self._paint = styled(self._defaults.base, self._choices, settings)
+        if settings.sharp != self._settings.sharp:
+            self._resolution = None  # chosen anew for the next frame
         self._settings = settings
 
     def add_picture(self, code: StyleCode) -> int:
@@ -245,8 +252,9 @@ class Session:
         if self._resolution is None or self._came != (frame.width, frame.height):
             self._came = (frame.width, frame.height)
             defaults = self._defaults
+            longest = max(self._came) if self._settings.sharp else defaults.longest
             self._resolution = resolution_for(
-                defaults.base.metadata, *self._came, defaults.target_fps, defaults.longest
+                defaults.base.metadata, *self._came, defaults.target_fps, longest
             )
         return self._resolution
 

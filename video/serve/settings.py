@@ -1,10 +1,10 @@
-"""What a visitor has chosen: a style or a blend of two, and how much of it."""
+"""A visitor's settings, and the Stylizer for a visitor's or an HTTP request's settings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from st.runtime import BadControl, Stylizer
@@ -12,63 +12,78 @@ from st.runtime.errors import printable
 from st.runtime.painting.color_transfer import check_color
 from st.video.live.style_state import Choice
 
+MAX_BLENDED = 32  # styles in one blend
+
 
 @dataclass(frozen=True)
 class Settings:
-    """style, second: numbers of choices. blend: 0 is all `style`, 1 all `second`.
-    strength: 0 leaves the picture, 1 paints all of it. color: as `Stylizer.set_color` takes it."""
+    """What a visitor has chosen.
 
-    style: int = 0
-    second: int = 0
-    blend: float = 0.0
+    weights: {number of a choice: weight}, a blend; empty where the engine has one style.
+    strength: 0 leaves the picture, 1 paints all of it.
+    color: a mode of `Stylizer.set_color`.
+    sharp: paint at the camera's full size, at whatever rate; else hold the rate.
+    """
+
+    weights: Mapping[int, float] = field(default_factory=dict)
     strength: float = 1.0
     color: str = "style"
+    sharp: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return vars(self) | {"weights": {str(n): w for n, w in self.weights.items()}}
 
 
 def parse_settings(values: object, before: Settings) -> Settings:
-    """Settings from a visitor's JSON object; what it leaves out stays as before.
+    """Settings from a visitor's JSON object; entries that it leaves out keep their value.
 
-    Raises BadControl: anything else in it, or a wrong type or range.
+    Raises BadControl: an unknown entry, a wrong type, or a value out of range.
     """
     if not isinstance(values, dict) or not vars(before).keys() >= values.keys():
-        raise BadControl(f"settings are an object of {', '.join(vars(before))}")
-    values = vars(before) | values
-    for name in ("style", "second"):
-        if type(values[name]) is not int:
-            raise BadControl(f"{name} must be a style's number")
+        raise BadControl(f"settings must be an object with {', '.join(vars(before))}")
+    values = before.as_json() | values
+    strength = values["strength"]
+    if not _is_number(strength) or not 0 <= strength <= 1:
+        raise BadControl("strength must be a number from 0 to 1")
     check_color(values["color"])
-    return Settings(
-        values["style"],
-        values["second"],
-        _share(values, "blend"),
-        _share(values, "strength"),
-        values["color"],
-    )
+    if not isinstance(values["sharp"], bool):
+        raise BadControl("sharp must be true or false")
+    weights = _weights(values["weights"])
+    return Settings(weights, float(strength), values["color"], values["sharp"])
 
 
-def _share(values: Mapping[str, Any], name: str) -> float:
-    value = values[name]
-    if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value <= 1):
-        raise BadControl(f"{name} must be a number from 0 to 1")
-    return float(value)
+def _weights(values: object) -> dict[int, float]:
+    if not isinstance(values, dict) or len(values) > MAX_BLENDED:
+        raise BadControl(f"weights must be an object of at most {MAX_BLENDED} styles")
+    for number, weight in values.items():
+        if not (isinstance(number, str) and number.isdecimal() and len(number) < 7):
+            raise BadControl("weights must name styles by their numbers")
+        if not _is_number(weight) or not 0 <= weight <= 1:
+            raise BadControl("a style's weight must be a number from 0 to 1")
+    return {int(number): float(weight) for number, weight in values.items() if weight > 0}
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def styled(base: Stylizer, choices: Sequence[Choice], settings: Settings) -> Stylizer:
-    """`base` with these settings. choices: what their numbers mean; none for an engine with one
-    style of its own.
+    """`base` with these settings.
 
-    Raises BadControl: a number that no choice has.
+    choices: what the settings' numbers stand for; empty for an engine with one style of its own
+        and for an engine that still waits for a style picture.
+
+    Raises BadControl: no such choice.
     """
-    shares = {settings.style: 1 - settings.blend}
-    shares[settings.second] = shares.get(settings.second, 0.0) + settings.blend
     weights: dict[Any, float] = {}
-    for number, share in shares.items() if choices else ():
-        if not 0 <= number < len(choices):
-            raise BadControl("there is no such style any more: reload the page")
+    for number, share in settings.weights.items() if choices else ():
+        if number >= len(choices):
+            raise BadControl("this style is not known any more: reload the page")
         for style, weight in choices[number].weights.items():
             weights[style] = weights.get(style, 0.0) + share * weight
-    blend = {style: weight for style, weight in weights.items() if weight > 0}
-    return base.styled(blend or None, settings.strength).set_color(settings.color)
+    if choices and not weights:
+        raise BadControl("all weights are 0: give one style more")
+    return base.styled(weights or None, settings.strength).set_color(settings.color)
 
 
 def stylizer_from_request(
@@ -78,11 +93,12 @@ def stylizer_from_request(
     strength: str | None,
     color: str | None,
 ) -> Stylizer:
-    """`base` with what an HTTP request asks for: "STYLE" or "STYLE:WEIGHT" texts, and the rest.
+    """`base` with an HTTP request's parameters.
 
-    A style is a choice's label. No text from a visitor is ever taken for a file.
+    texts: "STYLE" or "STYLE:WEIGHT", where STYLE is a choice's label. A visitor's text is never
+        taken for a file name.
 
-    Raises BadControl: no such style; the message names those there are. Or a wrong number.
+    Raises BadControl: no such style (the message names those there are), or a bad number.
     """
     labels = {choice.label: choice for choice in choices}
     weights: dict[Any, float] = {}
@@ -91,8 +107,9 @@ def stylizer_from_request(
         if text not in labels and (head := text.rpartition(":")[0]) in labels:
             name, share = head, _number(text.rpartition(":")[2], "a style's weight")
         if name not in labels:
-            shown = ", ".join(list(labels)[:40]) or "one only, which needs no name"
-            raise BadControl(f"no style {printable(name, 80)!r}: there are {shown}")
+            shown = ", ".join(list(labels)[:40])
+            known = f"choose from {shown}" if shown else "this engine has no named styles"
+            raise BadControl(f"no style {printable(name, 80)!r}: {known}")
         for style, weight in labels[name].weights.items():
             weights[style] = weights.get(style, 0.0) + share * weight
     share = None if strength is None else _number(strength, "strength")

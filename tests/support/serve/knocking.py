@@ -9,7 +9,6 @@ from tests.support.serve.visiting import Served
 ROUTES = [
     ("GET", "/"),
     ("GET", "/?token=x"),
-    ("GET", "/page.css"),
     ("GET", "/page.js"),
     ("GET", "/stream.js"),
     ("GET", "/icon.svg"),
@@ -17,6 +16,9 @@ ROUTES = [
     ("POST", "/offer"),
     ("DELETE", "/sessions/x"),
     ("POST", "/sessions/x/pictures"),
+    ("POST", "/sessions/x/stylize"),
+    ("GET", "/styles/0"),
+    ("GET", "/common.css"),
     ("POST", "/stylize"),
     ("GET", "/nothing"),
     ("OPTIONS", "/stylize"),

@@ -82,8 +82,21 @@ class Page:
         return self.driver.find_element("id", name).is_displayed()
 
     def set(self, name: str, value: object) -> None:
-        """Choose a style by its number, or move a slider."""
+        """Choose a list's entry, or move a slider."""
         self.driver.execute_script(SET, name, str(value))
+
+    def choose(self, style: str) -> None:
+        self.run(f"document.querySelector('[data-style=\"{style}\"]').click()")
+
+    def chosen(self) -> list[str]:
+        """The styles whose buttons are pressed."""
+        pressed = "[...document.querySelectorAll('[data-style][aria-pressed=true]')]"
+        return self.run(f"return {pressed}.map((button) => button.dataset.style)")
+
+    def press(self, key: str) -> None:
+        """A key, with nothing in focus that needs it."""
+        self.run("document.activeElement.blur()")
+        self.driver.find_element("tag name", "body").send_keys(key)
 
     def mean(self, video: str) -> list[float]:
         """A video's mean color now, 0..255."""
@@ -107,8 +120,8 @@ class Page:
         self.click("start")
         self.wait(lambda: self.run("return document.getElementById('painted').currentTime > 0.5"))
         self.wait(lambda: "frames/s" in self.text("figures"))
-        assert not self.shown("own")
-        self.click("beside")
+        if not self.shown("own"):
+            self.click("beside")
         assert self.shown("own")
         self.wait(lambda: max(self.mean("camera")) > 0)
 

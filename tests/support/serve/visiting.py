@@ -31,6 +31,7 @@ from st.runtime import Stylizer
 from st.video.live.style_state import LiveStyle
 from st.video.serve.app import Visits
 from st.video.serve.guard import Guard
+from st.video.serve.server import runner_of, sweep
 from st.video.serve.session import SILENCE, SessionDefaults
 from st.video.serve.settings import Settings
 from tests.support.video import clips
@@ -69,8 +70,9 @@ def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
 
 def stage_of(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> SessionDefaults:
     """target_fps: so low that a busy machine paints no smaller."""
-    live = LiveStyle(stylizer, styles)
-    begin = Settings(live.first, live.second, live.blend, live.strength)
+    live = LiveStyle(stylizer, styles, needs_style=False)
+    weights = {live.first: 1 - live.blend} if live.choices else {}
+    begin = Settings(weights, live.strength)
     return SessionDefaults(stylizer, live.choices, begin, target_fps)
 
 
@@ -103,15 +105,18 @@ async def served(
     silence: float = SILENCE,
 ) -> AsyncIterator[Served]:
     guard = Guard(token)
-    app = Visits(stage, max_sessions, workers, silence).app(guard)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    visits = Visits(stage, max_sessions, workers, silence)
+    app = visits.app(guard)
+    runner = runner_of(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         guard.allow([url])
+        sweeping = asyncio.create_task(sweep(visits, runner))
         async with aiohttp.ClientSession() as http:
             yield Served(url, http)
+        sweeping.cancel()
     finally:
         await runner.cleanup()
 

@@ -1,73 +1,120 @@
 // The page's controls. The stream itself is in stream.js.
 
-import { ask, Refused, Stream } from "./stream.js";
+import { Memory, at, download, nudge, onKeys, stamp, switchFullScreen } from "./page_tools.js";
+import { Recorder, drawWhole } from "./recorder.js";
+import { Refused, Stream, ask } from "./stream.js";
+import { Styles } from "./styles.js";
 
-const LARGEST_STYLE = 1024; // pixels; the server scales style pictures down to less
-const RETRIES = [500, 1000, 2000, 4000, 8000]; // milliseconds before each new try
-const $ = (id) => document.getElementById(id);
+const STYLE_SIDE = 512; // pixels of a style picture; the server uses no more
+const RETRIES = [500, 1000, 2000, 4000]; // milliseconds before each new try; the last repeats
+
+const styles = new Styles({ names: at("names"), blend: at("blend"), rows: at("weights") }, changed);
+const memory = new Memory("st-live");
+const kept = memory.read();
 
 let info = null;
 let camera = null; // MediaStream
 let stream = null; // Stream
 let wanted = false; // whether the visitor wants to be painted now
 let tries = 0;
-let pictures = []; // {blob, option numbers} that were sent, to send again after a lost connection
+let waiting = 0; // timer of the next try
+let recorder = null;
+const pictures = []; // {name, blob, data, style}: style.value is its number on the server
+const touched = new Set();
+
+// Beginning
 
 async function begin() {
   try {
     info = await ask("/info");
   } catch (error) {
-    say(error.message);
+    tell(error.message);
+    waiting = setTimeout(begin, 2000);
     return;
   }
-  info.styles.forEach((label, number) => addStyle(label.replaceAll("_", " "), number));
-  $("style").value = info.begin.style;
-  $("second").value = info.begin.second;
-  if ($("second").value === $("style").value && info.styles.length > 1) {
-    $("second").value = info.begin.style === 0 ? 1 : 0;
+  tell("");
+  info.styles.forEach((label, number) => {
+    const image = new Image(144, 144);
+    Object.assign(image, { alt: "", loading: "lazy", src: `/styles/${number}` });
+    styles.add(label, number, image);
+  });
+  at("add-style").hidden = !info.pictures;
+  at("blend").hidden = !info.blends;
+  const start = info.begin;
+  at("strength").value = Math.round(100 * (kept.strength ?? start.strength));
+  at("color").value = kept.color ?? start.color;
+  at("quality").value = kept.quality ?? (start.sharp ? "sharp" : "smooth");
+  for (const id of ["mirror", "beside"]) {
+    if (typeof kept[id] !== "boolean") continue;
+    at(id).checked = kept[id];
+    touched.add(id);
   }
-  $("blend").value = Math.round(100 * info.begin.blend);
-  $("strength").value = Math.round(100 * info.begin.strength);
-  $("color").value = info.begin.color;
-  $("picture-field").hidden = !info.pictures;
-  showStyles();
-  showValues();
+  if (info.pictures) {
+    for (const { name, data } of kept.pictures ?? []) await keepPicture(name, data).catch(() => {});
+  }
+  const labels = Object.entries(start.weights).map(([n, w]) => [info.styles[n], w]);
+  if (!styles.take(kept.weights ?? {})) styles.take(Object.fromEntries(labels));
+  at("styles").hidden = !styles.count && !info.pictures;
+  arrange();
+  changed();
 }
 
-function addStyle(label, number) {
-  for (const id of ["style", "second"]) $(id).add(new Option(label, number));
-}
-
-function showStyles() {
-  const many = $("style").options.length;
-  $("style-field").hidden = many < 1;
-  $("blend-field").hidden = many < 2 || !info.blends;
-}
-
-function showValues() {
-  $("strength-shown").value = `${$("strength").value} %`;
-  $("blend-shown").value = `${$("blend").value} %`;
-}
+// Settings
 
 function settings() {
-  const values = { strength: Number($("strength").value) / 100, color: $("color").value };
-  if ($("style").options.length) {
-    values.style = Number($("style").value);
-    values.second = Number($("second").value);
-    values.blend = Number($("blend").value) / 100;
-  }
-  return values;
+  const numbers = styles.weights.filter(([number]) => number !== null);
+  return {
+    weights: Object.fromEntries(numbers),
+    strength: Number(at("strength").value) / 100,
+    color: at("color").value,
+    sharp: at("quality").value === "sharp",
+  };
 }
 
 function changed() {
-  showValues();
+  if (!info) return;
+  at("strength-shown").value = `${at("strength").value} %`;
+  remember();
+  if (styles.count && !styles.weights.length) {
+    tell("All styles are at 0: give one more.", { mild: true, of: "style" });
+    return;
+  }
+  if (at("notice").dataset.of === "style") tell("");
+  if (!styles.count && info.pictures) {
+    tell("Add a style picture to paint with.", { mild: true, of: "style" });
+  }
   stream?.set(settings());
 }
 
-function say(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
+function remember() {
+  const values = {
+    weights: styles.named,
+    strength: Number(at("strength").value) / 100,
+    color: at("color").value,
+    quality: at("quality").value,
+  };
+  for (const id of touched) values[id] = at(id).checked;
+  const given = pictures.map(({ name, data }) => ({ name, data }));
+  if (!memory.write({ ...values, pictures: given })) memory.write(values);
 }
+
+/** Over the picture. cancel: what a button for it does; without one there is no button. */
+function tell(text, { cancel = null, mild = false, of = "" } = {}) {
+  at("message").textContent = text;
+  at("notice").hidden = !text;
+  at("notice").dataset.of = of;
+  at("notice").classList.toggle("mild", mild);
+  at("cancel").hidden = !cancel;
+  at("cancel").onclick = cancel;
+}
+
+function arrange() {
+  at("stage").classList.toggle("mirrored", at("mirror").checked);
+  at("stage").classList.toggle("beside", at("beside").checked);
+  at("own").hidden = !at("beside").checked;
+}
+
+// The camera
 
 async function openCamera(device) {
   if (!navigator.mediaDevices) {
@@ -92,166 +139,27 @@ async function openCamera(device) {
 async function listCameras() {
   const devices = await navigator.mediaDevices.enumerateDevices();
   const cameras = devices.filter(({ kind, deviceId }) => kind === "videoinput" && deviceId);
-  $("device").replaceChildren(
+  at("device").replaceChildren(
     ...cameras.map(({ label, deviceId }, n) => new Option(label || `Camera ${n + 1}`, deviceId)),
   );
-  $("device").value = camera.getVideoTracks()[0].getSettings().deviceId;
-  $("device-field").hidden = cameras.length < 2;
+  at("device").value = camera.getVideoTracks()[0].getSettings().deviceId;
+  at("device-field").hidden = cameras.length < 2;
 }
 
 function use(opened) {
   camera = opened;
-  $("camera").srcObject = camera;
+  at("camera").srcObject = camera;
   const track = camera.getVideoTracks()[0];
   track.contentHint = "motion";
   track.onended = () => {
-    say("The camera was taken away.");
     stop();
+    tell("The camera was taken away.");
   };
-  // A mirror is what people expect of the camera that looks at them.
+  // People expect a mirror of the camera that faces them.
   if (!touched.has("mirror")) {
-    $("mirror").checked = track.getSettings().facingMode !== "environment";
+    at("mirror").checked = track.getSettings().facingMode !== "environment";
     arrange();
   }
-}
-
-async function start() {
-  say("");
-  $("start").disabled = true;
-  try {
-    use(await openCamera());
-    await listCameras();
-  } catch (error) {
-    say(error.message);
-    $("start").disabled = false;
-    return;
-  }
-  wanted = true;
-  tries = 0;
-  figures("connecting …");
-  await connect();
-}
-
-function figures(text) {
-  $("figures").textContent = text;
-  $("figures").hidden = !text;
-}
-
-async function connect() {
-  stream = new Stream(camera, {
-    painted: (media) => {
-      $("painted").srcObject = media;
-      stream.time($("painted"));
-    },
-    measured: ({ rate, delay, width, height }) => {
-      tries = 0;
-      figures(`${rate.toFixed(0)} frames/s · ${delay.toFixed(0)} ms · ${width}×${height}`);
-    },
-    message: say,
-    ended: lost,
-  });
-  const opened = stream;
-  try {
-    await opened.open();
-    for (const picture of pictures) picture.number = await opened.sendPicture(picture.blob);
-    opened.set(settings());
-    say("");
-    running(true);
-  } catch (error) {
-    if (error instanceof Refused && error.status !== 503) wanted = false;
-    say(error.message);
-    opened.close();
-  }
-}
-
-// Called once for each stream, when it has ended for whatever reason.
-function lost() {
-  stream = null;
-  figures("");
-  if (wanted && tries < RETRIES.length && !document.hidden) {
-    setTimeout(() => wanted && !stream && connect(), RETRIES[tries++]);
-  } else if (!document.hidden) {
-    stop();
-  }
-}
-
-function stop() {
-  wanted = false;
-  stream?.close();
-  camera?.getTracks().forEach((track) => track.stop());
-  camera = null;
-  $("camera").srcObject = $("painted").srcObject = null;
-  running(false);
-}
-
-function running(yes) {
-  $("curtain").hidden = yes;
-  $("start").disabled = false;
-  for (const id of ["snapshot", "full", "stop", "picture"]) $(id).disabled = !yes;
-}
-
-const touched = new Set();
-
-function arrange() {
-  $("stage").classList.toggle("mirrored", $("mirror").checked);
-  $("stage").classList.toggle("beside", $("beside").checked);
-  $("own").hidden = !$("beside").checked;
-}
-
-async function sendPicture() {
-  const [file] = $("picture").files;
-  if (!file || !stream) return;
-  say("");
-  $("picture").disabled = true;
-  try {
-    const blob = await smaller(file);
-    const number = await stream.sendPicture(blob);
-    pictures.push({ blob, number });
-    addStyle(file.name, number);
-    showStyles();
-    $("style").value = number;
-    $("blend").value = 0;
-    changed();
-  } catch (error) {
-    say(error.message);
-  }
-  $("picture").disabled = false;
-  $("picture").value = "";
-}
-
-async function smaller(file) {
-  const bitmap = await createImageBitmap(file).catch(() => {
-    throw new Error("That is no picture that this browser can read.");
-  });
-  const scale = Math.min(1, LARGEST_STYLE / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(scale * bitmap.width));
-  canvas.height = Math.max(1, Math.round(scale * bitmap.height));
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
-}
-
-function snapshot() {
-  const video = $("painted");
-  const canvas = document.createElement("canvas");
-  canvas.width = video.videoWidth;
-  canvas.height = video.videoHeight;
-  const context = canvas.getContext("2d");
-  if ($("mirror").checked) context.setTransform(-1, 0, 0, 1, canvas.width, 0);
-  context.drawImage(video, 0, 0);
-  canvas.toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `painted-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  });
-}
-
-async function fullScreen() {
-  if (document.fullscreenElement) await document.exitFullscreen();
-  else if ($("stage").requestFullscreen) await $("stage").requestFullscreen();
-  else $("painted").webkitEnterFullscreen?.(); // Safari on a phone
 }
 
 async function changeCamera() {
@@ -259,38 +167,248 @@ async function changeCamera() {
     const before = camera;
     before.getVideoTracks()[0].onended = null;
     before.getTracks().forEach((track) => track.stop()); // many phones open one at a time only
-    use(await openCamera($("device").value));
+    use(await openCamera(at("device").value));
     await stream?.replaceCamera(camera);
   } catch (error) {
-    say(error.message);
     stop();
+    tell(error.message);
   }
 }
 
-for (const id of ["style", "second", "blend", "strength", "color"]) {
-  $(id).addEventListener("input", changed);
+// The connection
+
+async function start() {
+  if (!info || wanted) return;
+  tell("");
+  at("start").disabled = true;
+  try {
+    use(await openCamera());
+    await listCameras();
+  } catch (error) {
+    tell(error.message);
+    at("start").disabled = false;
+    return;
+  }
+  wanted = true;
+  tries = 0;
+  at("curtain").hidden = true;
+  for (const id of ["full", "stop"]) at(id).disabled = false;
+  at("stop").focus();
+  await connect();
 }
-for (const id of ["mirror", "beside"]) {
-  $(id).addEventListener("change", () => {
-    touched.add(id);
-    arrange();
+
+async function connect() {
+  clearTimeout(waiting);
+  if (!tries) tell("Connecting …", { cancel: stop, mild: true });
+  const opened = new Stream(camera, {
+    painted: (media) => {
+      at("painted").srcObject = media;
+      opened.time(at("painted"));
+    },
+    measured: ({ rate, delay, width, height }) => {
+      tries = 0;
+      figures(`${rate.toFixed(0)} frames/s · ${delay.toFixed(0)} ms · ${width}×${height}`);
+    },
+    message: (text) => tell(text, { of: "server" }),
+    silent: (yes) => {
+      if (yes) tell("The server does not answer. Waiting for it …", { cancel: stop });
+      else changed(), tell("");
+    },
+    ended: () => lost(opened),
   });
+  stream = opened;
+  try {
+    await opened.open();
+    for (const picture of pictures) await sendPicture(picture);
+    tell("");
+    changed();
+    running(true);
+  } catch (error) {
+    opened.why = error;
+    opened.close();
+  }
 }
-$("start").addEventListener("click", start);
-$("stop").addEventListener("click", stop);
-$("picture").addEventListener("change", sendPicture);
-$("snapshot").addEventListener("click", snapshot);
-$("full").addEventListener("click", fullScreen);
-$("device").addEventListener("change", changeCamera);
-$("controls").addEventListener("submit", (event) => event.preventDefault());
-window.addEventListener("pagehide", () => {
+
+/** Called once for each stream, when it has ended for whatever reason. */
+function lost(ended) {
+  if (stream === ended) stream = null;
+  figures("");
+  running(false);
+  if (!wanted) return;
+  const { why } = ended;
+  if (why instanceof Refused && ![0, 502, 503, 504].includes(why.status)) {
+    stop();
+    const again = "Open the address that the server printed last.";
+    tell(why.status === 401 ? `The server was started anew. ${again}` : why.message);
+    return;
+  }
+  const pause = RETRIES[Math.min(tries++, RETRIES.length - 1)];
+  const what = why?.message ?? "The connection to the server was lost.";
+  tell(`${what} Trying again …`, { cancel: stop });
+  if (!document.hidden) waiting = setTimeout(() => wanted && !stream && connect(), pause);
+}
+
+function stop() {
+  wanted = false;
+  clearTimeout(waiting);
+  recorder?.stop();
+  stream?.close();
+  camera?.getTracks().forEach((track) => track.stop());
+  camera = null;
+  at("camera").srcObject = at("painted").srcObject = null;
+  running(false);
+  for (const id of ["full", "stop"]) at(id).disabled = true;
+  at("curtain").hidden = false;
+  at("start").disabled = false;
+  tell("");
+  changed();
+  at("start").focus();
+}
+
+function running(yes) {
+  for (const id of ["save", "record"]) at(id).disabled = !yes;
+  if (!yes) recorder?.stop();
+}
+
+function figures(text) {
+  at("figures").textContent = text;
+  at("figures").hidden = !text;
+}
+
+// Style pictures
+
+async function addPicture(file) {
+  try {
+    const style = await keepPicture(file.name.replace(/\.[^.]*$/, ""), await small(file));
+    styles.choose(style);
+  } catch (error) {
+    tell(error.message, { of: "picture" });
+  }
+}
+
+/** Offer a style picture, a data URL; sent at once where there is a connection. */
+async function keepPicture(name, data) {
+  const bytes = Uint8Array.from(atob(data.split(",")[1]), (letter) => letter.charCodeAt(0));
+  const image = new Image(144, 144);
+  Object.assign(image, { alt: "", src: data });
+  const picture = { name, data, blob: new Blob([bytes], { type: "image/jpeg" }) };
+  if (stream?.session) picture.number = await stream.sendPicture(picture.blob);
+  picture.style = styles.add(name, picture.number ?? null, image);
+  pictures.push(picture);
+  return picture.style;
+}
+
+async function sendPicture(picture) {
+  picture.style.value = await stream.sendPicture(picture.blob);
+}
+
+/** The file as a small JPEG, a data URL. */
+async function small(file) {
+  const bitmap = await createImageBitmap(file).catch(() => {
+    throw new Error(`${file.name}: not a picture that this browser can read.`);
+  });
+  const scale = Math.min(1, STYLE_SIDE / Math.min(bitmap.width, bitmap.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(scale * bitmap.width));
+  canvas.height = Math.max(1, Math.round(scale * bitmap.height));
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.92);
+}
+
+// What is kept of the picture
+
+/** One frame of the camera at its full size, painted whole by the server. */
+async function save() {
+  if (at("save").disabled) return;
+  at("save").disabled = true;
+  tell("Painting the full picture …", { mild: true });
+  const video = at("camera");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const mirror = at("mirror").checked;
+  const context = canvas.getContext("2d");
+  drawWhole(context, video, 0, 0, canvas.width, canvas.height, mirror);
+  try {
+    const frame = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    download(await stream.paint(frame), `painted-${stamp()}.png`);
+    tell("");
+  } catch (error) {
+    tell(`Not saved: ${error.message}`);
+  }
+  at("save").disabled = !stream;
+}
+
+function record() {
+  if (recorder) {
+    recorder.stop();
+    return;
+  }
+  if (at("record").disabled) return;
+  const [width, height] = [at("camera").videoWidth, at("camera").videoHeight];
+  const beside = at("beside").checked;
+  const draw = (context, across, down) => {
+    const mirror = at("mirror").checked;
+    const each = beside ? across / 2 : across;
+    if (beside) drawWhole(context, at("camera"), 0, 0, each, down, mirror);
+    drawWhole(context, at("painted"), across - each, 0, each, down, mirror);
+  };
+  try {
+    recorder = new Recorder(beside ? 2 * width : width, height, draw, (film, suffix) => {
+      recorder = null;
+      at("record").setAttribute("aria-pressed", false);
+      at("record").textContent = "Record";
+      download(film, `painted-${stamp()}.${suffix}`);
+    });
+  } catch (error) {
+    tell(error.message);
+    return;
+  }
+  at("record").setAttribute("aria-pressed", true);
+  at("record").textContent = "Stop recording";
+}
+
+function flip(id) {
+  touched.add(id);
+  arrange();
+  remember();
+}
+
+const fullScreen = () => switchFullScreen(at("stage"), at("painted"));
+
+for (const id of ["strength", "color", "quality"]) at(id).addEventListener("input", changed);
+for (const id of ["mirror", "beside"]) at(id).addEventListener("change", () => flip(id));
+at("start").addEventListener("click", start);
+at("stop").addEventListener("click", stop);
+at("add-style").addEventListener("click", () => at("picture").click());
+at("picture").addEventListener("change", async ({ target }) => {
+  const [file] = target.files;
+  if (file) await addPicture(file);
+  target.value = "";
+});
+at("save").addEventListener("click", save);
+at("record").addEventListener("click", record);
+at("full").addEventListener("click", fullScreen);
+at("device").addEventListener("change", changeCamera);
+at("controls").addEventListener("submit", (event) => event.preventDefault());
+onKeys({
+  " ": () => (wanted ? stop() : start()),
+  f: fullScreen,
+  s: save,
+  r: record,
+  m: () => at("mirror").click(),
+  c: () => at("beside").click(),
+  ArrowLeft: () => styles.step(-1),
+  ArrowRight: () => styles.step(1),
+  ArrowUp: () => nudge(at("strength"), 10),
+  ArrowDown: () => nudge(at("strength"), -10),
+});
+addEventListener("pagehide", () => {
   wanted = false;
   stream?.close();
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && wanted && !stream) {
-    tries = 0;
-    connect();
-  }
+  if (document.hidden || !wanted || stream) return;
+  tries = 0;
+  connect();
 });
 begin();

@@ -2,7 +2,9 @@
 
 const GATHERING = 2000; // milliseconds to wait for the browser's own addresses
 const PATIENCE = 10000; // to wait for a connection before another is tried
-const BEAT = 1000; // between two figures; the server takes ten seconds of silence for an end
+const BEAT = 500; // between two pings; the server ends a session after ten seconds of silence
+const SILENT = 1300; // without an answer to a ping, after which the visitor is told
+const DEAD = 5000; // without one, after which a new connection is tried
 
 export class Refused extends Error {
   constructor(message, status) {
@@ -11,16 +13,25 @@ export class Refused extends Error {
   }
 }
 
-// A request to this server; `Refused` with its own words where it answers with an error.
-export async function ask(path, options = {}) {
-  const answer = await fetch(path, { credentials: "same-origin", ...options });
+// A request to this server. Throws `Refused`: it answered with an error, or (status 0) not at all.
+export async function send(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch {
+    throw new Refused("The server cannot be reached.", 0);
+  }
+  if (answer.ok) return answer;
   const values = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(values.error || answer.statusText, answer.status);
-  return values;
+  throw new Refused(values.error || answer.statusText, answer.status);
+}
+
+export async function ask(path, options = {}) {
+  return (await send(path, options)).json();
 }
 
 export class Stream {
-  // camera: a MediaStream. on: {painted(MediaStream), measured({…}), message(text), ended()}
+  // camera: a MediaStream. on: {painted(MediaStream), measured({…}), message(text), silent(yes), ended()}
   constructor(camera, on) {
     this.on = on;
     this.server = { delay: null };
@@ -29,7 +40,11 @@ export class Stream {
     this.ended = false;
     this.peer = new RTCPeerConnection({ iceServers: [] });
     this.channel = this.peer.createDataChannel("controls");
-    this.channel.onmessage = (event) => this.#heard(JSON.parse(event.data));
+    this.channel.onmessage = (event) => {
+      this.last = performance.now();
+      if (this.silent) on.silent((this.silent = false));
+      this.#heard(JSON.parse(event.data));
+    };
     this.sender = this.peer.addTrack(camera.getVideoTracks()[0], camera);
     this.peer.ontrack = ({ track, streams, receiver }) => {
       // Paint it as soon as it is there: a live picture has nothing to gain from a buffer.
@@ -62,7 +77,9 @@ export class Stream {
       this.failed = reject;
       setTimeout(reject, PATIENCE, new Error("The connection was not made in time."));
     });
-    this.beat = setInterval(() => this.#measure(), BEAT);
+    this.last = performance.now();
+    this.beats = 0;
+    this.beat = setInterval(() => this.#tick(), BEAT);
   }
 
   set(settings) {
@@ -77,6 +94,12 @@ export class Stream {
       if (!this.ended) video.requestVideoFrameCallback(note);
     };
     video.requestVideoFrameCallback(note);
+  }
+
+  // One frame, painted whole with this visitor's settings -> a PNG file.
+  async paint(blob) {
+    const path = `/sessions/${this.session}/stylize?format=png`;
+    return (await send(path, { method: "POST", body: blob })).blob();
   }
 
   // A style picture, to the number that settings name it by.
@@ -102,6 +125,14 @@ export class Stream {
     this.on.ended();
   }
 
+  #tick() {
+    const quiet = performance.now() - this.last;
+    if (quiet > DEAD) return this.close();
+    if (quiet > SILENT && !this.silent) this.on.silent((this.silent = true));
+    this.#send({ ping: Math.round(performance.now()) });
+    if (this.beats++ % 2 === 0) this.#measure();
+  }
+
   #send(values) {
     if (this.channel.readyState === "open") this.channel.send(JSON.stringify(values));
   }
@@ -120,10 +151,9 @@ export class Stream {
     });
   }
 
-  // The painted frames a second that are shown, and the delay from camera to screen: the browser's
-  // encoder, the way there and back, what the server took, the browser's buffer and decoder.
+  // Shown frames a second, and the delay from camera to screen: the browser's encoder, the network
+  // there and back, the server's own time, the browser's buffer and decoder.
   async #measure() {
-    this.#send({ ping: Math.round(performance.now()) });
     let round = 0;
     const now = {};
     for (const entry of (await this.peer.getStats()).values()) {

@@ -1,0 +1,1 @@
+"""What the server's page and the static page share: files, and previews of styles."""

@@ -1,0 +1,47 @@
+// A film of what is shown, made by the browser.
+
+const KINDS = ["video/mp4;codecs=avc1.42E01E", "video/webm;codecs=vp9", "video/webm"];
+
+export class Recorder {
+  /** draw(context, width, height): draws the picture of now. done(blob, suffix). */
+  constructor(width, height, draw, done) {
+    if (!window.MediaRecorder) throw new Error("This browser cannot record.");
+    const canvas = document.createElement("canvas");
+    canvas.width = width & ~1;
+    canvas.height = height & ~1;
+    const context = canvas.getContext("2d");
+    const kind = KINDS.find((one) => MediaRecorder.isTypeSupported(one));
+    this.recorder = new MediaRecorder(canvas.captureStream(30), {
+      mimeType: kind,
+      videoBitsPerSecond: 8_000_000,
+    });
+    const parts = [];
+    this.recorder.ondataavailable = ({ data }) => parts.push(data);
+    this.recorder.onstop = () => {
+      clearInterval(this.timer);
+      const type = kind.split(";")[0];
+      done(new Blob(parts, { type }), type.split("/")[1]);
+    };
+    draw(context, canvas.width, canvas.height);
+    this.timer = setInterval(() => draw(context, canvas.width, canvas.height), 1000 / 30);
+    this.recorder.start(1000);
+  }
+
+  stop() {
+    if (this.recorder.state !== "inactive") this.recorder.stop();
+  }
+}
+
+/** Draw a picture into a box, whole. */
+export function drawWhole(context, source, left, top, width, height, mirror = false) {
+  const across = source.videoWidth ?? source.width;
+  const down = source.videoHeight ?? source.height;
+  if (!across || !down) return;
+  const scale = Math.min(width / across, height / down);
+  const [w, h] = [across * scale, down * scale];
+  context.save();
+  context.translate(left + width / 2, top + height / 2);
+  if (mirror) context.scale(-1, 1);
+  context.drawImage(source, -w / 2, -h / 2, w, h);
+  context.restore();
+}

@@ -1,0 +1,36 @@
+"""Closes connections that were opened and send no whole request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+IDLE_SECONDS = 20.0  # for a request's headers to arrive, and between two requests
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Connections:
+    """Knows which connections have a request in progress."""
+
+    def __init__(self) -> None:
+        self._busy: set[web.RequestHandler] = set()
+        self._idle: dict[web.RequestHandler, float] = {}
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._busy.add(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._busy.discard(request.protocol)
+
+    def close_idle(self, server: web.Server) -> None:
+        """To be called again and again: a connection without a request for too long is cut."""
+        now = time.monotonic()
+        idle = [one for one in server.connections if one not in self._busy]
+        self._idle = {one: self._idle.get(one, now) for one in idle}
+        for one, since in self._idle.items():
+            if now - since > IDLE_SECONDS and one.transport is not None:
+                one.transport.abort()

@@ -1,0 +1,14 @@
+"""An address as a QR code for a terminal."""
+
+from __future__ import annotations
+
+import io
+
+
+def qr_text(url: str) -> str:
+    """The code in half blocks, two rows of modules a line, for a terminal of any colors."""
+    import segno  # pyright: ignore[reportMissingImports] - only where a terminal shows a code
+
+    out = io.StringIO()
+    segno.make(url, error="l", micro=False).terminal(out, border=2, compact=True)
+    return out.getvalue().rstrip("\n")
