@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.trust.bench import Bench, Reached, tell
+from st.runtime import Stylizer
 from tests.support import toys
 from tests.support.sharing import FORKS, SETTINGS, forked, mixed_up
 
 THREADS, FRAMES = 8, 200
+IDLE_SHARE = 0.2  # of one processor, that the threads of an idle engine may use
 GROUPS = Path("/sys/fs/cgroup")
 
 # Prints how many processors it would use, and how many threads an engine adds.
@@ -54,6 +59,8 @@ def threads(bench: Bench) -> Reached:
         for what in FORKS:
             if (end := forked(tint, device, what)) != "0":
                 wrong.append(f"{device}, {what} after a fork: {end or 'died'}")
+    if (share := idle_share(tint)) > IDLE_SHARE:
+        wrong.append(f"idle threads use {share:.0%} of a processor")
     if not hasattr(os, "sched_setaffinity"):
         return Reached("not measured: affinity and quotas are Linux's", False)
     one = str(min(os.sched_getaffinity(0)))
@@ -71,6 +78,15 @@ def threads(bench: Bench) -> Reached:
     figure = f"{THREADS} threads × {frames} frames and {len(FORKS)} ends of a fork on "
     figure += f"{', '.join(devices)}; affinity; {quota}: {len(wrong)} wrong"
     return Reached(figure, not wrong)
+
+
+def idle_share(engine: Path, seconds: float = 0.5) -> float:
+    """The processor time per second that four threads use between two runs: they must not spin."""
+    with Stylizer(engine, device="cpu", threads=4) as paint:
+        paint(np.zeros((720, 1280, 3), np.uint8))
+        before = time.process_time()
+        time.sleep(seconds)
+        return (time.process_time() - before) / seconds
 
 
 def _used(engine: Path, cpus: str = "", group: str = "") -> str:

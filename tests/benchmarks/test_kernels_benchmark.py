@@ -7,7 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-pytest.importorskip("triton", reason="needs st[triton]")
+pytest.importorskip("triton", reason="needs the extra triton")
 
 from benchmarks import kernels
 

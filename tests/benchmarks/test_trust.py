@@ -175,7 +175,11 @@ def test_quota_and_affinity_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPat
     """One that uses every processor there is falls short."""
     monkeypatch.setattr(trust_threads, "FORKS", ("exit",))
     monkeypatch.setattr(trust_threads, "find_spec", lambda name: None)
+    monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 0.0)
     assert trust_threads.threads(bench).passed
+    monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 2.0)
+    assert not trust_threads.threads(bench).passed
+    monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 0.0)
     deaf = trust_threads.CHILD.replace(
         "before = len",
         "import st.runtime.backends.open as b; b.usable_cpus = lambda: 3\nbefore = len",

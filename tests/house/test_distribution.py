@@ -26,7 +26,7 @@ ON_PYPI = {
 # `pip install st`, `pip install 'st[live]'`, `uv add st>=1`, and a bare requirement 'st[live]'.
 INSTALLS_ST = re.compile(
     r"""(?:\b(?:pip3?|pipx|uv|uvx|poetry|conda)\s+(?:install|add|run)\b[^#\n]*?[\s'"`]st(?=['"`\[=<>~!\s]|$))"""
-    r"""|['"`]st\[[a-z-]+(?:,[a-z-]+)*\]""",
+    r"""|(?:^|[\s'"`])st\[[a-z-]+(?:,[a-z-]+)*\]""",
     re.MULTILINE,
 )
 

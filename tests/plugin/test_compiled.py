@@ -8,7 +8,7 @@ import pytest
 
 from st.runtime.errors import StError
 
-compiled = pytest.importorskip("st.export.plugin.compiled", reason="needs st[triton]")
+compiled = pytest.importorskip("st.export.plugin.compiled", reason="needs the extra triton")
 tiles = pytest.importorskip("st.export.plugin.tiles")
 
 

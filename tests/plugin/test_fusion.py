@@ -177,7 +177,7 @@ raise SystemExit(0 if engine is not None and engine.nbytes > 1000 else "nothing 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec(RTX) is None, reason="needs st[tensorrt-rtx]")
+@pytest.mark.skipif(find_spec(RTX) is None, reason="needs the extra tensorrt-rtx")
 def test_tensorrt_rtx_builds_the_function_form_of_whole_networks(
     exported: tuple[str, ModelProto], tmp_path: Path
 ) -> None:
@@ -219,7 +219,7 @@ def small(half: bool) -> ModelProto:
     return model
 
 
-@pytest.mark.skipif(find_spec(RTX) is None, reason="needs st[tensorrt-rtx]")
+@pytest.mark.skipif(find_spec(RTX) is None, reason="needs the extra tensorrt-rtx")
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "half"])
 def test_tensorrt_rtx_builds_the_functions(tmp_path: Path, half: bool) -> None:
     path = tmp_path / "three.onnx"

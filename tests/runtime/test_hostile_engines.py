@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,22 +26,13 @@ IDENTITY = """identity (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylize
     { stylized = Identity(content) }"""
 DEVICES = ("cpu", "openvino")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def libraries_loaded() -> None:
-    """Opening is timed below; loading the libraries is not."""
-    import st.runtime.backends.onnxruntime
-
-    assert st.runtime.backends.onnxruntime.OrtBackend
-    pytest.importorskip("openvino")
+pytest.importorskip("openvino")
 
 
 def refused(path: Path, match: str | None = None, device: str = "cpu") -> str:
-    """The refusal's line; it is one, it is quick, and it is the user's to mend."""
-    start = time.process_time()
+    """The message of the refusal: one printable line. benchmarks.trust measures its time."""
     with pytest.raises(BadInput, match=match) as caught:
         Stylizer(path, device=device)
-    assert time.process_time() - start <= 1
     line = str(caught.value)
     assert "\n" not in line
     assert line.isprintable()
@@ -125,7 +115,6 @@ def test_random_damage_never_gets_past_our_own_errors(
     for _ in range(random.integers(1, 12)):
         data[random.integers(len(data))] = random.integers(256)
     (whole.with_name("damaged.onnx")).write_bytes(data)
-    start = time.process_time()
     error = ""
     try:
         with Stylizer(whole.with_name("damaged.onnx"), device="cpu", threads=1) as paint:
@@ -133,7 +122,6 @@ def test_random_damage_never_gets_past_our_own_errors(
     except StError as caught:
         error = str(caught)
     assert "\n" not in error
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
@@ -377,10 +365,8 @@ def test_style_codes_from_strangers(tmp_path: Path) -> None:
     for name, content in bad.items():
         path = tmp_path / f"{name}.npz"
         path.write_bytes(content)
-        start = time.process_time()
         with pytest.raises(BadInput, match="style code") as caught:
             StyleCode.load(path)
-        assert time.process_time() - start < 1
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="no such style code"):
         StyleCode.load(tmp_path / "none.npz")

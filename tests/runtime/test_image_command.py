@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 from PIL import Image
 
 from st.runtime.cli import image as image_command
@@ -314,15 +314,17 @@ def test_result_never_takes_the_name_of_another_input(here: Path, tint: str) -> 
     assert (pixels("photo_stylized-2.png") == 255 - PIXELS).all()
 
 
-NAMES = st.lists(st.sampled_from(["a", "b", "a_stylized", "a-2", "B"]), min_size=1, max_size=4)
+NAMES = some.lists(some.sampled_from(["a", "b", "a_stylized", "a-2", "B"]), min_size=1, max_size=4)
 
 
 @given(
     stems=NAMES,
-    suffixes=st.lists(st.sampled_from([".png", ".jpg", ".gif", ".PNG"]), min_size=4, max_size=4),
-    folders=st.lists(st.sampled_from(["x", "y", "x/z"]), min_size=4, max_size=4),
-    output=st.sampled_from([None, "x/", "out/"]),
-    form=st.sampled_from([None, "png", "webp"]),
+    suffixes=some.lists(
+        some.sampled_from([".png", ".jpg", ".gif", ".PNG"]), min_size=4, max_size=4
+    ),
+    folders=some.lists(some.sampled_from(["x", "y", "x/z"]), min_size=4, max_size=4),
+    output=some.sampled_from([None, "x/", "out/"]),
+    form=some.sampled_from([None, "png", "webp"]),
 )
 def test_no_plan_overwrites_an_input_or_another_result(
     stems: list[str], suffixes: list[str], folders: list[str], output: str | None, form: str | None

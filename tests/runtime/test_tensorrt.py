@@ -399,7 +399,7 @@ def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
 def test_the_provider_of_onnx_runtime_without_a_driver_is_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime_ep_nv_tensorrt_rtx", reason="needs st[tensorrt-rtx]")
+    pytest.importorskip("onnxruntime_ep_nv_tensorrt_rtx", reason="needs the extra tensorrt-rtx")
     with pytest.raises(Unavailable, match="NVIDIA driver") as raised:
         Stylizer(toys.identity_engine(tmp_path / "same.onnx"), device="rtx")
     assert "\n" not in str(raised.value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 from torch import Tensor
 from torch.autograd import gradcheck
 
@@ -108,7 +108,7 @@ def test_shares_of_regions_are_their_areas():
     assert shares([Style(picture, 3.0), Style(picture, 1.0)]) == [0.75, 0.25]
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+@given(some.integers(1, 40), some.integers(1, 40), some.integers(0, 2**31))
 @settings(max_examples=50, deadline=None)
 def test_remap_is_what_numpy_says(count, given_count, seed):
     random = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 from torch import Tensor
 
 from st.train.losses.basic import gram, moments, relative_distance, total_variation
@@ -24,7 +24,12 @@ def test_gram_by_hand() -> None:
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 7), st.integers(1, 7))
+@given(
+    some.integers(1, 3),
+    some.integers(1, 9),
+    some.integers(1, 7),
+    some.integers(1, 7),
+)
 def test_gram_is_that_of_float64(n: int, c: int, h: int, w: int) -> None:
     features = noise(n, c, h, w)
     flat = features.reshape(n, c, -1).numpy()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 from torch import Tensor, nn
 
 from st.runtime.engine.metadata import PALETTE
@@ -181,7 +181,7 @@ def test_playing_halo_holds(method: Method, network: Any) -> None:
 
 
 @settings(deadline=None, max_examples=6)
-@given(st.integers(0, 3), st.integers(0, 3))
+@given(some.integers(0, 3), some.integers(0, 3))
 def test_any_multiple_is_painted_at_its_size(
     method: Method, network: Any, rows: int, columns: int
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 from PIL import Image
 from torch import Tensor
 
@@ -46,7 +46,12 @@ def exact_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.integers(1, 2), st.integers(2, 9), st.integers(2, 9), st.integers(0, 99))
+@given(
+    some.integers(1, 2),
+    some.integers(2, 9),
+    some.integers(2, 9),
+    some.integers(0, 99),
+)
 def test_warp_and_loss_are_those_of_float64(m: int, height: int, width: int, seed: int) -> None:
     earlier, later = (
         noise(m, 3, height, width, seed=seed),

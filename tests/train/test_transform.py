@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 
 from st.train.networks.transform import (
     SHAPES,
@@ -20,7 +20,12 @@ from st.train.networks.transform import (
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 9), st.integers(1, 9))
+@given(
+    some.integers(1, 5),
+    some.integers(1, 5),
+    some.integers(1, 9),
+    some.integers(1, 9),
+)
 def test_folded_upsampling_is_the_same_function(inputs: int, outputs: int, h: int, w: int) -> None:
     torch.manual_seed(inputs * outputs)
     whole = UpsampleConv(inputs, outputs)

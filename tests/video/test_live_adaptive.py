@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 
 from st.runtime.engine.metadata import Metadata
 from st.video.live import painter as live_painter
@@ -31,12 +31,12 @@ def simulate(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    size=st.tuples(st.integers(100, 2000), st.integers(100, 2000)),
-    target=st.floats(5, 60),
-    share=st.floats(0.01, 20),
-    fixed=st.floats(0, 0.4),
-    noise=st.floats(0, 0.1),
-    seed=st.integers(0, 99),
+    size=some.tuples(some.integers(100, 2000), some.integers(100, 2000)),
+    target=some.floats(5, 60),
+    share=some.floats(0.01, 20),
+    fixed=some.floats(0, 0.4),
+    noise=some.floats(0, 0.1),
+    seed=some.integers(0, 99),
 )
 def test_it_settles_where_the_rate_holds(
     size: tuple[int, int], target: float, share: float, fixed: float, noise: float, seed: int
@@ -57,7 +57,7 @@ def test_it_settles_where_the_rate_holds(
 
 
 @settings(max_examples=20, deadline=None)
-@given(slow=st.floats(1.5, 8), seed=st.integers(0, 99))
+@given(slow=some.floats(1.5, 8), seed=some.integers(0, 99))
 def test_it_falls_when_the_machine_gets_busy_and_comes_back(slow: float, seed: int) -> None:
     choices = sizes(1280, 720)
     a_pixel = 0.5 / 30 / (1280 * 720)
@@ -97,7 +97,11 @@ def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(width=st.integers(1, 8000), height=st.integers(1, 8000), most=st.integers(10_000, 10**8))
+@given(
+    width=some.integers(1, 8000),
+    height=some.integers(1, 8000),
+    most=some.integers(10_000, 10**8),
+)
 def test_sizes_shrink_and_keep_the_shape(width: int, height: int, most: int) -> None:
     found = sizes(width, height, most)
     pixels = [w * h for w, h in found]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 
 from st.runtime.errors import BadControl
 from st.video.command import main
@@ -107,7 +107,13 @@ def test_flow_is_followed_exactly_and_its_end_is_known() -> None:
 
 
 @settings(deadline=None, max_examples=15)
-@given(st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=2, max_size=4))
+@given(
+    some.lists(
+        some.tuples(some.integers(1, 70), some.integers(1, 70)),
+        min_size=2,
+        max_size=4,
+    )
+)
 def test_any_sizes_even_changing_ones(sizes: list[tuple[int, int]]) -> None:
     filtered = TemporalFilter(0.75)
     for n, (height, width) in enumerate(sizes):

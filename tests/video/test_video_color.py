@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies as some
 
 from st.runtime.pictures.hdr import pq_to_light
 from st.video.film import yuv
@@ -37,12 +37,12 @@ def test_known_colors(number: int, rgb: tuple[int, ...], codes: tuple[int, ...])
 
 
 @given(
-    st.sampled_from(yuv.PIXEL_FORMATS),
-    st.sampled_from([1, 6, 9]),
-    st.booleans(),
-    st.integers(1, 33),
-    st.integers(1, 33),
-    st.integers(0, 2**32 - 1),
+    some.sampled_from(yuv.PIXEL_FORMATS),
+    some.sampled_from([1, 6, 9]),
+    some.booleans(),
+    some.integers(1, 33),
+    some.integers(1, 33),
+    some.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_picture_comes_back(
