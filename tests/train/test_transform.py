@@ -62,16 +62,16 @@ def test_code_drives_each_sample(shape: str) -> None:
     assert both.max() <= 1
 
 
-CHANNELS = st.lists(st.integers(1, 1024), min_size=1, max_size=5)
+CHANNELS = some.lists(some.integers(1, 1024), min_size=1, max_size=5)
 
 
 @given(
-    CHANNELS.flatmap(lambda up: st.tuples(st.just(up), st.integers(1, 1024))),
-    st.integers(0, 64),
-    st.sampled_from((1, 3, 9, 15)),
-    st.sampled_from(("sigmoid", "linear")),
-    st.booleans(),
-    st.sampled_from((1, 2)),
+    CHANNELS.flatmap(lambda up: some.tuples(some.just(up), some.integers(1, 1024))),
+    some.integers(0, 64),
+    some.sampled_from((1, 3, 9, 15)),
+    some.sampled_from(("sigmoid", "linear")),
+    some.booleans(),
+    some.sampled_from((1, 2)),
 )
 def test_a_shape_is_read_back_from_its_text(
     sides: tuple[list[int], int], blocks: int, kernel: int, ending: str, norm: bool, fold: int
