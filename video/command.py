@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,13 +26,14 @@ from st.runtime.cli.base import (
 from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadControl, BadInput, printable
+from st.runtime.painting.paint_size import painting_size
 from st.runtime.stylizer import Stylizer
 from st.runtime.system.cpus import usable_cpus
 from st.runtime.system.signals import stoppable
 from st.video.film.chroma_filter import temporal_filter_for
 from st.video.film.codecs import CODECS
 from st.video.film.mask_films import open_masks
-from st.video.film.picture_format import parse_size
+from st.video.film.picture_format import VideoFormat, parse_size
 from st.video.film.raw import parse_raw
 from st.video.film.time_range import TimeRange, parse_time
 from st.video.jobs.batch import films_of, output_folder, target_chooser
@@ -46,6 +47,7 @@ from st.video.jobs.job import (
     open_reader,
     perform,
 )
+from st.video.jobs.paint_rate import choose_size
 from st.video.jobs.progress import progress
 from st.video.jobs.ray_cluster import RayPainter, connect
 from st.video.jobs.upscale import with_upscaling
@@ -260,6 +262,8 @@ def _paint(
             refuse_overwriting(
                 target, asked.engine, asked.styles, asked.paint_options, stylizer.styles
             )
+        if asked.paint_options.paint_size == "auto":
+            _fit_size(stylizer, video_format, workers, target)
         steady = temporal_filter_for(stylizer.metadata, asked.steady)
         if ray and steady:
             raise BadInput("colors go along from frame to frame: --ray needs --steady 0")
@@ -314,8 +318,23 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
         stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
     stand_in = np.ones((1, 1), np.uint8)
     read = (lambda _: stand_in) if moving else (lambda path: path)
-    asked.paint_options.apply(stylizer, bool(asked.styles), read)
+    options = asked.paint_options
+    if options.paint_size == "auto":  # chosen when all else is set
+        options = replace(options, paint_size=None)
+    options.apply(stylizer, bool(asked.styles), read)
     return stylizer, workers, share
+
+
+def _fit_size(stylizer: Stylizer, film: VideoFormat, workers: int, target: Path | BinaryIO) -> None:
+    """Set the paint size of --paint-size auto, and say which."""
+    if stylizer.metadata.kind == "colorizer" or stylizer.metadata.scale > 1:
+        raise BadInput("--paint-size: for engines that paint in a style")
+    path = target if isinstance(target, Path) else None
+    choice = choose_size(stylizer, film.height, film.width, float(film.rate), workers, path)
+    stylizer.set_paint_size(choice.paint_size)
+    height, width = painting_size(film.height, film.width, choice.paint_size)
+    estimate = f", about {choice.fps:.0f} frames/s" if choice.fps else ", as begun"
+    say(f"painting at {width}×{height}{estimate}")
 
 
 def _path(text: str) -> Path:

@@ -24,6 +24,7 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import atomic_write
 
 FORMAT = 1
+PLAN = "plan.json"
 NONE = np.iinfo(np.int64).min  # a timestamp that is not there
 STATE = "state "  # begins the names of a part's state
 ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside the picture
@@ -51,7 +52,7 @@ class SegmentStore:
         """
         if not target.parent.is_dir():
             raise BadInput(f"{printable(target.parent)}: no such folder")
-        self.folder = target.with_name(f".{target.name}.st-parts")
+        self.folder = _folder(target)
         self.folder.mkdir(exist_ok=True)
         self._lock = _lock(self.folder, target)
         self.done: list[StoredSegment] = []
@@ -63,7 +64,7 @@ class SegmentStore:
             `resume` False, are removed.
         """
         wanted = json.dumps({"format": FORMAT, **plan}, sort_keys=True)
-        plan_file = self.folder / "plan.json"
+        plan_file = self.folder / PLAN
         if not (resume and plan_file.is_file() and plan_file.read_text() == wanted):
             for file in self.folder.glob("*.npz"):
                 file.unlink()
@@ -124,6 +125,18 @@ class SegmentStore:
                     stale.unlink(missing_ok=True)
                 return
             yield part
+
+
+def stored_plan(target: Path) -> str:
+    """The plan of an unfinished film as text, or "" if there is none."""
+    try:
+        return (_folder(target) / PLAN).read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+def _folder(target: Path) -> Path:
+    return target.with_name(f".{target.name}.st-parts")
 
 
 def read_packets(part: StoredSegment) -> Iterator[Packet[Any]]:
