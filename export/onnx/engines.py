@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -20,12 +21,16 @@ from st.export.onnx.graphs import (
     moments_of,
     onnx_instance_norm,
 )
+from st.export.onnx.opset import NEWEST
 from st.export.onnx.to_onnx import picture_axes, to_onnx
 from st.export.parity.compare_outputs import Parity, code_parity, picture_parity, trial_picture
 from st.export.parity.trial_inputs import some_hints
-from st.runtime.engine.metadata import PROPERTY, Metadata
+from st.runtime.engine.describe import format_size
+from st.runtime.engine.metadata import PROPERTY, Metadata, Size
+from st.runtime.errors import BadInput
 from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.noise import draw_noise
+from st.runtime.style_encoder import SHORT_SIDE
 from st.runtime.system.atomic_files import atomic_write
 from st.train.checkpoint import Checkpoint
 from st.train.method import ExportSpec
@@ -33,7 +38,8 @@ from st.train.methods import METHODS
 from st.train.networks import color_net
 from st.train.networks.transform import SHAPES, fold_upsampling
 
-SIZES = ((64, 96), (120, 80), (200, 256))  # of the pictures that parity is measured on
+SIZES = ((64, 96), (120, 80), (200, 256))  # (height, width) of the pictures for parity
+STYLE_SIDE = SHORT_SIDE // 16 * 16  # of a fixed style picture
 
 
 @dataclass(frozen=True)
@@ -45,41 +51,107 @@ class Engine:
     parity: Parity
 
 
-def export(checkpoint: Checkpoint, output: Path) -> Iterator[Engine]:
-    """Write `output` (NAME.onnx) and its companions NAME.encoder.onnx and NAME.tiles.onnx.
+@dataclass(frozen=True)
+class _Made:
+    """An engine that is not written yet, and its bytes."""
 
-    Each is checked by onnx.checker, run on ONNX Runtime and compared with PyTorch before it takes
-    its name. Raises ParityError when they differ by more than rounding, BadInput for a checkpoint
-    whose parts do not fit.
+    engine: Engine
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A network to export. network: called as `spec` (see `ExportSpec`) says, in evaluation mode.
+
+    card: where it comes from, for people. state: its weights by name, for the fingerprint.
     """
+
+    method: str
+    network: nn.Module
+    spec: ExportSpec
+    styles: tuple[str, ...]
+    card: dict[str, str | int | float]
+    state: dict[str, Tensor]
+
+
+def exportable(checkpoint: Checkpoint) -> Exportable:
+    """A checkpoint's network. Raises BadInput: its parts do not fit."""
     network = checkpoint.network().float()
     spec = METHODS[checkpoint.method].export_spec(network)
+    return Exportable(
+        checkpoint.method, network, spec, checkpoint.styles, _card(checkpoint), checkpoint.state
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What runtime an engine is for.
+
+    opset: of the ONNX file, see `to_opset`. fixed_size: (height, width) where the runtime takes
+    one size only; the style encoder then takes `STYLE_SIDE` squares, and there are no tiles.
+    """
+
+    opset: int = NEWEST
+    fixed_size: Size | None = None
+
+
+def export(
+    source: Checkpoint | Exportable, output: Path, target: Target | None = None
+) -> Iterator[Engine]:
+    """Write `output` (NAME.onnx) and its companions NAME.encoder.onnx and NAME.tiles.onnx.
+
+    Each is checked by onnx.checker, run on ONNX Runtime and compared with PyTorch before the first
+    is written. Raises ParityError: they differ by more than rounding. BadInput: a checkpoint whose
+    parts do not fit, or a size or opset that the engine cannot have.
+    """
+    model = exportable(source) if isinstance(source, Checkpoint) else source
+    for made in list(_made(model, output, target or Target())):
+        with atomic_write(made.engine.path) as part:
+            part.write_bytes(made.data)
+        yield made.engine
+
+
+def _made(model: Exportable, output: Path, target: Target) -> Iterator[_Made]:
+    network, spec, base = model.network, model.spec, _base(model, target)
+    if spec.render_factor:
+        yield _colors(network, base, target, output)
+        return
+    folded = fold_upsampling(network).eval()
+    yield _frames(network, folded, spec, base, target, output)
+    if spec.code_size:
+        yield _encoder(network, folded, spec, base, target, output.with_suffix(".encoder.onnx"))
+    if spec.norms and target.fixed_size is None:
+        yield _tiles(folded, spec, base, target, output.with_suffix(".tiles.onnx"))
+
+
+def _base(model: Exportable, target: Target) -> Metadata:
+    """The metadata that an engine and its companions share."""
+    spec = model.spec
     kind = "texture" if spec.texture else "stylizer"
-    base = Metadata(
-        method=checkpoint.method,
+    if size := target.fixed_size:
+        steps = [side % spec.multiple for side in size]
+        if any(steps) or min(size) < spec.min_size:
+            raise BadInput(
+                f"a fixed size of {format_size(size)}: this engine takes multiples of "
+                f"{spec.multiple}, {spec.min_size} or more"
+            )
+    return Metadata(
+        method=model.method,
         kind="colorizer" if spec.render_factor else kind,
         inputs=spec.controls if spec.texture else ("content", *spec.controls),
-        styles=checkpoint.styles if "weights" in spec.controls else (),
+        styles=model.styles if "weights" in spec.controls else (),
         code_size=spec.code_size,
         blends=spec.blends,
         multiple=spec.multiple,
         min_size=spec.min_size,
+        fixed_size=target.fixed_size,
         scale=spec.scale,
         noise=spec.noise,
         render_factor=spec.render_factor,
         halo=spec.halo,
-        fingerprint=fingerprint(checkpoint),
-        card=tuple(sorted(_card(checkpoint).items())),
+        fingerprint=fingerprint(model.state),
+        card=tuple(sorted(model.card.items())),
     )
-    if spec.render_factor:
-        yield _colors(network, base, output)
-        return
-    folded = fold_upsampling(network).eval()
-    yield _frames(network, folded, spec, base, output)
-    if spec.code_size:
-        yield _encoder(network, folded, spec, base, output.with_suffix(".encoder.onnx"))
-    if spec.norms:
-        yield _tiles(folded, spec, base, output.with_suffix(".tiles.onnx"))
 
 
 def _card(checkpoint: Checkpoint) -> dict[str, str | int | float]:
@@ -91,10 +163,10 @@ def _card(checkpoint: Checkpoint) -> dict[str, str | int | float]:
     return {"shape": shape} | checkpoint.card
 
 
-def fingerprint(checkpoint: Checkpoint) -> str:
+def fingerprint(state: dict[str, Tensor]) -> str:
     """SHA-256 over the names and values of all weights."""
     digest = hashlib.sha256()
-    for name, value in sorted(checkpoint.state.items()):
+    for name, value in sorted(state.items()):
         digest.update(name.encode() + b"\0")
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -125,30 +197,45 @@ def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
     def side(pixels: int) -> int:
         return -(-max(pixels, base.min_size) // base.multiple) * base.multiple
 
+    sizes = [base.fixed_size or (side(height), side(width)) for height, width in SIZES]
     return [
-        torch.from_numpy(trial_picture(side(h), side(w), seed)).repeat(count, 1, 1, 1)
-        for seed, (h, w) in enumerate(SIZES, first)
+        torch.from_numpy(trial_picture(*size, seed)).repeat(count, 1, 1, 1)
+        for seed, size in enumerate(sizes, first)
     ]
 
 
+def _axes(base: Metadata, batch: bool) -> dict[int, Any]:
+    return {} if base.fixed_size else picture_axes(base.multiple, base.min_size, batch)
+
+
+def _example(base: Metadata) -> Tensor:
+    """The picture that a graph is traced with: two of them where the batch is free."""
+    return _pictures(base, 1 if base.fixed_size else 2)[0]
+
+
 def _frames(
-    network: nn.Module, folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path
-) -> Engine:
+    network: nn.Module,
+    folded: nn.Module,
+    spec: ExportSpec,
+    base: Metadata,
+    target: Target,
+    path: Path,
+) -> _Made:
     of = TextureGraph if spec.texture else FrameGraph
     graph = of(folded, onnx_instance_norm if spec.norms else None)
-    example = _inputs(folded, spec, base, 0, _pictures(base, 2)[0])
-    axes = picture_axes(base.multiple, base.min_size, batch=True)
-    model = to_onnx(graph, example, ["stylized"], axes, base)
+    example = _inputs(folded, spec, base, 0, _example(base))
+    axes = _axes(base, batch=True)
+    model = to_onnx(graph, example, ["stylized"], axes, base, target.opset)
     plain = of(network, None)
     trials = [
         _inputs(folded, spec, base, seed, picture)
         for seed, picture in enumerate(_pictures(base, 1))
     ]
     parity = picture_parity(model, base, plain, trials, spec.rounding)
-    return _write(model, path, base, parity)
+    return _measured(model, path, base, parity)
 
 
-def _colors(network: Any, base: Metadata, path: Path) -> Engine:
+def _colors(network: Any, base: Metadata, target: Target, path: Path) -> _Made:
     trials = [
         {
             "content": picture,
@@ -157,31 +244,35 @@ def _colors(network: Any, base: Metadata, path: Path) -> Engine:
         }
         for picture in _pictures(base, 1)
     ]
-    example = trials[0] | {"content": _pictures(base, 2)[0]}
-    axes = picture_axes(base.multiple, base.min_size, batch=True)
-    model = to_onnx(
-        ColorGraph(color_net.folded(network.generator)), example, ["chroma"], axes, base
-    )
+    example = trials[0] | {"content": _example(base)}
+    graph = ColorGraph(color_net.folded(network.generator))
+    model = to_onnx(graph, example, ["chroma"], _axes(base, batch=True), base, target.opset)
     parity = code_parity(model, base, ColorGraph(network.generator), trials, "engine")
-    return _write(model, path, base, parity)
+    return _measured(model, path, base, parity)
 
 
 def _encoder(
-    network: nn.Module, folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path
-) -> Engine:
+    network: nn.Module,
+    folded: nn.Module,
+    spec: ExportSpec,
+    base: Metadata,
+    target: Target,
+    path: Path,
+) -> _Made:
     metadata = replace(base, kind="style-encoder", inputs=("style",), styles=(), halo=0)
-    pictures, axes = _pictures(base, 1), picture_axes(base.multiple, base.min_size, batch=False)
-    if side := spec.style_size:
-        metadata, axes = replace(metadata, fixed_size=(side, side)), {}
-        pictures = [torch.from_numpy(trial_picture(side, side, seed)) for seed in range(len(SIZES))]
-    model = to_onnx(EncoderGraph(folded), {"style": pictures[0]}, ["code"], axes, metadata)
+    side = spec.style_size or (STYLE_SIDE if target.fixed_size else 0)
+    metadata = replace(metadata, fixed_size=(side, side) if side else None)
+    pictures, axes = _pictures(metadata, 1), _axes(metadata, batch=False)
+    graph = EncoderGraph(folded)
+    model = to_onnx(graph, {"style": pictures[0]}, ["code"], axes, metadata, target.opset)
     trials = [{"style": picture} for picture in pictures]
-    return _write(
-        model, path, metadata, code_parity(model, metadata, EncoderGraph(network), trials)
-    )
+    parity = code_parity(model, metadata, EncoderGraph(network), trials)
+    return _measured(model, path, metadata, parity)
 
 
-def _tiles(folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path) -> Engine:
+def _tiles(
+    folded: nn.Module, spec: ExportSpec, base: Metadata, target: Target, path: Path
+) -> _Made:
     channels = tuple(c for c, _ in spec.norms)
     metadata = replace(
         base, kind="tiles", inputs=(*base.inputs, "moments", "margins"), norms=channels
@@ -193,22 +284,19 @@ def _tiles(folded: nn.Module, spec: ExportSpec, base: Metadata, path: Path) -> E
     trials: list[dict[str, Tensor]] = []
     for seed, picture in enumerate(_pictures(base, 1)):
         inputs = _inputs(folded, spec, base, seed, picture)
-        # Near those that the picture has, as a tile's are; far from them all would be far too loud.
+        # A tile's moments are near the picture's; others would exaggerate the differences.
         apart = 0.8 + 0.4 * torch.rand(2, sum(channels), generator=random)
         moments = apart * moments_of(folded, *inputs.values())
         trials.append(inputs | {"moments": moments, "margins": margins})
-    axes = picture_axes(base.multiple, base.min_size, batch=False)
-    model = to_onnx(graph, trials[0], outputs, axes, metadata)
-    return _write(model, path, metadata, picture_parity(model, metadata, graph, trials))
+    axes = _axes(base, batch=False)
+    model = to_onnx(graph, trials[0], outputs, axes, metadata, target.opset)
+    return _measured(model, path, metadata, picture_parity(model, metadata, graph, trials))
 
 
-def _write(model: bytes, path: Path, metadata: Metadata, parity: Parity) -> Engine:
-    import onnx
-
+def _measured(model: bytes, path: Path, metadata: Metadata, parity: Parity) -> _Made:
+    """The model with its measured error in its metadata."""
     metadata = replace(metadata, max_error=parity.largest)
     proto = onnx.load_from_string(model)
     del proto.metadata_props[:]
     proto.metadata_props.add(key=PROPERTY, value=metadata.dump())
-    with atomic_write(path) as part:
-        part.write_bytes(proto.SerializeToString())
-    return Engine(path, metadata, parity)
+    return _Made(Engine(path, metadata, parity), proto.SerializeToString())

@@ -1,4 +1,4 @@
-"""torch -> ONNX, dynamic in batch, height and width."""
+"""PyTorch to ONNX, dynamic in batch, height and width or of one size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from st.export.onnx.opset import NEWEST, to_opset
+from st.export.onnx.ports import describe_ports
 from st.export.onnx.storage import halve_exact
 from st.runtime.engine.metadata import PROPERTY, Metadata
 
-OPSET = 20
-LARGEST = 8192  # steps of `multiple`: what the graph is traced to allow
+LARGEST = 8192  # largest side that the graph is traced for, in units of `multiple`
 
 
 def picture_axes(multiple: int, least: int, batch: bool) -> dict[int, Any]:
@@ -37,11 +38,13 @@ def to_onnx(
     outputs: Sequence[str],
     axes: dict[int, Any],
     metadata: Metadata,
+    opset: int = NEWEST,
 ) -> bytes:
     """An ONNX model as bytes, checked by onnx.checker.
 
-    The first input is the dynamic picture, or noise; noise and hints are (1, C, H, W) of the
-    picture's size.
+    inputs: example values by name; the first is the picture, or noise. Noise and hints are
+    (1, C, H, W) and have the picture's size. axes: dynamic dimensions of the picture
+    (`picture_axes`); empty for an engine of one size. opset: see `to_opset`.
     """
     picture, *controls = inputs.values()
     noise = {2: axes[1], 3: axes[2]} if axes else {}  # none: one size only
@@ -56,10 +59,10 @@ def to_onnx(
             verbose=False,
             input_names=list(inputs),
             output_names=list(outputs),
-            opset_version=OPSET,
+            opset_version=NEWEST,
         )
     assert program is not None
-    model = program.model_proto
+    model = to_opset(program.model_proto, opset)
     for node in model.graph.node:  # the exporter's notes hold paths and lines of this machine
         del node.metadata_props[:]
         node.doc_string = ""
@@ -69,6 +72,7 @@ def to_onnx(
     del model.graph.metadata_props[:]
     model.metadata_props.add(key=PROPERTY, value=metadata.dump())
     model.producer_name = "st"
+    describe_ports(model.graph, metadata)
     halve_exact(model)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
@@ -76,7 +80,7 @@ def to_onnx(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch.export logs at length; what matters is raised."""
+    """Silence torch.export's logging; what matters is raised as an exception."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,1 +1,9 @@
-"""Exported graphs compared with PyTorch."""
+"""Comparison of exported graphs with the network that they were made from."""
+
+from __future__ import annotations
+
+from st.runtime.errors import StError
+
+
+class ParityError(StError):
+    """An engine differs from its source by more than rounding explains."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from st.export.errors import ParityError
+from st.export.parity import ParityError
 from st.runtime.backends.onnxruntime import OrtBackend
 from st.runtime.engine.metadata import Metadata
 from st.runtime.system.cpus import usable_cpus

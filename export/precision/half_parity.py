@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from st.export.errors import ParityError
 from st.export.onnx.storage import widen
+from st.export.parity import ParityError
 from st.export.parity.trial_inputs import Inputs, hard, textured
 from st.export.precision.half import LARGEST, half_tensors, to_half
 from st.export.precision.half_rounding import rounded

@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from st.export.errors import ParityError
 from st.export.onnx.storage import widen
+from st.export.parity import ParityError
 from st.export.parity.trial_inputs import Inputs, inputs_of
 from st.export.precision.half_parity import CHROMA_LIMIT, session_of
 from st.runtime.engine.describe import error_unit

@@ -87,8 +87,36 @@ def engine_bytes(path: Path, what: str, most: int = MAX_FILE) -> bytes:
     return data
 
 
+def check_onnx(data: bytes) -> None:
+    """Check an ONNX model of any program as `read_engine` checks an engine's graph.
+
+    Raises BadEngine: not an ONNX file, weights in other files, loops or functions in it.
+    """
+    _scan(data)
+
+
 def metadata_text(data: bytes) -> str:
     """The metadata property `st` of an ONNX model. Raises BadEngine: see `read_engine`."""
+    found = _scan(data)
+    if not found:
+        raise BadEngine("an ONNX file without st metadata: make engines with st-export")
+    if len(found) > 1:
+        raise BadEngine("it has st metadata twice")
+    if len(found[0]) > MAX_BYTES:
+        raise BadEngine(f"engine metadata of {len(found[0])} bytes, at most {MAX_BYTES} are read")
+    try:
+        return found[0].decode()
+    except UnicodeDecodeError:
+        raise BadEngine("engine metadata is no text") from None
+
+
+def is_engine(data: bytes) -> bool:
+    """Whether an ONNX model, checked as `check_onnx` does, has st metadata, good or bad."""
+    return bool(_scan(data))
+
+
+def _scan(data: bytes) -> list[bytes]:
+    """The values of all metadata properties `st`, once the whole model has been looked at."""
     found: list[bytes] = []
     pending: list[tuple[str, memoryview]] = [("model", memoryview(data))]
     count = graphs = functions = 0
@@ -119,16 +147,7 @@ def metadata_text(data: bytes) -> str:
         raise _damaged()
     if functions:  # calling one another, a few make billions of operators
         raise BadEngine("it has functions of its own; engines of st-export have none")
-    if not found:
-        raise BadEngine("an ONNX file without st metadata: make engines with st-export")
-    if len(found) > 1:
-        raise BadEngine("it has st metadata twice")
-    if len(found[0]) > MAX_BYTES:
-        raise BadEngine(f"engine metadata of {len(found[0])} bytes, at most {MAX_BYTES} are read")
-    try:
-        return found[0].decode()
-    except UnicodeDecodeError:
-        raise BadEngine("engine metadata is no text") from None
+    return found
 
 
 def _own_property(message: memoryview) -> list[bytes]:

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from st.export.errors import ParityError
+from st.export.parity import ParityError
 from st.export.parity.trial_inputs import flat_picture, hard, picture
 from st.export.precision import half_parity
 from st.export.precision.half import half_tensors, to_half

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from st.export.command import main
-from st.export.errors import ParityError
+from st.export.parity import ParityError
 from st.export.parity.trial_inputs import picture
 from st.export.precision import int8
 from st.export.precision.int8 import LEAST, int8_engine

@@ -61,14 +61,14 @@ def fill(encoder: VGG, vgg: VGG, pictures: Sequence[Tensor], levels: Sequence[in
             after.weight.data *= energy.sqrt()
 
 
-def mirror(level: int, width: int = FULL, inputs: int = 0) -> nn.Sequential:
+def mirror(level: int, width: int = FULL, inputs: int = 0, depth: int = 16) -> nn.Sequential:
     """A decoder: features of a level (N, C, H, W) -> pictures, about 0..1, not clamped.
 
     VGG backwards, a pooling becoming a nearest ×2. width: of its last block; FULL is VGG's, and the
-    others keep their ratio to it. inputs: C, VGG's by default.
+    others keep their ratio to it. inputs: C, VGG's by default. depth: VGG's, 16 or 19.
     """
     layers: list[nn.Module] = []
-    names = layer_names(16)
+    names = layer_names(depth)
     backwards = names[names.index(deepest(level)) :: -1]
     convolutions = [name for name in backwards if name.startswith("conv")]
     inputs, pooled = inputs or WIDTHS[level - 1], False

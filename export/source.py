@@ -1,0 +1,51 @@
+"""What MODEL of `st-export` is: an engine, a checkpoint, or a model of another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.onnx_file import engine_bytes, is_engine
+from st.runtime.errors import BadEngine, BadInput, MissingExtra, printable
+
+if TYPE_CHECKING:
+    from st.export.onnx.engines import Exportable
+
+
+def find_engine(model: Path) -> Path | None:
+    """The ONNX engine that MODEL names; None where it is something to make one from.
+
+    Raises BadInput: no such engine or file, a TensorRT engine, or a damaged ONNX file.
+    """
+    if model.suffix == "" and not model.exists():
+        return engine_path(str(model))
+    if model.suffix == ".trt":
+        raise BadInput(f"{printable(model)}: a TensorRT engine; give the .onnx it was built from")
+    if model.suffix != ".onnx":
+        return None
+    data = engine_bytes(model, "an ONNX file")
+    try:
+        return model if is_engine(data) else None
+    except BadEngine as error:
+        raise BadEngine(f"{printable(model)}: {error}") from None
+
+
+def load_model(model: Path, vgg: Path | None = None) -> Exportable:
+    """The network in a checkpoint of st-train, or in a known model's file.
+
+    vgg: the encoder's file, for a decoder that comes without one.
+    Raises BadInput: neither, or damaged. MissingExtra: torch or onnx is not installed.
+    """
+    try:
+        from st.export.known_models.load import known_onnx, known_torch
+        from st.export.onnx.engines import exportable
+        from st.train.checkpoint import checkpoint_of, is_checkpoint, load_torch_file
+    except ModuleNotFoundError:
+        raise MissingExtra("exporting", "train,export") from None
+    if model.suffix == ".onnx":
+        return known_onnx(model)
+    values = load_torch_file(model)
+    if is_checkpoint(values):
+        return exportable(checkpoint_of(values, printable(model)))
+    return known_torch(model, values, vgg)

