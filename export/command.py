@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from st.runtime.errors import BadInput, MissingExtra, printable
 
 if TYPE_CHECKING:
     from st.export.formats import Options, Written
+    from st.export.onnx.engines import Engine
 
 NAMES = ("onnx", "tensorrt", "tensorrt-rtx")
 EXAMPLES = """
@@ -253,7 +255,7 @@ def _convert(request: Request) -> None:
     base, outputs = _outputs(request, options)
     for path in outputs.values():
         check_overwrite(path)
-    written: list[Path] = []
+    written: list[Written] = []
     with tempfile.TemporaryDirectory() as folder:
         engine = request.engine
         if engine is None:
@@ -262,11 +264,10 @@ def _convert(request: Request) -> None:
             engine = _export(request, plain, say=kept)
         with build_bar() as bar:
             for made in write_all(engine, outputs, options, bar.of):
-                written.append(made.path)
-                fingerprint = made.metadata.fingerprint
+                written.append(made)
                 click.echo(_describe(made))
     for output in outputs.values():
-        _remove_stale(output, fingerprint, written)
+        _remove_stale(output, written)
 
 
 def _outputs(request: Request, options: Options) -> tuple[Path, dict[str, Path]]:
@@ -332,10 +333,10 @@ def _export(request: Request, engine: Path, say: bool = True) -> Path:
         license_text = printable(model.card.get("license", ""))
         click.echo(f"weights: {printable(model.card['weights'])}; license: {license_text}")
     target = Target(request.opset or NEWEST, request.fixed_size)
-    written = []
+    written: list[Engine] = []
     with Console(stderr=True, quiet=is_quiet()).status("tracing the network"):
         for made in export(model, engine, target):
-            written.append(made.path)
+            written.append(made)
             if not say:
                 continue
             size = made.path.stat().st_size / 1e6
@@ -344,14 +345,16 @@ def _export(request: Request, engine: Path, say: bool = True) -> Path:
                 f"{printable(made.path)}  {size:.1f} MB  differs from PyTorch by at most"
                 f" {made.parity.largest:.2g} (mean {made.parity.mean:.2g}) {unit}"
             )
-    _remove_stale(engine, made.metadata.fingerprint, written)
+    _remove_stale(engine, written)
     return engine
 
 
-def _remove_stale(engine: Path, fingerprint: str, written: list[Path]) -> None:
+def _remove_stale(output: Path, written: Sequence[Written | Engine]) -> None:
+    """Remove what the engine that was called `output` before left behind, and say so."""
     from st.export.stale import remove_stale
 
-    for path in remove_stale(engine, fingerprint, written):
+    fingerprint = written[0].metadata.fingerprint
+    for path in remove_stale(output, fingerprint, [made.path for made in written]):
         click.echo(f"{printable(path)}  removed: it was made from another network", err=True)
 
 
