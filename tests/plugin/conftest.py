@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         here = Path(__file__).parent
         for item in items:
             if item.path.is_relative_to(here):
-                item.add_marker(pytest.mark.skip(reason="Triton is not installed: st[triton]"))
+                item.add_marker(pytest.mark.skip(reason="Triton is not installed (extra triton)"))
 
 
 @pytest.fixture(scope="module")

@@ -270,7 +270,7 @@ def test_settings_go_to_another_stylizer(engine: Path, stylizer: Stylizer) -> No
 
 def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"st\[scale\]"):
+    with pytest.raises(MissingExtra, match=r"painterly\[scale\]"):
         connect("auto")
 
 
