@@ -9,9 +9,15 @@ from pathlib import Path
 from st.runtime.backends.base import Backend
 from st.runtime.backends.open import open_engine
 from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.onnx_file import read_engine
 from st.runtime.errors import BadEngine, BadInput, StError, printable
 from st.runtime.painting.tiling import check_tiles
 from st.runtime.style_encoder import StyleEncoder, check_encoder
+from st.runtime.system.memory import free_memory
+
+ON_PROCESSOR = ("cpu", "openvino", "openvino-bf16")  # devices that work in the main memory
+SPARE = 0.8  # of the free memory, to be used by a run
+UNKNOWN_BYTES = 1536  # a pixel: two tensors of VGG's 64 channels, and those of its second block
 
 
 def companion(path: Path, what: str) -> Path:
@@ -79,6 +85,28 @@ class LoadedEngine:
                     )
                 self._tiles = self._open(path, "tiles", check_tiles)
             return self._tiles
+
+    def fits_memory(self, pixels: int) -> bool:
+        """Whether a picture of so many pixels can be painted in one run, in the memory now free.
+
+        False on GPUs, and where the free memory is not known.
+        """
+        free = free_memory()
+        if free is None or self.device not in ON_PROCESSOR:
+            return False
+        return pixels * self._bytes_a_pixel() < SPARE * free
+
+    def _bytes_a_pixel(self) -> int:
+        """An upper bound of the memory of a run, for each pixel of the picture.
+
+        The layers at full size need most: the first and the last. Measured on the shipped engines,
+        a run holds 2.5 tensors of their channels in float32, and 3 are counted.
+        """
+        path = companion(self._path, "tiles")
+        if path.suffix != ".onnx" or not path.is_file():
+            return UNKNOWN_BYTES
+        norms = read_engine(path)[1].norms
+        return 3 * 4 * max(norms[0], norms[-1])
 
     def close(self) -> None:
         """Give back memory and threads; a second call does nothing."""

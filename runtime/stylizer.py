@@ -27,7 +27,7 @@ from st.runtime.painting.tiling import TILE, Progress, paint_tiled
 from st.runtime.styles import Style, encoded, style_values
 from st.runtime.system.digest import identity
 
-WHOLE_PIXELS = 9_000_000  # up to 4096×2160 is painted in one run
+WHOLE_PIXELS = 9_000_000  # 4096×2160; larger pictures are painted whole where memory allows
 
 
 class Stylizer:
@@ -50,7 +50,7 @@ class Stylizer:
         engine: str | Path = DEFAULT,
         device: str = "auto",
         threads: int | None = None,
-        whole_pixels: int = WHOLE_PIXELS,
+        whole_pixels: int | None = None,
     ) -> None:
         """Open an engine.
 
@@ -59,7 +59,9 @@ class Stylizer:
             `.trt` files; auto is tensorrt for these, for others cuda where it is installed, else
             cpu. Never another one than asked for.
         threads: processor threads; by default all that this process may use.
-        whole_pixels: larger pictures are painted in tiles, slower and in bounded memory.
+        whole_pixels: larger pictures are painted in tiles, slower and in bounded memory. By
+            default pictures of up to 9 megapixels are painted in one run, and on the processor
+            larger ones too where the free memory suffices.
 
         Raises:
             BadInput: no such engine (the message names those there are).
@@ -69,7 +71,7 @@ class Stylizer:
         opened = LoadedEngine(engine_path(engine), device, threads)
         self._begin(opened, Controls.of(opened.metadata), whole_pixels)
 
-    def _begin(self, opened: LoadedEngine, controls: Controls, whole_pixels: int) -> None:
+    def _begin(self, opened: LoadedEngine, controls: Controls, whole_pixels: int | None) -> None:
         self._engine = opened
         self._own = True
         self._whole_pixels = whole_pixels
@@ -238,15 +240,16 @@ class Stylizer:
 
         Raises:
             BadControl: the engine paints pictures, not textures.
-            BadInput: no such size, or more than `whole_pixels`.
+            BadInput: no such size, or more than `whole_pixels`, by default 9 megapixels.
         """
         metadata, controls = self.metadata, self._controls
         if metadata.kind != "texture":
             raise BadControl(
                 "this engine paints pictures, not textures: train one with --mode texture"
             )
-        if height < 1 or width < 1 or height * width > self._whole_pixels:
-            raise BadInput(f"no texture of {width}×{height}: up to {self._whole_pixels} pixels")
+        most = self._whole_pixels or WHOLE_PIXELS
+        if height < 1 or width < 1 or height * width > most:
+            raise BadInput(f"no texture of {width}×{height}: up to {most} pixels")
         size = fitted_size(metadata, height, width)
         noise = draw_noise(controls.seed, metadata.noise, *size)
         inputs = {"noise": noise, **controls.inputs}
@@ -261,8 +264,8 @@ class Stylizer:
     ) -> Frames:
         """Paint one picture (H, W, 3) or a batch (N, H, W, 3), uint8 RGB; the result is new.
 
-        A picture of more than `whole_pixels`, or larger than the engine was built for, is painted
-        in tiles (see `tiled`).
+        A picture that is too large for one run (see `whole_pixels`), or larger than the engine was
+        built for, is painted in tiles (see `tiled`).
 
         progress: called with (tiles done, tiles to do) while a picture is painted in tiles.
         masks: of this picture, in place of those that `set_regions` was given, in their order.
@@ -282,7 +285,7 @@ class Stylizer:
         scale = self.metadata.scale
         # Enlarging is done at full size in many channels: a quarter of the pixels fills the memory.
         pixels = height * width * (1 if scale == 1 else 4 * scale**2)
-        if self.metadata.kind != "colorizer" and (beyond or pixels > self._whole_pixels):
+        if self.metadata.kind != "colorizer" and (beyond or not self._fits(pixels)):
             return self._tiled(frame, batch, controls, TILE, progress, masks)
         whole = Painter(self._whole, self.metadata)
         return self._painted(frame, batch, controls, whole, self._one_a_run, masks)
@@ -333,6 +336,12 @@ class Stylizer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _fits(self, pixels: int) -> bool:
+        """Whether a picture of so many pixels is painted in one run."""
+        if self._whole_pixels is not None:
+            return pixels <= self._whole_pixels
+        return pixels <= WHOLE_PIXELS or self._engine.fits_memory(pixels)
 
     def _change(self, change: Callable[[Controls], Controls]) -> Self:
         with self._setting:

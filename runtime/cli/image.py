@@ -38,6 +38,7 @@ from st.runtime.pictures.io import (
     FORMATS,
     MAX_PIXELS,
     Picture,
+    TooManyPixels,
     read_picture,
     resized,
     write_picture,
@@ -332,7 +333,10 @@ def _paint_all(painter: Painter, jobs: Sequence[Job], as_json: bool, lone: bool 
 def _paint(painter: Painter, job: Job, progress: Progressing) -> dict[str, Any]:
     """Read, paint and write one picture. Returns what --json prints."""
     start = time.perf_counter()
-    picture = read_picture(job.source or sys.stdin.buffer, painter.max_pixels, name=job.name)
+    try:
+        picture = read_picture(job.source or sys.stdin.buffer, painter.max_pixels, name=job.name)
+    except TooManyPixels as error:
+        raise BadInput(f"{error} (--max-pixels allows more)") from None
     size = painter.size or (SHEET_CELL if painter.sheet else None)
     if size:
         height, width = picture.rgb.shape[:2]

@@ -1,4 +1,4 @@
-"""EXIF: what of a photograph's record still holds for the painting made of it."""
+"""EXIF: the entries of a photograph's record that are still true of the painting made of it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ KEPT = (
     ExifTags.Base.Artist,
     ExifTags.Base.Copyright,
 )
-# No longer true of the painting, or blind offsets into the old file.
+# Not true of the painting, or offsets into the old file.
 DROPPED = (
     ExifTags.Base.MakerNote,
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
 )
-MAX_BYTES = 65_000  # what one JPEG segment holds, less its head
+MAX_BYTES = 65_000  # that fit into one JPEG segment
 SRGB = 1
+INCH = 2  # resolution unit
 
 
 def carried_exif(image: Image.Image) -> bytes:
-    """EXIF for the painting of `image`: camera, dates, author and place; b"" when there is none.
+    """EXIF for the painting of `image`: camera, dates, author and place; b"" if there is none.
 
-    Orientation, sizes, thumbnail and maker's notes are left out: pixels are written upright, and
-    an old thumbnail would show the photograph. A damaged record counts as none.
+    Orientation, sizes, thumbnail and maker's notes are left out, because pixels are written upright
+    and an old thumbnail would show the photograph. A damaged record counts as none.
     """
     try:
         source, kept = image.getexif(), Image.Exif()
@@ -47,3 +48,15 @@ def carried_exif(image: Image.Image) -> bytes:
     except Exception:  # whatever a stranger's bytes make the reader raise
         return b""
     return data if len(data) <= MAX_BYTES else b""
+
+
+def with_resolution(exif: bytes, resolution: tuple[float, float] | None) -> bytes:
+    """The record with pixels an inch, for formats that have no other place for them."""
+    if resolution is None:
+        return exif
+    record = Image.Exif()
+    if exif:
+        record.load(exif)
+    record[ExifTags.Base.XResolution], record[ExifTags.Base.YResolution] = resolution
+    record[ExifTags.Base.ResolutionUnit] = INCH
+    return record.tobytes()

@@ -1,13 +1,15 @@
-"""Pictures in and out: any common file as upright sRGB pixels, and back.
+"""Read and write pictures: any common file as upright sRGB pixels, and back.
 
-What st promises of a picture:
-- EXIF orientation is applied and reset; the rest of the record is carried over.
-- Colors come as sRGB, converted by the file's ICC profile; written files are tagged sRGB.
-- Gray, palette, CMYK and Lab pictures come as RGB.
-- Transparency is kept where the format has it. Colors under wholly transparent pixels are
+What st does with a picture:
+- EXIF orientation is applied and reset. The rest of the record, resolution, XMP, PNG texts and
+  JPEG comments are kept.
+- Colors are converted to sRGB, from the ICC profile or code points of the file; HDR is tone mapped.
+  Written files are tagged sRGB.
+- Gray, palette, CMYK and Lab pictures become RGB.
+- Transparency is kept where the format has it. Colors under fully transparent pixels are
   arbitrary, so they are replaced by the mean visible color before a network sees them.
-- Engines work in 8 bits; a 16-bit picture comes as 8 and is written as 16 again (v * 257), where
-  the format has it, so that what follows in a 16-bit workflow still fits.
+- Engines work in 8 bits. A 16-bit picture is reduced to 8 and written as 16 again (v * 257) where
+  the format has it, so that it still fits into a 16-bit workflow.
 """
 
 from __future__ import annotations
@@ -16,22 +18,25 @@ import contextlib
 import io
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from st.runtime.errors import BadInput, StError, printable
+from st.runtime.pictures.carried import Carried, carried_metadata, save_settings
+from st.runtime.pictures.coded_color import CodedColor, coded_color, deep_samples, to_srgb_codes
 from st.runtime.pictures.encode16 import encode_png, encode_tiff
-from st.runtime.pictures.exif import carried_exif
+from st.runtime.pictures.exif import carried_exif, with_resolution
 from st.runtime.pictures.icc import srgb_profile, to_srgb
 from st.runtime.pictures.jpeg_scans import MOST as MOST_SCANS
 from st.runtime.pictures.jpeg_scans import endless
 from st.runtime.pictures.resize import with_long_side
+from st.runtime.pictures.transparency_key import deep_key_alpha, packing, scale_key
 from st.runtime.system.atomic_files import atomic_write, check_no_pipe
 
 MAX_PIXELS = 178_000_000
@@ -39,6 +44,15 @@ MAX_STREAM = 1 << 30  # bytes read from a pipe before giving up
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 READ_ONLY_SUFFIXES = (".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm")
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")
+TURNS = {  # EXIF orientation -> how the pixels become upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _HEADER_LOCK = threading.Lock()
 
 
@@ -71,7 +85,8 @@ class Picture:
     alpha: (H, W) uint8, 0 transparent to 255 opaque; None when the picture is opaque.
     bits: 8 or 16, bits a channel of its file.
     exif: the record to write with it (no orientation, no thumbnail), b"" for none.
-    warnings: one line each, what was left out in reading.
+    warnings: what was left out in reading, one line each.
+    carried: other metadata to write with it.
     """
 
     rgb: NDArray[np.uint8]
@@ -79,6 +94,11 @@ class Picture:
     bits: int = 8
     exif: bytes = b""
     warnings: tuple[str, ...] = ()
+    carried: Carried = field(default_factory=Carried)
+
+
+class TooManyPixels(BadInput):
+    """A picture larger than allowed."""
 
 
 def read_picture(
@@ -90,30 +110,32 @@ def read_picture(
     """Read a picture: the first frame or page of JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000
     or PPM.
 
-    The size is read from the header: a picture of more than `max_pixels` is refused before any
-    of it is decoded. name: what messages call it; by default its path, or "picture".
-    min_side: for a reader that scales down anyway: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its
-    size, as long as both sides keep so many pixels. It takes a fraction of the time.
+    max_pixels: larger pictures are rejected before they are decoded, by the size in their header.
+    name: of the picture in messages; by default its path, or "picture".
+    min_side: allow a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size while both sides keep so
+        many pixels, which takes a fraction of the time; for callers that scale down anyway.
 
     Raises:
-        BadInput: missing, empty, not a picture, damaged, cut short, too large, or of a kind that
-            has no agreed look (32-bit floats).
+        TooManyPixels: more than `max_pixels`.
+        BadInput: missing, empty, not a picture, damaged, truncated, or with 32-bit samples, whose
+            white is not defined.
     """
     name = name or (printable(source) if isinstance(source, Path | str) else "picture")
     with _opened(source, name) as file:
+        start = file.tell()
         image = _open_header(file, name)
         width, height = image.size
         if width * height > max_pixels:
-            raise BadInput(
+            raise TooManyPixels(
                 f"{name}: {width}×{height} is {width * height / 1e6:.0f} megapixels, more than the "
-                f"{max_pixels / 1e6:.0f} allowed (--max-pixels allows more)"
+                f"{max_pixels / 1e6:.0f} allowed"
             )
         if endless(image):
             raise BadInput(f"{name}: a JPEG of over {MOST_SCANS} scans, made to take for ever")
         try:
             if min_side is not None:
                 image.draft(None, (min_side, min_side))
-            return _decoded(image)
+            return _decoded(image, file, start)
         except (MemoryError, StError):
             raise
         except _UnsupportedError as error:
@@ -192,26 +214,65 @@ def _own_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _decoded(file: ImageFile.ImageFile) -> Picture:
+def _decoded(file: ImageFile.ImageFile, data: BinaryIO, start: int) -> Picture:
+    """The picture of an opened image. data: the file, whose bytes begin at `start`."""
     bits = 16 if _is_sixteen_bit(file) else 8
+    color, packed = coded_color(file, data, start), packing(file)
+    keyed = ";16" in packed and "transparency" in file.info
+    mapped = color is not None and color.hdr and color.depth > 8
+    whole = _bytes_from(data, start) if keyed or mapped else b""
+    scale_key(file)
     file.load()
     exif = carried_exif(file)
     warnings = [_first_only(file)]
-    image: Image.Image = file
+    layers = {"alpha": deep_key_alpha(file, packed, whole) if keyed else None}
+    if mapped and color and (samples := deep_samples(whole, color.depth)) is not None:
+        layers["rgb"] = Image.fromarray(to_srgb_codes(samples, color))
     try:
+        turn = TURNS.get(file.getexif().get(ExifTags.Base.Orientation, 1))
         ImageOps.exif_transpose(file, in_place=True)
     except Exception:  # a damaged record: no orientation to be had, the pixels are fine
+        turn = None
         warnings.append("its EXIF record is damaged: orientation not known")
-    alpha = None
-    if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        alpha = np.array(image.getchannel("A"))
-    image, warning = to_srgb(_opaque(image))
-    warnings.append(warning)
-    rgb = np.array(image)
+    if turn is not None:
+        layers = {name: layer and layer.transpose(turn) for name, layer in layers.items()}
+    rgb, alpha, warning = _layers(file, layers, color)
     if alpha is not None:
         alpha = _fill_hidden(rgb, alpha)
-    return Picture(rgb, alpha, bits, exif, tuple(w for w in warnings if w))
+    notes = tuple(line for line in (*warnings, warning) if line)
+    return Picture(rgb, alpha, bits, exif, notes, carried_metadata(file))
+
+
+def _layers(
+    image: Image.Image, layers: dict[str, Image.Image | None], color: CodedColor | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str | None]:
+    """(sRGB, alpha or None, a warning or None) of an upright image.
+
+    layers: "rgb" and "alpha" where they were made already. color: described by code points.
+    """
+    alpha = layers["alpha"]
+    if alpha is None and image.has_transparency_data:
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        alpha = image.getchannel("A")
+    shown = None if alpha is None else np.array(alpha)
+    if (rgb := layers.get("rgb")) is not None:
+        return np.array(rgb), shown, None
+    if color is None:
+        converted, warning = to_srgb(_opaque(image))
+        return np.array(converted), shown, warning
+    plain = np.array(_opaque(image).convert("RGB"))
+    eight = replace(color, depth=8)
+    return plain if color.is_srgb else to_srgb_codes(plain, eight), shown, None
+
+
+def _bytes_from(data: BinaryIO, start: int) -> bytes:
+    """The bytes of a file from `start` on; its position is kept."""
+    place = data.tell()
+    data.seek(start)
+    try:
+        return data.read()
+    finally:
+        data.seek(place)
 
 
 def _is_sixteen_bit(image: ImageFile.ImageFile) -> bool:
@@ -334,16 +395,21 @@ def encode_picture(
     if picture.bits == 16 and not deep:
         warnings.append(f"{form.name} has no 16-bit channels: written with 8")
     pixels = rgb if alpha is None else np.dstack([rgb, alpha])
+    settings, left_out = save_settings(picture.carried, form.name)
     try:
         if deep:
-            data = encode_png(pixels, picture.exif) if format == "png" else encode_tiff(pixels)
+            encode = encode_png if format == "png" else encode_tiff
+            data = encode(pixels, picture.exif, picture.carried)
         else:
-            data = _encode(pixels, form.name, quality, picture.exif)
+            exif = picture.exif
+            if form.name in ("WEBP", "AVIF"):
+                exif = with_resolution(exif, picture.carried.resolution)
+            data = _encode(pixels, form.name, quality, exif, settings)
     except (ValueError, OSError, cv2.error) as error:
         height, width = rgb.shape[:2]
         why = printable(error, 100)
         raise BadInput(f"{width}×{height} cannot be a {form.name} file ({why}), try PNG") from None
-    return data, tuple(warnings)
+    return data, (*warnings, *left_out)
 
 
 def _on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -352,7 +418,9 @@ def _on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.ui
     return np.asarray(white)
 
 
-def _encode(pixels: NDArray[np.uint8], name: str, quality: int, exif: bytes) -> bytes:
+def _encode(
+    pixels: NDArray[np.uint8], name: str, quality: int, exif: bytes, carried: dict[str, Any]
+) -> bytes:
     settings = {
         "JPEG": {"quality": quality, "subsampling": "4:4:4" if quality >= 90 else "4:2:0"},
         "WEBP": {"quality": quality},
@@ -362,5 +430,6 @@ def _encode(pixels: NDArray[np.uint8], name: str, quality: int, exif: bytes) -> 
     if exif and name != "BMP":
         settings = settings | {"exif": exif}
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, name, icc_profile=srgb_profile(), **settings)
+    save = Image.fromarray(pixels).save
+    save(out, name, icc_profile=srgb_profile(), **settings, **carried)
     return out.getvalue()

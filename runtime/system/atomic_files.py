@@ -16,6 +16,7 @@ from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
 
+MAX_SUFFIX = 32  # bytes; a longer "suffix" is a part of the name
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # some network file systems
 
 
@@ -24,7 +25,9 @@ def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `final`, and rename it to `final` on success.
 
     On any exception the temporary file is removed and an existing `final` is left unchanged. The
-    temporary file has the suffix of `final`, because writers choose the format by it.
+    temporary file has the suffix of `final`, because writers choose the format by it. A symbolic
+    link stays: the file that it leads to is replaced. What is no regular file, such as a named pipe
+    or /dev/stdout, is never replaced: the complete file is copied into it.
 
     fsync: flush the file to the disk before it is renamed (see `durable_rename`). Pass False for
         thousands of files, where a power failure may leave the last ones empty.
@@ -36,14 +39,23 @@ def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
         raise BadInput(f"{printable(final.parent)}: no such folder")
     if final.is_dir():
         raise BadInput(f"{printable(final)}: is a folder, give a file name")
+    if final.is_symlink():
+        final = _end_of_link(final)
+    special = final.exists() and not final.is_file()
+    suffix = final.suffix if len(os.fsencode(final.suffix)) <= MAX_SUFFIX else ""
     handle, name = tempfile.mkstemp(
-        prefix=f".{final.stem[:40]}-", suffix=f".part{final.suffix}", dir=final.parent
+        prefix=f".{short_stem(final.stem)}-",
+        suffix=f".part{suffix}",
+        dir=None if special else final.parent,
     )
     os.close(handle)
     part = Path(name)
     try:
         yield part
-        if fsync:
+        if special:
+            with part.open("rb") as source, final.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        elif fsync:
             durable_rename(part, final)
         else:
             part.chmod(0o666 & ~_umask())
@@ -54,6 +66,24 @@ def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _end_of_link(link: Path) -> Path:
+    """The path that a symbolic link leads to, which need not exist. Raises BadInput."""
+    final = Path(os.path.realpath(link))
+    if final.is_symlink():
+        raise BadInput(f"{printable(link)}: a symbolic link that leads in a circle")
+    if not final.parent.is_dir():
+        raise BadInput(f"{printable(link)}: a symbolic link into a folder that does not exist")
+    return final
+
+
+def short_stem(stem: str) -> str:
+    """The start of a name, of at most 40 characters and 120 bytes, for a name made of it."""
+    short = stem[:40]
+    while len(os.fsencode(short)) > 120:
+        short = short[:-1]
+    return short
 
 
 def durable_rename(complete: Path, final: Path) -> None:
@@ -98,7 +128,9 @@ def atomic_folder(final: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
         raise BadInput(f"{name}: there is a file of this name, give a folder")
     if taken and any(final.iterdir()) and not ours(final):
         raise BadInput(f"{name}: holds other files, give a new folder or an empty one")
-    new = Path(tempfile.mkdtemp(prefix=f".{final.name[:40]}-", suffix=".part", dir=final.parent))
+    new = Path(
+        tempfile.mkdtemp(prefix=f".{short_stem(final.name)}-", suffix=".part", dir=final.parent)
+    )
     old = new.with_suffix(".old")
     try:
         yield new

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from st.runtime import BadEngine, BadInput, Stylizer
 from st.runtime.painting.tiling import merge_moments, spans
+from st.runtime.system.memory import cgroup_room, free_memory
 from tests.support import toys
 
 
@@ -77,6 +78,45 @@ def test_a_call_tiles_what_is_too_large_for_one_run(tmp_path: Path) -> None:
     assert steps == [(n, 3) for n in (1, 2, 3)]  # two norms and a picture, one tile
     assert small(frame[:50]).shape == (50, 80, 3)
     assert len(steps) == 3
+
+
+@pytest.mark.parametrize(("bytes_a_pixel", "tiled"), [(100, True), (125, False), (None, True)])
+def test_free_memory_decides_between_whole_and_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_a_pixel: int | None, tiled: bool
+) -> None:
+    """The norms have up to 8 channels: 3 tensors of 4 bytes each may fill 0.8 of the memory."""
+    monkeypatch.setattr("st.runtime.stylizer.WHOLE_PIXELS", 5000)
+    free = None if bytes_a_pixel is None else bytes_a_pixel * 90 * 80
+    monkeypatch.setattr("st.runtime.loaded_engine.free_memory", lambda: free)
+    paint, steps = Stylizer(toys.tiles_pair(tmp_path / "pair.onnx"), device="cpu"), []
+    frame = uneven(90, 80)
+    painted = paint(frame, progress=lambda done, total: steps.append(done))
+    assert bool(steps) == tiled
+    assert off(painted, paint.tiled(frame)) <= 2
+    paint(frame[:50], progress=lambda done, total: pytest.fail("small enough in any case"))
+
+
+def test_a_method_without_tiles_needs_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("st.runtime.stylizer.WHOLE_PIXELS", 5000)
+    paint, frame = Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="cpu"), uneven(90, 80)
+    monkeypatch.setattr("st.runtime.loaded_engine.free_memory", lambda: 4000 * 90 * 80)
+    np.testing.assert_array_equal(paint(frame), 255 - frame)
+    monkeypatch.setattr("st.runtime.loaded_engine.free_memory", lambda: 1000 * 90 * 80)
+    with pytest.raises(BadInput, match="has no tiles"):
+        paint(frame)
+
+
+def test_free_memory_is_told_and_a_control_group_limits_it(tmp_path: Path) -> None:
+    assert (free_memory() or 1 << 40) > 1 << 20
+    assert cgroup_room(tmp_path) is None
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert cgroup_room(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert cgroup_room(tmp_path) == 450
 
 
 def test_progress_counts_every_tile_and_can_stop() -> None:
