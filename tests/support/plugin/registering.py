@@ -30,7 +30,7 @@ def link_libraries(folder: Path) -> None:
     """TensorRT-RTX's libraries under TensorRT's names, and a library of plugins with none in it."""
     spec = find_spec("onnxruntime_ep_nv_tensorrt_rtx")
     if spec is None or not spec.submodule_search_locations:
-        skip("no TensorRT-RTX libraries here: st[tensorrt-rtx]")
+        skip("no TensorRT-RTX libraries here (extra tensorrt-rtx)")
         return
     home = Path(spec.submodule_search_locations[0])
     for name, pattern in {
