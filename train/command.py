@@ -54,7 +54,7 @@ def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
     """Run a training. values: of all options of the command."""
     from st.train.bank.from_engine import load_any
     from st.train.checkpoint import make_config
-    from st.train.features import load_vgg
+    from st.train.features import open_network
     from st.train.loop.resume import resumable
     from st.train.loop.run import Run, resume_file
 
@@ -68,6 +68,7 @@ def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
         _keep_settings(ctx, saved, values)
     vgg = values.pop("vgg")
     settings = {field.name: values.pop(field.name) for field in dataclasses.fields(method.config)}
+    settings = {key: value for key, value in settings.items() if value not in (None, ())}
     teacher = settings.get("teacher") if settings.get("taught") else None
     values["initial"] = load_any(values["initial"]) if values["initial"] else None
     values["teacher"] = load_any(teacher) if teacher else None
@@ -75,13 +76,15 @@ def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
     if added or source:
         values |= _addition(ctx, added, source, values, settings)
     config = make_config(method, settings)
-    run = Run(**values)
+    run, network = Run(**values), method.loss_network(config)
+    if vgg is not None and network != "vgg16":
+        raise BadInput(f"--vgg is for vgg16, and this training uses {network}")
     if not run.content and run.base is None and not method.style_only(config):
         raise BadInput("no photographs given: use --content FOLDER")
     if not run.styles and not method.content_only:
         raise BadInput("no style pictures given: use --style FILE or --style FOLDER")
     _announce(method, config, run, saved)
-    paused = _show(method, config, run, lambda: load_vgg(method.vgg_depth, vgg, say=warn))
+    paused = _show(method, config, run, lambda: open_network(network, vgg, say=warn))
     output, state = printable(run.output), printable(run.resume_file)
     if paused:
         say(f"paused: {state} is saved; to continue, add --resume to the same command")
@@ -163,14 +166,24 @@ def _addition(
     minutes = values["minutes"]
     if minutes is None and unset("steps") and values["pause_after"] is None:
         minutes = ADDING_MINUTES
-    # A teacher has no picture in the new style.
-    config = {key: value for key, value in base.config.items() if key != "teacher"}
-    kept = {key: value for key, value in config.items() if key in settings and unset(key)}
-    settings |= kept | ({"steps": ADDING_STEPS} if unset("steps") else {})
+    # A teacher has no picture in the new style. The bank's layers and weights are of its own loss
+    # network: they do not go with another.
+    dropped = {"teacher"} if unset("loss_network") else {"teacher", *_of_loss_network(base.method)}
+    config = {key: value for key, value in base.config.items() if key not in dropped}
+    settings |= {key: value for key, value in config.items() if unset(key)}
+    settings |= {"steps": ADDING_STEPS} if unset("steps") else {}
     for key, most in ADDING.items():
         if unset(key):
             settings[key] = min(settings[key], most)
     return {"base": base, "start": start, "styles": added, "minutes": minutes}
+
+
+def _of_loss_network(name: str) -> set[str]:
+    """The settings of a method whose defaults depend on the loss network."""
+    from st.train.methods import METHODS
+
+    entries = dataclasses.fields(METHODS[name].config) if name in METHODS else ()
+    return {entry.name for entry in entries if entry.metadata["by_network"]}
 
 
 def _show(method: Any, config: Any, run: Any, load: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from st.train.features.vgg import VGG
 from st.train.losses.temporal import Motion
 
 SHIFT = 8  # pixels: see `shifted`
@@ -43,8 +42,8 @@ def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
 
     images: (N, C, H, W). shift: (rows, columns), each 0..SHIFT - 1.
 
-    VGG pools on a grid of 8 pixels. If that grid always lay at the same place of a picture, the
-    network would learn dots on its own grid that the VGG loss does not see. A random offset in each
+    A loss network pools on a grid of 8 pixels. If that grid always lay at the same place of a picture, the
+    network would learn dots on its own grid that the loss does not see. A random offset in each
     step prevents it.
     """
     y, x = shift
@@ -102,10 +101,11 @@ class Method:
     config: the dataclass of its settings (see `st.train.settings`).
     styles: "one" or "many" named style pictures per network, or "any" (learned from a folder).
     build: (config, style names) -> network. Its `state_dict` is what a checkpoint holds.
-    targets: (network, vgg, style pictures (1, 3, H, W), config) -> anything that `step` needs.
-        With "any" style the pictures are a sample of the folder. The network may fill frozen parts
-        of its own from vgg here; a resumed state is loaded later and overrides them.
-    step: (network, vgg, targets, batch, config) -> weighted loss terms by name, scalar tensors; the
+    loss_network: config -> name of the pretrained network that the losses or an encoder use.
+    targets: (network, loss network, style pictures (1, 3, H, W), config) -> anything that `step`
+        needs. With "any" style the pictures are a sample of the folder. The network may fill frozen
+        parts of its own from the loss network; a resumed state is loaded later and overrides them.
+    step: (network, loss network, targets, batch, config) -> weighted loss terms by name, scalar tensors; the
         trainer sums, logs, updates and saves.
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W), for
         previews.
@@ -114,7 +114,6 @@ class Method:
     style_only: config -> whether it trains on style pictures alone; the batches' contents are then
         black.
     least_steps: with fewer steps than this the pictures are gray, so the command warns.
-    vgg_depth: 16 or 19 layers of the VGG network that is passed to targets and step.
     rates: learning rate multipliers by parameter name or dotted prefix; 1 for the others.
     bank: name of the parameter whose rows are the styles, if styles can be added to a trained
         network by training their rows alone; `step` then returns a "style" term. Else "".
@@ -132,14 +131,14 @@ class Method:
     config: type
     styles: Literal["one", "many", "any"]
     build: Callable[[Any, Sequence[str]], nn.Module]
-    targets: Callable[[nn.Module, VGG, Sequence[Tensor], Any], Any]
-    step: Callable[[nn.Module, VGG, Any, Batch, Any], dict[str, Tensor]]
+    targets: Callable[[nn.Module, Any, Sequence[Tensor], Any], Any]
+    step: Callable[[nn.Module, Any, Any, Batch, Any], dict[str, Tensor]]
     paint: Callable[[nn.Module, Tensor, Tensor | None, int], Tensor]
     export_spec: Callable[[Any], ExportSpec]
     content_only: bool = False
     style_only: Callable[[Any], bool] = lambda config: False
     least_steps: int = 500
-    vgg_depth: int = 16
+    loss_network: Callable[[Any], str] = lambda config: "vgg16"
     rates: Mapping[str, float] = field(default_factory=dict)
     bank: str = ""
     balance: Callable[[nn.Module, int], None] | None = None

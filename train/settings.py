@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -18,14 +18,16 @@ def option(
     least: float | None = None,
     choices: Sequence[str] = (),
     check: Callable[[str], Any] | None = None,
+    by_network: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field with the help text that `st-train METHOD --help` shows.
 
     least: the smallest number allowed. choices: the allowed values of a text, or of each text of a
     tuple. check: raises ValueError, with a message for the user, for a text that is not allowed.
+    by_network: the default of each loss network, where it depends on that; `default` is then None.
     """
     limits = {"help": text, "least": least, "choices": tuple(choices), "check": check}
-    return field(default=default, metadata=limits)
+    return field(default=default, metadata=limits | {"by_network": by_network})
 
 
 def steps_option(default: int) -> Any:
@@ -64,3 +66,15 @@ def content_layer_option(default: str) -> Any:
 
 def style_layers_option(*default: str) -> Any:
     return option(default, "VGG layer for the style loss; may be repeated.", choices=VGG16_LAYERS)
+
+
+def by_network(
+    values: Mapping[str, Any], text: str, least: float | None = None, choices: Sequence[str] = ()
+) -> Any:
+    """A setting whose default depends on the loss network: {network: value}."""
+    shown = "; ".join(f"{network}: {_shown(value)}" for network, value in values.items())
+    return option(None, f"{text} [default: {shown}]", least, choices, by_network=values)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from st.train.data.pictures import to_tensor
-from st.train.features import VGG, load_vgg
+from st.train.features import VGG, FeatureNetwork, load_squeezenet, load_vgg
 from st.train.method import Method
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -85,6 +85,18 @@ def vgg() -> VGG:
 
 
 @pytest.fixture(scope="session")
+def squeezenet() -> FeatureNetwork:
+    return load_squeezenet()
+
+
+@pytest.fixture(scope="session")
+def network_of(vgg: VGG, squeezenet: FeatureNetwork) -> Callable[[Method, Any], FeatureNetwork]:
+    """The loss network of a method with a Config."""
+    opened = {"vgg16": vgg, "squeezenet": squeezenet}
+    return lambda method, config: opened[method.loss_network(config)]
+
+
+@pytest.fixture(scope="session")
 def real_pair() -> tuple[Tensor, Tensor]:
     """A photograph and a painting, (1, 3, 64, 64) each; generated ones where there is no data."""
     files = (DATA / "content" / "chicago.jpg", DATA / "style" / "wave.jpg")
@@ -110,7 +122,14 @@ def small() -> Callable[..., Any]:
 
     def make(method: Method, **settings: Any) -> Any:
         entries = {entry.name for entry in dataclasses.fields(method.config)}
-        values = {"steps": 6, "size": 32, "batch": 2, "style_size": 48, "shape": "fast"}
+        values = {
+            "steps": 6,
+            "size": 48,
+            "batch": 2,
+            "style_scales": (1.0,),
+            "style_size": 48,
+            "shape": "fast",
+        }
         values |= {"width": 8, "kernel": 3, "scales": 3, "levels": ("3", "2")}
         if method.name == "colorize":  # all that it has learns from the first step on
             values |= {"size": 96, "encoder": "plain", "critic": 8, "alone": 0.0, "both": 1.0}

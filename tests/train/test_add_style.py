@@ -45,7 +45,8 @@ def a_bank(name: str, path: Path, small: Callable[..., Any]) -> Checkpoint:
 
 def add(name: str, source: object, output: Path, picture: Path, *words: object) -> None:
     given = (name, "--add-style", f"new={picture}", "--from", source, "-o", output, *words)
-    common = ("--device", "cpu", "--workers", 0, "--size", 32, "--batch", 1)
+    scales = ("--style-scales", 1) if hasattr(METHODS[name].config, "style_scales") else ()
+    common = ("--device", "cpu", "--workers", 0, "--size", 48, "--batch", 1, *scales)
     result = CliRunner().invoke(main, [str(word) for word in (*given, *common)])
     assert result.exit_code == 0, result.output
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from st.runtime.engine.metadata import PALETTE
 from st.train.checkpoint import Checkpoint, load_checkpoint
-from st.train.features import VGG
+from st.train.features import FeatureNetwork
 from st.train.method import Batch, ExportSpec, Method
 from st.train.methods import METHODS
 from st.train.networks.noise import draw
@@ -30,17 +30,30 @@ def method(request: pytest.FixtureRequest) -> Method:
 
 
 @pytest.fixture(scope="module")
-def network(method: Method, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> nn.Module:
+def loss_network(
+    method: Method, small: Callable[..., Any], network_of: Callable[..., FeatureNetwork]
+) -> FeatureNetwork:
+    return network_of(method, small(method))
+
+
+@pytest.fixture(scope="module")
+def network(
+    method: Method, small: Callable[..., Any], loss_network: FeatureNetwork, real_pair: Any
+) -> nn.Module:
     """An untrained one, ready for its first step."""
     torch.manual_seed(0)
     network = method.build(small(method), NAMES[method.styles])
-    prepare(method, network, small(method), vgg, real_pair[1])
+    prepare(method, network, small(method), loss_network, real_pair[1])
     return network
 
 
-def prepare(method: Method, network: nn.Module, config: Any, vgg: VGG, style: Tensor) -> Any:
+def prepare(
+    method: Method, network: nn.Module, config: Any, loss_network: FeatureNetwork, style: Tensor
+) -> Any:
     with torch.no_grad():
-        return method.targets(network, vgg, [style] * max(1, len(NAMES[method.styles])), config)
+        return method.targets(
+            network, loss_network, [style] * max(1, len(NAMES[method.styles])), config
+        )
 
 
 def batch_of(method: Method, content: Tensor, style: Tensor) -> Batch:
@@ -78,34 +91,38 @@ def test_is_described(method: Method, small: Callable[..., Any]) -> None:
 
 
 def test_step_teaches_every_weight(
-    method: Method, network: nn.Module, small: Callable[..., Any], vgg: VGG, real_pair: Any
+    method: Method,
+    network: nn.Module,
+    small: Callable[..., Any],
+    loss_network: FeatureNetwork,
+    real_pair: Any,
 ) -> None:
     config = small(method)
-    targets = prepare(method, network, config, vgg, real_pair[1])
+    targets = prepare(method, network, config, loss_network, real_pair[1])
     network.zero_grad()
-    terms = method.step(network, vgg, targets, batch_of(method, *real_pair), config)
+    terms = method.step(network, loss_network, targets, batch_of(method, *real_pair), config)
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
             assert parameter.grad.abs().max() > 0, name
-    assert all(p.grad is None for p in vgg.parameters())
+    assert all(p.grad is None for p in loss_network.parameters())
 
 
 def test_loss_falls_on_a_real_pair(
-    method: Method, small: Callable[..., Any], vgg: VGG, real_pair: Any
+    method: Method, small: Callable[..., Any], loss_network: FeatureNetwork, real_pair: Any
 ) -> None:
     config, goal = small(method, batch=2), FALLS.get(method.name, 0.8)
     torch.manual_seed(0)
     network = method.build(config, NAMES[method.styles])
-    targets = prepare(method, network, config, vgg, real_pair[1])
+    targets = prepare(method, network, config, loss_network, real_pair[1])
     batch = batch_of(method, *real_pair)
     learned = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learned, lr=config.learning_rate)
     totals = []
     for _ in range(15):
-        terms = method.step(network, vgg, targets, batch, config)
+        terms = method.step(network, loss_network, targets, batch, config)
         total = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()
         total.backward()

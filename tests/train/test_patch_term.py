@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from st.train.features import VGG
+from st.train.features import SqueezeNet
 from st.train.losses.patch_term import PATCHES, patch_loss, style_patches
 from st.train.losses.patches import Bank
 from st.train.method import Batch
@@ -36,17 +36,17 @@ def test_it_is_the_distance_to_the_nearest() -> None:
 
 
 def test_the_term_teaches_the_network(
-    small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
+    small: Callable[..., Any], squeezenet: SqueezeNet, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     config = small(METHOD, patch_weight=2.0, style_weight=0.0, content_weight=0.0, tv_weight=0.0)
     torch.manual_seed(0)
     network = Network(config, ("wave",))
-    style = targets(network, vgg, [real_pair[1]], config)
+    style = targets(network, squeezenet, [real_pair[1]], config)
     batch = Batch(real_pair[0], torch.tensor([0]))
     adam = torch.optim.Adam(network.parameters(), lr=3e-3)
     seen = []
     for _ in range(6):
-        terms = step(network, vgg, style, batch, config)
+        terms = step(network, squeezenet, style, batch, config)
         adam.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         adam.step()

@@ -44,7 +44,9 @@ def st_train(
         style = paintings / "strokes.png" if one else paintings
         given = ["--content", photographs, "--style", style, "-o", "model.pt", "--device", "cpu"]
         if sizes:
-            given += ["--steps", 2, "--size", 32, "--batch", 1, "--workers", 0]
+            given += ["--steps", 2, "--size", 48, "--batch", 1, "--workers", 0]
+            if hasattr(METHODS[method].config, "style_scales"):
+                given += ["--style-scales", 1]
             given += SMALL.get(method, [])
         return CliRunner().invoke(main, [method, *map(str, given), *map(str, words)])
 
@@ -130,7 +132,20 @@ def test_a_small_network_copies_a_teacher_first(st_train: Invoke, paintings: Pat
     assert made.config["teacher"] == "teacher.pt"
     Path("teacher.pt").unlink()
     adding = ["cin", "--add-style", f"new={paintings / 'strokes.png'}", "--from", "model.pt"]
-    sizes = ["--steps", 1, "--size", 32, "--batch", 1, "--workers", 0, "--device", "cpu"]
+    sizes = [
+        "--steps",
+        1,
+        "--size",
+        48,
+        "--style-scales",
+        1,
+        "--batch",
+        1,
+        "--workers",
+        0,
+        "--device",
+        "cpu",
+    ]
     photographs = ["--content", paintings, "-o", "more.pt"]
     result = CliRunner().invoke(main, [str(word) for word in (*adding, *sizes, *photographs)])
     assert result.exit_code == 0, result.output
@@ -189,7 +204,20 @@ def test_reads_pictures_in_another_process_where_opencv_has_used_its_threads(
 ) -> None:
     """As --add-style does with --video. In a process of its own, since it once hung."""
     words = ["cin", "--content", str(photographs), "--style", str(paintings), "-o", "model.pt"]
-    words += ["--device", "cpu", "--steps", "2", "--size", "32", "--batch", "1", "--workers", "1"]
+    words += [
+        "--device",
+        "cpu",
+        "--steps",
+        "2",
+        "--size",
+        "48",
+        "--style-scales",
+        "1",
+        "--batch",
+        "1",
+        "--workers",
+        "1",
+    ]
     script = f"""
 import cv2, numpy
 cv2.setNumThreads(3)
@@ -211,20 +239,20 @@ def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
     assert result.exit_code == 0, result.output
     saved = load_checkpoint(Path("model.pt"))
     kept = {k: saved.config[k] for k in ("size", "batch", "tv_weight", "steps", "content_weight")}
-    assert kept == {"size": 32, "batch": 1, "tv_weight": 3, "steps": 3, "content_weight": 2}
+    assert kept == {"size": 48, "batch": 1, "tv_weight": 3, "steps": 3, "content_weight": 2}
     assert saved.card["seed"] == 5
     assert saved.card["hold_out"] == 100, "else it would learn what it is to be measured on"
 
 
 def test_config_file(st_train: Invoke) -> None:
     Path("run.toml").write_text(
-        'size = 40\nstyle_layers = ["relu1_1", "relu2_1"]\nlearning-rate = 1\nseed = 3\n'
+        'size = 48\nstyle_layers = ["relu1_1", "relu2_1"]\nlearning-rate = 1\nseed = 3\n'
     )
     words = ("--steps", 1, "--batch", 1, "--workers", 0, "--learning-rate", 0.5)
     result = st_train("adain", "--config", "run.toml", *words, sizes=False)
     assert result.exit_code == 0, result.output
     saved = load_checkpoint(Path("model.pt"))
-    assert saved.config["size"] == 40
+    assert saved.config["size"] == 48
     assert saved.config["style_layers"] == ("relu1_1", "relu2_1")
     assert saved.config["learning_rate"] == 0.5  # what the command line says wins
     assert saved.card["seed"] == 3
@@ -236,7 +264,7 @@ def test_config_file_can_name_the_pictures(
     monkeypatch.chdir(tmp_path)
     Path("run.toml").write_text(
         f'content = "{photographs}"\nstyle = ["{paintings}"]\noutput = "bank.pt"\n'
-        'steps = 1\nsize = 32\nbatch = 1\nworkers = 0\ndevice = "cpu"\n'
+        'steps = 1\nsize = 48\nstyle_scales = [1.0]\nbatch = 1\nworkers = 0\ndevice = "cpu"\n'
     )
     result = CliRunner().invoke(main, ["cin", "--config", "run.toml"])
     assert result.exit_code == 0, result.output
@@ -283,7 +311,9 @@ def test_config_file_that_is_none(st_train: Invoke) -> None:
         (["--shape", "huge"], "huge"),
         (["--content-layer", "relu9_9"], "relu9_9"),
         (["--style-layers", "conv"], "conv"),
-        (["--vgg", "absent.pth"], "absent.pth: no such weights"),
+        (["--vgg", "absent.pth"], "--vgg is for vgg16"),
+        (["--loss-network", "vgg16", "--vgg", "absent.pth"], "absent.pth: no such weights"),
+        (["--style-scales", 0.5], "too small for fire7"),
         (["--device", "abacus"], "abacus"),
         (["--precision", "8"], "--precision"),
     ],
@@ -321,7 +351,7 @@ def test_diverging_is_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch
 
 
 def test_vgg_from_a_folder_is_refused(st_train: Invoke, tmp_path: Path) -> None:
-    one_line(st_train("cin", "--vgg", tmp_path), 1)
+    one_line(st_train("cin", "--loss-network", "vgg16", "--vgg", tmp_path), 1)
 
 
 def test_options_name_every_setting() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, Unavailable
 from st.train.checkpoint import load_checkpoint
-from st.train.features import VGG
+from st.train.features import FeatureNetwork
 from st.train.loop.optimizer import WARM_UP, learning_rate
 from st.train.loop.run import Progress, Run
 from st.train.loop.trainer import Diverged, Interrupted, check_painted, train
@@ -28,7 +28,11 @@ Start = Callable[..., Iterator[Progress]]
 
 @pytest.fixture
 def start(
-    photographs: Path, paintings: Path, vgg: VGG, small: Callable[..., Any], tmp_path: Path
+    photographs: Path,
+    paintings: Path,
+    network_of: Callable[..., FeatureNetwork],
+    small: Callable[..., Any],
+    tmp_path: Path,
 ) -> Start:
     """Begin a small training; keywords go to Run or to the method's Config."""
 
@@ -47,7 +51,8 @@ def start(
         }
         run = Run(**values | {k: v for k, v in given.items() if k in fields})
         settings = {k: v for k, v in given.items() if k not in fields}
-        return train(method, small(method, **settings), run, lambda: vgg)
+        config = small(method, **settings)
+        return train(method, config, run, lambda: network_of(method, config))
 
     return begin
 
@@ -118,7 +123,7 @@ def test_what_a_training_leaves(start: Start, tmp_path: Path) -> None:
     assert saved.card["styles"] == "dashes (dashes.png), strokes (strokes.png)"
     assert not any(str(tmp_path) in str(value) for value in saved.card.values())
     with Image.open(tmp_path / "model.preview.jpg") as preview:
-        assert preview.size == (3 * 32, 3 * 32)  # a row of styles, and two crops in each
+        assert preview.size == (3 * 48, 3 * 48)  # a row of styles, and two crops in each
     assert list((tmp_path / "model.logs").glob("events*"))
     assert not list(tmp_path.glob(".*"))
 

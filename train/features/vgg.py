@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from st.train.features.base import FeatureNetwork
+
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -22,8 +24,8 @@ def layer_names(depth: int) -> list[str]:
     return names
 
 
-class VGG(nn.Module):
-    """The convolutional part of VGG, frozen, as a function from pictures to named activations.
+class VGG(FeatureNetwork):
+    """The convolutional part of VGG, frozen, as a function from images to named activations.
 
     `mean` and `std` normalize the input and come with the weights (RGB, units of 0..1).
     pooling: "max" as trained, or "average", which Gatys et al. found smoother.
@@ -88,3 +90,8 @@ class VGG(nn.Module):
             if name in wanted:
                 found[name] = x
         return found
+
+    def min_side(self, layers: Iterable[str]) -> int:
+        """2 for each pooling that comes before the deepest layer."""
+        last = max(self.names.index(name) for name in layers)
+        return 2 ** sum(name.startswith("pool") for name in self.names[: last + 1])

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from st.runtime.errors import StError, printable
 from st.runtime.system.signals import stoppable
 from st.train.data.workers import begin_worker, child_signal_kept, one_opencv_thread, until
-from st.train.features.vgg import VGG
+from st.train.features.base import FeatureNetwork
 from st.train.loop.devices import to_device
 from st.train.loop.inputs import find_inputs
 from st.train.loop.lock import training_lock
@@ -39,7 +39,9 @@ class Interrupted(StError):
     """Stopped by Ctrl-C, SIGTERM or a failure; the state is saved if there was a step."""
 
 
-def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) -> Iterator[Progress]:
+def train(
+    method: Method, config: Any, run: Run, load_network: Callable[[], FeatureNetwork]
+) -> Iterator[Progress]:
     """Train `method` and write `run.output`; yields after every step.
 
     Beside the output lie NAME.resume.pt (to resume from), NAME.preview.jpg and NAME.logs
@@ -55,7 +57,7 @@ def train(method: Method, config: Any, run: Run, load_vgg: Callable[[], VGG]) ->
     inputs = find_inputs(method, config, run)
     lock = training_lock(run.output) if is_main_process() else contextlib.nullcontext()
     with lock:
-        training = Training(method, config, run, inputs, load_vgg)
+        training = Training(method, config, run, inputs, load_network)
         with _log(run if training.fabric.is_global_zero else None) as note:
             done = yield from _steps(training, note)
         if done and training.fabric.is_global_zero:

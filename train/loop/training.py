@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from st.train.bank.add_style import check_addition, choose_starts, joined, take_over
 from st.train.checkpoint import Checkpoint
-from st.train.features.vgg import VGG
+from st.train.features.base import FeatureNetwork
 from st.train.loop.card import training_card
 from st.train.loop.devices import average_gradients, open_fabric, to_device
 from st.train.loop.inputs import Inputs, check_size, load_styles, make_batches
@@ -37,7 +37,7 @@ class Training:
         config: Any,
         run: Run,
         inputs: Inputs,
-        load_vgg: Callable[[], VGG],
+        load_network: Callable[[], FeatureNetwork],
     ) -> None:
         """Raises BadInput for unusable pictures, settings or saved states, Unavailable for devices
         and weights that are not here."""
@@ -48,7 +48,7 @@ class Training:
         saved = resumable(run.resume_file, method, inputs.names) if run.resume else None
         self.optimizer = torch.optim.Adam(parameter_groups(method, self.network))
         self.styles = [self.fabric.to_device(s) for s in load_styles(method, inputs, config)]
-        self.vgg = cast(VGG, self.fabric.to_device(load_vgg()))
+        self.loss_network = self.fabric.to_device(load_network())
         self.fabric.to_device(self.network)
         self._stepper = cast(Any, self.fabric.setup_optimizers(self.optimizer))
         self.targets = self._targets()
@@ -76,7 +76,7 @@ class Training:
 
     def _targets(self) -> Any:
         with torch.no_grad(), self.fabric.autocast():
-            targets = self.method.targets(self.network, self.vgg, self.styles, self.config)
+            targets = self.method.targets(self.network, self.loss_network, self.styles, self.config)
         if self.run.teacher is not None and self.method.teach is not None:
             targets = self.method.teach(self.network, targets, self.run.teacher, self.config)
         return targets
@@ -99,7 +99,7 @@ class Training:
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         with self.fabric.autocast():
-            return self.method.step(self.network, self.vgg, self.targets, batch, self.config)
+            return self.method.step(self.network, self.loss_network, self.targets, batch, self.config)
 
     @property
     def elapsed(self) -> float:

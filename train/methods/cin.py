@@ -16,64 +16,53 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.runtime.errors import BadInput, printable
-from st.train.features.vgg import VGG
-from st.train.losses.basic import gram, raster, relative_distance, total_variation, wide
+from st.train.features.base import FeatureNetwork
+from st.train.losses.basic import raster, wide
+from st.train.losses.perceptual import Grams
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.method import Batch, ExportSpec, Method, shifted
+from st.train.method import Batch, ExportSpec, Method
+from st.train.methods.perceptual_loss import (
+    RASTER_HELP,
+    Perceptual,
+    loss_network_of,
+    perceptual_terms,
+    style_loss,
+)
 from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
-    batch_option,
-    content_layer_option,
+    by_network,
     learning_rate_option,
     option,
     shape_option,
-    size_option,
     steps_option,
-    style_layers_option,
     style_size_option,
 )
 
 if TYPE_CHECKING:
     from st.train.checkpoint import Checkpoint
 
-
-# The scales and shifts of a style see a gradient only when its turn comes, and they alone tell it
-# from the others: at the convolutions' rate the styles look alike for thousands of steps.
+# The scales and shifts of a style have a gradient only in the steps that show it, and nothing else
+# tells the styles apart: at the convolutions' rate they look alike for thousands of steps.
 BANK_RATE = 5.0
-# A mean squared error of 0..1 is some 0.01 where the distances are some 5.
+# Mean squared errors are about 0.01 where the other terms are about 5.
 TEACHER_WEIGHT = 100.0
 
 
 @dataclass(frozen=True)
-class Config:
-    steps: int = steps_option(5_600)
-    size: int = size_option(192)
-    batch: int = batch_option(4, ", each with its own style")
+class Config(Perceptual):
+    steps: int = steps_option(30_000)
     learning_rate: float = learning_rate_option(2e-3)
     shape: str = shape_option("faster")
     style_size: int = style_size_option(384)
-    content_weight: float = option(1.7, "of the relative distance of features", 0)
-    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
-    tv_weight: float = option(4.0, "of the total variation", 0)
-    raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
+    raster_weight: float = by_network({"squeezenet": 1_000.0, "vgg16": 3_000.0}, RASTER_HELP, 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
     teacher: str = option(
         "",
-        "engine or checkpoint of the same styles in the same order, whose paintings are copied "
-        "in the first steps",
+        "Engine or checkpoint of the same styles in the same order, whose paintings are copied "
+        "in the first steps.",
     )
-    taught: int = option(2_000, "steps that copy the teacher's paintings, pixel by pixel", 0)
-    content_layer: str = content_layer_option("relu3_3")
-    style_layers: tuple[str, ...] = style_layers_option(
-        # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
-        # gray. relu1_1 sees it.
-        "relu1_1",
-        "relu1_2",
-        "relu2_2",
-        "relu3_3",
-        "relu4_3",
-    )
+    taught: int = option(2_000, "Steps that copy the teacher's paintings, pixel by pixel.", 0)
 
 
 class Network(nn.Module):
@@ -96,17 +85,17 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Targets:
-    """grams: of the style pictures by layer, each (S, C, C). teacher: a network to copy."""
+    """grams: of the S style pictures, by scale and layer. teacher: a network to copy."""
 
-    grams: dict[str, Tensor]
+    grams: dict[float, Grams]
     teacher: Network | None
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> Targets:
-    """The Gram matrices of the style pictures, made once."""
-    rows = [vgg(style, config.style_layers) for style in styles]
-    grams = {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
-    return Targets(grams, None)
+def targets(
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> Targets:
+    """The Gram matrices of the style pictures, computed once."""
+    return Targets(style_loss(config).of_styles(loss_network, styles, config.size), None)
 
 
 def teach(net: nn.Module, targets: Targets, checkpoint: Checkpoint, config: Config) -> Targets:
@@ -128,41 +117,37 @@ def teach(net: nn.Module, targets: Targets, checkpoint: Checkpoint, config: Conf
 
 
 def step(
-    net: nn.Module, vgg: VGG, targets: Targets, batch: Batch, config: Config
+    net: nn.Module,
+    loss_network: FeatureNetwork,
+    targets: Targets,
+    batch: Batch,
+    config: Config,
 ) -> dict[str, Tensor]:
-    """Eq. 1-4: content and style distances of what the network paints, each crop in its style.
+    """Eq. 1-4: content and style distances of the paintings, each crop in a style of its own.
 
-    Before them, where there is a teacher, the distance from its paintings: a small network reaches
-    in minutes there what takes it an hour by the styles alone.
+    With a teacher, the first steps take the distance from its paintings instead: a small network
+    learns in minutes from these what the styles alone teach it in an hour.
     """
-    network, grams = cast(Network, net), targets.grams
+    network = cast(Network, net)
     weights = network.one_hot(batch.index)
-    whole = network(batch.content, weights)
+    painted = network(batch.content, weights)
+    smooth = config.raster_weight * raster(painted, network.transform.multiple)
     if targets.teacher is not None and batch.step < config.taught:
         with torch.no_grad():
             shown = targets.teacher(batch.content, weights)
-        return {
-            "teacher": TEACHER_WEIGHT * functional.mse_loss(wide(whole), wide(shown)),
-            "raster": config.raster_weight * raster(whole, network.transform.multiple),
-        }
-    painted = shifted(whole, batch.shift)
-    with torch.no_grad():
-        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
-    got = vgg(painted, {config.content_layer, *config.style_layers})
-    style = torch.stack(
-        [relative_distance(gram(got[k]), grams[k][batch.index]) for k in config.style_layers]
-    )
+        distance = functional.mse_loss(wide(painted), wide(shown))
+        return {"teacher": TEACHER_WEIGHT * distance, "raster": smooth}
+
+    def of_crops(scale: float) -> Grams:
+        return {k: grams[batch.index] for k, grams in targets.grams[scale].items()}
 
     def paint_later(frames: Tensor) -> Tensor:
         return net(frames, weights[: len(frames)])
 
-    k = config.content_layer
     return {
-        "content": config.content_weight * relative_distance(got[k], want[k]),
-        "style": config.style_weight * style.mean(),
-        "tv": config.tv_weight * total_variation(painted),
-        "raster": config.raster_weight * raster(whole, network.transform.multiple),
-        **temporal_terms(whole, batch.motion, paint_later, config.temporal_weight),
+        **perceptual_terms(loss_network, painted, of_crops, batch, config),
+        "raster": smooth,
+        **temporal_terms(painted, batch.motion, paint_later, config.temporal_weight),
     }
 
 
@@ -187,6 +172,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     least_steps=1_000,
+    loss_network=loss_network_of,
     bank="bank",
     temporal=True,
     teach=teach,

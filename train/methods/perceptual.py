@@ -1,8 +1,8 @@
 """Perceptual losses: one style, one network.
 
 Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and super-resolution",
-ECCV 2016, arXiv:1603.08155. A residual network is trained so that VGG-16 sees the photograph's
-content (eq. 2) and the painting's Gram matrices (eq. 4) in what it paints.
+ECCV 2016, arXiv:1603.08155. A residual network is trained so that a pretrained network sees the
+photograph's content (eq. 2) and the painting's Gram matrices (eq. 4) in its output.
 
     st-train perceptual --content photos/ --style wave.jpg -o wave.pt
 
@@ -18,56 +18,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 
-from st.train.features.vgg import VGG
-from st.train.losses.basic import gram, relative_distance, total_variation
+from st.train.features.base import FeatureNetwork
+from st.train.losses.basic import raster
 from st.train.losses.patch_term import patch_loss, style_patches
 from st.train.losses.patches import Bank
+from st.train.losses.perceptual import Grams, compare_style
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, ExportSpec, Method, shifted
-from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
-from st.train.settings import (
-    VGG16_LAYERS,
-    batch_option,
-    content_layer_option,
-    learning_rate_option,
-    option,
-    shape_option,
-    size_option,
-    steps_option,
-    style_layers_option,
-    style_size_option,
+from st.train.methods.perceptual_loss import (
+    LAYERS,
+    RASTER_HELP,
+    Perceptual,
+    loss_network_of,
+    style_loss,
+    weighted_terms,
 )
+from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
+from st.train.settings import by_network, option, shape_option, style_size_option
 
 
 @dataclass(frozen=True)
-class Config:
-    steps: int = steps_option(4_000)
-    size: int = size_option(256)
-    batch: int = batch_option(4)
-    learning_rate: float = learning_rate_option(1e-3)
+class Config(Perceptual):
     shape: str = shape_option("johnson")
     style_size: int = style_size_option(384)
-    content_weight: float = option(1.0, "of the relative distance of features", 0)
-    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
-    tv_weight: float = option(4.0, "of the total variation", 0)
+    raster_weight: float = by_network({"squeezenet": 1_000.0, "vgg16": 0.0}, RASTER_HELP, 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
-    patch_weight: float = option(0.0, "of the nearest patches of the style, which is not in it", 0)
-    patch_layer: str = option("relu3_1", "VGG layer that patches are of", choices=VGG16_LAYERS)
-    content_layer: str = content_layer_option("relu3_3")
-    style_layers: tuple[str, ...] = style_layers_option(
-        # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
-        # gray. relu1_1 sees it.
-        "relu1_1",
-        "relu1_2",
-        "relu2_2",
-        "relu3_3",
-        "relu4_3",
+    patch_weight: float = option(
+        0.0, "Weight of the distance to the nearest patches of the style, not in the paper.", 0
+    )
+    patch_layer: str = by_network(
+        {"squeezenet": "fire4", "vgg16": "relu3_1"},
+        "Layer that patches are cut from.",
+        None,
+        LAYERS,
     )
 
 
@@ -84,38 +72,43 @@ class Network(nn.Module):
 
 
 class Style(NamedTuple):
-    """Gram matrices of the style picture by layer, each (1, C, C), and patches if they count."""
+    """Gram matrices of the style picture by scale and layer, each (1, C, C); patches if used."""
 
-    grams: dict[str, Tensor]
+    grams: dict[float, Grams]
     patches: Bank | None
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> Style:
-    """What the style's loss compares with: made once."""
+def targets(
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> Style:
+    """What the style loss compares with, computed once."""
+    grams = style_loss(config).of_styles(loss_network, styles, config.size)
+    if not config.patch_weight:
+        return Style(grams, None)
     (style,) = styles
-    seen = vgg(style, {*config.style_layers, config.patch_layer})
-    patches = style_patches(seen[config.patch_layer]) if config.patch_weight else None
-    return Style({k: gram(seen[k]) for k in config.style_layers}, patches)
+    seen = loss_network(style, [config.patch_layer])
+    return Style(grams, style_patches(seen[config.patch_layer]))
 
 
-def step(net: nn.Module, vgg: VGG, style: Style, batch: Batch, config: Config) -> dict[str, Tensor]:
-    """Eq. 2, 4 and 5: content and style distances of what the network paints."""
-    whole = net(batch.content)
-    painted = shifted(whole, batch.shift)
-    with torch.no_grad():
-        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
-    patches = [] if style.patches is None else [config.patch_layer]
-    got = vgg(painted, {config.content_layer, *config.style_layers, *patches})
-    distances = [relative_distance(gram(got[k]), style.grams[k]) for k in config.style_layers]
-    k = config.content_layer
+def step(
+    net: nn.Module, loss_network: FeatureNetwork, style: Style, batch: Batch, config: Config
+) -> dict[str, Tensor]:
+    """Eq. 2, 4 and 5: content and style distances of the paintings."""
+    painted = net(batch.content)
+    seen = shifted(painted, batch.shift)
+    also = {config.content_layer} | ({config.patch_layer} if style.patches else set())
+    found = compare_style(
+        loss_network, seen, style_loss(config), style.grams.__getitem__, batch, also
+    )
     terms = {
-        "content": config.content_weight * relative_distance(got[k], want[k]),
-        "style": config.style_weight * torch.stack(distances).mean(),
-        "tv": config.tv_weight * total_variation(painted),
-        **temporal_terms(whole, batch.motion, net, config.temporal_weight),
+        **weighted_terms(found, loss_network, seen, batch, config),
+        **temporal_terms(painted, batch.motion, net, config.temporal_weight),
     }
+    if config.raster_weight:
+        multiple = cast(Network, net).transform.multiple
+        terms["raster"] = config.raster_weight * raster(painted, multiple)
     if style.patches is not None:
-        distance = patch_loss(got[config.patch_layer], style.patches)
+        distance = patch_loss(found.features[config.patch_layer], style.patches)
         terms["patches"] = config.patch_weight * distance
     return terms
 
@@ -140,6 +133,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     least_steps=500,
+    loss_network=loss_network_of,
     temporal=True,
     example="st-train perceptual --content photos/ --style wave.jpg -o wave.pt",
 )

@@ -62,7 +62,7 @@ class Door:
 IMAGE = "st-image GOOD/picture.png -o OUT/out.png --threads 1"
 TRAIN = "st-train perceptual --device cpu --workers 0"
 PICTURES = "--content GOOD/photos --style GOOD/picture.png"
-SMALL = "-o OUT/out.pt --steps 1 --size 32 --batch 1"
+SMALL = "-o OUT/out.pt --steps 1 --size 48 --style-scales 1 --batch 1"
 
 DOORS = {
     "st-image": Door(

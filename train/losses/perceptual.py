@@ -1,0 +1,135 @@
+"""Content and style losses on a pretrained network, at several scales of the picture.
+
+Gatys et al., CVPR 2016, eq. 1 and 3 to 5, as Johnson et al., ECCV 2016, train networks with them,
+but relative to their targets. A pretrained network sees strokes of some sizes only, and SqueezeNet,
+whose first layer skips every other pixel, misses fine ones. So the style is also compared at other
+scales: the painting reduced, or a part of it enlarged, with the style picture scaled alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from st.runtime.errors import BadInput
+from st.train.features.base import FeatureNetwork
+from st.train.losses.basic import gram, relative_distance, wide
+from st.train.method import SHIFT, Batch, shifted
+
+Gram = Callable[[Tensor], Tensor]
+Grams = Mapping[str, Tensor]  # by layer, each (S, C, C)
+ENLARGED = 0.9  # side of an enlarged part, relative to the crop: what a step may cost
+
+
+@dataclass(frozen=True)
+class StyleLoss:
+    """The distance of Gram matrices, averaged over layers, at one scale in every step.
+
+    layers: compared. scales: 1 counts in every step, the others take turns, at equal weight.
+    gram: (N, C, h, w) -> (N, C, C).
+    """
+
+    layers: tuple[str, ...]
+    scales: tuple[float, ...] = (1.0,)
+    gram: Gram = gram
+
+    def scale(self, step: int) -> float | None:
+        """The scale other than 1 whose turn it is; None where there is none."""
+        others = [scale for scale in self.scales if scale != 1]
+        return others[step % len(others)] if others else None
+
+    def grams(self, features: Mapping[str, Tensor]) -> Grams:
+        return {name: self.gram(features[name]) for name in self.layers}
+
+    def distance(self, features: Mapping[str, Tensor], targets: Grams) -> Tensor:
+        """Relative distance of the Gram matrices: a scalar."""
+        return torch.stack(
+            [relative_distance(self.gram(features[k]), targets[k]) for k in self.layers]
+        ).mean()
+
+    def of_styles(
+        self, network: FeatureNetwork, styles: Sequence[Tensor], crop: int
+    ) -> dict[float, Grams]:
+        """Gram matrices of named style pictures at each scale.
+
+        styles: S pictures (1, 3, H, W), RGB, 0..1. crop: side of the training crops, in pixels.
+        Raises BadInput where a crop is too small for the layers at a scale.
+        """
+        self.check(network, crop)
+        found: dict[float, Grams] = {}
+        for scale in {1.0, *self.scales}:
+            rows = [self.grams(network(rescaled(style, scale), self.layers)) for style in styles]
+            found[scale] = {k: torch.cat([row[k] for row in rows]) for k in self.layers}
+        return found
+
+    def check(self, network: FeatureNetwork, crop: int) -> None:
+        """Raises BadInput where a crop is too small for the layers at a scale."""
+        needed, scale = network.min_side(self.layers), min(1.0, *self.scales)
+        if (crop - SHIFT) * scale < needed:
+            least = math.ceil(needed / scale) + SHIFT
+            raise BadInput(
+                f"training crops of {crop} pixels are too small for {self.layers[-1]} at a style "
+                f"scale of {scale:g}: use {least} or more"
+            )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a painting's losses need.
+
+    style: scalar, the unweighted style loss. features: of the painting at scale 1, by layer.
+    """
+
+    style: Tensor
+    features: Mapping[str, Tensor]
+
+
+def compare_style(
+    network: FeatureNetwork,
+    painted: Tensor,
+    loss: StyleLoss,
+    targets: Callable[[float], Grams],
+    batch: Batch,
+    also: Collection[str] = (),
+) -> Compared:
+    """The style loss of a step.
+
+    painted: (N, 3, H, W), RGB, 0..1, already `shifted`. targets: of a scale, the Gram matrices that
+    the N paintings are compared with, each (N, C, C). also: further layers to look at.
+    """
+    features = network(painted, {*loss.layers, *also})
+    style, scale = loss.distance(features, targets(1.0)), loss.scale(batch.step)
+    if scale is not None:
+        part = rescaled(painted, scale, batch.seed)
+        style = (style + loss.distance(network(part, loss.layers), targets(scale))) / 2
+    return Compared(style, features)
+
+
+def rescaled(images: Tensor, scale: float, seed: int | None = None) -> Tensor:
+    """Images at another scale, bilinear: (N, 3, H, W) -> (N, 3, h, w).
+
+    seed: where given, only a part is enlarged, drawn by it, so that the cost stays that of a crop.
+    """
+    if scale == 1:
+        return images
+    x = wide(images)
+    if scale > 1 and seed is not None:
+        height, width = (round(side * ENLARGED / scale) for side in x.shape[-2:])
+        top = seed % (x.shape[-2] - height + 1)
+        left = (seed >> 20) % (x.shape[-1] - width + 1)
+        x = x[..., top : top + height, left : left + width]
+    with torch.autocast(x.device.type, enabled=False):
+        return functional.interpolate(
+            x, scale_factor=scale, mode="bilinear", antialias=scale < 1, align_corners=False
+        )
+
+
+def content_features(network: FeatureNetwork, batch: Batch, layer: str) -> Tensor:
+    """Activations of the photographs, `shifted` as the paintings are; without gradient."""
+    with torch.no_grad():
+        return network(shifted(batch.content, batch.shift), [layer])[layer]

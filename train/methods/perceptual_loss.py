@@ -1,0 +1,144 @@
+"""The perceptual loss as methods use it: its settings, their defaults by network, its terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+from st.runtime.errors import BadInput
+from st.train.features.base import FeatureNetwork
+from st.train.features.networks import NETWORKS, layer_names_of
+from st.train.losses.basic import gram, relative_distance, total_variation
+from st.train.losses.perceptual import (
+    Compared,
+    Gram,
+    Grams,
+    StyleLoss,
+    compare_style,
+    content_features,
+)
+from st.train.method import Batch, shifted
+from st.train.settings import (
+    batch_option,
+    by_network,
+    learning_rate_option,
+    option,
+    size_option,
+    steps_option,
+)
+
+LAYERS = (*layer_names_of("squeezenet"), *layer_names_of("vgg16"))
+STYLE_LAYERS = {
+    "squeezenet": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7"),
+    # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
+    # gray. relu1_1 sees it.
+    "vgg16": ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+}
+SCALES = {"squeezenet": (1.0, 0.5, 1.5), "vgg16": (1.0,)}
+
+
+RASTER_HELP = "Weight of the pattern that repeats on the network's own pixel raster."
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long a network trains, and on what."""
+
+    steps: int = steps_option(4_000)
+    size: int = size_option(256)
+    batch: int = batch_option(4)
+    learning_rate: float = learning_rate_option(1e-3)
+
+
+@dataclass(frozen=True)
+class Perceptual(Training):
+    """The content and style losses on a pretrained network.
+
+    A setting that is not given takes the default of the loss network; a loss network that is not
+    given is the one that the layers belong to, else squeezenet. So Configs of networks trained
+    before there was a choice, whose layers are VGG's, stay what they were.
+    """
+
+    loss_network: str = option(
+        None,
+        "Pretrained network that compares pictures. [default: squeezenet, or the network of the "
+        "given layers]",
+        choices=NETWORKS,
+    )
+    content_weight: float = by_network(
+        {"squeezenet": 3.0, "vgg16": 1.7}, "Weight of the relative distance of features.", 0
+    )
+    style_weight: float = option(12.5, "Weight of the relative distance of Gram matrices.", 0)
+    tv_weight: float = by_network(
+        {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0
+    )
+    content_layer: str = by_network(
+        {"squeezenet": "fire4", "vgg16": "relu3_3"},
+        "Layer that content is compared on.",
+        choices=LAYERS,
+    )
+    style_layers: tuple[str, ...] = by_network(
+        STYLE_LAYERS, "Layer that style is compared on; repeat for several.", choices=LAYERS
+    )
+    style_scales: tuple[float, ...] = by_network(
+        SCALES,
+        "Scale that paintings and style pictures are compared at; repeat for several. 1 counts in "
+        "every step, the others take turns.",
+        least=0.1,
+    )
+
+    def __post_init__(self) -> None:
+        network = self.loss_network or self._network_of_layers()
+        object.__setattr__(self, "loss_network", network)
+        for entry in fields(self):
+            if getattr(self, entry.name) is None:
+                object.__setattr__(self, entry.name, entry.metadata["by_network"][network])
+        known = layer_names_of(network)
+        for layer in (self.content_layer, *self.style_layers):
+            if layer not in known:
+                raise BadInput(f"{network} has no layer {layer}; it has {', '.join(known)}")
+
+    def _network_of_layers(self) -> str:
+        layers = [*(self.style_layers or ()), self.content_layer or "conv1"]
+        own = layer_names_of("squeezenet")
+        return "squeezenet" if all(layer in own for layer in layers) else "vgg16"
+
+
+def loss_network_of(config: Perceptual) -> str:
+    return config.loss_network
+
+
+def style_loss(config: Perceptual, gram: Gram = gram) -> StyleLoss:
+    return StyleLoss(config.style_layers, config.style_scales, gram)
+
+
+def perceptual_terms(
+    network: FeatureNetwork,
+    painted: Tensor,
+    targets: Callable[[float], Grams],
+    batch: Batch,
+    config: Perceptual,
+) -> dict[str, Tensor]:
+    """The weighted terms "content", "style" and "tv" of a step.
+
+    painted: (N, 3, H, W), RGB, 0..1, of batch.content. targets: of a scale, the Gram matrices that
+    each painting is compared with.
+    """
+    seen = shifted(painted, batch.shift)
+    found = compare_style(network, seen, style_loss(config), targets, batch, [config.content_layer])
+    return weighted_terms(found, network, seen, batch, config)
+
+
+def weighted_terms(
+    found: Compared, network: FeatureNetwork, seen: Tensor, batch: Batch, config: Perceptual
+) -> dict[str, Tensor]:
+    """The terms of paintings that are compared already. seen: the `shifted` paintings."""
+    wanted = content_features(network, batch, config.content_layer)
+    content = relative_distance(found.features[config.content_layer], wanted)
+    return {
+        "content": config.content_weight * content,
+        "style": config.style_weight * found.style,
+        "tv": config.tv_weight * total_variation(seen),
+    }
