@@ -19,7 +19,6 @@ from torch.nn import functional
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import gram, relative_distance, wide
-from st.train.method import SHIFT, Batch, shifted
 
 Gram = Callable[[Tensor], Tensor]
 Grams = Mapping[str, Tensor]  # by layer, each (S, C, C)
@@ -53,28 +52,28 @@ class StyleLoss:
         ).mean()
 
     def of_styles(
-        self, network: FeatureNetwork, styles: Sequence[Tensor], crop: int
+        self, network: FeatureNetwork, styles: Sequence[Tensor], side: int
     ) -> dict[float, Grams]:
         """Gram matrices of named style pictures at each scale.
 
-        styles: S pictures (1, 3, H, W), RGB, 0..1. crop: side of the training crops, in pixels.
-        Raises BadInput where a crop is too small for the layers at a scale.
+        styles: S pictures (1, 3, H, W), RGB, 0..1. side: of the paintings compared, in pixels.
+        Raises BadInput where that is too small for the layers at a scale.
         """
-        self.check(network, crop)
+        self.check(network, side)
         found: dict[float, Grams] = {}
         for scale in {1.0, *self.scales}:
             rows = [self.grams(network(rescaled(style, scale), self.layers)) for style in styles]
             found[scale] = {k: torch.cat([row[k] for row in rows]) for k in self.layers}
         return found
 
-    def check(self, network: FeatureNetwork, crop: int) -> None:
-        """Raises BadInput where a crop is too small for the layers at a scale."""
+    def check(self, network: FeatureNetwork, side: int) -> None:
+        """Raises BadInput where paintings of that side are too small for the layers at a scale."""
         needed, scale = network.min_side(self.layers), min(1.0, *self.scales)
-        if (crop - SHIFT) * scale < needed:
-            least = math.ceil(needed / scale) + SHIFT
+        if side * scale < needed:
+            least = math.ceil(needed / scale)
             raise BadInput(
-                f"training crops of {crop} pixels are too small for {self.layers[-1]} at a style "
-                f"scale of {scale:g}: use {least} or more"
+                f"training crops are {least - side} pixels too small for {self.layers[-1]} at a "
+                f"style scale of {scale:g}"
             )
 
 
@@ -94,18 +93,20 @@ def compare_style(
     painted: Tensor,
     loss: StyleLoss,
     targets: Callable[[float], Grams],
-    batch: Batch,
+    turn: tuple[int, int],
     also: Collection[str] = (),
 ) -> Compared:
     """The style loss of a step.
 
-    painted: (N, 3, H, W), RGB, 0..1, already `shifted`. targets: of a scale, the Gram matrices that
-    the N paintings are compared with, each (N, C, C). also: further layers to look at.
+    painted: (N, 3, H, W), RGB, 0..1. targets: of a scale, the Gram matrices that the N paintings
+    are compared with, each (N, C, C). turn: the step's number, which chooses the scale, and its
+    random seed, which chooses the part that is enlarged. also: further layers to return.
     """
+    step, seed = turn
     features = network(painted, {*loss.layers, *also})
-    style, scale = loss.distance(features, targets(1.0)), loss.scale(batch.step)
+    style, scale = loss.distance(features, targets(1.0)), loss.scale(step)
     if scale is not None:
-        part = rescaled(painted, scale, batch.seed)
+        part = rescaled(painted, scale, seed)
         style = (style + loss.distance(network(part, loss.layers), targets(scale))) / 2
     return Compared(style, features)
 
@@ -127,9 +128,3 @@ def rescaled(images: Tensor, scale: float, seed: int | None = None) -> Tensor:
         return functional.interpolate(
             x, scale_factor=scale, mode="bilinear", antialias=scale < 1, align_corners=False
         )
-
-
-def content_features(network: FeatureNetwork, batch: Batch, layer: str) -> Tensor:
-    """Activations of the photographs, `shifted` as the paintings are; without gradient."""
-    with torch.no_grad():
-        return network(shifted(batch.content, batch.shift), [layer])[layer]

@@ -25,8 +25,8 @@ from st.train.methods.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
     loss_network_of,
+    named_grams,
     perceptual_terms,
-    style_loss,
 )
 from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
@@ -95,7 +95,7 @@ def targets(
     net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> Targets:
     """The Gram matrices of the style pictures, computed once."""
-    return Targets(style_loss(config).of_styles(loss_network, styles, config.size), None)
+    return Targets(named_grams(loss_network, styles, config), None)
 
 
 def teach(net: nn.Module, targets: Targets, checkpoint: Checkpoint, config: Config) -> Targets:

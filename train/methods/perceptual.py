@@ -34,6 +34,7 @@ from st.train.methods.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
     loss_network_of,
+    named_grams,
     style_loss,
     weighted_terms,
 )
@@ -82,7 +83,7 @@ def targets(
     net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> Style:
     """What the style loss compares with, computed once."""
-    grams = style_loss(config).of_styles(loss_network, styles, config.size)
+    grams = named_grams(loss_network, styles, config)
     if not config.patch_weight:
         return Style(grams, None)
     (style,) = styles
@@ -98,7 +99,12 @@ def step(
     seen = shifted(painted, batch.shift)
     also = {config.content_layer} | ({config.patch_layer} if style.patches else set())
     found = compare_style(
-        loss_network, seen, style_loss(config), style.grams.__getitem__, batch, also
+        loss_network,
+        seen,
+        style_loss(config),
+        style.grams.__getitem__,
+        (batch.step, batch.seed),
+        also,
     )
     terms = {
         **weighted_terms(found, loss_network, seen, batch, config),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput
@@ -19,7 +20,7 @@ from st.train.losses.perceptual import (
     compare_style,
     content_features,
 )
-from st.train.method import Batch, shifted
+from st.train.method import SHIFT, Batch, shifted
 from st.train.settings import (
     batch_option,
     by_network,
@@ -112,6 +113,22 @@ def loss_network_of(config: Perceptual) -> str:
 
 def style_loss(config: Perceptual, gram: Gram = gram) -> StyleLoss:
     return StyleLoss(config.style_layers, config.style_scales, gram)
+
+
+def named_grams(
+    network: FeatureNetwork, styles: Sequence[Tensor], config: Perceptual, gram: Gram = gram
+) -> dict[float, Grams]:
+    """Gram matrices of S style pictures (1, 3, H, W) by scale and layer, each (S, C, C).
+
+    Raises BadInput where the training crops are too small for the loss.
+    """
+    return style_loss(config, gram).of_styles(network, styles, config.size - SHIFT)
+
+
+def content_features(network: FeatureNetwork, batch: Batch, layer: str) -> Tensor:
+    """Activations of the photographs, `shifted` as the paintings are; without gradient."""
+    with torch.no_grad():
+        return network(shifted(batch.content, batch.shift), [layer])[layer]
 
 
 def perceptual_terms(
