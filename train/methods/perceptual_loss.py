@@ -18,7 +18,6 @@ from st.train.losses.perceptual import (
     Grams,
     StyleLoss,
     compare_style,
-    content_features,
 )
 from st.train.method import SHIFT, Batch, shifted
 from st.train.settings import (
@@ -144,7 +143,9 @@ def perceptual_terms(
     each painting is compared with.
     """
     seen = shifted(painted, batch.shift)
-    found = compare_style(network, seen, style_loss(config), targets, batch, [config.content_layer])
+    found = compare_style(
+        network, seen, style_loss(config), targets, (batch.step, batch.seed), [config.content_layer]
+    )
     return weighted_terms(found, network, seen, batch, config)
 
 
