@@ -42,9 +42,9 @@ def shifted(images: Tensor, shift: tuple[int, int]) -> Tensor:
 
     images: (N, C, H, W). shift: (rows, columns), each 0..SHIFT - 1.
 
-    A loss network pools on a grid of 8 pixels. If that grid always lay at the same place of a picture, the
-    network would learn dots on its own grid that the loss does not see. A random offset in each
-    step prevents it.
+    A loss network pools on a grid of 8 pixels. If that grid always lay at the same place of a
+    picture, the network would learn dots on its own grid that the loss does not see. A random
+    offset in each step prevents it.
     """
     y, x = shift
     height, width = images.shape[-2] - SHIFT, images.shape[-1] - SHIFT
@@ -105,8 +105,8 @@ class Method:
     targets: (network, loss network, style pictures (1, 3, H, W), config) -> anything that `step`
         needs. With "any" style the pictures are a sample of the folder. The network may fill frozen
         parts of its own from the loss network; a resumed state is loaded later and overrides them.
-    step: (network, loss network, targets, batch, config) -> weighted loss terms by name, scalar tensors; the
-        trainer sums, logs, updates and saves.
+    step: (network, loss network, targets, batch, config) -> weighted loss terms by name, scalar
+        tensors; the trainer sums, logs, updates and saves.
     paint: (network, content (1, 3, H, W), style picture or None, style index) -> (1, 3, H, W), for
         previews.
     export_spec: network -> ExportSpec.

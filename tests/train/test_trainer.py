@@ -200,7 +200,7 @@ def test_a_rate_too_high_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) 
     """Really diverging: the picture saturates, and the stop comes with the next saved state."""
     monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 2)
     with pytest.raises(Diverged, match="lower the learning rate"):
-        list(start(METHODS["cin"], learning_rate=1e4, steps=12))
+        list(start(METHODS["cin"], loss_network="vgg16", learning_rate=1e4, steps=12))
 
 
 def painter(picture: Tensor) -> Method:

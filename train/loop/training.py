@@ -99,7 +99,9 @@ class Training:
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         with self.fabric.autocast():
-            return self.method.step(self.network, self.loss_network, self.targets, batch, self.config)
+            return self.method.step(
+                self.network, self.loss_network, self.targets, batch, self.config
+            )
 
     @property
     def elapsed(self) -> float:
