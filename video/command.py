@@ -32,6 +32,7 @@ from st.runtime.system.cpus import usable_cpus
 from st.runtime.system.signals import stoppable
 from st.video.film.chroma_filter import temporal_filter_for
 from st.video.film.codecs import CODECS
+from st.video.film.image_sequence import is_pattern
 from st.video.film.mask_films import open_masks
 from st.video.film.picture_format import VideoFormat, parse_size
 from st.video.film.raw import parse_raw
@@ -286,7 +287,7 @@ def _paint(
 def _check_overwrite(target: Path | BinaryIO) -> None:
     """Raises KeptError where --no-overwrite protects the film, or any picture of its folder."""
     if isinstance(target, Path):
-        pictures = target.parent.glob(f"*{target.suffix}") if "%" in target.name else [target]
+        pictures = target.parent.glob(f"*{target.suffix}") if is_pattern(target) else [target]
         for path in pictures:
             check_overwrite(path)
 

@@ -78,9 +78,14 @@ def test_what_is_one_film_stays_one(holiday: Path, tmp_path: Path) -> None:
     assert films_of([str(tmp_path / "frames/%05d.png")]) == [str(tmp_path / "frames/%05d.png")]
     mixed = tmp_path / "mixed"
     mixed.mkdir()
-    (mixed / "0.png").write_bytes(b"")
+    for number in range(3):
+        (mixed / f"{number}.png").write_bytes(b"")
     (mixed / "a.mp4").write_bytes(b"")
-    assert films_of([str(mixed)]) == [str(mixed)], "a folder with pictures is a film of pictures"
+    assert films_of([str(mixed)]) == [str(mixed)], "pictures that count up are a film"
+    (mixed / "2.png").rename(mixed / "poster.png")
+    assert films_of([str(mixed)]) == [str(mixed / "a.mp4")], "a poster is no film beside one"
+    (mixed / "a.mp4").unlink()
+    assert films_of([str(mixed)]) == [str(mixed)], "pictures alone are a film"
     odd = tmp_path / "take[1].mp4"
     odd.write_bytes(b"")
     assert films_of([str(odd), str(odd)]) == [str(odd)], "a file wins over a glob"

@@ -20,6 +20,9 @@ CONTAINERS = {
 }
 
 
+ANIMATIONS = (".gif", ".apng", ".png", ".avif", ".webp")  # of films without sound
+
+
 @dataclass(frozen=True)
 class Codec:
     """One way to store the picture.
@@ -164,7 +167,7 @@ def output_suffix(source: Path, codec: str | None, alpha: bool) -> str:
     suffix = source.suffix.lower()
     if suffix in CONTAINERS:
         return suffix
-    return ".mkv" if alpha else ".mp4" if suffix == ".gif" else ".mkv"
+    return ".mp4" if suffix in ANIMATIONS and not alpha else ".mkv"
 
 
 def container_of(path: Path) -> str:

@@ -90,6 +90,11 @@ def has_alpha(frame: VideoFrame) -> bool:
     return any(component.is_alpha for component in frame.format.components)
 
 
+def transparent(frame: VideoFrame) -> bool:
+    """Whether any pixel of a frame with an alpha channel is not opaque."""
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
 @dataclass(frozen=True)
 class RgbFrame:
     """A decoded frame in colors that engines take.

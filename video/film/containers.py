@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import check_no_pipe
+from st.video.film.pipes import Pipe
 
 # Film formats proper. Not among them: playlists (concat, hls, dash, imf), which open other files,
 # picture patterns, devices and scripts.
@@ -40,7 +41,7 @@ class MemoryFile(io.RawIOBase):
         self._data = data
         self._at = 0
 
-    def reopened(self) -> MemoryFile:
+    def again(self) -> MemoryFile:
         """The same bytes, read from their beginning."""
         return MemoryFile(self._data)
 
@@ -65,17 +66,7 @@ class MemoryFile(io.RawIOBase):
         return True
 
 
-Source = Path | MemoryFile | BinaryIO
-
-
-class Pipe:
-    """A pipe without seek(), which the objects of real files pretend to have."""
-
-    def __init__(self, stream: Any) -> None:
-        if stream.readable():
-            self.read = stream.read
-        else:
-            self.write = stream.write
+Source = Path | MemoryFile | Pipe
 
 
 def open_container(source: Source, name: str) -> InputContainer:
@@ -87,7 +78,7 @@ def open_container(source: Source, name: str) -> InputContainer:
         # Absolute, so that no part of the name is taken for a protocol.
         file: Any = str(source.absolute())
     else:
-        file = source if isinstance(source, MemoryFile) else Pipe(source)
+        file = source
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         film: InputContainer = av.open(  # type: ignore[assignment]
@@ -95,7 +86,8 @@ def open_container(source: Source, name: str) -> InputContainer:
         )
         return film
     except FFmpegError as error:
-        hint = "" if isinstance(source, Path) else " (a pipe needs Matroska or MPEG-TS)"
+        once = " (pipes need a format like Matroska, which is read in one pass)"
+        hint = once if isinstance(source, Pipe) else ""
         why = printable(error.strerror, 80)
         raise BadInput(f"{name}: no film that st can read: {why}{hint}") from None
     except (ValueError, UnicodeError) as error:
@@ -123,13 +115,16 @@ class Samples:
             self.container.close()
 
 
+def reopened(source: Path | MemoryFile, name: str) -> InputContainer:
+    """A source opened once more, apart from other readers. Raises BadInput."""
+    return open_container(source.again() if isinstance(source, MemoryFile) else source, name)
+
+
 def open_samples(source: Source, name: str) -> Samples | None:
     """Read a film's first packets apart from its reader; None for a pipe. Raises BadInput."""
     if not isinstance(source, Path | MemoryFile):
         return None
-    if isinstance(source, MemoryFile):
-        source = source.reopened()
-    container = open_container(source, name)
+    container = reopened(source, name)
     return Samples(container, _first_packets(container), spare=True)
 
 

@@ -27,8 +27,16 @@ _NUMBER = re.compile(r"%0?(\d*)d")
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether the name means many pictures: it has a number's place, or is a folder."""
-    return bool(_NUMBER.search(path.name)) or path.is_dir()
+    """Whether the name means many pictures: a folder, or a pattern such as frames/%05d.png.
+
+    An existing file is that file, and only names of pictures are patterns: my%20dog.mp4 is none.
+    """
+    return path.is_dir() or (is_pattern(path) and not path.exists())
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether the name has a place for a picture's number."""
+    return path.suffix.lower() in SUFFIXES and bool(_NUMBER.search(path.name))
 
 
 def pictures_of(path: Path) -> list[Path]:
@@ -172,7 +180,7 @@ class ImageSequenceSink:
 
 
 def _place(path: Path) -> tuple[Path, str]:
-    if not _NUMBER.search(path.name):
+    if not is_pattern(path):
         return path, "%05d.png"
     _pattern(path)
     # Only the number's place may be a place: "%s" would be none of ours.

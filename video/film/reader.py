@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -18,7 +20,7 @@ from av.video.stream import VideoStream
 
 from st.runtime.errors import BadInput, StError, printable
 from st.video.film.clock import Clock
-from st.video.film.color import Tags, has_alpha
+from st.video.film.color import Tags, has_alpha, transparent
 from st.video.film.containers import (
     MAX_READ_ERRORS,
     MemoryFile,
@@ -27,12 +29,16 @@ from st.video.film.containers import (
     main_video,
     open_container,
     open_samples,
+    reopened,
 )
 from st.video.film.deinterlace import Deinterlacer
 from st.video.film.picture_format import VideoFormat
+from st.video.film.pipes import Pipe, open_pipe
 from st.video.film.rotation import DisplayRotation
 from st.video.film.time_range import TimeRange
 
+MAX_SCANNED = 400_000_000  # pixels of an animation that are searched for transparency
+FINE = 10_000  # ticks a second, at least, where times are moved
 MAX_PIXELS = 178_000_000
 MAX_GAP = 3600  # seconds from a frame to the next; more is a damaged clock
 SEEKABLE = ("matroska", "mov")  # formats whose index makes a seek land before the moment
@@ -49,7 +55,9 @@ class Film:
         damaged: packets that could not be decoded and frames that the decoder had to guess, so far.
     """
 
-    def __init__(self, source: Source, time_range: TimeRange | None = None) -> None:
+    def __init__(
+        self, source: Path | MemoryFile | BinaryIO, time_range: TimeRange | None = None
+    ) -> None:
         """Open `source` and decode its first frame.
 
         Raises:
@@ -57,26 +65,47 @@ class Film:
         """
         self.time_range = time_range or TimeRange()
         self.name = "standard input" if not isinstance(source, Path) else printable(source)
-        self.container = open_container(source, self.name)
+        self._spooled: Any = None
+        self.source = self._readable(source)
+        self.container = self._open()
         self.damaged = 0
         self._clock = Clock(self.container)
         self._last_pts: int | None = None
         self._deinterlacer = Deinterlacer()
         try:
-            self.source = source
-            self.video = main_video(self.container, source, self.name)
+            self.video = main_video(self.container, self.source, self.name)
             self.others = [s for s in self.container.streams if s is not self.video]
             self._decoder = _decoder(self.video)
-            self.time_base = self.video.time_base or Fraction(1, 90000)
+            own = self.video.time_base or Fraction(1, 90000)
+            # Coarse ticks (a frame's length in AVI) could not hold times less the offset.
+            self.ticks = max(1, math.ceil(own * FINE)) if self.time_range.start else 1
+            self.time_base = own / self.ticks
             rate = self.video.average_rate or self.video.guessed_rate
             self._rate = rate if rate and rate <= 1000 else Fraction(25)
             self.begins = Fraction(self.container.start_time or 0, av.time_base)
-            self._seek(isinstance(source, Path | MemoryFile))
+            self._seek(isinstance(self.source, Path | MemoryFile))
             self._items = self._read()
             self._early: deque[VideoFrame | Packet] = deque()
             self.video_format = self._first_format()
         except BaseException:
-            self.container.close()
+            self.close()
+            raise
+
+    def _readable(self, source: Path | MemoryFile | BinaryIO) -> Source:
+        if isinstance(source, Path | MemoryFile):
+            return source
+        opened = open_pipe(source)
+        if isinstance(opened, Pipe):
+            return opened
+        self._spooled = opened
+        return Path(opened.name)
+
+    def _open(self) -> InputContainer:
+        try:
+            return open_container(self.source, self.name)
+        except BaseException:
+            if self._spooled is not None:
+                self._spooled.close()
             raise
 
     @property
@@ -149,6 +178,8 @@ class Film:
 
     def close(self) -> None:
         self.container.close()
+        if self._spooled is not None:
+            self._spooled.close()
 
     def _seek(self, seekable: bool) -> None:
         wanted = self.time_range.start
@@ -181,9 +212,24 @@ class Film:
             time_base=self.time_base,
             aspect=aspect if aspect and 0 < aspect < 100 else Fraction(1),
             rotation=DisplayRotation.of(frame),
-            alpha=has_alpha(frame),
+            alpha=has_alpha(frame) and not self._opaque_animation(),
             bits=max(component.bits for component in frame.format.components),
         )
+
+    def _opaque_animation(self) -> bool:
+        """Whether a GIF or APNG, whose frames all have an alpha channel, never uses it."""
+        if self.container.format.name not in ("gif", "apng"):
+            return False
+        if not isinstance(self.source, Path | MemoryFile):
+            return False
+        with closing(reopened(self.source, self.name)) as container:
+            seen = 0
+            for packet in container.demux(video=0):
+                for frame in packet.decode():
+                    seen += frame.width * frame.height
+                    if seen > MAX_SCANNED or transparent(frame):
+                        return False
+        return True
 
     def _read(self) -> Iterator[VideoFrame | Packet]:
         done: set[int] = set()
@@ -230,6 +276,9 @@ class Film:
     def _timed(self, frame: VideoFrame, done: set[int]) -> Iterator[VideoFrame]:
         """The frame with a pts after the last one's, less the offset; none outside the window."""
         last = self._last_pts
+        if frame.pts is not None:
+            frame.pts *= self.ticks
+        frame.duration *= self.ticks
         gap = 0 if frame.pts is None or last is None else (frame.pts - last) * self.time_base
         if gap > MAX_GAP:
             self.damaged += 1

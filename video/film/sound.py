@@ -36,6 +36,7 @@ _USUAL = {
     8: "7.1",
     16: "hexadecagonal",
 }
+_HELD = (10, 12, 14, 24)  # more counts that FFmpeg has a layout for
 _MIXES = ("7.1", "6.1", "5.1", "5.0", "quad", "3.0", "stereo", "mono")  # of fewer and fewer
 _BITS = 96_000  # a second and channel
 
@@ -89,6 +90,9 @@ def _layouts(source: AudioCodecContext) -> Iterator[str]:
         yield source.layout.name
     elif count in _USUAL:
         yield _USUAL[count]
+    elif count not in _HELD:
+        yield from ("stereo", "mono")
+        return
     for name in _MIXES:
         if av.AudioLayout(name).nb_channels < count or name == _USUAL.get(count):
             yield name
@@ -154,10 +158,12 @@ def mixable(frame: AudioFrame) -> AudioFrame:
     """A frame that FFmpeg can mix: of a count of channels without a usual layout, a stereo one
     of every second channel on either side."""
     count = frame.layout.nb_channels
-    if not unspecified(frame.layout) or count in _USUAL or count in (10, 12, 14, 24):
+    if not unspecified(frame.layout) or count in _USUAL or count in _HELD:
         return frame
+    if frame.format.is_planar:
+        return frame  # PyAV cannot read the planes of more than eight channels
     samples: Any = frame.to_ndarray()
-    channels = samples if frame.format.is_planar else samples.reshape(-1, count).T
+    channels = samples.reshape(-1, count).T
     sides = np.stack([channels[0::2].mean(0), channels[1::2].mean(0)]).astype(samples.dtype)
     planar = av.AudioFormat(frame.format.name).planar.name
     mixed = AudioFrame.from_ndarray(np.ascontiguousarray(sides), planar, "stereo")

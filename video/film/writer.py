@@ -23,10 +23,11 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput, StError, printable
+from st.video.film.captions import ENCODERS, has_captions, with_captions
 from st.video.film.codecs import Codec, encoder_threads
 from st.video.film.color import BT709, LIMITED, Converter, RgbFrame, Tags, is_rgb
-from st.video.film.containers import Pipe
 from st.video.film.picture_format import VideoFormat
+from st.video.film.pipes import Pipe
 from st.video.film.reader import Film
 from st.video.film.tracks import Track, add_tracks, copy_metadata, described, file_metadata
 
@@ -101,9 +102,8 @@ class FilmSink:
             video_format.width, video_format.height, video_format.bits, video_format.alpha
         )
         self._tags = _tagged(video_format.tags, codec, self._pixels, warn)
-        if video_format.alpha and not codec.alpha:
-            warn(f"{container}, {codec.encoder}: no transparency, left out (.mov keeps it)")
         self._codec = codec
+        self._lost: dict[str, str] = {}  # what frames had and the film has not, and its warning
         self.threads = encoding.threads
         self._options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
         self.written = Fraction(0)  # seconds up to which packets were put
@@ -173,8 +173,18 @@ class FilmSink:
         opened: RgbFrame,
         source: VideoFrame,
     ) -> VideoFrame:
+        if not self._codec.alpha and "alpha" not in self._lost:
+            alpha = opened.alpha
+            if alpha is not None and alpha.min() < 255:
+                self._lost["alpha"] = "transparency is left out: .mov, .webm and .mkv keep it"
         frame = converter.to_frame(rgb, opened, self._pixels, self._tags)
         frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
+        if has_captions(source):
+            if self._codec.encoder in ENCODERS:
+                frame = with_captions(frame, source)
+                self._tags.stamp(frame)
+            else:
+                self._lost["captions"] = "closed captions are left out: h264 keeps them"
         return frame
 
     def write(self, developed: VideoFrame) -> None:
@@ -220,6 +230,8 @@ class FilmSink:
         for track in self._tracks.values():
             track.finish()
         self._target.close()
+        for warning in self._lost.values():
+            self._warn(warning)
 
     def abandon(self) -> None:
         # It failed before; the first error is the one to tell.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ SUFFIXES = frozenset(FILMS.split())
 def films_of(arguments: Sequence[str]) -> list[str]:
     """Every argument as it is, but folders of films and globs as the films that they mean, sorted.
 
-    A folder with pictures in it is one film; so is a pattern such as frames/%05d.png.
+    A folder of pictures alone is one film, and so is one whose pictures are numbered like frames; a
+    pattern such as frames/%05d.png is one, too. In any other folder the films are meant.
     Raises BadInput: a glob that nothing matches, - among others.
     """
     found = list(dict.fromkeys(film for text in arguments for film in _expanded(text)))
@@ -38,12 +40,24 @@ def _expanded(text: str) -> Iterable[str]:
     path = Path(text)
     if path.is_dir():
         films = sorted(str(p) for p in path.iterdir() if _is_film(p))
-        return films if films and not pictures_in(path) else [text]
+        return films if films and not count_up(pictures_in(path)) else [text]
     if glob.has_magic(text) and not path.exists():
         if matches := sorted(filter(os.path.isfile, glob.glob(text, recursive=True))):  # noqa: PTH207
             return matches
         raise BadInput(f"{printable(text)}: nothing matches")
     return [text]
+
+
+def count_up(pictures: Sequence[Path]) -> bool:
+    """Whether pictures are the frames of a film by their names: three or more, numbered from 0 or 1
+    without a gap, and otherwise named alike. A camera's photographs begin anywhere."""
+    parts = [re.fullmatch(r"(.*?)(\d+)(\.[^.]+)", picture.name) for picture in pictures]
+    if len(parts) < 3 or not all(parts):
+        return False
+    if len({(part[1], part[3].lower()) for part in parts if part}) > 1:
+        return False
+    numbers = sorted(int(part[2]) for part in parts if part)
+    return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _is_film(path: Path) -> bool:

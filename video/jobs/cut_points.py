@@ -50,12 +50,14 @@ def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
     if not formats & {*SEEKABLE}:
         raise NotSplittable("only MP4, MOV, Matroska and WebM films have an index to cut by")
     pictures = _pictures(source, film.name, film.video.index)
-    times = sorted(time for time, _, _ in pictures)
+    times = sorted(time * film.ticks for time, _, _ in pictures)
     if len(set(times)) < len(times):
         raise NotSplittable("two of its frames have the same time")
     # MP4 is sought in by decoding times, Matroska by those that a viewer sees.
     by_decoding = "mov" in formats
-    keys = sorted((time, coded if by_decoding else time) for time, coded, key in pictures if key)
+    keys = sorted(
+        (time * film.ticks, coded if by_decoding else time) for time, coded, key in pictures if key
+    )
     times = [time for time in times if _shown(film, time)]
     shift = round(film.offset / film.time_base)
     cuts = []

@@ -17,7 +17,13 @@ from av.error import FFmpegError
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.system.atomic_files import durable_rename
 from st.video.film import codecs
-from st.video.film.image_sequence import ImageSequenceSink, ImageSequenceSource, is_sequence
+from st.video.film.animated_webp import AnimatedWebpSource, is_animated_webp
+from st.video.film.image_sequence import (
+    SUFFIXES,
+    ImageSequenceSink,
+    ImageSequenceSource,
+    is_sequence,
+)
 from st.video.film.mask_films import MaskFilms
 from st.video.film.picture_format import VideoFormat
 from st.video.film.raw import RawSink, RawSource
@@ -40,7 +46,7 @@ from st.video.jobs.targets import (
     writing,
 )
 
-Reader = Film | RawSource | ImageSequenceSource
+Reader = Film | RawSource | ImageSequenceSource | AnimatedWebpSource
 Raw = tuple[int, int, Fraction]  # width, height, frames a second
 
 
@@ -136,8 +142,20 @@ def open_reader(job: Job) -> Reader:
     if isinstance(source, Path):
         if is_sequence(source):
             return ImageSequenceSource(source, job.fps)
-        return Film(source, job.time_range)
+        if is_animated_webp(source):
+            return AnimatedWebpSource(source)
+        return _open_film(source, job.time_range)
     return RawSource(source, *job.raw) if job.raw else Film(source, job.time_range)
+
+
+def _open_film(source: Path, time_range: TimeRange) -> Film:
+    try:
+        return Film(source, time_range)
+    except BadInput:
+        if source.suffix.lower() in SUFFIXES and source.is_file():
+            name = printable(source)
+            raise BadInput(f"{name}: is a picture, not a film; st-image paints it") from None
+        raise
 
 
 def default_target(job: Job, reader: Reader, folder: Path | None = None) -> Path:

@@ -8,6 +8,7 @@ whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import atomic_write
+from st.video.jobs.targets import MAX_NAME, shortened
 
 FORMAT = 1
 PLAN = "plan.json"
@@ -136,7 +138,16 @@ def stored_plan(target: Path) -> str:
 
 
 def _folder(target: Path) -> Path:
-    return target.with_name(f".{target.name}.st-parts")
+    return target.with_name(folder_name(target.name))
+
+
+def folder_name(name: str) -> str:
+    """The folder's name for a film's; of a long one only the beginning, and a digest of it all."""
+    ending = ".st-parts"
+    if len(os.fsencode(name)) + len(ending) < MAX_NAME:
+        return f".{name}{ending}"
+    ending = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{ending}"
+    return "." + shortened(name, MAX_NAME - 1 - len(ending)) + ending
 
 
 def read_packets(part: StoredSegment) -> Iterator[Packet[Any]]:

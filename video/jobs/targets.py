@@ -128,14 +128,15 @@ def partial_name(source: Path | BinaryIO, target: Path) -> Path:
 def with_suffix_text(path: Path, text: str, suffix: str | None = None) -> Path:
     """The path with `text` after its stem; a stem too long for a file name is shortened."""
     suffix = path.suffix if suffix is None else suffix
-    return path.with_name(_shortened(path.stem, text + suffix) + text + suffix)
+    room = MAX_NAME - len(os.fsencode(text + suffix))
+    return path.with_name(shortened(path.stem, room) + text + suffix)
 
 
-def _shortened(stem: str, rest: str) -> str:
-    room = MAX_NAME - len(os.fsencode(rest))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return stem
+def shortened(text: str, size: int) -> str:
+    """The beginning of a text that takes up so many bytes in a file name at most."""
+    while len(os.fsencode(text)) > size:
+        text = text[:-1]
+    return text
 
 
 def shown(target: Target) -> str:

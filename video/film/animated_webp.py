@@ -1,0 +1,80 @@
+"""Animated WebP as a film. FFmpeg's demuxers do not read it; Pillow does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from av.video.frame import VideoFrame
+from PIL import Image
+
+from st.runtime.errors import BadInput, printable
+from st.video.film.picture_format import VideoFormat
+from st.video.film.raw import SRGB
+
+_TICK = Fraction(1, 1000)
+_SHORTEST = 10  # ms that browsers show a frame at least
+
+
+def is_animated_webp(path: Path) -> bool:
+    """Whether the file's header says so. False: another file, or none that can be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(21)
+    except OSError:
+        return False
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+
+
+class AnimatedWebpSource:
+    """The frames of an animation, each shown for its own time."""
+
+    damaged = 0
+
+    def __init__(self, path: Path) -> None:
+        """Raises BadInput: it cannot be read."""
+        self._name = printable(path)
+        try:
+            self._picture = Image.open(path, formats=["WEBP"])
+            self.expected: int | None = getattr(self._picture, "n_frames", 1)
+            self._picture.load()
+            duration = max(_SHORTEST, int(self._picture.info.get("duration", 0)))
+        except (OSError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise BadInput(f"{self._name}: damaged WebP: {printable(error, 80)}") from None
+        width, height = self._picture.size
+        alpha = "A" in self._picture.getbands() and self._transparent()
+        rate = Fraction(1000, duration).limit_denominator(1000)
+        self.video_format = VideoFormat(width, height, SRGB, rate, _TICK, alpha=alpha)
+
+    def _transparent(self) -> bool:
+        """Whether any frame has a pixel that is not opaque; damaged ones have none."""
+        try:
+            for number in range(self.expected or 1):
+                self._picture.seek(number)
+                if np.asarray(self._picture.getchannel("A")).min() < 255:
+                    return True
+        except (OSError, ValueError, EOFError):
+            pass
+        return False
+
+    def items(self) -> Iterator[VideoFrame]:
+        mode, pixels = ("RGBA", "rgba") if self.video_format.alpha else ("RGB", "rgb24")
+        when = 0
+        for number in range(self.expected or 1):
+            try:
+                self._picture.seek(number)
+                shown = np.asarray(self._picture.convert(mode))
+            except (OSError, ValueError, EOFError):
+                self.damaged += 1
+                return
+            frame = VideoFrame.from_ndarray(shown, pixels)
+            SRGB.stamp(frame)
+            frame.pts, frame.time_base = when, _TICK
+            frame.duration = max(_SHORTEST, int(self._picture.info.get("duration", 0)))
+            when += frame.duration
+            yield frame
+
+    def close(self) -> None:
+        self._picture.close()

@@ -1,0 +1,45 @@
+"""Closed captions that travel inside the picture (CEA-608 and 708, ATSC A/53 part 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from av.filter import Graph
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+
+ENCODERS = ("libx264",)  # those that write them; x265 in PyAV's wheel does not
+
+
+def has_captions(frame: VideoFrame) -> bool:
+    return any(data.type.name == "A53_CC" for data in cast("Iterable[SideData]", frame.side_data))
+
+
+def with_captions(frame: VideoFrame, source: VideoFrame) -> VideoFrame:
+    """A frame of the pixels of `frame` with the captions of `source`.
+
+    PyAV cannot add side data to a frame, but FFmpeg's filters hand it on: `blend` gives the
+    properties of its first input and, at opacity 0, the pixels of its second, a planar frame.
+    """
+    graph = Graph()
+    tops, bottoms = (
+        graph.add_buffer(width=f.width, height=f.height, format=f.format, time_base=frame.time_base)
+        for f in (source, frame)
+    )
+    scale = graph.add("scale", f"{frame.width}:{frame.height}:flags=fast_bilinear")
+    form = graph.add("format", frame.format.name)
+    blend = graph.add("blend", all_opacity="0")
+    sink = graph.add("buffersink")
+    tops.link_to(scale)
+    scale.link_to(form)
+    form.link_to(blend, 0, 0)
+    bottoms.link_to(blend, 0, 1)
+    blend.link_to(sink)
+    graph.configure()
+    for buffer, pushed in ((tops, source), (bottoms, frame)):
+        buffer.push(pushed)
+        buffer.push(None)
+    result = graph.vpull()
+    result.pts, result.time_base, result.duration = frame.pts, frame.time_base, frame.duration
+    return result
