@@ -171,10 +171,14 @@ class ReflectConv(nn.Conv2d):
 
 
 class UpsampleConv(ReflectConv):
-    """Nearest ×2, then a reflection-padded 3×3: no checkerboard as of a transposed convolution."""
+    """Nearest ×2, then a reflection-padded 3×3: no checkerboard as of a transposed convolution.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    folds: whether engines may compute it before the ×2 (see FoldedUpsampleConv).
+    """
+
+    def __init__(self, inputs: int, outputs: int, folds: bool = True) -> None:
         super().__init__(inputs, outputs, 3)
+        self.folds = folds
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(functional.interpolate(input, scale_factor=2.0))
@@ -224,11 +228,16 @@ def unfold_upsampling(folded: Tensor) -> Tensor:
 
 
 def fold_upsampling(network: nn.Module) -> nn.Module:
-    """A copy of a network with every UpsampleConv folded: the same pictures, in less time."""
+    """A copy of a network with its UpsampleConvs folded: the same pictures, in less time.
+
+    Those that do not fold stay: the four phases of a folded one round differently, and instance
+    norms amplify that by up to 1 / sqrt(EPS) each. After several of them an even picture, such as
+    a black frame, shows a grid.
+    """
     copied = copy.deepcopy(network)
     for parent in list(copied.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, UpsampleConv):
+            if isinstance(child, UpsampleConv) and child.folds:
                 setattr(parent, name, FoldedUpsampleConv(child))
     return copied
 
@@ -275,7 +284,8 @@ class TransformNet(nn.Module):
         )
         self.residual = nn.ModuleList(ReflectConv(width, width, 3) for _ in range(2 * shape.blocks))
         self.up = nn.ModuleList(
-            UpsampleConv(i, o) for i, o in zip((width, *shape.up[:-1]), shape.up, strict=True)
+            UpsampleConv(i, o, folds=shape.refining(level) == 0)
+            for level, (i, o) in enumerate(zip((width, *shape.up[:-1]), shape.up, strict=True))
         )
         self.refine = nn.ModuleList(
             ReflectConv(channels, channels, 3)
