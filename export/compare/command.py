@@ -88,12 +88,12 @@ def main(
     their own paint the one named as its file, or METHOD=STYLE. One that has no such style is
     left out, with a warning.
 
-    Under each painting: the time it took; its style distance and its content distance, measured
-    by SqueezeNet, which no method sees; both are 0 at best.
+    Under each painting: the time it took, its patch distance from the style, which no network has a
+    part in, and its content distance from the photograph. Both are 0 at best.
     """
     try:
         from st.export.compare.methods import Comparison, Wanted
-        from st.train.features.squeezenet import load_squeezenet
+        from st.train.measures import Judge
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -104,7 +104,7 @@ def main(
     photograph = with_long_side(read_picture(content).rgb, size)
     painting = with_long_side(read_picture(style).rgb, size)
     wanted = Wanted(painting, style, steps, seed, device)
-    comparison = Comparison(load_squeezenet(), photograph, painting)
+    comparison = Comparison(Judge(), photograph, painting)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
     left_out = _paint_all(methods, comparison, wanted, pictures)
@@ -116,7 +116,7 @@ def main(
     else:
         for made in comparison.paintings:
             click.echo(_line(made))
-        click.echo(f"{'the photograph':24} {'':>10}  style {comparison.untouched():.3f}")
+        click.echo(f"{'the photograph':24} {'':>10}  patches {comparison.untouched():.0f}")
         say(f"wrote {printable(target)}")
 
 
@@ -210,7 +210,7 @@ def _file_name(method: str) -> str:
 
 
 def _line(made: Painting) -> str:
-    figures = f"style {made.style:.3f}  content {made.content:.3f}"
+    figures = f"patches {made.patches:4.0f}  content {made.content:.3f}"
     return f"{made.method:24} {made.seconds:8.2f} s  {figures}"
 
 
@@ -220,9 +220,9 @@ def _record(target: Path, comparison: Comparison, left_out: dict[str, str]) -> d
         "output": str(target),
         "width": width,
         "height": height,
-        "photograph": {"style": comparison.untouched()},
+        "photograph": {"patches": comparison.untouched()},
         "methods": [
-            {"method": m.method, "seconds": m.seconds, "style": m.style, "content": m.content}
+            {"method": m.method, "seconds": m.seconds, "patches": m.patches, "content": m.content}
             for m in comparison.paintings
         ],
         "left_out": left_out,

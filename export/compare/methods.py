@@ -23,8 +23,7 @@ from st.runtime.painting.frames import crop, fitted_size, pad
 from st.runtime.pictures.contact_sheet import PAPER, contact_sheet
 from st.runtime.pictures.resize import to_size, with_short_side
 from st.train.checkpoint import load_checkpoint
-from st.train.features.squeezenet import SqueezeNet
-from st.train.measures import SHORT_SIDE, Traits, content_distance, style_distance, traits
+from st.train.measures import Judge, StylePatches, to_tensor
 from st.train.methods import METHODS
 from st.train.slow.command import Entry, entries
 from st.train.slow.optimize import Step
@@ -58,7 +57,7 @@ class Painting:
     method: str
     rgb: Rgb
     seconds: float
-    style: float
+    patches: float
     content: float
 
 
@@ -101,7 +100,7 @@ def slow(entry: Entry, wanted: Wanted) -> Paint:
         def watch(step: Step) -> None:
             progress(step.evaluation, step.total)
 
-        pair = _tensor(content), _tensor(wanted.style)
+        pair = to_tensor(content), to_tensor(wanted.style)
         return _rgb(entry.paint(*pair, config, watch, vgg))
 
     vgg = load_vgg()
@@ -128,7 +127,7 @@ def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
     sizes = Metadata(method.name, multiple=spec.multiple, min_size=spec.min_size)
     index, style = 0, None
     if method.styles == "any":
-        style = _tensor(with_short_side(wanted.style, STYLE_SIDE))
+        style = to_tensor(with_short_side(wanted.style, STYLE_SIDE))
         height, width = (side // spec.multiple * spec.multiple for side in style.shape[-2:])
         style = style[..., :height, :width]
     elif method.styles == "many" or not chosen:
@@ -138,7 +137,7 @@ def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
     def paint(content: Rgb, progress: Progress) -> Rgb:
         height, width = content.shape[:2]
         batch = pad(content[None], *fitted_size(sizes, height, width))
-        painted = method.paint(network, _tensor(batch[0]), style, index)
+        painted = method.paint(network, to_tensor(batch[0]), style, index)
         return crop(_rgb(painted)[None], height, width)[0]
 
     return paint
@@ -167,10 +166,9 @@ class Comparison:
     content: (H, W, 3), as it is painted.
     """
 
-    def __init__(self, network: SqueezeNet, content: Rgb, style: Rgb) -> None:
+    def __init__(self, judge: Judge, content: Rgb, style: Rgb) -> None:
         self.content, self.style = content, style
-        self._network = network
-        self._content, self._style = self._seen(content), self._seen(style)
+        self._judge, self._patches = judge, StylePatches(style)
         self.paintings: list[Painting] = []
 
     def add(self, name: str, paint: Paint, progress: Progress = lambda done, total: None) -> None:
@@ -184,24 +182,22 @@ class Comparison:
         """Take what was painted before. Raises CannotPaintError: it has another size."""
         if rgb.shape != self.content.shape:
             raise CannotPaintError(f"makes pictures of another size, {rgb.shape[1]}×{rgb.shape[0]}")
-        seen = self._seen(rgb)
-        style = style_distance(seen, self._style)
-        content = content_distance(seen, self._content)
-        self.paintings.append(Painting(name, rgb, seconds, style, content))
+        found = self._judge.distances(rgb, self._patches, self.content)
+        self.paintings.append(Painting(name, rgb, seconds, found.patches, found.content))
 
     def untouched(self) -> float:
-        """The style distance of the photograph itself."""
-        return style_distance(self._content, self._style)
+        """The patch distance of the photograph itself."""
+        return self._patches.distance(self.content)
 
     def sheet(self) -> Rgb:
         """The photograph, the style, and every painting with its figures."""
         height, width = self.content.shape[:2]
         cells = [
-            (f"photograph\nstyle {self.untouched():.2f}", self.content),
-            ("style", _fitted(self.style, height, width)),
+            (f"photograph\npatches {self.untouched():.0f}", self.content),
+            ("style", fitted(self.style, height, width)),
         ]
         for painting in self.paintings:
-            figures = f"style {painting.style:.2f}  content {painting.content:.2f}"
+            figures = f"patches {painting.patches:.0f}  content {painting.content:.2f}"
             label = f"{painting.method}\n{_time(painting.seconds)}  {figures}"
             cells.append((label, painting.rgb))
         return contact_sheet(cells)
@@ -211,9 +207,6 @@ class Comparison:
         rgb = paint(self.content, progress)
         return rgb, time.perf_counter() - start
 
-    def _seen(self, rgb: Rgb) -> Traits:
-        return traits(self._network, with_short_side(rgb, SHORT_SIDE))
-
 
 def _time(seconds: float) -> str:
     if seconds >= 100:
@@ -221,7 +214,7 @@ def _time(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
-def _fitted(rgb: Rgb, height: int, width: int) -> Rgb:
+def fitted(rgb: Rgb, height: int, width: int) -> Rgb:
     """The whole picture in the middle of a sheet's cell."""
     factor = min(height / rgb.shape[0], width / rgb.shape[1])
     inner_height, inner_width = (max(1, round(side * factor)) for side in rgb.shape[:2])
@@ -230,11 +223,6 @@ def _fitted(rgb: Rgb, height: int, width: int) -> Rgb:
     inside = to_size(rgb, inner_height, inner_width)
     cell[top : top + inner_height, left : left + inner_width] = inside
     return cell
-
-
-def _tensor(rgb: Rgb) -> torch.Tensor:
-    """(1, 3, H, W), 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
 
 
 def _rgb(image: torch.Tensor) -> Rgb:

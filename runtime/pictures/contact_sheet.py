@@ -12,8 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 
 
-def contact_sheet(cells: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Lay out (label, (H, W, 3) uint8 RGB) cells, all of one H and W, near to a square.
+def contact_sheet(
+    cells: Sequence[tuple[str, NDArray[np.uint8]]], columns: int | None = None
+) -> NDArray[np.uint8]:
+    """Lay out (label, (H, W, 3) uint8 RGB) cells, all of one H and W.
+
+    columns: cells in a row; by default as many as make the sheet nearly square.
 
     A label may have a second line, which is set smaller.
     Returns (H', W', 3) uint8 RGB. Raises ValueError when there is no cell.
@@ -27,7 +31,8 @@ def contact_sheet(cells: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.
     fonts = [ImageFont.load_default(size) for size in sizes]
     lines = [_height(font) for font in fonts]
     step_x, step_y = width + gap, height + sum(lines) + 2 * gap
-    columns = max(1, min(len(cells), round(math.sqrt(len(cells) * step_y / step_x))))
+    square = round(math.sqrt(len(cells) * step_y / step_x))
+    columns = columns or max(1, min(len(cells), square))
     rows = math.ceil(len(cells) / columns)
     sheet = Image.new("RGB", (gap + columns * step_x, gap + rows * step_y), PAPER)
     draw = ImageDraw.Draw(sheet)

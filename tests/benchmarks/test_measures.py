@@ -12,18 +12,22 @@ import torch
 
 from st.runtime.errors import BadInput
 from st.runtime.painting.optical_flow import backward_flow, warping_error
+from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
 from st.train.features.squeezenet import SqueezeNet, load_squeezenet
+from st.train.features.vgg import VGG
 from st.train.losses.basic import gram
 from st.train.measures import (
     CONTENT_LAYER,
     STYLE_LAYERS,
+    Judge,
     Rgb,
     Traits,
     content_distance,
     style_distance,
     traits,
 )
+from st.train.patch_distance import StylePatches, patch_distance
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,60 @@ def test_a_picture_is_at_no_distance_from_itself(network: SqueezeNet) -> None:
 def test_style_of_pictures_of_different_shapes(network: SqueezeNet) -> None:
     wide, square = traits(network, picture(4, 64, 128)), traits(network, picture(5, 64, 64))
     assert style_distance(wide, square) < 0.2  # the same noise, more of it
+
+
+def texture(seed: int, blur: float, height: int = 200, width: int = 240) -> Rgb:
+    """Smooth noise whose grain `blur` sets."""
+    noise = np.random.default_rng(seed).normal(0, 1, (height, width, 3))
+    soft = cv2.GaussianBlur(noise, (0, 0), blur)
+    return (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
+
+
+def test_patch_distance_tells_textures_apart() -> None:
+    style = StylePatches(texture(0, 3))
+    same, coarser, coarsest = (style.distance(texture(9, blur)) for blur in (3, 4, 8))
+    assert same < 40, "another sample of the same texture"
+    assert 2 * same < coarser < coarsest
+    assert style.distance(texture(0, 3)) < same
+    # It knows colors, and at which scale a difference lies.
+    assert style.distance(255 - texture(9, 3) // 2) > 3 * same
+    fine = texture(9, 3).astype(int) + np.random.default_rng(1).integers(-40, 41, (200, 240, 3))
+    by_level = style.distances(fine.clip(0, 255).astype(np.uint8))
+    assert by_level[0] > 4 * by_level[4]
+
+
+def test_patch_distance_by_hand() -> None:
+    """A picture that is the style plus a constant: only the coarsest level differs, by that
+    constant over the channel's deviation, along each direction."""
+    rgb = texture(0, 3, 384, 384) // 2 + 60
+    style = StylePatches(rgb)
+    apart = np.subtract(style.distances(rgb + np.uint8(20)), style.distances(rgb))
+    assert np.abs(apart[:4]).max() < 3
+    assert apart[4] > 100
+    assert style.distance(rgb) == patch_distance(rgb, rgb)
+
+
+def test_patch_distance_of_the_published_paintings() -> None:
+    """The values in the definition of the measure (lengstrom's paintings of Chicago)."""
+    folder = Path(__file__).parents[3] / "shared" / "published" / "perceptual"
+    if not folder.is_dir():
+        pytest.skip("no published paintings beside the checkout (../shared/published)")
+    for name, known in (("wave", 188), ("the_scream", 125), ("udnie", 80), ("wreck", 133)):
+        pair = (folder / f"lengstrom_chicago_{name}.{part}.jpg" for part in ("output", "style"))
+        found = patch_distance(*(read_picture(path).rgb for path in pair))
+        assert found == pytest.approx(known, rel=0.03), name
+
+
+def test_the_judge(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    judge, style = Judge(VGG(16)), StylePatches(picture(1))
+    content = picture(2)
+    same = judge.distances(content, style, content)
+    assert same.content == 0
+    assert same.patches == style.distance(content)
+    assert judge.content(content // 2, content) > judge.content(content // 8 * 7, content) > 0
+    larger = cv2.resize(content, (160, 128), interpolation=cv2.INTER_CUBIC)
+    assert judge.content(content, np.asarray(larger, np.uint8)) < 0.1  # scaled to the painting
 
 
 def test_short_side() -> None:

@@ -16,18 +16,18 @@ from st.export.compare.command import main, method_name
 from st.export.compare.methods import Comparison, Wanted, open_method
 from st.runtime import BadInput
 from st.runtime.pictures.contact_sheet import contact_sheet
-from st.train.features.squeezenet import SqueezeNet
-from st.train.measures import SHORT_SIDE, content_distance, style_distance, traits
+from st.train.features import VGG
+from st.train.measures import Judge, StylePatches
 from tests.support import toys
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """photo.png, scream.png, engines and checkpoints; SqueezeNet without its pretrained weights."""
+    """photo.png, scream.png, engines and checkpoints; a judge of random weights."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    network = SqueezeNet()
-    monkeypatch.setattr("st.train.features.squeezenet.load_squeezenet", lambda: network)
+    network = VGG(16)
+    monkeypatch.setattr("st.train.measures.load_hed", lambda: network)
     random = np.random.default_rng(0)
     for name, size in (("photo", (48, 64)), ("scream", (70, 40)), ("black", (30, 30))):
         coarse = Image.fromarray(random.integers(0, 256, (6, 6, 3), np.uint8))
@@ -49,7 +49,7 @@ def test_engines_and_a_slow_method_with_their_figures(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert [m["method"] for m in record["methods"]] == ["tint", "code", "gatys"]
-    assert all(m["seconds"] > 0 and m["style"] > 0 for m in record["methods"])
+    assert all(m["seconds"] > 0 and m["patches"] > 0 for m in record["methods"])
     assert record["left_out"] == {}
     painted = {name: np.array(Image.open(f"all/{name}.png")) for name in ("tint", "code", "gatys")}
     assert not painted["tint"].any()  # its style "black", by the file's name
@@ -57,16 +57,12 @@ def test_engines_and_a_slow_method_with_their_figures(folder: Path) -> None:
     assert all(picture.shape == photo.shape for picture in painted.values())
     assert np.abs(painted["gatys"].astype(int) - photo).mean() < 60
     # The figures are the benchmarks' measures of what was written.
-    from st.runtime.pictures.resize import with_long_side, with_short_side
-    from st.train.features.squeezenet import load_squeezenet
+    from st.runtime.pictures.resize import with_long_side
 
     style = with_long_side(np.array(Image.open("black.png")), 64)
-    seen, wanted, content = (
-        traits(load_squeezenet(), with_short_side(p, SHORT_SIDE))
-        for p in (painted["gatys"], style, photo)
-    )
-    assert record["methods"][2]["style"] == pytest.approx(style_distance(seen, wanted))
-    assert record["methods"][2]["content"] == pytest.approx(content_distance(seen, content))
+    expected = Judge().distances(painted["gatys"], StylePatches(style), photo)
+    assert record["methods"][2]["patches"] == pytest.approx(expected.patches)
+    assert record["methods"][2]["content"] == pytest.approx(expected.content)
     sheet = Image.open("sheet.png")
     assert sheet.width > 2 * 64
     assert sheet.height > 2 * 48
@@ -95,7 +91,7 @@ def test_checkpoints(folder: Path, name: str) -> None:
     done = compare(method, "--json", style="scream.png")
     assert done.exit_code == 0, done.output
     (made,) = json.loads(done.stdout)["methods"]
-    assert made["style"] > 0
+    assert made["patches"] > 0
     if name == "cin":
         done = compare("model.pt", style="black.png")
         assert done.exit_code == 2
@@ -141,7 +137,7 @@ def test_errors_are_one_line(methods: list[str], message: str) -> None:
 
 def test_a_painting_of_another_size_is_refused(folder: Path) -> None:
     rgb = np.zeros((40, 40, 3), np.uint8)
-    comparison = Comparison(SqueezeNet(), rgb, rgb)
+    comparison = Comparison(Judge(VGG(16)), rgb, rgb)
     with pytest.raises(BadInput, match="another size"):
         comparison.add("large", lambda content, progress: np.zeros((80, 80, 3), np.uint8))
     paint = open_method("tint.onnx", Wanted(rgb, Path("negative.png")))

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from st.train.features import VGG
+from st.train.features import SqueezeNet
 from st.train.method import Batch
 from st.train.methods.diversified import (
     METHOD,
     Network,
-    centerd_gram,
+    centered_gram,
     diversity,
     step,
     targets,
@@ -25,12 +25,12 @@ from st.train.methods.diversified import (
 
 def test_the_gram_matrix_is_of_activations_less_their_mean() -> None:
     x = torch.rand(2, 5, 6, 7, dtype=torch.float64) + 3
-    got = centerd_gram(x)
+    got = centered_gram(x)
     for one, found in zip(x, got, strict=True):
         flat = (one - one.mean()).reshape(5, -1)
         torch.testing.assert_close(found, flat @ flat.T / flat.numel())
     # A brighter picture of the same texture has the same.
-    torch.testing.assert_close(centerd_gram(x + 10), got)
+    torch.testing.assert_close(centered_gram(x + 10), got)
 
 
 def test_diversity_drives_partners_apart() -> None:
@@ -58,7 +58,7 @@ def test_styles_join_one_by_one(small: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("mode", ["stylize", "texture"])
 def test_other_noise_is_another_picture(
-    small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor], mode: str
+    small: Callable[..., Any], squeezenet: SqueezeNet, real_pair: tuple[Tensor, Tensor], mode: str
 ) -> None:
     torch.manual_seed(0)
     config = small(METHOD, mode=mode, width=4, embedding=6, size=64)
@@ -73,12 +73,12 @@ def test_other_noise_is_another_picture(
     assert (one - other).abs().max() > 0.01
     spec = METHOD.export_spec(network)
     assert spec.texture == (mode == "texture")
-    grams = targets(network, vgg, [real_pair[1]] * 2, config)
+    grams = targets(network, squeezenet, [real_pair[1]] * 2, config)
     batch = Batch(torch.cat([real_pair[0]] * 2), torch.tensor([0, 1]), step=3, seed=5)
-    terms = step(network, vgg, grams, batch, config)
+    terms = step(network, squeezenet, grams, batch, config)
     assert ("content" in terms) == (mode == "stylize")
     assert float(terms["diversity"].detach()) < 0
-    again = step(network, vgg, grams, batch, config)
+    again = step(network, squeezenet, grams, batch, config)
     assert torch.equal(terms["style"], again["style"]), "the noise is the seed's"
-    changed = step(network, vgg, grams, replace(batch, seed=6), config)
+    changed = step(network, squeezenet, grams, replace(batch, seed=6), config)
     assert not torch.equal(terms["style"], changed["style"])

@@ -9,37 +9,76 @@ import pytest
 import torch
 from torch import Tensor
 
-from st.train.features import VGG
+from st.runtime.errors import BadInput
+from st.train.features import FeatureNetwork, SqueezeNet
 from st.train.method import Batch
 from st.train.methods import prediction
 
 
+@pytest.fixture(scope="module", params=prediction.SEEN)
+def pretrained(request: pytest.FixtureRequest, squeezenet: Any, vgg: Any) -> FeatureNetwork:
+    return squeezenet if request.param == "squeezenet" else vgg
+
+
 @pytest.fixture(scope="module")
-def network(vgg: VGG, real_pair: Any) -> prediction.Network:
+def config(pretrained: FeatureNetwork) -> prediction.Config:
+    name = "squeezenet" if isinstance(pretrained, SqueezeNet) else "vgg16"
+    return prediction.Config(loss_network=name, style_scales=(1.0,), size=64)
+
+
+@pytest.fixture(scope="module")
+def network(
+    config: prediction.Config, pretrained: FeatureNetwork, real_pair: Any
+) -> prediction.Network:
     torch.manual_seed(0)
-    network = prediction.Network(prediction.Config(), ())
+    network = prediction.Network(config, ())
     with torch.no_grad():
-        prediction.targets(network, vgg, real_pair, prediction.Config())
+        prediction.targets(network, pretrained, real_pair, config)
     return network
 
 
-def test_the_encoder_is_vgg_rounded_to_float16(network: prediction.Network, vgg: VGG) -> None:
-    real = vgg.state_dict()
+def test_the_encoder_is_rounded_to_float16(
+    network: prediction.Network, pretrained: FeatureNetwork
+) -> None:
+    real = pretrained.state_dict()
     for name, value in network.encoder.state_dict().items():
-        if name.startswith("conv"):
+        if name not in ("mean", "std"):
             assert torch.equal(value, value.half().float())
         torch.testing.assert_close(value, real[name], rtol=1e-3, atol=1e-6)
 
 
 def test_training_and_playing_predict_the_same_code(
-    network: prediction.Network, vgg: VGG, real_pair: tuple[Tensor, Tensor]
+    network: prediction.Network, pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Training predicts from the loss's VGG, playing from the network's own."""
+    """Training predicts from the loss network, playing from the network's own encoder."""
     _, style = real_pair
     with torch.no_grad():
-        trained = network.style(vgg(style, prediction.SEEN))
+        trained = network.style(pretrained(style, network.style.seen))
         played = network.encode_style(style)
     torch.testing.assert_close(played, trained, rtol=1e-2, atol=1e-3)
+
+
+def test_encoders_by_choice() -> None:
+    """The encoder follows the loss network; a checkpoint from before there was a choice has VGG."""
+    assert prediction.Config().encoder == "squeezenet"
+    assert prediction.Config(content_layer="relu3_3").encoder == "vgg16"
+    assert prediction.Config(loss_network="vgg16", encoder="squeezenet").encoder == "squeezenet"
+    with pytest.raises(BadInput, match="vgg16 needs vgg16"):
+        prediction.Config(encoder="vgg16")
+
+
+def test_an_encoder_beside_another_loss_network(vgg: Any, real_pair: Any) -> None:
+    config = prediction.Config(
+        loss_network="vgg16", encoder="squeezenet", style_scales=(1.0,), size=64
+    )
+    network, (content, style) = prediction.Network(config, ()), real_pair
+    with torch.no_grad():
+        prediction.targets(network, vgg, real_pair, config)
+        batch = Batch(content, torch.zeros(1), style, (3, 5), seed=prediction.CHANCES // 2)
+        terms = prediction.step(network, vgg, None, batch, config)
+        again = prediction.step(network, vgg, None, replace(batch, style=content), config)
+    assert all(bool(term.isfinite()) for term in terms.values())
+    assert terms["style"] != again["style"]
 
 
 def test_the_sample_is_standardized(
@@ -47,7 +86,7 @@ def test_the_sample_is_standardized(
 ) -> None:
     with torch.no_grad():
         rows = torch.cat(
-            [network.style.logarithms(network.encoder(x, prediction.SEEN)) for x in real_pair]
+            [network.style.logarithms(network.encoder(x, network.style.seen)) for x in real_pair]
         )
     standard = (rows - network.style.middle) / network.style.spread
     assert standard.mean().abs() < 1e-3
@@ -55,7 +94,10 @@ def test_the_sample_is_standardized(
 
 
 def test_blends_and_recolored_styles_are_taught(
-    network: prediction.Network, vgg: VGG, real_pair: tuple[Tensor, Tensor]
+    network: prediction.Network,
+    pretrained: FeatureNetwork,
+    config: prediction.Config,
+    real_pair: tuple[Tensor, Tensor],
 ) -> None:
     """The same crops cost otherwise when chance blends the styles or exchanges their colors."""
     content, style = real_pair
@@ -66,7 +108,7 @@ def test_blends_and_recolored_styles_are_taught(
     with torch.no_grad():
         for chance in (0.125, 0.5, 0.6, 0.8, 0.95):
             drawn = replace(batch, seed=int(chance * prediction.CHANCES))
-            terms = prediction.step(network, vgg, None, drawn, prediction.Config())
+            terms = prediction.step(network, pretrained, None, drawn, config)
             costs[chance] = float(terms["style"])
     assert costs[0.5] == costs[0.6], "plain steps"
     assert len(set(costs.values())) == 4

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from st.train.features import VGG
+from st.train.features import SqueezeNet
 from st.train.method import Batch
 from st.train.methods.stylebank import METHOD, Network, balance, step, targets
 
@@ -24,18 +24,20 @@ def network(small: Callable[..., Any]) -> Network:
 
 
 def test_every_third_step_reconstructs(
-    network: Network, vgg: VGG, real_pair: tuple[Tensor, Tensor]
+    network: Network, squeezenet: SqueezeNet, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     content, style = real_pair
-    grams = targets(network, vgg, [style, style], network.config)
+    grams = targets(network, squeezenet, [style, style], network.config)
     batch = Batch(content, torch.tensor([1]))
-    terms = [step(network, vgg, grams, replace(batch, step=n), network.config) for n in range(6)]
+    terms = [
+        step(network, squeezenet, grams, replace(batch, step=n), network.config) for n in range(6)
+    ]
     assert [set(t) == {"same"} for t in terms] == [False, False, True] * 2
     terms[2]["same"].backward()
     assert network.bank.grad is None, "no bank has a part in a reconstruction"
     network.requires_grad_(False)
     network.bank.requires_grad_(True)
-    alone = step(network, vgg, grams, replace(batch, step=2), network.config)
+    alone = step(network, squeezenet, grams, replace(batch, step=2), network.config)
     assert "style" in alone, "a bank trained alone has no turn to wait for"
 
 

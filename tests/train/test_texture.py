@@ -13,7 +13,7 @@ import torch
 from st.export.onnx.engines import export
 from st.runtime.stylizer import Stylizer
 from st.train.checkpoint import load_checkpoint
-from st.train.features import VGG
+from st.train.features import SqueezeNet
 from st.train.loop.run import Run
 from st.train.loop.trainer import train
 from st.train.methods.texture import METHOD, CircularConv, Network
@@ -58,13 +58,13 @@ def test_every_scale_of_the_noise_is_seen(small: Callable[..., Any]) -> None:
 
 
 def test_a_texture_from_a_painting_to_an_engine(
-    small: Callable[..., Any], paintings: Path, tmp_path: Path, vgg: VGG
+    small: Callable[..., Any], paintings: Path, tmp_path: Path, squeezenet: SqueezeNet
 ) -> None:
     """No photographs; the engine makes a texture of any size out of a seed."""
     styles, output = (str(paintings / "strokes.png"),), tmp_path / "model.pt"
     run = Run((), styles, output, device="cpu", precision="32-true", workers=0)
     config = small(METHOD, mode="texture", scales=2, width=4, steps=3)
-    losses = [p.losses for p in train(METHOD, config, run, lambda: vgg)]
+    losses = [p.losses for p in train(METHOD, config, run, lambda: squeezenet)]
     assert all(set(step) == {"style", "tv"} for step in losses)
     checkpoint = load_checkpoint(output)
     assert checkpoint.card["content"] == "none, noise alone"
@@ -81,10 +81,10 @@ def test_a_texture_from_a_painting_to_an_engine(
 
 
 def test_stylizing_wants_photographs(
-    small: Callable[..., Any], paintings: Path, tmp_path: Path, vgg: VGG
+    small: Callable[..., Any], paintings: Path, tmp_path: Path, squeezenet: SqueezeNet
 ) -> None:
     from st.runtime.errors import BadInput
 
     run = Run((), (str(paintings / "strokes.png"),), tmp_path / "m.pt", device="cpu", workers=0)
     with pytest.raises(BadInput, match="--content"):
-        next(train(METHOD, small(METHOD), run, lambda: vgg))
+        next(train(METHOD, small(METHOD), run, lambda: squeezenet))

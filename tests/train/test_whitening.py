@@ -34,8 +34,8 @@ def moments64(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(pixels less their mean (C, P), mean (C, 1), covariance (C, C)) in float64."""
     flat = x[0].double().flatten(1)
     mean = flat.mean(1, keepdim=True)
-    centerd = flat - mean
-    return centerd, mean, centerd @ centerd.T / flat.shape[1]
+    centered = flat - mean
+    return centered, mean, centered @ centered.T / flat.shape[1]
 
 
 def power(matrix: Tensor, exponent: float, least: float) -> Tensor:
@@ -50,14 +50,14 @@ def test_roots_are_those_of_the_eigenvectors(
     features: dict[str, tuple[Tensor, Tensor]], layer: str
 ) -> None:
     for x in features[layer]:
-        centerd, _, exact = moments64(x)
+        centered, _, exact = moments64(x)
         regular = exact + EPS * exact.norm() * torch.eye(len(exact), dtype=torch.float64)
         found = roots(covariance(x).covariance)
         assert apart(covariance(x).covariance[0], exact) < 1e-5
         assert apart(found.root[0], power(regular, 0.5, 0)) < 1e-3
         # Where a covariance is 0 its rounding is a part of EPS; features have nothing there.
-        whitened = power(regular, -0.5, 0) @ centerd
-        assert apart(found.inverse[0].double() @ centerd, whitened) < 1e-2
+        whitened = power(regular, -0.5, 0) @ centered
+        assert apart(found.inverse[0].double() @ centered, whitened) < 1e-2
         assert apart(found.inverse[0], power(regular, -0.5, 0)) < 5e-2
 
 
@@ -67,9 +67,9 @@ def test_the_transform_is_the_papers(
 ) -> None:
     """Eq. 2 and 3 as written, with eigenvalues below 1e-5 left out as its authors do."""
     content, style = features[layer]
-    centerd, _, own = moments64(content)
+    centered, _, own = moments64(content)
     _, mean, wanted = moments64(style)
-    expected = power(wanted, 0.5, 1e-5) @ power(own, -0.5, 1e-5) @ centerd + mean
+    expected = power(wanted, 0.5, 1e-5) @ power(own, -0.5, 1e-5) @ centered + mean
     given = covariance(style)
     got = whiten_and_color(content, given.mean, roots(given.covariance).root)
     assert got.shape == content.shape

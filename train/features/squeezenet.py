@@ -63,14 +63,18 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(FeatureNetwork):
-    """The convolutional part, frozen, as a function from images to named activations."""
+    """The convolutional part, frozen, as a function from images to named activations.
 
-    def __init__(self) -> None:
+    last: the deepest layer it has.
+    """
+
+    def __init__(self, last: str = LAYERS[-1]) -> None:
         super().__init__()
-        self.names = list(LAYERS)
+        self.names = list(LAYERS[: LAYERS.index(last) + 1])
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
         inputs = 64
-        for name, (squeeze, expand) in FIRES.items():
+        for name in self.names[1:]:
+            squeeze, expand = FIRES[name]
             self.add_module(name, Fire(inputs, squeeze, expand, "zeros"))
             inputs = 2 * expand
         self.register_buffer("mean", torch.tensor(CAFFE_MEAN).view(3, 1, 1))
@@ -84,11 +88,11 @@ class SqueezeNet(FeatureNetwork):
         Raises KeyError for a layer that this network does not have.
         """
         wanted = set(layers)
-        if unknown := wanted - set(LAYERS):
+        if unknown := wanted - set(self.names):
             raise KeyError(f"SqueezeNet has no layer {sorted(unknown)[0]!r}")
         x = torch.relu(self.conv1((images - self.get_buffer("mean")) * 255))
         found = {"conv1": x} if "conv1" in wanted else {}
-        for name in FIRES:
+        for name in self.names[1:]:
             if len(found) == len(wanted):
                 break
             if name in POOLED:

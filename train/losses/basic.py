@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -44,15 +45,17 @@ def gram(features: Tensor) -> Tensor:
     return cast(Tensor, _Gram.apply(features))
 
 
-def relative_distance(x: Tensor, target: Tensor) -> Tensor:
+def relative_distance(x: Tensor, target: Tensor, limit: float = math.inf) -> Tensor:
     """|x - target|² / |target|² for each sample, averaged: a scalar.
+
+    limit: samples that are farther away count as this far, and have no gradient.
 
     Relative, so one weight suits every style and layer: a picture that shows nothing of the
     target's energy is at 1 whatever the target's scale.
     """
     difference = (wide(x) - wide(target)).flatten(1).square().sum(1)
     scale = wide(target).flatten(1).square().sum(1).clamp_min(1e-12)
-    return (difference / scale).mean()
+    return (difference / scale).clamp_max(limit).mean()
 
 
 def total_variation(images: Tensor) -> Tensor:

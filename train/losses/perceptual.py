@@ -30,12 +30,13 @@ class StyleLoss:
     """The distance of Gram matrices, averaged over layers, at one scale in every step.
 
     layers: compared. scales: 1 counts in every step, the others take turns, at equal weight.
-    gram: (N, C, h, w) -> (N, C, C).
+    gram: (N, C, h, w) -> (N, C, C). limit: see `relative_distance`.
     """
 
     layers: tuple[str, ...]
     scales: tuple[float, ...] = (1.0,)
     gram: Gram = gram
+    limit: float = math.inf
 
     def scale(self, step: int) -> float | None:
         """The scale other than 1 whose turn it is; None where there is none."""
@@ -48,7 +49,7 @@ class StyleLoss:
     def distance(self, features: Mapping[str, Tensor], targets: Grams) -> Tensor:
         """Relative distance of the Gram matrices: a scalar."""
         return torch.stack(
-            [relative_distance(self.gram(features[k]), targets[k]) for k in self.layers]
+            [relative_distance(self.gram(features[k]), targets[k], self.limit) for k in self.layers]
         ).mean()
 
     def of_styles(

@@ -26,6 +26,7 @@ from st.train.methods.perceptual_loss import (
     Perceptual,
     loss_network_of,
     named_grams,
+    of_index,
     perceptual_terms,
 )
 from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
@@ -138,14 +139,12 @@ def step(
         distance = functional.mse_loss(wide(painted), wide(shown))
         return {"teacher": TEACHER_WEIGHT * distance, "raster": smooth}
 
-    def of_crops(scale: float) -> Grams:
-        return {k: grams[batch.index] for k, grams in targets.grams[scale].items()}
-
     def paint_later(frames: Tensor) -> Tensor:
         return net(frames, weights[: len(frames)])
 
+    grams = of_index(targets.grams, batch.index)
     return {
-        **perceptual_terms(loss_network, painted, of_crops, batch, config),
+        **perceptual_terms(loss_network, painted, grams, batch, config),
         "raster": smooth,
         **temporal_terms(painted, batch.motion, paint_later, config.temporal_weight),
     }

@@ -18,7 +18,7 @@ upsampling and reflection padding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -26,18 +26,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG
-from st.train.losses.basic import gram, relative_distance, total_variation, wide
+from st.train.features.base import FeatureNetwork
+from st.train.losses.basic import gram, wide
+from st.train.losses.perceptual import Grams, compare_style
 from st.train.method import Batch, ExportSpec, Method, shifted
+from st.train.methods.perceptual_loss import (
+    CONTENT_HELP,
+    LAYERS,
+    STYLE_LAYERS,
+    STYLE_LAYERS_HELP,
+    Perceptual,
+    loss_network_of,
+    named_grams,
+    of_index,
+    style_loss,
+    weighted_terms,
+)
 from st.train.networks.noise import draw, every
 from st.train.networks.transform import InstanceNorm, ReflectConv, UpsampleConv
 from st.train.settings import (
-    VGG16_LAYERS,
-    learning_rate_option,
+    batch_option,
+    by_network,
     option,
     size_option,
     steps_option,
-    style_layers_option,
     style_size_option,
 )
 
@@ -48,23 +60,38 @@ COARSE = 4  # halvings from a texture to its noise
 
 
 @dataclass(frozen=True)
-class Config:
-    steps: int = steps_option(8_000)
+class Config(Perceptual):
+    steps: int = steps_option(15_000)
     size: int = size_option(192)
-    batch: int = option(4, "pictures a step, in pairs of one content and one style", 1)
-    learning_rate: float = learning_rate_option(1e-3)
-    mode: str = option("stylize", "of photographs, or texture: of noise alone", choices=MODES)
-    width: int = option(32, "channels of the finest layers; twice as many each scale down", 1)
-    blocks: int = option(3, "residual blocks at the coarsest scale", 0)
-    embedding: int = option(16, "numbers that a style is chosen by, and channels of the noise", 1)
-    stage: int = option(500, "steps before each further style joins", 1)
+    batch: int = batch_option(4, ", in pairs of one content and one style")
+    mode: str = option(
+        "stylize", "Paint photographs (stylize), or textures from noise alone.", choices=MODES
+    )
+    width: int = option(
+        32, "Channels of the finest layers; doubled at each coarser scale, up to 4 times.", 1
+    )
+    blocks: int = option(3, "Residual blocks at the coarsest scale.", 0)
+    embedding: int = option(16, "Size of a style's embedding, and channels of the noise.", 1)
+    stage: int = option(500, "Steps before each further style joins.", 1)
     style_size: int = style_size_option(256)
-    content_weight: float = option(1.0, "of the relative distance of features", 0)
-    style_weight: float = option(12.5, "of the relative distance of mean-less Gram matrices", 0)
-    diversity_weight: float = option(0.5, "of how far apart pictures of one style are", 0)
-    tv_weight: float = option(2.0, "of the total variation", 0)
-    content_layer: str = option("relu4_2", "VGG layer of content", choices=VGG16_LAYERS)
-    style_layers: tuple[str, ...] = style_layers_option("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+    content_weight: float = by_network({"squeezenet": 2.0, "vgg16": 1.0}, CONTENT_HELP, 0)
+    diversity_weight: float = option(
+        0.5, "Weight of the distance between pictures of one style from different noise.", 0
+    )
+    tv_weight: float = option(2.0, "Weight of the total variation.", 0)
+    content_layer: str = by_network(
+        {"squeezenet": "fire4", "vgg16": "relu4_2"},
+        "Layer of the content and diversity losses.",
+        choices=LAYERS,
+    )
+    style_layers: tuple[str, ...] = by_network(
+        {
+            "squeezenet": STYLE_LAYERS["squeezenet"],
+            "vgg16": ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
+        },
+        STYLE_LAYERS_HELP,
+        choices=LAYERS,
+    )
 
 
 class Guided(nn.Module):
@@ -140,7 +167,7 @@ class Network(nn.Module):
         return functional.one_hot(index, styles).to(self.selector.weight.dtype)
 
 
-def centerd_gram(features: Tensor) -> Tensor:
+def centered_gram(features: Tensor) -> Tensor:
     """Eq. 3: the Gram matrix of activations less their mean, (N, C, H, W) -> (N, C, C).
 
     In float32: the mean is most of what there is.
@@ -166,15 +193,18 @@ def taught(index: Tensor, step: int, styles: int, config: Config) -> Tensor:
 
 
 def targets(
-    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
-) -> dict[str, Tensor]:
-    """Mean-less Gram matrices of the style pictures by layer, each (S, C, C): made once."""
-    rows = [vgg(style, config.style_layers) for style in styles]
-    return {k: torch.cat([centerd_gram(row[k]) for row in rows]) for k in config.style_layers}
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> dict[float, Grams]:
+    """Mean-less Gram matrices of the style pictures, each (S, C, C): computed once."""
+    return named_grams(loss_network, styles, config, centered_gram)
 
 
 def step(
-    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+    net: nn.Module,
+    loss_network: FeatureNetwork,
+    grams: dict[float, Grams],
+    batch: Batch,
+    config: Config,
 ) -> dict[str, Tensor]:
     """Eq. 2-6: pairs of one content and one style, each picture with noise of its own."""
     network = cast(Network, net)
@@ -185,19 +215,13 @@ def step(
     noise = draw(content, config.embedding, batch.seed)
     made = network(None if network.texture else content, noise, network.one_hot(index))
     painted, layer = shifted(made, batch.shift), config.content_layer
-    got = vgg(painted, {layer, *config.style_layers})
-    style = [relative_distance(centerd_gram(got[k]), grams[k][index]) for k in config.style_layers]
-    terms = {
-        "style": config.style_weight * torch.stack(style).mean(),
-        "diversity": -config.diversity_weight * diversity(got[layer], got[layer].roll(half, 0)),
-        "tv": config.tv_weight * total_variation(painted),
-    }
-    if not network.texture:
-        with torch.no_grad():
-            want = vgg(shifted(content[:half], batch.shift), [layer])[layer]
-        same = relative_distance(got[layer], torch.cat([want, want]))
-        terms["content"] = config.content_weight * same
-    return terms
+    loss, turn = style_loss(config, centered_gram), (batch.step, batch.seed)
+    found = compare_style(loss_network, painted, loss, of_index(grams, index), turn, [layer])
+    terms = weighted_terms(found, loss_network, painted, replace(batch, content=content), config)
+    if network.texture:
+        del terms["content"]
+    got = found.features[layer]
+    return terms | {"diversity": -config.diversity_weight * diversity(got, got.roll(half, 0))}
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
@@ -230,5 +254,6 @@ METHOD = Method(
     export_spec=export_spec,
     style_only=lambda config: config.mode == "texture",
     least_steps=1_000,
+    loss_network=loss_network_of,
     example="st-train diversified --content photos/ --style paintings/ -o many.pt",
 )

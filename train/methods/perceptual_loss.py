@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -39,6 +39,9 @@ STYLE_LAYERS = {
 SCALES = {"squeezenet": (1.0, 0.5, 1.5), "vgg16": (1.0,)}
 
 
+CONTENT_HELP = "Weight of the relative distance of features."
+CONTENT_LAYER_HELP = "Layer that content is compared on."
+STYLE_LAYERS_HELP = "Layer that style is compared on; repeat for several."
 RASTER_HELP = "Weight of the pattern that repeats on the network's own pixel raster."
 
 
@@ -67,21 +70,17 @@ class Perceptual(Training):
         "given layers]",
         choices=NETWORKS,
     )
-    content_weight: float = by_network(
-        {"squeezenet": 3.0, "vgg16": 1.7}, "Weight of the relative distance of features.", 0
-    )
+    content_weight: float = by_network({"squeezenet": 3.0, "vgg16": 1.7}, CONTENT_HELP, 0)
     style_weight: float = option(12.5, "Weight of the relative distance of Gram matrices.", 0)
     tv_weight: float = by_network(
         {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0
     )
     content_layer: str = by_network(
         {"squeezenet": "fire4", "vgg16": "relu3_3"},
-        "Layer that content is compared on.",
+        CONTENT_LAYER_HELP,
         choices=LAYERS,
     )
-    style_layers: tuple[str, ...] = by_network(
-        STYLE_LAYERS, "Layer that style is compared on; repeat for several.", choices=LAYERS
-    )
+    style_layers: tuple[str, ...] = by_network(STYLE_LAYERS, STYLE_LAYERS_HELP, choices=LAYERS)
     style_scales: tuple[float, ...] = by_network(
         SCALES,
         "Scale that paintings and style pictures are compared at; repeat for several. 1 counts in "
@@ -122,6 +121,11 @@ def named_grams(
     Raises BadInput where the training crops are too small for the loss.
     """
     return style_loss(config, gram).of_styles(network, styles, config.size - SHIFT)
+
+
+def of_index(grams: Mapping[float, Grams], index: Tensor) -> Callable[[float], Grams]:
+    """Of a scale, the Gram matrices of each sample's own style. index: (N,)."""
+    return lambda scale: {name: every[index] for name, every in grams[scale].items()}
 
 
 def content_features(network: FeatureNetwork, batch: Batch, layer: str) -> Tensor:

@@ -9,9 +9,9 @@ photographs among the styles teach T the identity, towards which a style can be 
 
     st-train prediction --content photos/ --style paintings/ --style photos/ -o anything.pt
 
-Unlike the paper's: P sees with the frozen VGG-16 of the loss, not with Inception-v3: the channel
-means and deviations of four layers are what the style loss is made of, so a few hundred paintings
-are enough. T is a network made for video (`FASTER`), not Johnson's.
+Unlike the paper's: P sees with a frozen SqueezeNet or VGG-16, not with Inception-v3. The channel
+means and deviations of four layers determine much of the style loss, so a few hundred paintings are
+enough. T is a network made for video (`FASTER`), not Johnson's.
 """
 
 from __future__ import annotations
@@ -23,70 +23,88 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from st.runtime.errors import BadInput
+from st.train.features.base import FeatureNetwork
+from st.train.features.squeezenet import SqueezeNet, load_squeezenet
 from st.train.features.vgg import VGG
-from st.train.losses.basic import gram, moments, raster, relative_distance, total_variation, wide
+from st.train.losses.basic import moments, raster, wide
+from st.train.losses.perceptual import Grams, compare_style, rescaled
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
-from st.train.method import Batch, ExportSpec, Method, shifted
+from st.train.method import SHIFT, Batch, ExportSpec, Method, shifted
+from st.train.methods.perceptual_loss import (
+    RASTER_HELP,
+    Perceptual,
+    loss_network_of,
+    style_loss,
+    weighted_terms,
+)
 from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
-    batch_option,
-    content_layer_option,
+    by_network,
     learning_rate_option,
     option,
     shape_option,
-    size_option,
     steps_option,
-    style_layers_option,
 )
 
-SEEN = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # what P looks at
-TRAITS = 2 * (64 + 128 + 256 + 512)  # their means and deviations
-DARK = 0.05  # of a layer's own size: what a logarithm cannot tell from nothing
+# What P looks at, and the channels there.
+SEEN = {
+    "squeezenet": {"conv1": 64, "fire3": 128, "fire5": 256, "fire7": 384},
+    "vgg16": {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512},
+}
+HIDDEN = {"squeezenet": 256, "vgg16": 512}  # units of P's first layer: most of its weights
+DARK = 0.05  # relative to a layer's scale: smaller activations make no difference
 # The style network moves every scale and shift of a picture at once: at the transfer network's rate
-# codes ran away within a few hundred steps, to pictures of two colors.
+# codes diverged within a few hundred steps, to pictures of two colors.
 STYLE_RATE = 0.1
 BLENDED = 0.25  # of the steps teach a blend of two styles
 RECOLORED = 0.25  # and as many a style with its color channels exchanged
 CHANCES = 1 << 20
+FARTHEST = 20.0  # a style distance; of near black paintings it grows without bounds
 
 
 @dataclass(frozen=True)
-class Config:
-    steps: int = steps_option(20_000)
-    size: int = size_option(192)
-    batch: int = batch_option(4, ", each with its own style")
+class Config(Perceptual):
+    steps: int = steps_option(100_000)
     learning_rate: float = learning_rate_option(1.5e-3)
     shape: str = shape_option("faster")
-    bottleneck: int = option(100, "numbers that a style is reduced to", 1)
-    content_weight: float = option(1.7, "of the relative distance of features", 0)
-    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
-    tv_weight: float = option(4.0, "of the total variation", 0)
-    raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
+    bottleneck: int = option(100, "Numbers that a style is reduced to.", 1)
+    encoder: str = by_network(
+        {network: network for network in SEEN},
+        "Network that style pictures are encoded with; vgg16 needs it as loss network too.",
+        choices=tuple(SEEN),
+    )
+    raster_weight: float = by_network({"squeezenet": 1_000.0, "vgg16": 3_000.0}, RASTER_HELP, 0)
     temporal_weight: float = option(0.0, WEIGHT_HELP, 0)
     temporal_every: int = option(1, EVERY_HELP, 1)
-    content_layer: str = content_layer_option("relu3_3")
-    style_layers: tuple[str, ...] = style_layers_option(
-        "relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"
-    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoder == "vgg16" != self.loss_network:
+            raise BadInput("prediction: the encoder vgg16 needs vgg16 as loss network too")
 
 
 class StyleNet(nn.Module):
-    """P: means and deviations of VGG's layers (N, TRAITS) -> style codes (N, code_size).
+    """P: means and deviations of an encoder's layers -> style codes (N, code_size).
 
-    `middle` and `spread` standardize the traits' logarithms; `base` is the code that prediction
-    starts from.
+    encoder: its name. base: the code that every prediction starts from. `middle` and `spread`
+    standardize the logarithms of the means and deviations, `size` is each layer's scale.
     """
 
     middle: Tensor
     spread: Tensor
     size: Tensor
 
-    def __init__(self, bottleneck: int, base: Tensor) -> None:
+    def __init__(self, encoder: str, bottleneck: int, base: Tensor) -> None:
         super().__init__()
-        self.register_buffer("middle", torch.zeros(TRAITS))
-        self.register_buffer("spread", torch.ones(TRAITS))
-        self.register_buffer("size", torch.ones(len(SEEN)))
-        self.reduce = nn.Sequential(nn.Linear(TRAITS, 512), nn.ReLU(), nn.Linear(512, bottleneck))
+        self.seen, hidden = SEEN[encoder], HIDDEN[encoder]
+        traits = 2 * sum(self.seen.values())
+        self.register_buffer("middle", torch.zeros(traits))
+        self.register_buffer("spread", torch.ones(traits))
+        self.register_buffer("size", torch.ones(len(self.seen)))
+        self.reduce = nn.Sequential(
+            nn.Linear(traits, hidden), nn.ReLU(), nn.Linear(hidden, bottleneck)
+        )
         self.predict = nn.Sequential(
             nn.Linear(bottleneck, 256), nn.ReLU(), nn.Linear(256, base.shape[1])
         )
@@ -96,20 +114,20 @@ class StyleNet(nn.Module):
             last.bias.copy_(base[0])
 
     def logarithms(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Features of the layers in SEEN -> (N, TRAITS), each relative to its layer's own size."""
+        """Features by layer -> log of means and deviations (N, traits), over the layers' scales."""
         rows = []
-        for name, size in zip(SEEN, self.size, strict=True):
+        for name, size in zip(self.seen, self.size, strict=True):
             own = moments(features[name])
             rows.append((torch.cat([own.mean, own.std], 1).flatten(1) / size + DARK).log())
         return torch.cat(rows, dim=1)
 
     def standardize(self, features: Sequence[Mapping[str, Tensor]]) -> None:
-        """Set size, middle and spread to those of a sample of styles."""
-        sizes = [[wide(row[name]).square().mean() for name in SEEN] for row in features]
+        """Set size, middle and spread to those of a sample of styles' features."""
+        sizes = [[wide(row[name]).square().mean() for name in self.seen] for row in features]
         self.size.copy_(torch.tensor(sizes).mean(0).sqrt())
         rows = torch.cat([self.logarithms(row) for row in features])
         self.middle.copy_(rows.mean(0))
-        widths = [64, 64, 128, 128, 256, 256, 512, 512]
+        widths = [width for width in self.seen.values() for _ in range(2)]
         spread = [part.std().clamp_min(0.1) for part in (rows - rows.mean(0)).split(widths, 1)]
         values = [s.expand(n) for s, n in zip(spread, widths, strict=True)]
         self.spread.copy_(torch.cat(values))
@@ -130,28 +148,35 @@ class Network(nn.Module):
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
         self.transform = TransformNet(parse_shape(config.shape))
-        self.style = StyleNet(config.bottleneck, self.transform.plain_code())
-        self.encoder = VGG(16, last=SEEN[-1])
+        self.style = StyleNet(config.encoder, config.bottleneck, self.transform.plain_code())
+        last = list(self.style.seen)[-1]
+        self.encoder = SqueezeNet(last) if config.encoder == "squeezenet" else VGG(16, last=last)
 
     def encode_style(self, style: Tensor) -> Tensor:
-        """Style pictures (N, 3, H, W), RGB, 0..1, 16 pixels a side or more -> (N, code_size)."""
-        return self.style(self.encoder(style, SEEN))
+        """Style pictures (N, 3, H, W), RGB, 0..1, any size -> codes (N, code_size)."""
+        return self.style(self.encoder(style, self.style.seen))
 
     def forward(self, content: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
         return self.transform(content, code, norm)
 
-    def fill_encoder(self, vgg: VGG) -> None:
-        weights = vgg.state_dict()
-        own = {k: weights[k] for k in self.encoder.state_dict()}
-        kept = {k: v.half().to(v.dtype) if k.startswith("conv") else v for k, v in own.items()}
-        self.encoder.load_state_dict(kept)
+    def fill_encoder(self, pretrained: FeatureNetwork) -> None:
+        """Take over the weights, rounded to float16, as engines store them."""
+        weights = pretrained.state_dict()
+        own = {name: weights[name] for name in self.encoder.state_dict()}
+        rounded = {k: v.half().to(v.dtype) for k, v in own.items() if k not in ("mean", "std")}
+        self.encoder.load_state_dict(own | rounded)
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
-    """Nothing to prepare but what P sees with: every step has styles of its own."""
+def targets(
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> None:
+    """Fill the encoder, and standardize what P sees on the sample of styles."""
     network = cast(Network, net)
-    network.fill_encoder(vgg)
-    network.style.standardize([network.encoder(style, SEEN) for style in styles])
+    style_loss(config).check(loss_network, config.size - SHIFT)
+    same = config.encoder == config.loss_network
+    network.fill_encoder(loss_network if same else load_squeezenet())
+    seen = network.style.seen
+    network.style.standardize([network.encoder(style, seen) for style in styles])
 
 
 def begin(net: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -163,7 +188,7 @@ def begin(net: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def step(
-    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+    net: nn.Module, loss_network: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
     """Eq. 1-4, each crop in the predicted style of its own painting, or in a blend of two."""
     network, style = cast(Network, net), batch.style
@@ -171,31 +196,36 @@ def step(
     chance = batch.seed % CHANCES / CHANCES
     if chance > 1 - RECOLORED:
         style = style[:, [1, 2, 0]] if chance > 1 - RECOLORED / 2 else style[:, [2, 1, 0]]
+    share = chance / BLENDED if chance < BLENDED else 0.0
+    loss = replace(style_loss(config), limit=FARTHEST)
+    same = config.encoder == config.loss_network
     with torch.no_grad():
-        seen = vgg(style, {*config.style_layers, *SEEN})
-        grams = {k: gram(seen[k]) for k in config.style_layers}
-        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
-    code = network.style(seen)
-    if chance < BLENDED:
-        share = chance / BLENDED
-        code = code.lerp(code.roll(1, 0), share)
-        grams = {k: g.lerp(g.roll(1, 0), share) for k, g in grams.items()}
-    whole = net(batch.content, code)
-    painted = shifted(whole, batch.shift)
-    got = vgg(painted, {config.content_layer, *config.style_layers})
-    distances = [relative_distance(gram(got[k]), grams[k]) for k in config.style_layers]
+        seen = loss_network(style, {*loss.layers, *(network.style.seen if same else ())})
+        traits = seen if same else network.encoder(style, network.style.seen)
+    code = _mixed(network.style(traits), share)
+
+    def of_crops(scale: float) -> Grams:
+        with torch.no_grad():
+            part = rescaled(style, scale, batch.seed)
+            features = seen if scale == 1 else loss_network(part, loss.layers)
+            return {k: _mixed(gram, share) for k, gram in loss.grams(features).items()}
 
     def paint_later(frames: Tensor) -> Tensor:
         return net(frames, code[: len(frames)])
 
-    k = config.content_layer
+    painted = net(batch.content, code)
+    shown, turn = shifted(painted, batch.shift), (batch.step, batch.seed)
+    found = compare_style(loss_network, shown, loss, of_crops, turn, [config.content_layer])
     return {
-        "content": config.content_weight * relative_distance(got[k], want[k]),
-        "style": config.style_weight * torch.stack(distances).mean(),
-        "tv": config.tv_weight * total_variation(painted),
-        "raster": config.raster_weight * raster(whole, network.transform.multiple),
-        **temporal_terms(whole, batch.motion, paint_later, config.temporal_weight),
+        **weighted_terms(found, loss_network, shown, batch, config),
+        "raster": config.raster_weight * raster(painted, network.transform.multiple),
+        **temporal_terms(painted, batch.motion, paint_later, config.temporal_weight),
     }
+
+
+def _mixed(values: Tensor, share: float) -> Tensor:
+    """Each sample blended with its neighbor in the batch."""
+    return values.lerp(values.roll(1, 0), share) if share else values
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
@@ -206,7 +236,9 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
 
 def export_spec(net: Network) -> ExportSpec:
     played = net.transform.export_spec(controls=("code",))
-    return replace(played, code_size=net.transform.code_size)
+    least = -(-net.encoder.min_side(net.style.seen) // played.multiple) * played.multiple
+    least = max(least, played.min_size)
+    return replace(played, code_size=net.transform.code_size, min_size=least)
 
 
 METHOD = Method(
@@ -220,6 +252,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     least_steps=2_000,
+    loss_network=loss_network_of,
     temporal=True,
     rates={"style": STYLE_RATE},
     begin=begin,

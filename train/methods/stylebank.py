@@ -27,18 +27,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG
-from st.train.losses.basic import gram, raster, relative_distance, total_variation, wide
-from st.train.method import Batch, ExportSpec, Method, shifted
+from st.train.features.base import FeatureNetwork
+from st.train.losses.basic import raster, wide
+from st.train.losses.perceptual import Grams
+from st.train.method import Batch, ExportSpec, Method
+from st.train.methods.perceptual_loss import (
+    RASTER_HELP,
+    Perceptual,
+    loss_network_of,
+    named_grams,
+    of_index,
+    perceptual_terms,
+)
 from st.train.networks.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
 from st.train.settings import (
-    batch_option,
-    content_layer_option,
+    by_network,
     learning_rate_option,
     option,
-    size_option,
     steps_option,
-    style_layers_option,
     style_size_option,
 )
 
@@ -47,24 +53,17 @@ KERNEL = 3  # of a bank's filters
 
 
 @dataclass(frozen=True)
-class Config:
-    steps: int = steps_option(6_000)
-    size: int = size_option(256)
-    batch: int = batch_option(4, ", each with its own style")
+class Config(Perceptual):
+    steps: int = steps_option(20_000)
     learning_rate: float = learning_rate_option(2e-3)
-    width: int = option(32, "channels at full size; 4 times as many of the features", 4)
-    kernel: int = option(9, "of the first and the last convolution, odd", 1)
+    width: int = option(32, "Channels at full size; the features have 4 times as many.", 4)
+    kernel: int = option(9, "Side of the first and the last convolution's kernels, odd.", 1)
     style_size: int = style_size_option(384)
-    turns: int = option(2, "the paper's T: stylizing steps to each reconstructing step", 1)
-    balance: float = option(1.0, "the paper's λ: of a reconstructing step to a stylizing one", 0)
-    content_weight: float = option(1.7, "of the relative distance of features", 0)
-    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
-    tv_weight: float = option(4.0, "of the total variation", 0)
-    raster_weight: float = option(3000.0, "of what repeats on the network's own raster", 0)
-    content_layer: str = content_layer_option("relu3_3")
-    style_layers: tuple[str, ...] = style_layers_option(
-        "relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"
+    turns: int = option(2, "The paper's T: stylizing steps per reconstructing step.", 1)
+    balance: float = option(
+        1.0, "The paper's λ: weight of a reconstructing step relative to a stylizing one.", 0
     )
+    raster_weight: float = by_network({"squeezenet": 1_000.0, "vgg16": 3_000.0}, RASTER_HELP, 0)
 
 
 class Network(nn.Module):
@@ -151,11 +150,10 @@ def _filter(features: Tensor, kernel: Tensor) -> Tensor:
 
 
 def targets(
-    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
-) -> dict[str, Tensor]:
-    """Gram matrices of the style pictures by layer, each (S, C, C): made once."""
-    rows = [vgg(style, config.style_layers) for style in styles]
-    return {k: torch.cat([gram(row[k]) for row in rows]) for k in config.style_layers}
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> dict[float, Grams]:
+    """Gram matrices of the style pictures by scale and layer, each (S, C, C): computed once."""
+    return named_grams(loss_network, styles, config)
 
 
 def reconstructs(step: int, config: Config) -> bool:
@@ -164,7 +162,11 @@ def reconstructs(step: int, config: Config) -> bool:
 
 
 def step(
-    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+    net: nn.Module,
+    loss_network: FeatureNetwork,
+    grams: dict[float, Grams],
+    batch: Batch,
+    config: Config,
 ) -> dict[str, Tensor]:
     """T times eq. 3, the stylizing branch; then once eq. 2, the auto-encoder's.
 
@@ -175,20 +177,10 @@ def step(
         again = wide(network.reconstruct(batch.content))
         return {"same": functional.mse_loss(again, batch.content)}
     full = batch.content.new_ones(1)
-    whole = net(batch.content, network.one_hot(batch.index), full)
-    painted = shifted(whole, batch.shift)
-    with torch.no_grad():
-        want = vgg(shifted(batch.content, batch.shift), [config.content_layer])
-    got = vgg(painted, {config.content_layer, *config.style_layers})
-    style = torch.stack(
-        [relative_distance(gram(got[k]), grams[k][batch.index]) for k in config.style_layers]
-    )
-    k = config.content_layer
+    painted = net(batch.content, network.one_hot(batch.index), full)
     return {
-        "content": config.content_weight * relative_distance(got[k], want[k]),
-        "style": config.style_weight * style.mean(),
-        "tv": config.tv_weight * total_variation(painted),
-        "raster": config.raster_weight * raster(whole, MULTIPLE),
+        **perceptual_terms(loss_network, painted, of_index(grams, batch.index), batch, config),
+        "raster": config.raster_weight * raster(painted, MULTIPLE),
     }
 
 
@@ -235,6 +227,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     least_steps=1_000,
+    loss_network=loss_network_of,
     bank="bank",
     balance=balance,
     example="st-train stylebank --content photos/ --style paintings/ -o bank.pt",

@@ -24,19 +24,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG
-from st.train.losses.basic import gram, relative_distance, total_variation
-from st.train.method import Batch, ExportSpec, Method, shifted
+from st.train.features.base import FeatureNetwork
+from st.train.losses.perceptual import Grams
+from st.train.method import Batch, ExportSpec, Method
+from st.train.methods.perceptual_loss import (
+    CONTENT_HELP,
+    CONTENT_LAYER_HELP,
+    LAYERS,
+    STYLE_LAYERS,
+    STYLE_LAYERS_HELP,
+    Perceptual,
+    loss_network_of,
+    named_grams,
+    perceptual_terms,
+)
 from st.train.networks.noise import draw, every
 from st.train.networks.transform import InstanceNorm
 from st.train.settings import (
-    batch_option,
-    content_layer_option,
+    by_network,
     learning_rate_option,
     option,
-    size_option,
     steps_option,
-    style_layers_option,
     style_size_option,
 )
 
@@ -46,22 +54,28 @@ PREVIEW = 1  # seed of the previews' noise
 
 
 @dataclass(frozen=True)
-class Config:
-    steps: int = steps_option(3_000)
-    size: int = size_option(256)
-    batch: int = batch_option(4)
+class Config(Perceptual):
+    steps: int = steps_option(10_000)
     learning_rate: float = learning_rate_option(5e-3)
-    mode: str = option("stylize", "of photographs, or texture: of noise alone", choices=MODES)
-    scales: int = option(5, "sizes of the noise, each half the one before", 1)
-    width: int = option(8, "channels of a scale's blocks", 1)
-    noise: int = option(3, "channels of the noise at each scale", 1)
+    mode: str = option(
+        "stylize", "Paint photographs (stylize), or textures from noise alone.", choices=MODES
+    )
+    scales: int = option(5, "Number of noise sizes, each half of the one before.", 1)
+    width: int = option(8, "Channels of a scale's blocks.", 1)
+    noise: int = option(3, "Channels of the noise at each scale.", 1)
     style_size: int = style_size_option(384)
-    content_weight: float = option(1.0, "of the relative distance of features", 0)
-    style_weight: float = option(12.5, "of the relative distance of Gram matrices", 0)
-    tv_weight: float = option(1.0, "of the total variation", 0)
-    content_layer: str = content_layer_option("relu4_2")
-    style_layers: tuple[str, ...] = style_layers_option(
-        "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"
+    content_weight: float = by_network({"squeezenet": 2.0, "vgg16": 1.0}, CONTENT_HELP, 0)
+    tv_weight: float = option(1.0, "Weight of the total variation.", 0)
+    content_layer: str = by_network(
+        {"squeezenet": "fire4", "vgg16": "relu4_2"}, CONTENT_LAYER_HELP, choices=LAYERS
+    )
+    style_layers: tuple[str, ...] = by_network(
+        {
+            "squeezenet": STYLE_LAYERS["squeezenet"],
+            "vgg16": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        },
+        STYLE_LAYERS_HELP,
+        choices=LAYERS,
     )
 
 
@@ -134,33 +148,27 @@ class Network(nn.Module):
 
 
 def targets(
-    net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config
-) -> dict[str, Tensor]:
-    """Gram matrices of the style picture by layer, each (1, C, C): made once."""
-    (style,) = styles
-    return {k: gram(features) for k, features in vgg(style, config.style_layers).items()}
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> dict[float, Grams]:
+    """Gram matrices of the style picture by scale and layer, each (1, C, C): computed once."""
+    return named_grams(loss_network, styles, config)
 
 
 def step(
-    net: nn.Module, vgg: VGG, grams: dict[str, Tensor], batch: Batch, config: Config
+    net: nn.Module,
+    loss_network: FeatureNetwork,
+    grams: dict[float, Grams],
+    batch: Batch,
+    config: Config,
 ) -> dict[str, Tensor]:
-    """Eq. 4 and 6: new noise every step, the style's Gram matrices, and the content of the crops
-    where there is any."""
+    """Eq. 4 and 6: new noise in every step, the style's Gram matrices, and the content of the crops
+    if there is any."""
     network = cast(Network, net)
     noise = draw(batch.content, network.noise, batch.seed)
-    made = network(None if network.texture else batch.content, noise)
-    painted = shifted(made, batch.shift)
-    got = vgg(painted, {config.content_layer, *config.style_layers})
-    style = torch.stack([relative_distance(gram(got[k]), grams[k]) for k in config.style_layers])
-    terms = {
-        "style": config.style_weight * style.mean(),
-        "tv": config.tv_weight * total_variation(painted),
-    }
-    if not network.texture:
-        k = config.content_layer
-        with torch.no_grad():
-            want = vgg(shifted(batch.content, batch.shift), [k])
-        terms["content"] = config.content_weight * relative_distance(got[k], want[k])
+    painted = network(None if network.texture else batch.content, noise)
+    terms = perceptual_terms(loss_network, painted, grams.__getitem__, batch, config)
+    if network.texture:
+        del terms["content"]
     return terms
 
 
@@ -188,5 +196,6 @@ METHOD = Method(
     export_spec=export_spec,
     style_only=lambda config: config.mode == "texture",
     least_steps=300,
+    loss_network=loss_network_of,
     example="st-train texture --content photos/ --style wave.jpg -o wave.pt",
 )

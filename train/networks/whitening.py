@@ -41,9 +41,9 @@ def covariance(features: Tensor) -> Covariance:
     """Of each sample's channels: (N, C, H, W) -> (N, C), (N, C, C), float32 or wider."""
     flat = wide(features).flatten(2)
     mean = flat.mean(2, keepdim=True)
-    centerd = flat - mean
+    centered = flat - mean
     with torch.autocast(features.device.type, enabled=False):
-        product = centerd @ centerd.transpose(1, 2)
+        product = centered @ centered.transpose(1, 2)
     return Covariance(mean[..., 0], product / flat.shape[2])
 
 
