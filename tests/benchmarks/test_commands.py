@@ -192,7 +192,7 @@ def test_glass_to_glass(tmp_path: Path, clip: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = Judge(VGG(16))
+    judge = Judge(VGG(16, width=8))
     monkeypatch.setattr(quality, "Judge", lambda: judge)
     random = np.random.default_rng(0)
     for folder in ("content", "done/negative"):
@@ -250,7 +250,7 @@ def triples(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("quick")
 def test_published(tmp_path: Path, triples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = Judge(VGG(16))
+    judge = Judge(VGG(16, width=8))
     monkeypatch.setattr(published, "Judge", lambda: judge)
     named_engine, any_engine = tint_engine(tmp_path / "a.onnx"), code_engine(tmp_path / "b.onnx")
     words = ["--engine", named_engine, "--engine", any_engine, "--device", "cpu"]

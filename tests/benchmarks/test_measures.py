@@ -100,7 +100,7 @@ def texture(seed: int, blur: float, height: int = 200, width: int = 240) -> Rgb:
 def test_patch_distance_tells_textures_apart() -> None:
     style = StylePatches(texture(0, 3))
     same, coarser, coarsest = (style.distance(texture(9, blur)) for blur in (3, 4, 8))
-    assert same < 40, "another sample of the same texture"
+    assert same < 70, "another sample of the same texture"
     assert 2 * same < coarser < coarsest
     assert style.distance(texture(0, 3)) < same
     # It knows colors, and at which scale a difference lies.
@@ -134,7 +134,7 @@ def test_patch_distance_of_the_published_paintings() -> None:
 
 def test_the_judge(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    judge, style = Judge(VGG(16)), StylePatches(picture(1))
+    judge, style = Judge(VGG(16, width=8)), StylePatches(picture(1))
     content = picture(2)
     same = judge.distances(content, style, content)
     assert same.content == 0

@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """photo.png, scream.png, engines and checkpoints; a judge of random weights."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    network = VGG(16)
+    network = VGG(16, width=8)
     monkeypatch.setattr("st.train.measures.load_hed", lambda: network)
     random = np.random.default_rng(0)
     for name, size in (("photo", (48, 64)), ("scream", (70, 40)), ("black", (30, 30))):
@@ -137,7 +137,7 @@ def test_errors_are_one_line(methods: list[str], message: str) -> None:
 
 def test_a_painting_of_another_size_is_refused(folder: Path) -> None:
     rgb = np.zeros((40, 40, 3), np.uint8)
-    comparison = Comparison(Judge(VGG(16)), rgb, rgb)
+    comparison = Comparison(Judge(VGG(16, width=8)), rgb, rgb)
     with pytest.raises(BadInput, match="another size"):
         comparison.add("large", lambda content, progress: np.zeros((80, 80, 3), np.uint8))
     paint = open_method("tint.onnx", Wanted(rgb, Path("negative.png")))
