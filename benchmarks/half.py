@@ -1,9 +1,9 @@
-"""How far an engine in FP16 is from FP32 on photographs.
+"""The difference between an engine in FP16 and in FP32, on photographs.
 
     python -m benchmarks.half --engine wave.onnx --content photos/ --style wave.jpg
 
-Both are run by ONNX Runtime, on photographs with a short side of 256 pixels: in FP16 every value is
-rounded that `st-export --half` rounds. Sums inside a convolution are FP32; a GPU that sums in FP16
+ONNX Runtime runs both on photographs with a short side of 256 pixels. In FP16 it rounds every value
+that `st-export --half` rounds. Convolutions accumulate in FP32; a GPU that accumulates in FP16
 differs by more.
 """
 
@@ -43,12 +43,20 @@ SHORT_SIDE = 256
 
 
 @command()
-@click.option("--engine", "engines", multiple=True, required=True, help="Name or .onnx; repeat.")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    required=True,
+    help="Engine name or .onnx file; repeat for several.",
+)
 @click.option("--content", multiple=True, required=True, metavar="FILE|FOLDER")
-@click.option("--style", type=click.Path(path_type=Path), help="For engines of any style.")
+@click.option(
+    "--style", type=click.Path(path_type=Path), help="Style picture, for any-style engines."
+)
 @click.option("--json", "as_json", is_flag=True)
 def main(engines: Sequence[str], content: Sequence[str], style: Path | None, as_json: bool) -> None:
-    """Largest and mean difference, in steps of 1/255."""
+    """Measure the largest and the mean difference, in steps of 1/255."""
     pictures = [with_short_side(read_picture(p).rgb, SHORT_SIDE) for p in named(content).values()]
     with progress() as bar:
         rows = [_row(engine_path(name), pictures, style) for name in bar.track(engines)]
@@ -58,7 +66,7 @@ def main(engines: Sequence[str], content: Sequence[str], style: Path | None, as_
 def _row(path: Path, pictures: Sequence[Rgb], style: Path | None) -> Row:
     data, metadata = read_engine(path)
     if {"noise"} & set(metadata.inputs):
-        raise BadInput(f"{path.name}: paints with noise, which is not measured here")
+        raise BadInput(f"{path.name}: takes noise, which this benchmark does not support")
     code = _code(path, style) if "code" in metadata.inputs else None
     model = onnx.load_from_string(data)
     widen(model)
@@ -78,7 +86,7 @@ def _row(path: Path, pictures: Sequence[Rgb], style: Path | None) -> Row:
 
 
 def _inputs(metadata: Metadata, picture: Rgb, code: NDArray[np.float32] | None) -> Inputs:
-    """A picture, the first style or the code, full strength."""
+    """The inputs: a picture, the first style or the style code, full strength."""
     weights = np.zeros((1, max(1, len(metadata.styles))), np.float32)
     weights[0, 0] = 1
     every: dict[str, NDArray[Any]] = {
@@ -93,7 +101,7 @@ def _inputs(metadata: Metadata, picture: Rgb, code: NDArray[np.float32] | None) 
 
 def _code(path: Path, style: Path | None) -> NDArray[np.float32]:
     if style is None:
-        raise BadInput(f"{path.name}: paints any style: give --style")
+        raise BadInput(f"{path.name}: an any-style engine: give --style")
     encoder = OrtBackend(*read_engine(companion(path, "encoder")), "cpu", 1)
     return StyleEncoder(encoder)(read_picture(style).rgb).values[None]
 

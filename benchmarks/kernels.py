@@ -1,8 +1,10 @@
-"""`python -m benchmarks.kernels`: the plugin's kernels: registers, bytes, and time where a GPU is.
+"""The plugin's kernels: registers, memory traffic, and time on a GPU.
 
-Without a GPU: what NVIDIA's assembler says of each kernel for each generation (registers, spills,
-shared memory), and the bytes it moves against the least possible. With one, also its time against
-PyTorch's own operators, side by side, under the device's name and the date.
+    python -m benchmarks.kernels
+
+Without a GPU: registers, spills and shared memory of each kernel for each GPU generation, as
+NVIDIA's assembler reports them, and the bytes that it moves compared with the minimum. With a GPU,
+also its time compared with PyTorch's operators.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ WARM_UP = 10
 class Traffic(NamedTuple):
     """Bytes of one call on one picture, and multiply-adds.
 
-    least: every input read once, every output written once, nothing between.
-    memory: what must come from or go to memory beyond the caches, when these hold what is at work.
-    loads: all that the kernel loads and stores, from caches too.
-    eager: PyTorch's own operators, each of which reads and writes whole maps.
+    least: each input read once, each output written once.
+    memory: traffic to DRAM if the caches hold the working set.
+    loads: all loads and stores of the kernel, including cache hits.
+    eager: traffic of PyTorch's operators, each of which reads and writes whole feature maps.
     """
 
     least: float
@@ -50,10 +52,10 @@ class Traffic(NamedTuple):
 
 
 def traffic(kernel: str, channels: int, pixels: int, size: int) -> Traffic:
-    """size: bytes of an entry of the maps, 2 or 4."""
+    """size: bytes per entry of the feature maps, 2 or 4."""
     maps, square = channels * pixels * size, 4 * channels**2
     if kernel == "adain":
-        # PyTorch: the norm reads twice and writes, then a product and a sum.
+        # PyTorch: the normalization reads twice and writes once, then a product and a sum.
         eager = (3 + 2 + 2) * maps
         return Traffic(2 * maps, 2 * maps, 3 * maps, eager, 0)
     wide = channels * pixels * 4
@@ -61,7 +63,7 @@ def traffic(kernel: str, channels: int, pixels: int, size: int) -> Traffic:
         rows = every(size == 2, 89)["covariance_parts"][0]["ROWS"]
         blocks, parts = -(-channels // rows), parts_for(channels)
         between = 2 * parts * square  # partial moments, written and read
-        # PyTorch: to float32 if half, the mean, the difference, and the product of it with itself.
+        # PyTorch: conversion to float32 from half, mean, difference, and its product with itself.
         cast = maps + wide if size == 2 else 0
         return Traffic(
             maps + square,
@@ -103,7 +105,7 @@ def counts(capabilities: tuple[int, ...]) -> Iterator[Row]:
 
 
 def bytes_moved(height: int, width: int) -> Iterator[Row]:
-    """MB of each kernel at VGG's levels, half maps."""
+    """Megabytes that each kernel moves at the levels of VGG, in FP16."""
     for level, (channels, stride) in LEVELS.items():
         pixels = -(-height // stride) * -(-width // stride)
         for kernel in ("adain", "covariance", "whiten_color"):
@@ -139,7 +141,7 @@ def plain_whiten(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Tens
 
 
 def measured(height: int, width: int, half: bool) -> Iterator[Row]:
-    """Microseconds on this GPU, ours and PyTorch's in turns."""
+    """Microseconds on this GPU: ours and PyTorch's, in turns."""
     device = torch.device("cuda")
     kind = torch.float16 if half else torch.float32
     for level, (channels, stride) in LEVELS.items():
@@ -175,7 +177,7 @@ def _pairs(
 
 
 def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[float, float]:
-    """Median microseconds of both, each after the other, timed on the GPU."""
+    """Median microseconds of both, in turns, timed on the GPU."""
     taken: tuple[list[float], list[float]] = [], []
     for turn in range(WARM_UP + ROUNDS):
         for work, times in zip((ours, theirs), taken, strict=True):
@@ -190,18 +192,18 @@ def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[float,
 
 
 @command(name="benchmarks.kernels")
-@click.option("--size", default="1920x1080", show_default=True, metavar="WxH", help="Of a frame.")
+@click.option("--size", default="1920x1080", show_default=True, metavar="WxH", help="Frame size.")
 @click.option(
     "--capability",
     "capabilities",
     type=int,
     multiple=True,
     metavar="89",
-    help="Compile for this one only; repeat for several. [default: all seven]",
+    help="Compute capability to compile for; repeat for several. [default: all seven]",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def main(size: str, capabilities: tuple[int, ...], as_json: bool) -> None:
-    """Registers and bytes of the plugin's kernels, and their time where a GPU is.
+    """Measure registers, memory traffic and, on a GPU, the time of the plugin's kernels.
 
     Example: python -m benchmarks.kernels --capability 89
     """

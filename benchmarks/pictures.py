@@ -13,9 +13,9 @@ __all__ = ["Rgb", "frames", "named"]
 
 
 def named(items: Sequence[str]) -> dict[str, Path]:
-    """Pictures by name, in order: files, NAME=FILE pairs, folders (not those within).
+    """Pictures by name, in order, from files, NAME=FILE pairs and folders (without subfolders).
 
-    Raises BadInput for what is neither, and for an empty folder.
+    Raises BadInput: an item is none of these, or a folder has no pictures.
     """
     found: dict[str, Path] = {}
     for item in items:

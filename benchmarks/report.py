@@ -1,4 +1,4 @@
-"""How benchmarks show what they found: a table for people, or JSON."""
+"""Output of the benchmarks: a table, or JSON."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Row = Mapping[str, str | float | int | bool | None]
 
 
 def progress() -> Progress:
-    """A bar on stderr; nothing when that is no terminal."""
+    """A progress bar on stderr, hidden if that is not a terminal."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def show(title: str, machine: Machine, rows: Sequence[Row], as_json: bool) -> None:
-    """Print rows that share their keys, under the machine that they were measured on."""
+    """Print rows with equal keys, with the machine that they were measured on."""
     if as_json:
         clean = [{key: _plain(value) for key, value in row.items()} for row in rows]
         click.echo(
@@ -44,7 +44,7 @@ def show(title: str, machine: Machine, rows: Sequence[Row], as_json: bool) -> No
 
 
 def _plain(value: Any) -> Any:
-    """NaN is no JSON."""
+    """None instead of NaN, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

