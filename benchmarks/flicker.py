@@ -142,7 +142,7 @@ def main(
     network = style = None
     if picture is not None:
         if len(plain) != 1:
-            raise BadInput("--picture needs exactly one --style")
+            raise BadInput("--picture belongs to one style: give one --style")
         network = load_squeezenet()
         style = traits(network, with_short_side(read_picture(picture).rgb, SHORT_SIDE))
         try:

@@ -1,11 +1,10 @@
-"""Glass to glass: from a picture's making to its painting decoded at the other end.
+"""End-to-end latency of st-webcam: from a camera picture to its decoded painting at the receiver.
 
     python -m benchmarks.live_latency --engine paintings --size 640x360
 
 An HTTP camera on loopback draws the time into each picture, as blocks in a strip that a mask keeps
-unpainted. st-webcam paints the camera and sends it on as H.264 over UDP; a player without a buffer
-of its own decodes that and reads the time back. What no program sees is left out: the camera's
-sensor before, and the screen after.
+unpainted. st-webcam paints the picture and sends it as H.264 over UDP. An unbuffered player decodes
+the stream and reads the time back. The delays of a real sensor and screen are not included.
 """
 
 from __future__ import annotations
@@ -40,21 +39,21 @@ from st.runtime.errors import BadInput, StError, printable
 from st.runtime.stylizer import Stylizer
 from st.video.film.picture_format import parse_size
 
-BITS = 20  # milliseconds since the beginning: 17 minutes
-CHECK = 4  # bits of their sum, so that a torn picture is no time
+BITS = 20  # for milliseconds since the start: 17 minutes
+CHECK = 4  # for a checksum, so that a torn picture is not read as a time
 STRIP = 32  # rows
-WARM_UP = 20  # frames at the other end that do not count
-SILENCE = 30.0  # seconds without one, after which it has failed
+WARM_UP = 20  # received frames that are not counted
+SILENCE = 30.0  # seconds without a frame, after which the measurement fails
 
 
 class Clock:
-    """Times drawn into pictures."""
+    """Draws times into pictures, and reads them back."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
 
     def stamp(self, frame: Rgb) -> Rgb:
-        """A copy with the present time in its strip, black and white."""
+        """A copy with the current time in its strip, in black and white."""
         now = round((time.monotonic() - self._began) * 1000) % (1 << BITS)
         bits = [now >> at & 1 for at in range(BITS)] + [_sum(now) >> at & 1 for at in range(CHECK)]
         stamped = frame.copy()
@@ -65,7 +64,7 @@ class Clock:
         return stamped
 
     def age(self, frame: Rgb) -> float | None:
-        """Milliseconds since the time in its strip; None where it cannot be read."""
+        """Milliseconds since the time in the strip; None if it cannot be read."""
         count = BITS + CHECK
         width = frame.shape[1] // count
         middle = frame[STRIP // 4 : STRIP * 3 // 4, : count * width].mean(axis=(0, 2))
@@ -78,13 +77,13 @@ class Clock:
 
 
 def _sum(number: int) -> int:
-    """Never that of an all-black strip."""
+    """A checksum that no all-black strip has."""
     return (sum(number >> at & 15 for at in range(0, BITS, 4)) + 5) & 15
 
 
 @contextmanager
 def camera(film: list[Rgb], rate: float, clock: Clock) -> Iterator[str]:
-    """The URL of an HTTP camera that plays these pictures, stamped as they are sent."""
+    """The URL of an HTTP camera that plays these pictures with the time of sending."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -120,7 +119,7 @@ def camera(film: list[Rgb], rate: float, clock: Clock) -> Iterator[str]:
 def webcam(
     source: str, target: str, engine: str, device: str, mask: Path, size: tuple[int, int]
 ) -> Iterator[subprocess.Popen[str]]:
-    """st-webcam as a process of its own, painting all but the mask's black."""
+    """Run st-webcam in its own process; it paints where the mask is white."""
     with Stylizer(engine, device="cpu") as stylizer:
         region = f"{mask}={stylizer.styles[0]}" if stylizer.styles else str(mask)
     words = [source, "--engine", engine, "--device", device, "--headless", "-o", target]
@@ -142,9 +141,9 @@ def webcam(
 
 
 def ages(target: str, clock: Clock, count: int) -> list[float]:
-    """Milliseconds from the making of each picture to its decoding from the stream at `target`.
+    """The latency of each picture in the stream at `target`, in milliseconds.
 
-    Raises StError: nothing comes.
+    Raises StError: no stream arrives.
     """
     options = {
         "fflags": "nobuffer",
@@ -158,7 +157,7 @@ def ages(target: str, clock: Clock, count: int) -> list[float]:
     try:
         with av.open(target, options=options, timeout=SILENCE) as stream:
             picture = stream.streams.video[0]
-            picture.codec_context.thread_count = 1  # frame threads hold frames back
+            picture.codec_context.thread_count = 1  # threads per frame would delay frames
             for frame in stream.decode(picture):
                 age = clock.age(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 seen += 1
@@ -167,14 +166,14 @@ def ages(target: str, clock: Clock, count: int) -> list[float]:
                 if len(found) == count:
                     return found
                 if seen > 10 * count + WARM_UP:
-                    raise StError("the pictures that come back have no time in them")
+                    raise StError("the received pictures have no readable time")
     except (FFmpegError, OSError, IndexError) as error:
-        raise StError(f"no stream came back ({printable(error, 80)})") from None
+        raise StError(f"no stream arrived ({printable(error, 80)})") from None
     raise StError("the stream ended")
 
 
 def measure(engine: str, device: str, film: list[Rgb], rate: float, count: int) -> list[float]:
-    """Milliseconds of `count` pictures on one device. Raises StError: nothing came back."""
+    """The latency of `count` pictures on one device, in ms. Raises StError: no stream arrives."""
     height, width = film[0].shape[:2]
     clock = Clock()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
@@ -199,7 +198,7 @@ def measure(engine: str, device: str, film: list[Rgb], rate: float, count: int) 
 @click.option("--engine", default=engines.DEFAULT, show_default=True)
 @click.option("--device", "devices", multiple=True, type=click.Choice(ONNX_DEVICES))
 @click.option("--size", default="640x360", show_default=True)
-@click.option("--rate", default=25.0, show_default=True, help="The camera's, frames a second.")
+@click.option("--rate", default=25.0, show_default=True, help="Frame rate of the camera.")
 @click.option("--frames", "count", default=100, show_default=True, type=click.IntRange(2))
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -211,7 +210,7 @@ def main(
     count: int,
     as_json: bool,
 ) -> None:
-    """Glass to glass: an HTTP camera, st-webcam, and a player of what it sends."""
+    """Measure the latency from an HTTP camera through st-webcam to a player."""
     wanted = parse_size(size)
     if isinstance(wanted, int) or wanted[0] < 8 * (BITS + CHECK) or wanted[1] < 2 * STRIP:
         raise BadInput(f"--size takes WxH, {8 * (BITS + CHECK)}x{2 * STRIP} or more")
@@ -224,8 +223,8 @@ def main(
             p50, p95 = (float(np.percentile(own, part)) for part in (50, 95))
             rows.append({"device": device, "ms": p50, "95 %": p95, "least": min(own)})
     if not rows:
-        raise StError(f"{engine} runs on no device here")
-    show(f"Glass to glass, {size} at {rate:g} frames/s", this_machine(), rows, as_json)
+        raise StError(f"{engine} does not run on any device here")
+    show(f"End-to-end latency, {size} at {rate:g} frames/s", this_machine(), rows, as_json)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Sixteen goals of trust, measured: `python -m benchmarks.trust`."""
+"""Robustness and security goals, measured: `python -m benchmarks.trust`."""

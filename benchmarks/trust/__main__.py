@@ -1,27 +1,27 @@
-"""Whether st may be trusted with strangers' files: each goal, the figure reached, pass or short.
+"""Measure whether st can be trusted with files from strangers: goal, result, pass or short.
 
     python -m benchmarks.trust              all goals: most of an hour
-    python -m benchmarks.trust --short      a taste of each
+    python -m benchmarks.trust --short      a small part of each
     python -m benchmarks.trust G1 G9 --count 200 --seed 3
 
-G1   bad inputs of every kind through every command
-G2   pictures and films that claim to be huge are refused by their headers
-G3   damaged films keep their frames and their sound
-G4   cut films keep all before the cut, and what is written plays
-G5   a film that was killed, at any moment, is the film of an unbroken run
-G6   failing files, full disks and signals leave no half file under a final name
-G7   ten hours of film, an hour of changing sizes, a hundred visits: no growth
-G8   engines with weights in other files are refused
-G9   engines with hostile metadata are refused in a second
-G10  nothing in a file is ever run
-G11  names are no paths and write nothing to the terminal; no input is overwritten
-G12  playlists that pose as films are refused
-G13  the server lets no stranger in, and no flood
-G14  golden clips keep their streams, tags, times and colors
-G15  threads and forked processes share an engine; quotas are honored
-G16  shipped engines paint no raster, halo, blob or seam
+G1   bad inputs of every kind are rejected by every command
+G2   pictures and videos that claim to be huge are rejected by their headers
+G3   damaged videos keep their frames and their sound
+G4   truncated videos keep everything before the cut, and the output plays
+G5   a video that was killed at any moment resumes to the result of an uninterrupted run
+G6   I/O errors, full disks and signals leave no incomplete file under a final name
+G7   ten hours of video, an hour of changing sizes, a hundred visits: memory does not grow
+G8   engines with weights in other files are rejected
+G9   engines with hostile metadata are rejected within a second
+G10  no code in a file is ever executed
+G11  names are not used as paths or terminal codes; no input is overwritten
+G12  playlists that pose as videos are rejected
+G13  the server rejects strangers and floods
+G14  reference clips keep their streams, tags, times and colors
+G15  threads and forked processes share an engine; CPU quotas are respected
+G16  shipped engines paint no grid pattern, halo, blob or seam
 
-Exits with 1 when a goal is missed.
+Exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -54,28 +54,28 @@ GOALS: dict[str, tuple[str, Goal]] = {
         f"bad input: one line, ≤ {MOST_SECONDS:g} s, ≤ {MOST_MEMORY} MB",
         trust_inputs.bad_inputs,
     ),
-    "G2": ("bombs: refused by the header, ≤ 0.5 s, ≤ 200 MB", trust_inputs.bombs),
-    "G3": ("damaged films: ≥ 99% of frames, all sound", trust_films.damaged_films),
-    "G4": ("cut films: all frames before the cut, playable", trust_films.cut_films),
-    "G5": ("kill -9: the resumed film is the unbroken one", trust_faults.killed_films),
-    "G6": ("failing calls, full disk, SIGTERM: 0 half files", trust_faults.faults),
+    "G2": ("bombs: rejected by the header, ≤ 0.5 s, ≤ 200 MB", trust_inputs.bombs),
+    "G3": ("damaged videos: ≥ 99% of frames, all sound", trust_films.damaged_films),
+    "G4": ("truncated videos: all frames before the cut, playable", trust_films.cut_films),
+    "G5": ("kill -9: same result as uninterrupted", trust_faults.killed_films),
+    "G6": ("failing calls, full disk, SIGTERM: 0 incomplete files", trust_faults.faults),
     "G7": ("memory: ≤ +20 MB in ten hours, ≤ +50 MB of sizes, of visits", trust_memory.memory),
-    "G8": ("external data: all refused", trust_inputs.weights_elsewhere),
+    "G8": ("external data: all rejected", trust_inputs.weights_elsewhere),
     "G9": ("metadata bombs: ≤ 1 s", trust_inputs.hostile_metadata),
-    "G10": ("pickles: the canary never appears", trust_inputs.pickles),
-    "G11": ("names: never a path, never raw; output = input refused", trust_names.names),
-    "G12": ("playlists: all refused", trust_inputs.playlists),
+    "G10": ("pickles: nothing executed", trust_inputs.pickles),
+    "G11": ("names: never a path, never raw; output = input rejected", trust_names.names),
+    "G12": ("playlists: all rejected", trust_inputs.playlists),
     "G13": ("server: strangers, floods and dead peers", trust_server.server),
-    "G14": ("golden clips: all kept, colors ≤ 2/255", trust_golden.golden_clips),
-    "G15": ("threads = serial, forks end well, quotas kept", trust_threads.threads),
-    "G16": ("shipped engines: no raster, halo, blob or seam", trust_engines.artifacts),
+    "G14": ("reference clips: nothing lost, colors ≤ 2/255", trust_golden.golden_clips),
+    "G15": ("threads = serial, forks end well, quotas respected", trust_threads.threads),
+    "G16": ("shipped engines: no grid pattern, halo, blob or seam", trust_engines.artifacts),
 }
 
 
 @command(help=__doc__ and "\b\n" + __doc__.replace("\n\n", "\n\n\b\n"))
 @click.argument("goals", nargs=-1, type=click.Choice(list(GOALS)))
 @click.option("--count", type=click.IntRange(min=1), default=WHOLE, show_default=True)
-@click.option("--short", is_flag=True, help=f"A taste of each, in seconds: --count {SHORT}.")
+@click.option("--short", is_flag=True, help=f"Measure a small part of each goal: --count {SHORT}.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def main(goals: tuple[str, ...], count: int, short: bool, seed: int, as_json: bool) -> None:

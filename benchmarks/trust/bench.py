@@ -1,4 +1,4 @@
-"""What every goal of benchmarks.trust gets, and the tests' machinery that they share."""
+"""What the goals of benchmarks.trust have in common."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.hostile.goods import Goods
 from tests.support.hostile.runner import Outcome, run_cases
 
 TESTS = Path(__file__).parents[2] / "tests"
-WHOLE = 1000  # the count at which a goal is measured as it is stated
+WHOLE = 1000  # the count at which goals are measured completely
 
 
 class Reached(NamedTuple):
-    """What was measured, in words, and whether the promise holds."""
+    """The result in words, and whether the goal is met."""
 
     figure: str
     passed: bool
@@ -29,7 +29,7 @@ class Reached(NamedTuple):
 
 @dataclass(frozen=True)
 class Bench:
-    """count: bad inputs of G1, by which the other goals are scaled too. folder: empty."""
+    """count: number of bad inputs of G1; the other goals scale with it. folder: an empty one."""
 
     count: int
     seed: int
@@ -37,7 +37,7 @@ class Bench:
     folder: Path
 
     def scaled(self, most: int, least: int = 1) -> int:
-        """How many of what the goal states as `most`."""
+        """Scale a number of the goal's definition by the count."""
         return max(least, most * self.count // WHOLE)
 
     @property
@@ -51,7 +51,7 @@ class Bench:
             return list(bar.track(found, total=len(chosen), description=label))
 
     def through(self, doors: str, words: Iterable[str], seeds: int = 1) -> list[Case]:
-        """Kinds with one of `words` in their names, through the doors whose names begin so."""
+        """Cases whose kind contains one of `words`, for entry points that start with `doors`."""
         words = tuple(words)
         return [
             Case(name, kind, self.seed + more)
@@ -66,6 +66,6 @@ Goal = Callable[[Bench], Reached]
 
 
 def tell(faults: Iterable[str]) -> None:
-    """What fell short, in detail, on standard error."""
+    """Print the failures in detail on standard error."""
     for fault in faults:
         click.echo(fault, err=True)

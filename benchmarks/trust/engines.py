@@ -1,4 +1,4 @@
-"""The shipped engines on plain pictures: G16."""
+"""G16: artifacts of the shipped engines on plain pictures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BOUNDS = {
 
 
 def artifacts(bench: Bench) -> Reached:
-    """Every style of every shipped engine; for a small count, the first of each."""
+    """Inspect every style of every shipped engine; for a small count, the first of each."""
     over: list[str] = []
     worst: dict[str, float] = dict.fromkeys(BOUNDS, 0.0)
     painted = 0
     with progress() as bar:
         for name in engines.names():
             stylizer = Stylizer(name, device="cpu")
-            if stylizer.metadata.kind == "colorizer":  # it paints nothing
+            if stylizer.metadata.kind == "colorizer":  # has no styles
                 continue
             styles = list(styles_of(stylizer).items())
             for style, what in bar.track(

@@ -1,4 +1,4 @@
-"""Kills, failing files, full disks and signals: G5 and G6."""
+"""G5 and G6: kills, I/O errors, full disks and signals."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from benchmarks.trust.bench import WHOLE, Bench, Reached, tell
 from tests.support.hostile.faults import CALLS, Ended, Failing, Fault, library
 from tests.support.hostile.goods import film
 
-FRAMES = 24  # of the film, in parts of 7
+FRAMES = 24  # frames of the video, in segments of 7
 KILLS, STOPS = 100, 40
-SYSTEM = ("open", "write", "name", "sync")  # out of CALLS: where a process can be killed, too
+SYSTEM = ("open", "write", "name", "sync")  # those of CALLS at which a process can also be killed
 BEFORE = b"a good file of before"
 SOURCES = ("film.mkv", "picture.png", "tint.onnx")
 NO_COMPILER = "not measured: faults are caught by a C library, and there is no compiler here"
@@ -30,11 +30,10 @@ NO_COMPILER = "not measured: faults are caught by a C library, and there is no c
 
 @dataclass(frozen=True)
 class Work:
-    """One command in its own folder.
+    """One command that runs in its own folder.
 
-    mark: a text that is the same for the same result under the final name, whatever the
-        container's own random numbers.
-    resumes: the same command again goes on. many: it writes many files, each of them whole.
+    mark: a fingerprint of the result that ignores random numbers in the container.
+    resumes: running the command again continues. many: it writes several files.
     """
 
     name: str
@@ -54,7 +53,7 @@ def _bytes_mark(path: Path) -> str:
 
 
 def _film_mark(path: Path) -> str:
-    """Over every packet of every stream and its times."""
+    """A hash over every packet of every stream and its timestamps."""
     digest = hashlib.sha256()
     with av.open(str(path)) as source:
         for packet in source.demux():
@@ -77,7 +76,7 @@ PICTURES = Work("pictures", "st-video film.mkv -o out/%05d.png", "out", _folder_
 
 
 class Trials:
-    """Runs of one command that meet faults, and what is wrong with what they leave."""
+    """Runs of one command with injected faults, and the checks of what they leave behind."""
 
     def __init__(self, work: Work, bench: Bench, failing: Failing) -> None:
         self.work, self._failing = work, failing
@@ -86,7 +85,7 @@ class Trials:
         if not self._source.exists():
             film(self._source, "libx264", frames=FRAMES, sound=True)
         place = self.place(stood=False)
-        self.run(place)  # warms up what all children share
+        self.run(place)  # warms up what all child processes share
         place = self.place(stood=False)
         began = time.monotonic()
         self.unbroken = self.run(place)
@@ -96,7 +95,7 @@ class Trials:
         self.size = sum(f.stat().st_size for f in place.rglob(f"{work.target}*") if f.is_file())
 
     def place(self, stood: bool, folder: Path | None = None) -> Path:
-        """A folder with the sources. stood: and a file under the final name."""
+        """A folder with the sources. stood: also put a file under the final name."""
         place = folder or self._bench.folder / "place"
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -113,7 +112,7 @@ class Trials:
         return self._failing.run(self.work.words, place, fault, after, number)
 
     def wrong(self, place: Path, ended: Ended, stood: bool) -> list[str]:
-        """After a run that may have failed: half files, lost files, litter, wrong exit codes."""
+        """Check a run that may have failed: incomplete, lost or extra files, wrong exit codes."""
         found = ended.faults
         state = self._state(place / self.work.target)
         if state == "half":
@@ -129,7 +128,7 @@ class Trials:
         return found
 
     def litter(self, place: Path) -> list[str]:
-        """What is neither source, result, partial film nor a part to resume from."""
+        """Files that are neither source, result, partial video nor a segment to resume from."""
         target = Path(self.work.target)
         known = {*SOURCES, target.name, f"{target.stem}_partial{target.suffix}"}
         known.add(f".{target.name}.st-parts")
@@ -138,7 +137,7 @@ class Trials:
         return [f"left behind: {names[:3]}"] if names else []
 
     def again(self, place: Path) -> list[str]:
-        """The same command, undisturbed: it makes the film of an unbroken run."""
+        """Run the command again without faults: the result equals an uninterrupted run."""
         if self.work.many:
             shutil.rmtree(place / self.work.target, ignore_errors=True)
         ended = self.run(place)
@@ -150,7 +149,7 @@ class Trials:
         return [f"started again: {text}" for text in found]
 
     def _state(self, target: Path) -> str:
-        """ "none", "before", "whole" or "half". Of many files each must be one of the whole's."""
+        """The state of the output: "none", "before", "whole", "some" (of many files) or "half"."""
         if not target.exists():
             return "none"
         if target.is_dir():
@@ -168,7 +167,7 @@ class Trials:
 
 
 def killed_films(bench: Bench) -> Reached:
-    """kill -9 at random moments, and at every step that is taken with files."""
+    """G5: kill -9 at random moments, and at every file operation."""
     if library() is None:
         return Reached(NO_COMPILER, False)
     kills, films, steps = 0, 0, 0
@@ -202,7 +201,7 @@ def killed_films(bench: Bench) -> Reached:
 
 
 def faults(bench: Bench) -> Reached:
-    """Every k-th call fails; disks fill up; SIGTERM at random moments."""
+    """G6: every k-th call fails, disks fill up, SIGTERM arrives at random moments."""
     if library() is None:
         return Reached(NO_COMPILER, False)
     wrong: list[str] = []
@@ -218,7 +217,7 @@ def faults(bench: Bench) -> Reached:
                 place, failed = trial.place(stood), failed + 1
                 ended = trial.run(place, fault)
                 found = trial.wrong(place, ended, stood)
-                if fault.kind != "name":  # which is what clears up, too
+                if fault.kind != "name":  # cleaning up renames, too
                     found += trial.litter(place)
                 wrong += [f"{work.name}, {fault}: {text}" for text in found + trial.again(place)]
             for _ in range(bench.scaled(STOPS)):
@@ -236,7 +235,7 @@ def faults(bench: Bench) -> Reached:
 def _every(
     trial: Trials, bench: Bench, kinds: tuple[str, ...] | list[str], how: str = "lasting"
 ) -> Iterator[Fault]:
-    """One for each call of an unbroken run; of a smaller count, some of them."""
+    """One fault for each call of an uninterrupted run; for a smaller count, some of them."""
     step = max(1, WHOLE // bench.count // 2)
     for kind in kinds:
         error = errno.ENOSPC if kind == "write" else errno.EIO
@@ -245,7 +244,7 @@ def _every(
 
 
 def _full(trial: Trials, bench: Bench) -> Iterator[Fault]:
-    """Disks with room for none of the result, for all but a byte, and for much between."""
+    """Disk sizes: none of the result fits, all but one byte fits, and sizes between."""
     steps = bench.scaled(20, 2)
     for step in range(steps):
         yield Fault("write", step * (trial.size - 1) // (steps - 1), "full", errno.ENOSPC)
@@ -255,7 +254,7 @@ def _stopped(trial: Trials, after: float, stood: bool) -> list[str]:
     place = trial.place(stood)
     ended = trial.run(place, after=after, number=signal.SIGTERM)
     found = trial.wrong(place, ended, stood)
-    if ended.code != -signal.SIGTERM:  # before Python could take it
+    if ended.code != -signal.SIGTERM:  # it arrived before Python handles signals
         found += trial.litter(place)
     partial = place / "out_partial.mkv"
     if partial.exists():
@@ -266,11 +265,11 @@ def _stopped(trial: Trials, after: float, stood: bool) -> list[str]:
 
 
 def _real_disks(trial: Trials, bench: Bench) -> tuple[int, list[str]]:
-    """How many small file systems were filled, and what was wrong."""
+    """The number of small file systems that were filled, and the failures."""
     sources = sum((trial.place(stood=False) / name).stat().st_size for name in SOURCES)
     wrong, disks = [], 0
     for number in range(bench.scaled(8)):
-        size = sources + 4096 * (8 + 2 * number)  # whole pages; what it needs is known to be more
+        size = sources + 4096 * (8 + 2 * number)  # whole pages; the result needs more
         with _mounted(bench.folder / "disk", size) as disk:
             if disk is None:
                 break
@@ -286,7 +285,7 @@ def _real_disks(trial: Trials, bench: Bench) -> tuple[int, list[str]]:
 
 @contextmanager
 def _mounted(folder: Path, size: int) -> Iterator[Path | None]:
-    """A file system in memory; None where this may not be."""
+    """A file system in memory; None without the permission to mount."""
     folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "st-trust", str(folder)]
     try:

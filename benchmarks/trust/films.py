@@ -1,4 +1,4 @@
-"""Damaged and cut films, G3 and G4: how much of them comes through `st-video`'s own code."""
+"""G3 and G4: how much of damaged and truncated videos survives."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LEAST_FRAMES = 0.99
 
 @dataclass(frozen=True)
 class Survival:
-    """Of all films. frames: the smallest part of what decoding packet by packet yields.
+    """Minimum over all videos. frames: kept fraction of the frames that can be decoded.
 
-    unplayable: results that have fewer frames than were written. silent: damaged films whose
-    damage was not told in one line. sound: the smallest part of the sound that was kept.
+    unplayable: outputs with fewer frames than were written. silent: damaged videos without a line
+    about the damage. sound: kept fraction of the sound.
     """
 
     films: int
@@ -34,7 +34,7 @@ class Survival:
 
 
 def damaged_films(bench: Bench) -> Reached:
-    """Films with 200 random bytes changed, none of them in the index."""
+    """G3: videos with 200 random bytes changed outside the index."""
     whole = _film(bench.folder / "whole.mp4")
     start = whole.index(b"mdat") + 4
     end = start - 8 + int.from_bytes(whole[start - 8 : start - 4], "big")
@@ -55,7 +55,7 @@ def damaged_films(bench: Bench) -> Reached:
 
 
 def cut_films(bench: Bench) -> Reached:
-    """A Matroska film cut at random points behind its header."""
+    """G4: a Matroska video truncated at random points behind its header."""
     whole = _film(bench.folder / "whole.mkv")
     points = bench.random.integers(len(whole) // 10, len(whole), bench.scaled(100, 5))
     found = _survival([whole[:point] for point in points], bench.folder, ".mkv")
@@ -67,7 +67,7 @@ def cut_films(bench: Bench) -> Reached:
 
 
 def _film(path: Path) -> bytes:
-    """Some seconds of a megabyte or so, as films have them: in a tiny one 200 bytes are all."""
+    """A video of about a megabyte: in a tiny one, 200 changed bytes would destroy everything."""
     return film(path, "libx264", frames=FRAMES, size=SIDES, sound=True).read_bytes()
 
 
@@ -98,7 +98,7 @@ def _survival(films: list[bytes], folder: Path, suffix: str) -> Survival:
 
 
 def _decodable(path: Path) -> int:
-    """Frames that decoding packet by packet yields."""
+    """The number of frames that packet-wise decoding yields."""
     count = 0
     with av.open(str(path)) as source:
         packets = source.demux(source.streams.video[0])
@@ -114,7 +114,7 @@ def _decodable(path: Path) -> int:
 
 
 def _sound(path: Path) -> int:
-    """Bytes of sound."""
+    """The number of bytes of sound."""
     size = 0
     with av.open(str(path)) as source:
         try:

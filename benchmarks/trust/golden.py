@@ -1,4 +1,4 @@
-"""Golden clips: G14. What is a film's own comes out as it went in."""
+"""G14: reference clips keep everything but the picture."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from unittest import mock
 from benchmarks.trust.bench import Bench, Reached, tell
 from tests.support.video.golden import GOLDEN, LIMIT, color_error, losses, make, repainted
 
-PART = 7  # frames in a part, so that short clips have several
+PART = 7  # frames in a segment, so that short clips have several
 
 
 def golden_clips(bench: Bench) -> Reached:
-    """Each clip written at once and in parts."""
+    """G14: write each clip in one piece and in segments."""
     worst, wrong, clips = 0.0, [], 0
     with mock.patch("st.video.jobs.segments.SEGMENT_FRAMES", PART):
         for name, settings in _chosen(bench):
@@ -28,7 +28,7 @@ def golden_clips(bench: Bench) -> Reached:
 
 
 def _chosen(bench: Bench) -> Iterator[tuple[str, str | None]]:
-    """All, both ways; for a smaller count, each one way."""
+    """All clips in both ways; for a smaller count, each in one way."""
     ways = (None, "an engine that paints nothing")
     for number, name in enumerate(GOLDEN):
         for way in ways if bench.count >= 100 else ways[number % 2 :][:1]:

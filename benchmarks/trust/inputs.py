@@ -1,4 +1,4 @@
-"""Bad files through every command that reads files: G1, G2, G8, G9, G10 and G12."""
+"""G1, G2, G8, G9, G10 and G12: bad files through every command that reads files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from benchmarks.trust.bench import Bench, Reached, tell
 from tests.support.hostile.doors import cases
 from tests.support.hostile.runner import Outcome
 
-BOMB_SECONDS, BOMB_MEMORY = 0.5, 200  # processor seconds, MB above a case that opens nothing
+BOMB_SECONDS, BOMB_MEMORY = 0.5, 200  # processor seconds; MB above a run that opens no file
 METADATA_SECONDS = 1.0
 BOMBS = ("bomb", "endless_digits", "huge_frames", "large_frames")
 

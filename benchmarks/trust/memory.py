@@ -1,4 +1,4 @@
-"""Long runs keep their memory: G7."""
+"""G7: memory does not grow in long runs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 from tests.support import toys
 
 FRAMES, SIDE, RATE = 900_000, 32, 25  # ten hours
-SIZES = 90_000  # an hour of frames, each of another size
-SMALLEST, LARGEST = 8, 160  # their sides
+SIZES = 90_000  # an hour of frames with changing sizes
+SMALLEST, LARGEST = 8, 160  # pixels: range of the sides
 VISITS = 100
-SETTLED = 1000  # frames or sizes after which memory may grow no more
+SETTLED = 1000  # frames or sizes after which memory must not grow
 MB = 2**20
 
 
 def memory(bench: Bench) -> Reached:
-    """A long film, an hour of changing sizes, a hundred visits by WebRTC."""
+    """G7: a long video, an hour of changing sizes, a hundred visits by WebRTC."""
     engine = toys.tiles_pair(bench.folder / "pair.onnx")
     frames, sizes = bench.scaled(FRAMES, 3000), bench.scaled(SIZES, 3000)
     film = _alone(film_growth, bench.folder, frames)
@@ -46,40 +46,40 @@ def memory(bench: Bench) -> Reached:
 
 
 def _alone(function: Callable[..., float], *arguments: Any) -> float:
-    """Call it in a process of its own."""
+    """Call a function in a process of its own."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()
 
 
 class Growth:
-    """How far this process's memory rose at most above what it was at a moment."""
+    """The peak growth of this process's memory since `start`."""
 
     def __init__(self) -> None:
         self._begin = 0
 
     def start(self) -> None:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         self._begin = _status("VmRSS")
 
     @property
     def most(self) -> float:
-        """MB."""
+        """The growth in megabytes."""
         return (_status("VmHWM") - self._begin) / MB
 
 
 def _status(key: str) -> int:
-    """Bytes."""
+    """A value of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
             return 1024 * int(line.split()[1])
-    raise RuntimeError(f"no {key} here: memory is read from Linux's /proc")
+    raise RuntimeError(f"no {key}: measuring memory needs /proc of Linux")
 
 
 def film_growth(folder: Path, frames: int) -> float:
-    """MB from frame `SETTLED` to the end of a film that is read, painted, written and put together.
+    """Growth in MB from frame `SETTLED` to the end of a video: reading, painting, writing, joining.
 
-    In the file's index a container keeps something of every frame; that counts too.
+    It includes the container's index, which grows with every frame.
     """
     source = _long_film(folder / "long.mkv", frames)
     stylizer = Stylizer(toys.tint_engine(folder / "tint.onnx"), device="cpu", threads=1)
@@ -119,7 +119,7 @@ def _long_film(path: Path, frames: int) -> Path:
 
 
 def sizes_growth(engine: Path, calls: int, seed: int) -> float:
-    """MB from call `SETTLED` on, each on a picture of another size, the largest among the first."""
+    """Growth in MB after call `SETTLED`; sizes change with every call, the largest comes early."""
     random = np.random.default_rng(seed)
     largest = random.integers(0, 256, (LARGEST, LARGEST, 3), np.uint8)
     growth = Growth()

@@ -1,4 +1,4 @@
-"""Names that would be paths, terminal codes, or the input itself: G11."""
+"""G11: names that could act as paths or terminal codes, and outputs that are inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ STYLES = (
     "x" * 5000,
     os.fsdecode(b"\xff\xfe"),
 )
-SAME = ("in", "./in", "folder/../in", "link", "hard", "linked/in")  # ways to name the input
+SAME = (
+    "in",
+    "./in",
+    "folder/../in",
+    "link",
+    "hard",
+    "linked/in",
+)  # ways to write the name of the input
 
 
 def names(bench: Bench) -> Reached:
@@ -70,7 +77,7 @@ def _refused(worker: Worker, words: list[str], folder: Path) -> Iterator[str]:
 
 
 def _kept(worker: Worker, command: str, name: str, bench: Bench) -> Iterator[str]:
-    """Output = input, however it is spelt: refused, and the input is as it was."""
+    """An output that is the input, by any name: it must be rejected, and the input unchanged."""
     suffix = ".png" if command == "st-image" else ".mp4"
     own = bench.good.folder / ("picture.png" if command == "st-image" else "film.mp4")
     place = bench.folder / "same"

@@ -1,4 +1,4 @@
-"""The server against strangers: G13."""
+"""G13: the server against strangers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support import toys
 
 TOKEN = "a token of the server's own choice"
 MOST_BODY = 64 * 1024
-FREED = 30.0  # seconds until a dead peer is gone
+FREED = 30.0  # seconds within which a dead peer must be removed
 SESSIONS = 2
 JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
 class Tally:
-    """requests: how many were made. wrong: those that were answered otherwise than promised."""
+    """requests: number of requests. wrong: unexpected answers."""
 
     requests: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -42,11 +42,13 @@ class Tally:
 
 
 def server(bench: Bench) -> Reached:
-    """Every rule over real HTTP and WebRTC on loopback."""
+    """G13: check every rule over real HTTP and WebRTC on loopback."""
     if find_spec("aiortc") is None or find_spec("aiohttp") is None:
         return Reached("not measured: aiortc and aiohttp are not here", False)
     tally = Tally()
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL + 1)  # strangers are no news
+    logging.getLogger("aiohttp.server").setLevel(
+        logging.CRITICAL + 1
+    )  # rejected requests are expected
     engine = toys.tint_engine(bench.folder / "tint.onnx")
     with Stylizer(engine, device="cpu", threads=1) as stylizer:
         freed = asyncio.run(_all_rules(stylizer, tally))
@@ -117,7 +119,7 @@ async def _sessions(here, tally: Tally) -> None:
 
 
 async def _dead_peer(here) -> float:
-    """Seconds from a visitor's kill -9 until its place is free."""
+    """Seconds from the kill -9 of a visitor until its slot is free."""
     program = [sys.executable, str(TESTS / "serve" / "lasting_visitor.py"), here.url]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = await asyncio.create_subprocess_exec(
@@ -136,7 +138,9 @@ async def _tokens(here, tally: Tally) -> None:
     from tests.support.serve.knocking import ROUTES, statuses
 
     for route, status in zip(ROUTES, await statuses(here, {}), strict=True):
-        tally.expect(f"no token, {route}", status, 401)  # /?token=x counts as the first wrong one
+        tally.expect(
+            f"no token, {route}", status, 401
+        )  # /?token=x counts as the first wrong attempt
     compared: list[bytes] = []
 
     def compare(one: bytes, other: bytes) -> bool:

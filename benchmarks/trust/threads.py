@@ -1,4 +1,4 @@
-"""Threads, forks, affinity and quotas: G15."""
+"""G15: threads, forks, CPU affinity and quotas."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.support import toys
 from tests.support.sharing import FORKS, SETTINGS, forked, mixed_up
 
 THREADS, FRAMES = 8, 200
-IDLE_SHARE = 0.2  # of one processor, that the threads of an idle engine may use
+IDLE_SHARE = 0.2  # limit for the threads of an idle engine, in processors
 GROUPS = Path("/sys/fs/cgroup")
 
-# Prints how many processors it would use, and how many threads an engine adds.
+# Prints the number of processors that st would use, and of threads that an engine adds.
 CHILD = """
 import os, sys
 import numpy as np
@@ -103,8 +103,10 @@ def _used(engine: Path, cpus: str = "", group: str = "") -> str:
 
 @contextmanager
 def _quota_of_one() -> Iterator[Path | None]:
-    """Where to write a process's number for it to have one processor's time; None where this may
-    not be set."""
+    """The file to which a process writes its id to be limited to one processor's time.
+
+    None without the permission to make a cgroup.
+    """
     one, two = GROUPS / "cpu", GROUPS
     folder = (one if one.is_dir() else two) / f"st-trust-{os.getpid()}"
     try:

@@ -1,7 +1,7 @@
-"""Bad inputs through every door: one line, exit code 2, nothing left behind.
+"""Bad inputs at every entry point ("door"): one line, exit code 2, nothing left behind.
 
-The short form puts a few hundred through a worker; the slow one a thousand. `SEED` (environment:
-ST_SEED) makes other ones; a failure names the door, the kind and the seed.
+The short test runs a few hundred inputs in a worker, the slow one a thousand. Another `SEED`
+(environment: ST_SEED) makes other inputs; a failure names the door, the kind and the seed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Goods:
 
 
 def check(chosen: Sequence[Case], good: Goods, folder: Path) -> Counter[int | None]:
-    """Exit codes; fails with every case that falls short."""
+    """Count the exit codes; fails with a list of all violations."""
     faults = []
     codes: Counter[int | None] = Counter()
     for outcome in run_cases(chosen, good, folder):
@@ -76,8 +76,8 @@ def test_installed_commands(door: str, name: str, good: Goods, tmp_path: Path) -
     assert outcome.code == 2
 
 
-def test_good_files_pass_every_door(good: Goods, tmp_path: Path) -> None:
-    """What the bad ones are made from is good, so that a refusal is of what was spoiled."""
+def test_intact_files_are_accepted(good: Goods, tmp_path: Path) -> None:
+    """The bad inputs are made from accepted files, so a rejection is caused by the damage."""
     worker = Worker()
     own = {
         "picture": "picture.png",
@@ -101,8 +101,8 @@ def test_good_files_pass_every_door(good: Goods, tmp_path: Path) -> None:
         worker.close()
 
 
-def test_what_the_judge_must_notice(good: Goods, tmp_path: Path) -> None:
-    """A command that dies, leaves files, writes control characters or says too much."""
+def test_violations_are_noticed(good: Goods, tmp_path: Path) -> None:
+    """A command that dies, leaves files, or writes control characters or too many lines."""
     kind = next(kind for kind in KINDS if kind.name == "missing")
     case, place = Case("st-image", kind, 0), tmp_path / "case"
     case.prepare(place, good)
@@ -128,7 +128,7 @@ def test_what_the_judge_must_notice(good: Goods, tmp_path: Path) -> None:
     assert len(judged(case, clean, place, before).faults) == 3
 
 
-def test_a_death_is_its_own_cases(tmp_path: Path) -> None:
+def test_a_crash_counts_for_its_own_case(tmp_path: Path) -> None:
     worker = Worker()
     try:
         dead = worker.run("st-engines", [], tmp_path / "no folder to go to")
@@ -138,16 +138,16 @@ def test_a_death_is_its_own_cases(tmp_path: Path) -> None:
         worker.close()
 
 
-def test_the_canary_can_sing(tmp_path: Path) -> None:
-    """The hidden orders are real ones."""
+def test_hostile_pickles_work(tmp_path: Path) -> None:
+    """Unpickling the hostile objects creates the canary file."""
     order = pickle.dumps(Order(tmp_path / "canary"))
     program = "import pickle, sys; pickle.load(sys.stdin.buffer)"
     subprocess.run([sys.executable, "-c", program], input=order, check=False)
     assert (tmp_path / "canary").exists()
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(good: Goods) -> None:
-    """`st-image - | head`: silent."""
+def test_a_closed_pipe_is_no_error(good: Goods) -> None:
+    """`st-image - | head` ends silently."""
     program = Path(sys.executable).with_name("st-engines")
     process = subprocess.Popen(
         [program, "inspect", str(good.folder / "tint.onnx"), "--json"],

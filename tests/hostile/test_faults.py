@@ -1,4 +1,4 @@
-"""Faults at the k-th call, kills and full disks leave no half file, and the judge sees one."""
+"""I/O faults, kills and full disks leave no incomplete file; incomplete files are noticed."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def failing() -> Iterator[Failing]:
         yield process
 
 
-def test_killed_films_go_on(bench: Bench) -> None:
+def test_killed_videos_resume(bench: Bench) -> None:
     reached = killed_films(bench)
     assert reached.passed, reached.figure
 
 
-def test_failing_calls_leave_no_half_file(bench: Bench) -> None:
+def test_failing_calls_leave_no_incomplete_file(bench: Bench) -> None:
     reached = failing_calls(bench)
     assert reached.passed, reached.figure
 
 
-def test_faults_are_met(bench: Bench, failing: Failing) -> None:
-    """Each kind is counted, and fails, fills or kills at the call it names."""
+def test_faults_are_injected(bench: Bench, failing: Failing) -> None:
+    """Each kind is counted, and takes effect at the named call."""
     trials = Trials(FILM, bench, failing)
     assert all(trials.unbroken.counts.values()), trials.unbroken.counts
     for kind, how, told in (
@@ -98,7 +98,7 @@ def test_a_failing_write_names_the_file(bench: Bench, failing: Failing) -> None:
         (PICTURE, DEAF, Fault("write", 1), "exit code 0"),
     ],
 )
-def test_what_is_planted_is_seen(
+def test_planted_bugs_are_noticed(
     work: Work, planted: str, fault: Fault | None, seen: str, bench: Bench, failing: Failing
 ) -> None:
     trials = Trials(work, bench, failing)
@@ -108,7 +108,7 @@ def test_what_is_planted_is_seen(
         assert any(seen in text for text in trials.wrong(place, ended, stood=True))
 
 
-def test_litter_and_lost_files_are_seen(bench: Bench, failing: Failing) -> None:
+def test_leftover_and_lost_files_are_noticed(bench: Bench, failing: Failing) -> None:
     trials = Trials(PICTURES, bench, failing)
     place = trials.place(stood=False)
     trials.run(place)
@@ -122,7 +122,7 @@ def test_litter_and_lost_files_are_seen(bench: Bench, failing: Failing) -> None:
     assert trials.litter(place) == ["left behind: ['.left', '.part']"]
 
 
-def test_bad_ends_are_seen() -> None:
+def test_bad_endings_are_noticed() -> None:
     for end, seen in (
         (Ended(None, "", "", {}), "never ended"),
         (Ended(-signal.SIGSEGV, "", "", {}), "exit code -11"),

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: networks to play with, films, servers, faults."""
+"""Helpers that tests and benchmarks share: small engines, videos, servers, injected faults."""

@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: headless Chromium, driven by Selenium, offline."""
+"""A real browser for page tests: headless Chromium, driven by Selenium, offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_chromium = pytest.mark.skipif(
 
 @contextmanager
 def chromium(profile: Path, *, size: tuple[int, int] = (1280, 800), flags: Sequence[str] = ()):
-    """A Selenium driver. No address but loopback can be reached; downloads go to `profile`."""
+    """A Selenium driver that reaches only loopback addresses; downloads go to `profile`."""
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
@@ -56,15 +56,17 @@ def chromium(profile: Path, *, size: tuple[int, int] = (1280, 800), flags: Seque
 
 
 def complaints(driver: Any) -> list[str]:
-    """What the browser's console was told since the last call, warnings and errors."""
+    """Warnings and errors in the browser's console since the last call."""
     entries = driver.get_log("browser")
     said = [e["message"] for e in entries if e["level"] in ("SEVERE", "WARNING")]
-    return [line for line in said if "No available adapters" not in line]  # Chromium's own, of GPUs
+    return [
+        line for line in said if "No available adapters" not in line
+    ]  # Chromium's remark about GPUs
 
 
 @contextmanager
 def served(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The folder on a loopback port of the system's choice; gives the address."""
+    """Serve a folder on a free loopback port; yields the URL."""
 
     class Handler(SimpleHTTPRequestHandler):
         def end_headers(self) -> None:
@@ -73,7 +75,7 @@ def served(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[s
             super().end_headers()
 
         def copyfile(self, source: Any, outputfile: Any) -> None:
-            with suppress(ConnectionError):  # a page that was left before it was loaded
+            with suppress(ConnectionError):  # the page was left while it loaded
                 super().copyfile(source, outputfile)
 
         def log_message(self, format: str, *args: object) -> None:

@@ -1,10 +1,10 @@
-"""A fake of TensorRT, PyCUDA and the CUDA driver that records what is asked of it.
+"""A fake of TensorRT, PyCUDA and the CUDA driver that records its calls.
 
-Named as such: it proves order, memory, shapes, threads and errors, and nothing of TensorRT. It is
-as strict as CUDA where a mistake would show on a GPU only: work on a stream happens when someone
-waits for it, device memory is apart from the host's, a context must be current on the thread, and
-a graph launches the very work that was captured. The engine's bytes are an .onnx, which ONNX
-Runtime computes when the stream comes to it.
+It proves the order of calls, memory, shapes, threads and errors, and nothing about TensorRT itself.
+It is as strict as CUDA where a mistake would otherwise show only on a GPU: work on a stream runs
+when someone waits for it, device memory is separate from host memory, a context must be current
+on the thread, and a graph launches exactly the captured work. The engine's bytes are an .onnx
+model, which ONNX Runtime runs when the stream reaches it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import onnxruntime
 
 
 class Machine:
-    """One fake GPU with everything around it. calls: what was asked, in order."""
+    """One fake GPU and its libraries. calls: the recorded calls, in order."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -254,7 +254,7 @@ def _trt(machine: Machine) -> Any:
                 t.name: tuple(n if isinstance(n, int) else -1 for n in t.shape) for t in tensors
             }
             self.picture = next(n for n in self.inputs if n in ("content", "style"))
-            for name, shape in self.shapes.items():  # as engines have it: one picture a run
+            for name, shape in self.shapes.items():  # like real engines: one picture per run
                 if shape[0] == -1:
                     self.shapes[name] = (1, *shape[1:])
             self.num_io_tensors = len(tensors)
@@ -302,7 +302,7 @@ def _trt(machine: Machine) -> Any:
 
 
 def _driver(machine: Machine) -> Any:
-    """libcuda's functions for graphs: numbers in and out, 0 for success."""
+    """The graph functions of libcuda: integers in and out, 0 for success."""
 
     def begin(stream: ctypes.c_void_p, mode: int) -> int:
         assert mode == 1, "another thread's calls would break a global capture"

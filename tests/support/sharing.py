@@ -1,4 +1,4 @@
-"""One Stylizer in many threads and in forked processes: what every one of them must come to."""
+"""One Stylizer in many threads and in forked processes: the checks of tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def frame(number: int) -> NDArray[np.uint8]:
 
 
 def mixed_up(engine: Path, device: str, threads: int, count: int) -> tuple[int, int]:
-    """Paint the same frames in many threads, another of `SETTINGS` being set all the time.
+    """Paint the same frames in many threads while the style keeps changing among `SETTINGS`.
 
-    Returns how many paintings were not that of one setting, whole, painted alone; and how many of
-    the settings were met. engine: of `toys.tiles_pair`.
+    engine: made by `toys.tiles_pair`. Returns the number of results that equal no single setting
+    painted alone, and the number of settings that occurred.
     """
     frames = [frame(n) for n in range(count)]
     with Stylizer(engine, device=device, threads=1) as alone:
@@ -83,8 +83,11 @@ FORKS = ("exit", "close", "drop", "reopen", "paint")
 
 
 def forked(engine: Path, device: str, what: str, patience: float = 60) -> str:
-    """What a forked child does with its parent's Stylizer, `FORKS`: "0" if it ends well, else its
-    wait status, "" when parent or child died, or "hangs". engine: of `toys.tint_engine`."""
+    """Use the parent's Stylizer in a forked child. what: one of `FORKS`.
+
+    engine: made by `toys.tint_engine`. Returns "0" if the child ends well, else its wait status,
+    "" if parent or child died, or "hangs".
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(engine), device, what],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Small real engines, built in a moment, for tests that need some engine and not a good one."""
+"""Small real engines that are built in a moment, for tests that need any engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = '<ir_version: 10, opset_import: ["": 20]>'
 
 
 def model(text: str, weights: Mapping[str, NDArray] | None = None) -> onnx.ModelProto:
-    """An ONNX model given as text, and its initializers that are too long for text."""
+    """An ONNX model from text, with initializers that are too long for text."""
     made = parser.parse_model(f"{HEADER} {text}")
     for name, values in (weights or {}).items():
         made.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
@@ -26,7 +26,7 @@ def model(text: str, weights: Mapping[str, NDArray] | None = None) -> onnx.Model
 def save(
     text: str, path: Path, metadata: Metadata, weights: Mapping[str, NDArray] | None = None
 ) -> Path:
-    """Write an ONNX model given as text, with st's metadata inside."""
+    """Write an ONNX model from text, with st's metadata inside."""
     made = model(text, weights)
     onnx.checker.check_model(made, full_check=True)
     made.metadata_props.add(key=PROPERTY, value=metadata.dump())
@@ -42,7 +42,7 @@ def identity_engine(path: Path, multiple: int = 1) -> Path:
 
 
 def tint_engine(path: Path, fingerprint: str = "tint") -> Path:
-    """Two named styles: "negative" inverts the picture, "black" darkens it to nothing.
+    """Two named styles: "negative" inverts the picture, "black" makes it black.
 
     stylized = weights[0] * (255 - content), so a blend of half and half is half the negative.
     """
@@ -65,8 +65,11 @@ def tint_engine(path: Path, fingerprint: str = "tint") -> Path:
 
 
 def color_engine(path: Path, most: str = "0.4") -> Path:
-    """A colorizer: blue shadows and red lights; near hints, their mean; with a palette redder, the
-    more gray there is in it. most: beyond which chroma is cut, both ways."""
+    """A colorizer that makes shadows blue and highlights red.
+
+    Near hints it takes their mean color; the more gray a palette has, the redder the result.
+    most: limit of the chroma, in both directions.
+    """
     text = f"""color (uint8[N, H, W, 3] content, float[1, 3, H, W] hints, float[1, 82] palette)
         => (float[N, 2, H, W] chroma)
     <float full = {{255}}, float half = {{0.5}}, float low = {{-{most}}}, float high = {{{most}}},
@@ -111,7 +114,7 @@ def color_engine(path: Path, most: str = "0.4") -> Path:
 
 
 def code_engine(path: Path) -> Path:
-    """A pair: `path` adds a code of three numbers to RGB; its encoder gives a picture's mean."""
+    """An engine that adds a style code of three numbers to RGB; its encoder returns the mean color."""
     frame = """add (uint8[N, H, W, 3] content, float[1, 3] code, float[1] strength)
         => (uint8[N, H, W, 3] stylized)
     <float low = {0}, float high = {255}> {
@@ -137,7 +140,7 @@ def code_engine(path: Path) -> Path:
 
 
 def tiles_pair(path: Path, seed: int = 0, halo: int = 16) -> Path:
-    """A small network with two instance norms, and beside it the same one for tiles.
+    """A small network with two instance norms, and its tiles companion.
 
     unpadded picture -> reflected 3x3, norm -> strided 3x3, norm -> nearest x2 -> 3x3; two named
     styles scale the second norm.

@@ -1,1 +1,1 @@
-"""Damaged and hostile files, and the faults of a full disk."""
+"""Damaged and hostile files, and injected I/O faults."""

@@ -1,8 +1,9 @@
-"""Bad inputs by the thousand: every kind at least once, the random ones again with other seeds.
+"""Generators of bad inputs. Every kind is used at least once, random kinds with several seeds.
 
-A kind makes one input in a folder of its own and gives the text that names it on the command line.
-Kinds of one family (pictures, films, engines, …) go through every door that reads that family;
-those of the family "any" (missing, folders, pipes, names that write to the terminal) through all.
+A kind makes one input in its own folder and returns the text that names it on the command line.
+Kinds of one family (pictures, videos, engines, …) go through every entry point ("door") that reads
+that family; kinds of the family "any" (missing files, folders, pipes, control characters in names)
+go through all entry points.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ FORMATS_OF = {
 
 @dataclass(frozen=True)
 class Box:
-    """What a kind gets to make its input from.
+    """The material from which a kind makes its input.
 
-    folder: empty, for this input alone. canary: a file that nothing may make. name: how the input
-    is to be called. good: whole inputs to spoil.
+    folder: an empty folder for this input. canary: a file that appears only if hostile code runs.
+    name: the file name to use. good: intact inputs to damage.
     """
 
     folder: Path
@@ -48,7 +49,7 @@ class Box:
         return str(path)
 
     def whole(self) -> bytes:
-        """A good input of the family."""
+        """An intact input of the family."""
         files = self.good.files[self.family]
         return files[self.random.integers(len(files))]
 
@@ -58,11 +59,11 @@ Make = Callable[[Box], str | bytes]
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to be bad.
+    """One kind of bad input.
 
-    make: writes the input and returns the text that names it, or returns what the file holds.
-    usable: whether what is left may do after all: then exit code 0 is as good as a refusal.
-    often: whether other seeds make other inputs.
+    make: writes the input and returns the text that names it, or returns the content of the file.
+    usable: the result may still be a valid input, so exit code 0 is accepted, too.
+    often: different seeds make different inputs.
     """
 
     family: str
@@ -80,7 +81,7 @@ KINDS: list[Kind] = []
 
 
 def kind(family: str, usable: bool = False, often: bool = False) -> Callable[[Make], Make]:
-    """Register a kind under its function's name."""
+    """Register a kind under the name of its function."""
 
     def register(make: Make) -> Make:
         KINDS.append(Kind(family, make.__name__, make, usable, often))
@@ -150,7 +151,7 @@ def named_pipe(box: Box) -> str:
 @kind("any")
 def listening_socket(box: Box) -> str:
     before = Path.cwd()
-    os.chdir(box.folder)  # a socket's path has room for a hundred characters
+    os.chdir(box.folder)  # the path of a socket is limited to a hundred characters
     try:
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(box.name)
@@ -161,7 +162,7 @@ def listening_socket(box: Box) -> str:
 
 @kind("any")
 def unreadable(box: Box) -> str:
-    """Root reads everything but this: the first page of a process is never mapped."""
+    """Not even root can read this: the first page of a process is never mapped."""
     if os.geteuid() == 0:
         (box.folder / box.name).symlink_to("/proc/self/mem")
     else:
@@ -227,7 +228,7 @@ def text(box: Box) -> bytes:
 
 @kind("any", often=True)
 def posing(box: Box) -> bytes:
-    """A whole file of another family under this one's name."""
+    """An intact file of another family under this family's name."""
     # A film's picture stream is what st-video takes, and st-video takes pictures too.
     kin = {"picture": "film", "film": "picture"}.get(box.family, "")
     others = sorted(set(box.good.files) - {box.family, kin})
@@ -237,7 +238,7 @@ def posing(box: Box) -> bytes:
 
 @kind("any", often=True)
 def wrong_magic(box: Box) -> bytes:
-    """An MPEG stream is rightly found again by its next start code, so those go too."""
+    """An MPEG stream is found again by its next start code, so those are removed, too."""
     return box.random.bytes(16) + box.whole()[16:].replace(b"\0\0\1", b"\0\0\2")
 
 
@@ -257,7 +258,7 @@ def changed(box: Box) -> bytes:
 
 @kind("any", usable=True, often=True)
 def changed_head(box: Box) -> bytes:
-    """Damage where the sizes and kinds stand."""
+    """Damage in the header, where sizes and types are."""
     data = bytearray(box.whole())
     for _ in range(int(box.random.integers(1, 8))):
         data[box.random.integers(min(200, len(data)))] = box.random.integers(256)
@@ -266,7 +267,7 @@ def changed_head(box: Box) -> bytes:
 
 @kind("any", usable=True, often=True)
 def shuffled(box: Box) -> bytes:
-    """Pieces of the file left out, doubled or moved."""
+    """Pieces of the file removed, repeated or moved."""
     whole = box.whole()
     ends = sorted(box.random.integers(0, len(whole), 4))
     pieces = [whole[a:b] for a, b in zip([0, *ends], [*ends, len(whole)], strict=True)]

@@ -1,4 +1,4 @@
-"""Films that open other files, never end, or claim to be huge."""
+"""Videos that open other files, never end, or claim to be huge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.hostile.goods import film
 
 
 def bait(box: Box) -> str:
-    """A whole film beside, which no playlist may bring in."""
+    """An intact video beside the input, which no playlist may open."""
     return box.write(box.good.files["film"][0], "other.mp4")
 
 
@@ -58,7 +58,7 @@ def session_description(box: Box) -> bytes:
 
 @kind("film")
 def filter_script(box: Box) -> bytes:
-    """What FFmpeg's own lavfi and Avisynth read."""
+    """Scripts for FFmpeg's lavfi and for Avisynth."""
     return f"movie={bait(box)}\nAviSource('{bait(box)}')\n".encode()
 
 
@@ -83,7 +83,7 @@ def raw_film_of_huge_frames(box: Box) -> bytes:
 
 @kind("film")
 def raw_film_of_large_frames(box: Box) -> bytes:
-    """Frames that FFmpeg would still take: 250 megapixels."""
+    """Frames of 250 megapixels, which FFmpeg accepts."""
     return b"YUV4MPEG2 W16000 H15600 F25:1 C420\nFRAME\n" + bytes(1000)
 
 
@@ -117,7 +117,7 @@ def mp4_boxes_without_end(box: Box) -> bytes:
 
 @kind("film")
 def mp4_of_pieces_elsewhere(box: Box) -> bytes:
-    """A data reference that is a path: 'url ' entries that point out of the file."""
+    """A data reference to a path: 'url ' entries that point to another file."""
     data = box.good.files["film"][0]
     away = boxes(b"url ", bytes(4), str(bait(box)).encode() + b"\0")
     place = data.index(b"dref") - 4
@@ -131,7 +131,7 @@ def matroska_of_endless_element(box: Box) -> bytes:
 
 @kind("film")
 def png_bomb_in_a_film(box: Box) -> str:
-    """A frame that is a picture of 20,000 × 20,000."""
+    """A frame of 20,000 × 20,000 pixels."""
     path = box.folder / box.name
     with av.open(str(path), "w", format="mov") as target:
         stream = target.add_stream("png", rate=25)

@@ -1,4 +1,4 @@
-"""Engines, checkpoints, style codes and settings from strangers."""
+"""Hostile engines, checkpoints, style codes and settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IDENTITY = """identity (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylize
 
 
 class Order:
-    """Pickled, it is an order to make a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -47,7 +47,7 @@ def engine(model: onnx.ModelProto, metadata: str | None = None) -> bytes:
 
 
 def said(**changes: object) -> bytes:
-    """An engine that paints nothing, whose metadata says something else."""
+    """An identity engine with changed metadata."""
     text = json.dumps(json.loads(Metadata("identity").dump()) | changes)
     return engine(toys.model(IDENTITY), text)
 
@@ -100,7 +100,7 @@ def metadata_of_other_text(box: Box) -> bytes:
 
 @kind("engine", often=True)
 def weights_elsewhere(box: Box) -> bytes:
-    """External data: inside the folder, above it, by a link, absolute, or a mark of memory."""
+    """External data: in the folder, above it, through a link, absolute, or a memory address."""
     secret = Path(box.write(np.ones(4, np.float32).tobytes(), "secret.bin"))
     (box.folder / "link.bin").symlink_to(secret)
     (box.folder / "hard.bin").hardlink_to(secret)
@@ -185,7 +185,7 @@ def constant_of_terabytes(box: Box) -> bytes:
 
 @kind("engine")
 def functions_of_functions(box: Box) -> bytes:
-    """Each calls the next twice: a billion operators once they are laid out."""
+    """Each function calls the next one twice: a billion operators after inlining."""
     model = toys.model(IDENTITY.replace("Identity", "st.f0"))
     model.opset_import.add(domain="st", version=1)
     for level in range(30):
@@ -203,7 +203,7 @@ def functions_of_functions(box: Box) -> bytes:
 
 @kind("engine")
 def picture_blown_up(box: Box) -> bytes:
-    """Known only when it runs: each pixel becomes twenty thousand."""
+    """Known only at run time: each pixel becomes twenty thousand."""
     return engine(
         toys.model(
             """g (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized)
@@ -242,7 +242,7 @@ def opened(box: Box) -> dict[str, Any]:
 
 
 def rezipped(box: Box, change: Callable[[str, bytes], dict[str, bytes]], **how: Any) -> bytes:
-    """A good checkpoint's archive, each member changed into others."""
+    """The archive of an intact checkpoint, with each member replaced."""
     out = io.BytesIO()
     whole = io.BytesIO(box.good.files["checkpoint"][0])
     with (
@@ -250,7 +250,7 @@ def rezipped(box: Box, change: Callable[[str, bytes], dict[str, bytes]], **how: 
         zipfile.ZipFile(whole) as old,
         zipfile.ZipFile(out, "w", **how) as new,
     ):
-        warnings.simplefilter("ignore")  # a name twice is meant
+        warnings.simplefilter("ignore")  # duplicate names are intended
         for name in old.namelist():
             for changed, data in change(name, old.read(name)).items():
                 new.writestr(changed, data)
@@ -270,7 +270,7 @@ def pickle_in_place_of_the_contents(box: Box) -> bytes:
 
 @kind("checkpoint")
 def pickle_under_other_names(box: Box) -> bytes:
-    """Where torch looks in archives of other kinds."""
+    """The names that torch uses in other kinds of archives."""
     order = pickle.dumps(Order(box.canary))
     hidden = ("constants.pkl", "attributes.pkl", "code/__torch__.py", "extra/model.json")
     return rezipped(
@@ -330,7 +330,7 @@ def zip_bomb(box: Box) -> bytes:
 
 @kind("checkpoint")
 def archive_of_a_million_members(box: Box) -> bytes:
-    """A directory that lists one member many times."""
+    """A central directory that lists one member many times."""
     data = box.whole()
     end = data.rfind(b"PK\x05\x06")
     start = struct.unpack("<I", data[end + 16 : end + 20])[0]
@@ -426,7 +426,7 @@ def code_bomb(box: Box) -> bytes:
 
 @kind("code")
 def code_header_that_runs(box: Box) -> bytes:
-    """NumPy's header is a Python literal; this is an expression."""
+    """NumPy's header is a Python literal; this one is an expression."""
     header = f"{{'descr': __import__('os').mkdir('{box.canary}')}}".encode().ljust(246) + b"\n"
     member = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header
     out = io.BytesIO()

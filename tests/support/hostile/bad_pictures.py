@@ -1,4 +1,4 @@
-"""Pictures that claim more than they hold, or that are something else."""
+"""Pictures that claim more than they contain, or that are other files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def png_bomb(box: Box) -> bytes:
 
 @kind("picture")
 def png_bomb_that_is_whole(box: Box) -> bytes:
-    """A megapixel a kilobyte: 20,000 × 10,000 of one color."""
+    """A megapixel per kilobyte: 20,000 × 10,000 pixels of one color."""
     packer = zlib.compressobj(1)
     line = bytes(1 + 3 * 20_000)
     data = b"".join(packer.compress(line) for _ in range(10_000)) + packer.flush()
@@ -100,7 +100,7 @@ def webp_bomb(box: Box) -> bytes:
 
 
 def tiff(entries: list[tuple[int, int, int, int]], after: int = 0) -> bytes:
-    """One directory of (tag, type, count, value), and where the next one lies."""
+    """One directory of (tag, type, count, value), and the offset of the next one."""
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<IH", 8, len(entries))
     return head + packed + struct.pack("<I", after) + bytes(200)
@@ -142,7 +142,7 @@ def float_pixels(box: Box) -> bytes:
 
 @kind("picture")
 def postscript_that_writes(box: Box) -> bytes:
-    """Pillow hands PostScript to Ghostscript, whatever the suffix."""
+    """Pillow passes PostScript to Ghostscript, whatever the suffix."""
     order = f"({box.canary}) (w) file closefile showpage"
     return f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{order}\n%%EOF\n".encode()
 
@@ -155,14 +155,14 @@ def vector_picture_that_reads(box: Box) -> bytes:
 
 @kind("picture")
 def other_picture_formats(box: Box) -> bytes:
-    """Formats with parsers that few people look at; st reads none of them."""
+    """Formats whose parsers are rarely reviewed; st reads none of them."""
     forms = (b"8BPS\0\1" + bytes(20), b"SIMPLE  =" + b" " * 71, b"%PDF-1.4\n", b"\0\0\1\0\1\0")
     return forms[box.random.integers(len(forms))] + bytes(300)
 
 
 @kind("picture", usable=True)
 def damaged_records(box: Box) -> bytes:
-    """EXIF and color profile are noise; the pixels are whole."""
+    """EXIF and color profile are noise; the pixels are intact."""
     out = io.BytesIO()
     exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + box.random.bytes(500)
     SMALL.save(out, "JPEG", exif=exif, icc_profile=box.random.bytes(400))

@@ -1,4 +1,4 @@
-"""The commands that read strangers' files, and the cases that go through them."""
+"""Entry points ("doors"): commands that read files, and the cases that go through them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ BEFORE = b"what stood here before"
 
 @dataclass(frozen=True)
 class Door:
-    """One place where a command reads a file.
+    """One entry point where a command reads a file.
 
-    line: the command line. BAD stands for the bad input, GOOD for the folder of good ones, OUT for
-        the case's folder.
-    out: the file that it writes; one stands there before.
-    name: what the bad file must be called, where the command finds it by its name.
-    glances: it does not look at all of the file, so that what is bad further in may pass.
+    line: the command line. BAD stands for the bad input, GOOD for the folder of intact inputs, OUT
+        for the folder of the case.
+    out: the file that it writes; a file exists there before.
+    name: the required name of the bad file, if the command finds it by its name.
+    glances: it reads only a part of the file, so damage in the rest may pass.
     """
 
     family: str
@@ -53,7 +53,7 @@ class Door:
         return self.line.split()[0]
 
     def words(self, bad: str, good: Path, case: Path) -> list[str]:
-        """What follows the command."""
+        """The arguments after the command."""
         places = {"GOOD": str(good), "OUT": str(case), "BAD": bad}
         mark = re.compile("|".join(places))
         return [mark.sub(lambda m: places[m[0]], word) for word in self.line.split()[1:]]
@@ -115,7 +115,7 @@ DOORS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One bad input through one door; the same door, kind and seed make the same input."""
+    """One bad input at one entry point; equal door, kind and seed make equal inputs."""
 
     door: str
     kind: Kind
@@ -144,16 +144,16 @@ class Case:
 
 
 def suits(kind: Kind, door: Door) -> bool:
-    """A door that finds its file by a name takes only kinds that make files of that name."""
+    """Whether a kind fits: a door that needs a file name takes only kinds that use it."""
     if door.name and kind.family == "any":
         return kind.often or kind.name in ("empty", "zeros", "looping_link")
-    if kind.name == "name_with_nul":  # no shell can give it; click looks at its paths before us
+    if kind.name == "name_with_nul":  # no shell can pass it; click checks paths first
         return door.command in ("st-image", "st-video", "st-engines")
     return kind.family in ("any", door.family)
 
 
 def cases(count: int, seed: int) -> list[Case]:
-    """At least one of every kind, then one of every kind through every door, then other seeds."""
+    """At least one of every kind, then every kind at every door, then more seeds."""
     random = np.random.default_rng(seed)
     pairs = [(door, kind) for kind in KINDS for door in DOORS if suits(kind, DOORS[door])]
     order = random.permutation(len(pairs))

@@ -1,9 +1,10 @@
-"""Runs commands, one a line of JSON, each in a child of its own that a fault awaits; see
-hostile.faults, which starts this with the library made of faults.c before all others.
+"""Run commands, each in a forked child with an injected fault. One line of JSON per command.
 
-A line in: {"command", "words", "folder", "fault", "after", "signal", "part"}. A line out: {"code",
-"out", "err", "counts"}: exit code, negative for a signal, what it wrote, and how many calls of each
-kind it made (none when it was killed).
+`hostile.faults` starts this program with the library made from faults.c preloaded.
+
+Input lines: {"command", "words", "folder", "fault", "after", "signal", "part"}. Output lines:
+{"code", "out", "err", "counts"}: exit code (negative for a signal), output, and the number of calls
+of each kind (none if the child was killed).
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from typing import IO, Any
 from av.error import FFmpegError
 from worker import call
 
-KINDS = ("open", "write", "name", "sync")  # as faults.c counts them
+KINDS = ("open", "write", "name", "sync")  # those that faults.c counts
 HOW = ("once", "lasting", "kill", "full")
-CALLS = ("encode", "run")  # counted here
+CALLS = ("encode", "run")  # those that this program counts
 PRELOADED = ("st.runtime.cli.image", "st.runtime.backends.onnxruntime", "st.video.command")
-PATIENCE = 180.0  # seconds until a child is given up
+PATIENCE = 180.0  # seconds until a child is killed
 
 
 class Calls:
-    """Counts calls of one kind, and fails one."""
+    """Counts the calls of one kind, and makes one of them fail."""
 
     def __init__(self, fails_at: int, lasting: bool) -> None:
         self.count = 0
@@ -47,7 +48,7 @@ class Calls:
 
 
 class Encoder:
-    """One of PyAV's, whose `encode` is counted."""
+    """A PyAV encoder whose `encode` calls are counted."""
 
     def __init__(self, own: Any, calls: Calls) -> None:
         self._own = own
@@ -61,7 +62,7 @@ def main() -> None:
     asked = os.fdopen(os.dup(0), "r")
     told = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for module in PRELOADED:  # once, for all children
+    for module in PRELOADED:  # once for all children
         importlib.import_module(module)
     exec(sys.argv[1], {})
     for line in asked:
@@ -97,7 +98,7 @@ def run(
 
 
 def _ended(child: int, after: float | None, number: int) -> int | None:
-    """Exit code; None when it had to be given up. after: seconds until it is sent the signal."""
+    """The exit code; None if it had to be killed. after: seconds until it gets the signal."""
     begun, sent = time.monotonic(), False
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -149,7 +150,7 @@ def _child(
 
 
 def _counted(name: str, fault: dict[str, Any] | None) -> Calls:
-    """Calls of this kind, from now on; the one that `fault` names fails."""
+    """Count the calls of this kind from now on; the call that `fault` names fails."""
     import cv2
     import onnxruntime
     from PIL import Image

@@ -1,7 +1,7 @@
-"""Makes the k-th open, write, rename, flush, encode or inference of a command fail, or its last.
+"""Make the k-th open, write, rename, flush, encode or inference of a command fail, or kill it there.
 
-What the system does for files is caught below Python, so FFmpeg's own writing is too: faults.c is
-compiled when it is first needed, and counts only what goes on in the folder of the run.
+File operations are intercepted below Python, so those of FFmpeg are included. faults.c is compiled
+when it is first needed, and counts only operations in the folder of the run.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 from tests.support.hostile.runner import environment
 
 HERE = Path(__file__).parent
-CALLS = ("open", "write", "name", "sync", "encode", "run")  # name: rename, remove, make a folder
+CALLS = ("open", "write", "name", "sync", "encode", "run")  # name: rename, remove, mkdir
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is to go wrong.
+    """The fault to inject.
 
-    at: the how-manieth of its kind, from 1; of "full", after how many bytes.
-    how: "once"; "lasting", it and all after it; "kill", the process ends there as by kill -9;
-        "full", the disk takes no more.
+    at: number of the call of its kind, from 1; for "full", the number of bytes that fit.
+    how: "once"; "lasting", this call and all later ones; "kill", the process ends at this call as
+        with kill -9; "full", the disk is full.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ended:
-    """code: the exit code, negative for a signal, None when it never ended. counts: by `CALLS`."""
+    """code: exit code, negative for a signal, None if it never ended. counts: calls by kind."""
 
     code: int | None
     out: str
@@ -56,7 +56,7 @@ class Ended:
 
     @property
     def faults(self) -> list[str]:
-        """In what this end falls short, whatever happened: exit code, and one line that says it."""
+        """Failures of this end, whatever the fault was: exit code, and one line of error message."""
         found = []
         if self.code is None:
             found.append("it never ended")
@@ -72,7 +72,7 @@ class Ended:
 
 @cache
 def library() -> Path | None:
-    """faults.c, compiled; None where there is no C compiler, or no Linux."""
+    """The compiled faults.c; None without a C compiler or Linux."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         return None
@@ -84,10 +84,10 @@ def library() -> Path | None:
 
 
 class Failing:
-    """A process that runs commands in children which meet faults.
+    """A process that runs commands in children with injected faults.
 
-    part: frames in a part of a film, so that short films have several. planted: Python that it runs
-        first, to see what comes of a fault in st itself.
+    part: frames per segment, so that short videos have several segments. planted: Python code to
+        run first, to prove that the checks notice a bug in st.
     """
 
     def __init__(self, part: int = 7, planted: str = "") -> None:
@@ -110,7 +110,7 @@ class Failing:
         after: float | None = None,
         number: int = signal.SIGKILL,
     ) -> Ended:
-        """Run a command line in `folder`. after: seconds until it gets the signal `number`."""
+        """Run a command line in `folder`. after: seconds until it receives the signal `number`."""
         asked = {
             "command": words[0],
             "words": words[1:],

@@ -1,4 +1,4 @@
-"""Whole inputs of every family, which the bad ones are made from."""
+"""Intact inputs of every family, from which the bad ones are made."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ RATE = 12
 
 @dataclass(frozen=True)
 class Goods:
-    """folder: where picture.png, tint.onnx, code.onnx, photos/ and model.pt lie.
-    files: contents by family."""
+    """folder: holds picture.png, tint.onnx, code.onnx, photos/ and model.pt.
+
+    files: contents by family.
+    """
 
     folder: Path
     files: dict[str, list[bytes]]
@@ -82,7 +84,7 @@ def film(
     size: tuple[int, int] = SIZE,
     sound: bool = False,
 ) -> Path:
-    """A bar that moves over a field that grows lighter, with grain; `sound`: a tone in AAC."""
+    """A moving bar on a brightening field with noise; `sound` adds a tone in AAC."""
     random = np.random.default_rng(0)
     form = "mpegts" if path.suffix == ".mpeg" else None
     with av.open(str(path), "w", format=form) as target:
@@ -114,7 +116,7 @@ def _tone(number: int) -> av.AudioFrame:
 
 
 def make_checkpoint() -> Checkpoint:
-    """Of a real small network, untrained."""
+    """A checkpoint of a small untrained network."""
     method = METHODS["perceptual"]
     config = method.config(shape="fast", size=32, steps=3)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Films without frames, with clocks that jump, sizes that change, and tracks without end."""
+"""Videos without frames, with jumping timestamps, changing sizes, or thousands of tracks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.hostile.bad_films import boxes
 
 
 def coded(box: Box, times: list[int], suffix: str = ".mkv", **look: Any) -> bytes:
-    """A film with frames at these times, in milliseconds."""
+    """A video with frames at these times, in milliseconds."""
     path = box.folder / f"made{suffix}"
     size = look.get("size", (48, 32))
     with av.open(str(path), "w") as target:
@@ -50,7 +50,7 @@ def film_of_no_frames(box: Box) -> str:
 
 @kind("film")
 def film_of_subtitles(box: Box) -> str:
-    """A subtitle track and no other."""
+    """A file with a subtitle track only."""
     path = box.folder / "text.mkv"
     with av.open(str(path), "w") as target:
         stream: Any = target.add_stream("subrip")
@@ -90,7 +90,7 @@ def pixels_beyond_reason(box: Box) -> bytes:
 
 @kind("film", usable=True)
 def sizes_that_change(box: Box) -> bytes:
-    """Two H.264 streams in a row, of other sizes."""
+    """Two H.264 streams of different sizes, one after the other."""
     return coded(box, [0, 40, 80], ".h264") + coded(box, [0, 40, 80], ".h264", size=(96, 80))
 
 
@@ -113,7 +113,7 @@ def film_of_thousands_of_tracks(box: Box) -> bytes:
 
 @kind("film", usable=True, often=True)
 def matrix_of_noise(box: Box) -> bytes:
-    """How the picture is to be turned, at random."""
+    """A random display matrix."""
     data = bytearray(box.good.files["film"][0])
     place = data.index(b"tkhd") + 4 + 40
     data[place : place + 36] = box.random.bytes(36)
@@ -143,7 +143,7 @@ def gif_that_never_waits(box: Box) -> bytes:
 
 @kind("film", usable=True)
 def sound_with_a_cover(box: Box) -> str:
-    """A song with a picture on it: a film of one frame at most."""
+    """A song with cover art: a video of one frame at most."""
     path = box.folder / "song.mkv"
     with av.open(str(path), "w") as target:
         target.add_attachment(

@@ -1,4 +1,4 @@
-"""Graphs that go in circles or down without end, and archives that say one thing twice."""
+"""Graphs with cycles or endless depth, and archives with duplicate members."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def output_made_twice(box: Box) -> bytes:
 
 @kind("engine")
 def two_graphs(box: Box) -> bytes:
-    """Protobuf merges a field that comes twice; who takes the first sees another model."""
+    """Protobuf merges duplicate fields; a reader that takes the first sees another model."""
     one = engine(toys.model(IDENTITY))
     other = onnx.ModelProto()
     other.graph.node.append(helper.make_node("Identity", ["content"], ["stylized"]))
@@ -62,7 +62,7 @@ def two_graphs(box: Box) -> bytes:
 
 @kind("engine")
 def choices_within_choices(box: Box) -> bytes:
-    """`If` nested a hundred deep, which protobuf itself gives up on."""
+    """`If` nested a hundred deep, which protobuf itself rejects."""
     graph = helper.make_graph([helper.make_node("Identity", ["content"], ["o"])], "g", [], [])
     for _ in range(int(box.random.choice([30, 120]))):
         graph.output.append(helper.make_tensor_value_info("o", TensorProto.UINT8, None))
@@ -132,7 +132,7 @@ def ports_of_other_kinds(box: Box) -> bytes:
 
 @kind("engine")
 def names_of_parts_that_write(box: Box) -> bytes:
-    model = toys.model(IDENTITY.replace("Identity", "Round"))  # not of bytes
+    model = toys.model(IDENTITY.replace("Identity", "Round"))  # not defined for uint8
     model.graph.node[0].name = "\x1b[2J\nError: forged"
     model.graph.doc_string = model.producer_name = "\x1b]0;owned\x07"
     return engine(model)
@@ -147,7 +147,7 @@ def metadata_under_two_keys(box: Box) -> bytes:
 
 @kind("checkpoint")
 def members_twice(box: Box) -> bytes:
-    """One reader takes the first of a name, another the last."""
+    """One reader takes the first member of a name, another the last."""
     out = io.BytesIO(rezipped(box, lambda name, data: {name: data}))
     with warnings.catch_warnings(), zipfile.ZipFile(out, "a") as archive:
         warnings.simplefilter("ignore")
@@ -157,7 +157,7 @@ def members_twice(box: Box) -> bytes:
 
 
 def doubled(levels: int) -> tuple[Any, ...]:
-    """A few bytes as a pickle, 2^levels things when it is gone through or printed."""
+    """A few bytes as a pickle, but 2^levels objects when it is traversed or printed."""
     nested: tuple[Any, ...] = ("lol",)
     for _ in range(levels):
         nested = (nested, nested)

@@ -1,4 +1,4 @@
-"""Pictures that are legal and still a trap: pages, scans, frames and records without end."""
+"""Valid pictures that are traps: endless pages, scans, frames and records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def saved(image: Image.Image, form: str, **how: object) -> bytes:
 
 @kind("picture")
 def jpeg_of_endless_scans(box: Box) -> bytes:
-    """Progressive: each scan is some bytes, and goes over all of the pixels again."""
+    """Progressive JPEG: each scan is a few bytes, and visits all pixels again."""
     whole = saved(Image.new("L", (6000, 6000)), "JPEG", progressive=True)
     start = whole.rindex(b"\xff\xda")
     return whole[:-2] + whole[start:-2] * 3000 + whole[-2:]
@@ -77,7 +77,7 @@ def gif_whose_frame_is_larger(box: Box) -> bytes:
 
 @kind("picture", usable=True)
 def png_of_endless_frames(box: Box) -> bytes:
-    """An APNG that claims four billion."""
+    """An APNG that claims four billion frames."""
     whole = saved(SMALL, "PNG")
     control = chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))
     frame = struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 1, 0, 0)
@@ -102,7 +102,7 @@ def palette_that_is_too_short(box: Box) -> bytes:
 
 @kind("picture", usable=True)
 def deep_picture(box: Box) -> bytes:
-    """16 bits, with transparency or without: whole."""
+    """An intact 16-bit picture, with or without transparency."""
     colors = int(box.random.choice([2, 6]))
     row = b"\0" + box.random.bytes(5 * 2 * (colors // 2 + 1 if colors == 6 else 3))
     header = struct.pack(">IIBBBBB", 5, 5, 16, colors, 0, 0, 0)
@@ -130,7 +130,7 @@ def tiff_of_a_hundred_thousand_pages(box: Box) -> bytes:
     for page in range(100_000):
         data_end = 8 + (page + 1) * (len(packed) + 4)
         data += packed + struct.pack("<I", data_end if page < 99_999 else 0)
-        if page == 999:  # then back to the first: as good as a million
+        if page == 999:  # then back to the first: endless
             return data[:-4] + struct.pack("<I", 8) + bytes(200)
     return data
 

@@ -1,4 +1,4 @@
-"""Puts bad inputs through the real commands, in a worker that may die, and judges what came."""
+"""Run bad inputs through the real commands, in a worker that may die, and judge the results."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from tests.support.hostile.goods import Goods
 
 MOST_SECONDS = 10.0
 MOST_MEMORY = 2000  # MB
-IDLE = 10.0  # seconds of a worker that waits for something, until the case is given up
-BUSY = 30.0  # processor seconds of one that works
-TICK = 0.5  # seconds between looks at it
-ALONE = 120.0  # seconds for a command in a process of its own
+IDLE = 10.0  # seconds that a worker may wait for something
+BUSY = 30.0  # processor seconds that a case may take
+TICK = 0.5  # seconds between checks
+ALONE = 120.0  # seconds for a command in its own process
 WORKER = [sys.executable, str(Path(__file__).with_name("worker.py"))]
 TERMINAL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control characters, but tab and newline
 LONGEST_LINE = 1300
-KEPT = "tmp/torchinductor"  # torch's own cache, made when it is imported
+KEPT = "tmp/torchinductor"  # a cache that torch makes at import
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case. code: exit code, negative for a signal, None when it never ended.
+    """The result of a case. code: exit code, negative for a signal, None if it never ended.
 
-    seconds: of the processor, or of the clock where it never ended. peak: MB.
-    faults: in what it falls short of the promise, in words.
+    seconds: processor time, or wall-clock time if it never ended. peak: memory in MB.
+    faults: violations of what st promises, in words.
     """
 
     case: Case
@@ -48,7 +48,7 @@ class Outcome:
 
 
 class Worker:
-    """A process that runs commands; another one takes over where one dies."""
+    """A process that runs commands; it is replaced when it dies."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,9 +90,9 @@ class Worker:
 
 
 def answers(pid: int, stream: int) -> bool:
-    """Wait until a process writes or ends; False when it sleeps or works for too long.
+    """Wait until a process writes or ends; False if it sleeps or works for too long.
 
-    By its own time, since on a busy machine the clock says nothing.
+    Measured in its own processor time, since the wall clock means little on a busy machine.
     """
     begun = before = processor_seconds(pid)
     idle = 0.0
@@ -111,7 +111,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def waits_for_its_turn(pid: int) -> bool:
-    """Whether one of its threads would run, or reads from a disk, if it could."""
+    """Whether one of its threads is runnable or reads from a disk."""
     tasks = Path(f"/proc/{pid}/task")
     states = [
         (task / "stat").read_text().rpartition(")")[2].split()[0]
@@ -127,7 +127,7 @@ def environment() -> dict[str, str]:
 
 
 def run_cases(cases: Sequence[Case], good: Goods, folder: Path) -> Iterator[Outcome]:
-    """Each case in a folder of its own, which is gone afterwards."""
+    """Run each case in its own folder, which is removed afterwards."""
     worker = Worker()
     try:
         for number, case in enumerate(cases):
@@ -142,7 +142,7 @@ def run_cases(cases: Sequence[Case], good: Goods, folder: Path) -> Iterator[Outc
 
 
 def run_alone(case: Case, good: Goods, place: Path) -> Outcome:
-    """One case by the installed command, in a process of its own."""
+    """Run one case with the installed command, in its own process."""
     words = case.prepare(place, good)
     before = listing(place)
     program = Path(sys.executable).with_name(DOORS[case.door].command)
@@ -198,7 +198,7 @@ def _faults_of_end(case: Case, result: dict[str, Any]) -> Iterator[str]:
     elif code < 0:
         yield f"died of {signal.Signals(-code).name}"
     elif code == 1 and _memory(result) and case.kind.family == "engine":
-        return  # what an engine needs is known only when it runs: no fault of the file's form
+        return  # only running the engine shows its memory use
     elif code != 2 and not (code == 0 and (case.kind.usable or DOORS[case.door].glances)):
         yield f"exit code {code}: {result['err'].strip()[-300:]}"
     elif code and result["processor"] > MOST_SECONDS:
@@ -233,6 +233,6 @@ def _faults_of_text(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _may_stand_before(line: str) -> bool:
-    """Warnings, click's two lines on usage, and what st-train says of its work."""
+    """Lines that may precede an error: warnings, click's usage, and st-train's progress."""
     told = r"[Ww]arning: |Usage: |Try '|Using bfloat16|VGG-16 weights|torchvision's with|$"
     return bool(re.match(told, line))

@@ -1,8 +1,8 @@
-"""Runs commands, one a line of JSON, each as if in a process of its own; see hostile.runner.
+"""Run commands, each as if in its own process. One line of JSON per command; see hostile.runner.
 
-A line in: {"command", "words", "folder"}. A line out: {"code", "out", "err", "seconds",
-"processor", "peak"}: exit code, what it wrote to the terminal (by libraries in C too), seconds on
-the clock and of the processor, and the most memory that it had, in MB.
+Input lines: {"command", "words", "folder"}. Output lines: {"code", "out", "err", "seconds",
+"processor", "peak"}: exit code, terminal output (including that of C libraries), wall-clock and
+processor seconds, and peak memory in MB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMANDS = {
     "st-export": "st.export.command",
     "st-train": "st.train.command",
 }
-MORE_MEMORY = 6 << 30  # bytes that a case may map before malloc fails: the machine has others
+MORE_MEMORY = 6 << 30  # bytes that a case may map before malloc fails, to spare the machine
 LARGEST_FILE = 1 << 30
 
 
@@ -53,7 +53,7 @@ def run(command: str, words: list[str], folder: str) -> dict[str, Any]:
         sys.stderr.flush()
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         clock, processor = time.perf_counter(), time.process_time()
         code = call(command, words)
         spent = time.perf_counter() - clock, time.process_time() - processor
@@ -70,7 +70,7 @@ def run(command: str, words: list[str], folder: str) -> dict[str, Any]:
 
 
 def call(command: str, words: list[str]) -> int:
-    """Exit code of a click command, its streams as Python makes them for a pipe."""
+    """Call a click command with streams as for a pipe; returns its exit code."""
     before = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), errors="surrogateescape")

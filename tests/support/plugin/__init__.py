@@ -1,1 +1,1 @@
-"""What the plugin's tests share: Triton's interpreter, references, registration."""
+"""Helpers for the plugin's tests: Triton's interpreter, references, registration."""

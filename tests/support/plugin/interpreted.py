@@ -1,6 +1,6 @@
-"""The kernels under Triton's interpreter, in a process of its own.
+"""The kernels under Triton's interpreter, in a separate process.
 
-Triton decides at its import whether kernels are compiled or interpreted, and other tests of the
+Triton decides at import time whether kernels are compiled or interpreted, and other tests in the
 same process compile them.
 """
 
@@ -29,7 +29,7 @@ def interpreter() -> Iterator[ProcessPoolExecutor]:
     os.environ["TRITON_INTERPRET"] = "1"
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
     try:
-        pool.submit(os.getpid).result(timeout=120)  # it starts with this environment
+        pool.submit(os.getpid).result(timeout=120)  # it must start with this environment
         if before is None:
             del os.environ["TRITON_INTERPRET"]
         else:

@@ -1,4 +1,4 @@
-"""What the kernels compute, in float64."""
+"""Reference implementations of the kernels, in float64."""
 
 from __future__ import annotations
 

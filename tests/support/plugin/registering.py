@@ -1,10 +1,10 @@
-"""Registers the plugins in TensorRT's own bindings and asks them what TensorRT would ask.
+"""Register the plugins in TensorRT's bindings, and make the calls that TensorRT would make.
 
     python registering.py FOLDER_FOR_LIBRARIES
 
-TensorRT's libraries are not needed to register a plugin, and cannot be had on a machine of no GPU:
-the bindings load on TensorRT-RTX's, under the names that they look for. Nothing is built here.
-Prints one JSON object; exits with 77 and the reason where the wheels are not installed.
+Registering a plugin needs no TensorRT libraries, which machines without a GPU do not have: the
+bindings load with those of TensorRT-RTX, under the names that they look for. No engine is built.
+Prints one JSON object; exits with 77 and the reason if the wheels are not installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def skip(reason: str) -> None:
 
 
 def link_libraries(folder: Path) -> None:
-    """TensorRT-RTX's libraries under TensorRT's names, and a library of plugins with none in it."""
+    """Link TensorRT-RTX's libraries under TensorRT's names, and an empty plugin library."""
     spec = find_spec("onnxruntime_ep_nv_tensorrt_rtx")
     if spec is None or not spec.submodule_search_locations:
         skip("no TensorRT-RTX libraries here (extra tensorrt-rtx)")
@@ -49,7 +49,7 @@ def link_libraries(folder: Path) -> None:
 
 
 class Dimension:
-    """An integer that remembers nothing of being symbolic: what IDimensionExpr is to TensorRT."""
+    """A stand-in for IDimensionExpr: a plain integer."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -62,7 +62,7 @@ class Dimension:
 
 
 class Builder:
-    """What IExprBuilder is to TensorRT."""
+    """A stand-in for IExprBuilder."""
 
     def __init__(self, operations: Any) -> None:
         self.operations = {
