@@ -114,7 +114,7 @@ def color_engine(path: Path, most: str = "0.4") -> Path:
 
 
 def code_engine(path: Path) -> Path:
-    """An engine that adds a style code of three numbers to RGB; its encoder returns the mean color."""
+    """An engine that adds a style code (3 numbers) to RGB; its encoder returns the mean color."""
     frame = """add (uint8[N, H, W, 3] content, float[1, 3] code, float[1] strength)
         => (uint8[N, H, W, 3] stylized)
     <float low = {0}, float high = {255}> {

@@ -1,4 +1,4 @@
-"""Make the k-th open, write, rename, flush, encode or inference of a command fail, or kill it there.
+"""Make the k-th open, write, rename, flush, encode or inference of a command fail, or kill it.
 
 File operations are intercepted below Python, so those of FFmpeg are included. faults.c is compiled
 when it is first needed, and counts only operations in the folder of the run.
@@ -56,7 +56,7 @@ class Ended:
 
     @property
     def faults(self) -> list[str]:
-        """Failures of this end, whatever the fault was: exit code, and one line of error message."""
+        """Violations, whatever the fault was: a wrong exit code, or not one line of error."""
         found = []
         if self.code is None:
             found.append("it never ended")
