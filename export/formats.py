@@ -136,7 +136,10 @@ def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
         path = companion(engine, what)
         if path.is_file():
             found = read_engine(path)
-            check(found[1], metadata)
+            try:
+                check(found[1], metadata)
+            except BadEngine as error:
+                raise BadEngine(f"{printable(path)}: {error}") from None
             yield what, found
 
 

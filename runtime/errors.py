@@ -40,6 +40,10 @@ class MissingExtra(Unavailable):
         super().__init__(f"{what} needs an extra: pip install {commands}")
 
 
+class StWarning(UserWarning):
+    """Something that works, but probably not as the user wants; commands print it as one line."""
+
+
 def printable(text: object, limit: int = 200) -> str:
     """Text from outside (file names, stream names, style names), safe for a terminal.
 

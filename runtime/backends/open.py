@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from st.runtime.backends.base import Backend, Port
 from st.runtime.engine.metadata import COLORIZER, PALETTE, Metadata
 from st.runtime.engine.onnx_file import read_engine
-from st.runtime.engine.trt_file import describe_trt
-from st.runtime.errors import BadControl, BadEngine, Unavailable, printable
+from st.runtime.engine.trt_file import describe_trt, onnx_source
+from st.runtime.errors import BadControl, BadEngine, StError, StWarning, Unavailable, printable
 from st.runtime.system.cpus import usable_cpus
 
 ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
@@ -50,6 +51,7 @@ def open_engine(
     data = b""
     if path.suffix == ".trt":
         metadata = describe_trt(path)[0]
+        _warn_if_outdated(path, metadata)
     else:
         data, metadata = read_engine(path)
     if metadata.kind != kind and (kind != "stylizer" or metadata.kind not in PLAYED):
@@ -81,6 +83,24 @@ def open_engine(
             error.args = (f"{name}: {error}; {cpu_alternative(path)}",)
         raise
     return backend
+
+
+def _warn_if_outdated(path: Path, metadata: Metadata) -> None:
+    """Warn where the .onnx of a TensorRT engine's name is newer and has other weights."""
+    source = onnx_source(path)
+    try:
+        if source.stat().st_mtime <= path.stat().st_mtime:
+            return
+        newer = read_engine(source)[1]
+    except (OSError, StError):
+        return
+    if newer.fingerprint != metadata.fingerprint:
+        warnings.warn(
+            f"{printable(path)}: {printable(source.name)} beside it is newer and from another "
+            "network; build the TensorRT engine again to play that one",
+            StWarning,
+            stacklevel=3,
+        )
 
 
 def devices_of(path: Path) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from st.runtime.errors import BadInput, StError, printable
+from st.runtime.errors import BadInput, StError, StWarning, printable
 from st.runtime.pictures.resize import MAX_SIDE, parse_size
 from st.runtime.system.signals import tidy_end
 from st.runtime.system.version import version
@@ -222,7 +224,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         if os.environ.get("ST_TRACEBACK"):
             return function(*args, **kwargs)
         try:
-            with tidy_end():
+            with tidy_end(), _warnings_as_lines():
                 return function(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
@@ -242,6 +244,23 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
             raise fail(f"{kind}: {line} (ST_TRACEBACK=1 shows where)", 1) from None
 
     return guarded
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print an StWarning as "Warning: message" on standard error, others as Python does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, StWarning):
+                click.echo(f"Warning: {printable(message, 400)}", err=True)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def missing(what: str) -> click.UsageError:

@@ -63,6 +63,12 @@ def json_beside(engine: Path) -> Path:
     return engine.with_name(engine.name + ".json")
 
 
+def onnx_source(engine: Path) -> Path:
+    """The ONNX engine that st-export builds a TensorRT engine of this name from."""
+    name = engine.name.removesuffix(SUFFIX).removesuffix(".rtx")
+    return engine.with_name(f"{name}.onnx")
+
+
 def write_trt(path: Path, data: bytes, metadata: Metadata, build: Build) -> None:
     """Write an engine and its JSON; an interrupted write leaves no pair that reads as whole."""
     text = json.dumps(

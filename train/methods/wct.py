@@ -133,7 +133,7 @@ def export_spec(net: Network) -> ExportSpec:
         multiple=net.multiple,
         min_size=2 * net.multiple,
         code_size=net.code_size,
-        rounding=64,
+        rounding=8,
     )
 
 

@@ -1,10 +1,21 @@
 """Whitening and coloring: the square root of a covariance and its inverse, by matrix products.
 
 Li et al., "Universal style transfer via feature transforms", NIPS 2017, arXiv:1705.08086, take the
-eigenvectors of the covariances. There is no decomposition here: a coupled Newton-Schulz iteration
-(Higham, "Functions of matrices", 2008, section 6.7) of a fixed number of steps, which every engine
-runs. Its steps are scaled as Chen and Chow do ("A stable scaling of Newton-Schulz for improving the
-sign function computation", 2014), so fourteen do what twenty-five do unscaled.
+eigenvectors of the covariances. Engines have no eigendecomposition, so this is a coupled
+Newton-Schulz iteration (Higham, "Functions of matrices", 2008, section 6.7) with a fixed number of
+steps, scaled as in Chen and Chow, "A stable scaling of Newton-Schulz for improving the sign
+function computation", 2014.
+
+EPS limits how much a direction is amplified, and so decides whether float32 is enough. Five levels
+of WCT on a photograph of 240×192 pixels, with decoders of 18 training steps, against float64:
+
+    EPS     iteration    exact eigenvectors instead     (largest difference, of 255)
+    2e-7    148          131
+    1e-5    13           15
+    1e-4    4            3
+
+So the amplification loses the digits, not the iteration. In exchange, the features differ from the
+paper's, where nothing limits it, by 1 to 8 % of their norm.
 """
 
 from __future__ import annotations
@@ -16,11 +27,10 @@ from torch import Tensor
 
 from st.train.losses.basic import wide
 
-# Directions of less variance than this part of the covariance's norm are not whitened in full: they
-# are rounding, noise, or absent, where a map has fewer pixels than channels.
-EPS = 2e-7
-FLAT = 1e-10  # added to that norm: a map of one color has none
-STEPS = 14
+# Directions whose variance is below this share of the covariance's norm are not whitened in full.
+EPS = 1e-4
+FLAT = 1e-10  # added to the norm, which is 0 for a map of one color
+CONVERGED = 1e-8  # how far from 1 the smallest singular value may end
 
 
 class Covariance(NamedTuple):
@@ -50,8 +60,9 @@ def covariance(features: Tensor) -> Covariance:
 def roots(matrix: Tensor, eps: float = EPS) -> Roots:
     """S^(1/2) and S^(-1/2) of S = matrix + eps |matrix| 1: (N, C, C), in float32 or wider.
 
-    matrix: symmetric, no eigenvalue below 0. eps: EPS or more. |matrix| is Frobenius' norm, so the
-    eigenvalues of S / |matrix| lie between eps and 1 + eps: the scaling of the steps relies on it.
+    matrix: symmetric, no eigenvalue below 0. |matrix| is Frobenius' norm, so the eigenvalues of
+    S / |matrix| lie between eps and 1 + eps: the scaling of the steps relies on it. A smaller eps
+    takes more steps: 9 for 1e-4, 12 for 2e-7.
     """
     matrix = wide(matrix)
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
@@ -68,9 +79,9 @@ def roots(matrix: Tensor, eps: float = EPS) -> Roots:
 
 
 def _scales(eps: float) -> list[float]:
-    """The factor of each step: by how far the smallest singular value of y is known to be up."""
+    """The factor of each step, from a lower bound of y's smallest singular value before it."""
     low, scales = eps**0.5, []
-    for _ in range(STEPS):
+    while 1 - low > CONVERGED:
         a = (3 / (1 + low + low**2)) ** 0.5
         scales.append(a)
         low = 0.5 * a * low * (3 - (a * low) ** 2)
@@ -88,9 +99,12 @@ def apply_matrix(features: Tensor, matrix: Tensor, before: Tensor, after: Tensor
     return moved.unflatten(2, x.shape[2:])
 
 
-def whiten_and_color(features: Tensor, mean: Tensor, root: Tensor) -> Tensor:
-    """Both at once, as one matrix: the features with a style's mean and covariance root²."""
+def whiten_and_color(features: Tensor, mean: Tensor, root: Tensor, eps: float = EPS) -> Tensor:
+    """The features with a style's mean and covariance root², eq. 2 and 3 as one matrix.
+
+    features: (N, C, H, W); mean: (N or 1, C); root: (N or 1, C, C). eps: see `roots`.
+    """
     own = covariance(features)
     with torch.autocast(features.device.type, enabled=False):
-        matrix = root @ roots(own.covariance).inverse
+        matrix = root @ roots(own.covariance, eps).inverse
     return apply_matrix(features, matrix, own.mean, mean)
