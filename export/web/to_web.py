@@ -7,9 +7,10 @@ onnxruntime-web; nothing is uploaded and no other address is asked.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,14 @@ from st.runtime.engine.style_code import SUFFIX, StyleCode
 from st.runtime.errors import BadEngine, BadInput, printable
 from st.runtime.style_encoder import check_encoder
 from st.runtime.system.atomic_files import atomic_folder
+from st.runtime.web.files import shared_files
+from st.runtime.web.previews import style_preview
 
 PAGE = Path(__file__).parent / "page"
 FED = {"content", "weights", "code", "strength"}  # inputs that the page knows how to feed
 MARK = "engine.json"
 PORTS = 8  # buffers that every WebGPU gives a node; ONNX Runtime fails on one that needs more
+MAX_PREVIEWS = 64
 LARGE = 8_000_000  # bytes of an engine; more is a long wait on a phone
 
 
@@ -67,6 +71,7 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
         _check(metadata, engine)
         codes = _codes(opened, styles)
         trial = _trial(opened)
+        previews = _previews(opened, codes)
     encoder = engine.with_suffix(".encoder.onnx")
     encoders = _encoder(encoder, metadata) if metadata.code_size and encoder.is_file() else None
     if metadata.code_size and not encoders and not codes:
@@ -76,6 +81,11 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
         )
     with atomic_folder(folder, lambda there: (there / MARK).is_file()) as new:
         shutil.copytree(PAGE, new, dirs_exist_ok=True)
+        for name, path in shared_files().items():
+            shutil.copyfile(path, new / name)
+        (new / "styles").mkdir()
+        for number, data in enumerate(previews):
+            (new / "styles" / f"{number}.jpg").write_bytes(data)
         (new / "ort").mkdir()
         unpack_ort_web(new / "ort")
         shutil.copyfile(engine, new / "engine.onnx")
@@ -91,6 +101,8 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
             "encoder_metadata": _plain(encoders) if encoders else None,
             "encoder_on_processor": _too_wide(new / "encoder.onnx") if encoders else [],
             "codes": codes,
+            "previews": len(previews),
+            "digests": _digests(new),
             "bytes": _sizes(new),
         }
         (new / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -124,6 +136,26 @@ def _codes(opened: Stylizer, styles: Sequence[str | Path]) -> list[dict[str, str
         opened.set_style(code)  # refuses another engine's
         codes.append({"name": path.stem, "values": _base64(np.asarray(code.values, "<f4"))})
     return codes
+
+
+def _previews(opened: Stylizer, codes: Sequence[Mapping[str, str]]) -> list[bytes]:
+    """A JPEG file for each of the first styles that the page offers."""
+    if opened.metadata.code_size:
+        mark = opened.metadata.fingerprint
+        values = [np.frombuffer(base64.b64decode(code["values"]), "<f4") for code in codes]
+        styles: list[Any] = [StyleCode(value.astype(np.float32), mark) for value in values]
+    else:
+        styles = list(opened.styles)
+    return [style_preview(opened, {style: 1.0}) for style in styles[:MAX_PREVIEWS]]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Of the large files: the page asks for them with these, so that browsers can keep them."""
+    files = (path for kind in ("*.onnx", "ort/*") for path in folder.glob(kind))
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        for path in sorted(files)
+    }
 
 
 def _trial(opened: Stylizer) -> dict[str, Any]:

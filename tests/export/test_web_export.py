@@ -20,6 +20,7 @@ from st.export.web.to_web import _check
 from st.runtime import BadEngine, StError, Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata
 from st.runtime.pictures.io import Picture, write_picture
+from st.runtime.web.files import FOLDER
 from tests.support import toys
 
 PAGE = Path(npm_package.__file__).parent / "page"
@@ -66,7 +67,9 @@ def test_the_folder_holds_all_that_the_page_asks_for(tmp_path: Path) -> None:
     assert sizes["engine.onnx"] < 8_000_000
     total = sum(p.stat().st_size for p in site.rglob("*") if p.is_file())
     assert f"{total / 1e6:.1f} MB" in said
-    for text in ("README.txt", "NOTICE.txt", "index.html"):
+    assert about["previews"] == 8
+    assert all(sizes[f"styles/{n}.jpg"] > 1000 for n in range(8))
+    for text in ("README.txt", "NOTICE.txt", "index.html", "sw.js", "common.css"):
         assert sizes[text] > 500
     assert "python3 -m http.server" in (site / "README.txt").read_text()
     assert npm_package.VERSION in (site / "NOTICE.txt").read_text()
@@ -74,7 +77,7 @@ def test_the_folder_holds_all_that_the_page_asks_for(tmp_path: Path) -> None:
 
 def test_the_page_names_no_other_address() -> None:
     """Its own files; nothing but an XML namespace looks like an address."""
-    for path in PAGE.iterdir():
+    for path in (*PAGE.iterdir(), *FOLDER.iterdir()):
         found = set(re.findall(r"(?:https?:|wss?:)?//[\w.-]+\.\w+", path.read_text()))
         assert found <= {"http://www.w3.org"}, path.name
     policy = re.search(

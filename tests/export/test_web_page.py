@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class Page:
         self.driver, self.folder = driver, folder
         if address:
             driver.get(address)
-        self.wait("return document.getElementById('loading').hidden")
+        self.wait("return ['ready', 'failed'].includes(document.body.dataset.state)")
 
     def wait(self, script: str, *given: object) -> Any:
         end = time.monotonic() + 60
@@ -160,7 +161,8 @@ def page(browser: tuple[Any, Path], address: str) -> Iterator[Page]:
     """The shipped engine's page, on one thread; not loaded anew where it is still open."""
     driver, folder = browser
     page = Page(driver, "" if driver.current_url == address else address, folder)
-    page.set("#size", 0, "change")
+    for name, value in (("size", 0), ("color", "style"), ("scale", 0), ("paint-size", 0)):
+        page.set(f"#{name}", value)
     page.set("#strength", 100)
     yield page
     assert not complaints(driver)
@@ -259,7 +261,7 @@ def test_saving_gives_the_painting(page: Page) -> None:
 def test_size_scales_down_only(page: Page) -> None:
     page.open(trial_picture(200, 400)[0])
     for side, width in ((320, 320), (480, 400), (32768, 400)):
-        page.set("#size", side, "change")
+        page.set("#size", side)
         page.settled()
         assert page.canvas().shape[:2] == (width // 2, width)
 
@@ -373,6 +375,122 @@ def test_a_page_without_a_camera_says_so(page: Page) -> None:
         page.click("#camera")
         page.wait("return document.getElementById('alert').textContent === arguments[0]", said)
     page.driver.execute_script("delete navigator.mediaDevices.getUserMedia")
+
+
+@pytest.mark.parametrize("color", ["luminance", "histogram", "only"])
+def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
+    picture = trial_picture(61, 75, seed=5)[0]
+    page.click("[data-style=the_scream]")
+    page.set("#color", color)
+    page.open(picture)
+    expected = Stylizer("paintings").set_style("the_scream").set_color(color)(picture)
+    assert difference(page.canvas(), expected) <= 3
+
+
+def test_strokes_of_another_size(page: Page) -> None:
+    """Restored like the runtime's, whose arithmetic is in integers."""
+    picture = cv2.GaussianBlur(trial_picture(120, 200, seed=5)[0], (0, 0), 2)
+    page.click("[data-style=wave]")
+    page.set("#paint-size", 240)
+    page.set("#scale", 1)  # as a power of two
+    page.open(picture)
+    paint = Stylizer("paintings").set_style("wave", scale=2).set_paint_size(240)
+    apart = np.abs(page.canvas().astype(int) - paint(picture))
+    assert apart.mean() < 3
+    assert page.text("scale-shown") == "× 2"
+
+
+def test_the_source_beside_the_painting(page: Page) -> None:
+    picture = trial_picture(40, 60, seed=2)[0]
+    page.open(picture)
+    page.click("#beside")
+    page.settled()
+    data = page.driver.execute_script(
+        "return document.getElementById('source').toDataURL('image/png')"
+    )
+    np.testing.assert_array_equal(decoded(base64.b64decode(data.partition(",")[2])), picture)
+    page.click("#beside")
+    assert not page.driver.find_element("id", "source-figure").is_displayed()
+
+
+def test_nothing_lies_below_the_fold(page: Page) -> None:
+    page.open(trial_picture(90, 160)[0])
+    for width, height in ((844, 390), (390, 844), (1280, 500), (1440, 900)):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        below = page.driver.execute_script(
+            """const seen = document.querySelectorAll("#stage, #pictures *, #actions *, #controls");
+            return [...seen].filter((node) => node.checkVisibility())
+              .filter((node) => node.getBoundingClientRect().bottom > innerHeight + 1)
+              .map((node) => node.id || node.tagName)"""
+        )
+        assert below == [], (width, height)
+        assert page.driver.execute_script(
+            "return document.documentElement.scrollHeight <= innerHeight"
+        )
+    page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_settings_survive_a_reload(page: Page) -> None:
+    page.click("[data-style=udnie]")
+    page.set("#strength", 40)
+    page.driver.refresh()
+    page.wait("return document.body.dataset.state === 'ready'")
+    assert page.text("strength-shown") == "40 %"
+    assert page.driver.execute_script(
+        "return document.querySelector('[aria-pressed=true][data-style]').dataset.style === 'udnie'"
+    )
+    shown = "document.querySelector('[data-style=udnie] img')"
+    page.wait(f"return {shown}.complete && {shown}.naturalWidth === 144")
+
+
+def test_it_works_without_the_server_and_with_threads(
+    paintings: Path, browser: tuple[Any, Path]
+) -> None:
+    """The service worker isolates the page, on a host that sends no headers, and keeps it."""
+    picture = trial_picture(45, 61, seed=8)[0]
+    with served(paintings) as address:
+        page = Page(browser[0], address, browser[1])
+        assert page.driver.execute_script("return crossOriginIsolated")
+        page.wait("return caches.open('st-page').then((c) => c.keys()).then((k) => k.length > 15)")
+    page = Page(browser[0], address, browser[1])
+    page.click("[data-style=wave]")
+    page.open(picture)
+    assert difference(page.canvas(), Stylizer("paintings")(picture)) <= 2
+    manifest = page.driver.execute_cdp_cmd("Page.getAppManifest", {})
+    assert manifest["errors"] == []
+    complaints(page.driver)  # of the server that is gone
+
+
+def test_a_missing_engine_is_said_and_stays_said(
+    paintings: Path, tmp_path: Path, browser: tuple[Any, Path]
+) -> None:
+    site = Path(shutil.copytree(paintings, tmp_path / "site"))
+    (site / "engine.onnx").unlink()
+    with served(site) as address:
+        page = Page(browser[0], address, browser[1])
+        assert page.alert == "engine.onnx is missing from this page's folder."
+        page.file("file", trial_picture(20, 20)[0], "a.png")
+        time.sleep(0.5)
+        assert page.alert == "engine.onnx is missing from this page's folder."
+        complaints(page.driver)
+
+
+def test_opened_as_a_file_it_says_what_to_do(paintings: Path, browser: tuple[Any, Path]) -> None:
+    driver = browser[0]
+    driver.get((paintings / "index.html").as_uri())
+    assert "http.server" in driver.find_element("id", "as-file").text
+    complaints(driver)
+
+
+def test_a_picture_that_was_reduced_says_so(page: Page) -> None:
+    large = np.zeros((3100, 3100, 3), np.uint8)
+    page.set("#paint-size", 240)
+    page.set("#size", 32768)
+    page.set("#strength", 0)
+    page.open(large)
+    page.wait("return document.getElementById('status').textContent.includes('reduced from')")
+    assert "reduced from 3100×3100 to 3000×3000" in page.text("status")
 
 
 def test_threads_where_the_page_is_isolated(paintings: Path, browser: tuple[Any, Path]) -> None:

@@ -57,6 +57,10 @@ class Screen:
     def press(self, *keys: str) -> None:
         subprocess.run(["xdotool", "key", *keys], env=self.environment, check=True, timeout=20)
 
+    def move(self, x: int, y: int) -> None:
+        words = ["xdotool", "mousemove", str(x), str(y)]
+        subprocess.run(words, env=self.environment, check=True, timeout=20)
+
     def pixels(self) -> np.ndarray:
         """(H, W, 3) of the whole screen. Not at every moment: the machine has other work."""
         time.sleep(0.1)
@@ -122,7 +126,7 @@ def start(screen: Screen, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
 
 def text_on(screen: Screen) -> bool:
     """Whether there are letters at the foot of the window: white ones."""
-    foot = screen.pixels()[360:420, 240:560]
+    foot = screen.pixels()[420:570, 40:760]  # the window is 720×540, in the middle
     return bool((foot.min(axis=-1) > 245).sum() > 20)
 
 
@@ -159,6 +163,8 @@ def test_keys(
 
     screen.press("h")
     wait_for(lambda: (screen.pixels()[200:400, 300:500].min(axis=-1) > 245).sum() > 200)
+    box = screen.pixels()[200:400, 300:500].reshape(-1, 3)
+    assert np.median(box, axis=0).tolist() == [16, 20, 24], "opaque: nothing shines through"
     screen.press("h")
     screen.wait(255 - LEFT, 255 - RIGHT)
 
@@ -183,11 +189,29 @@ def test_keys(
     screen.press("f")  # 320×240 on 800×600 fills it
     corner = (slice(2, 6), slice(2, 6))
     wait_for(lambda: abs(screen.pixels()[corner].astype(int) - (255 - LEFT)).max() < 8)
+    screen.move(1, 599)  # the keys are the window's wherever the pointer is
     screen.press("Escape")  # leaves the full screen first
     wait_for(lambda: screen.pixels()[corner].max() == 0)
     screen.wait(255 - LEFT, 255 - RIGHT)
+    screen.press("z")
+    wait_for(lambda: text_on(screen))  # that it does nothing
     screen.press("q")
     assert program.wait(20) == 0
+    assert program.stderr is not None
+    lines = program.stderr.read().splitlines()
+    assert len(lines) == 2, lines  # the camera's and the summary's: nothing of SDL's
+    assert "frames/s" in lines[-1]
+
+
+def test_the_first_size_of_a_window() -> None:
+    from st.video.live.window import first_size
+
+    assert first_size((320, 180), (1920, 1080)) == (960, 540)
+    assert first_size((64, 48), (1920, 1080)) == (960, 720)
+    assert first_size((1280, 720), (1920, 1080)) == (1280, 720)
+    assert first_size((3840, 2160), (1920, 1080)) == (1600, 900)
+    assert first_size((1280, 720), (800, 600)) == (720, 405)
+    assert first_size((720, 1280), (1920, 1080)) == (960, 900)
 
 
 def test_a_lost_stream_is_told_in_the_window_and_comes_back(

@@ -1,4 +1,4 @@
-"""What the keys of a live window do."""
+"""The keys of the live window."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from st.video.live.style_state import LiveStyle
 from st.video.live.window import QUIT, Window
 
 SAID = 3.0  # seconds that a message stays
+NO_CHOICE = "there is only one style"
 STEP = 0.1  # of strength and blend
 
 HELP = (
@@ -49,7 +50,7 @@ _NAMES = {
 
 
 class LiveController:
-    """The person at the window: shows pictures with what is to be said, and does what keys ask."""
+    """Connects the window to the live loop: shows pictures with text, and handles keys."""
 
     def __init__(
         self,
@@ -68,8 +69,8 @@ class LiveController:
         self._last: Shown | None = None
         self._quit = False
         self._keys: dict[str, Callable[[], None]] = {
-            "right": lambda: style.step(1),
-            "left": lambda: style.step(-1),
+            "right": lambda: self._step(1),
+            "left": lambda: self._step(-1),
             "up": lambda: style.set_strength(style.strength + STEP),
             "down": lambda: style.set_strength(style.strength - STEP),
             "b": lambda: self._blend(style.next_second),
@@ -87,7 +88,7 @@ class LiveController:
         }
 
     def show(self, shown: Shown | None) -> bool:
-        """Draw, and obey the keys; False to end. See st.video.live.loop.follow."""
+        """Draw and handle keys. Returns False to end. See `st.video.live.loop.follow`."""
         for key in self._window.pressed():
             self.press(key)
         self._last = shown or self._last
@@ -97,15 +98,20 @@ class LiveController:
         return not self._quit
 
     def press(self, key: str) -> None:
-        """Do what a key asks, by its name as Window.pressed gives it; others do nothing."""
-        if key.isdecimal() and key != "0":
-            if int(key) <= len(self._style.choices):
+        """Handle a key, by its name as `Window.pressed` returns it."""
+        if key in "123456789":
+            count = len(self._style.choices)
+            if int(key) <= count:
                 self._style.choose(int(key) - 1)
+            else:
+                self.say(f"there is no style {key}, only {count}" if count else NO_CHOICE)
         elif action := self._keys.get(_NAMES.get(key, key)):
             action()
+        else:
+            self.say(f"the key {printable(key, 20)} does nothing: press h for the keys")
 
     def lines(self) -> list[str]:
-        """What is to be read on the picture now."""
+        """The text over the picture."""
         lines = []
         if time.monotonic() < self._until:
             lines.append(self._said)
@@ -126,11 +132,16 @@ class LiveController:
     def say(self, line: str) -> None:
         self._said, self._until = line, time.monotonic() + SAID
 
+    def _step(self, by: int) -> None:
+        if len(self._style.choices) < 2:
+            self.say(NO_CHOICE)
+        self._style.step(by)
+
     def _blend(self, change: Callable[[], None]) -> None:
         if not self._style.blends:
             self.say("the styles of this engine do not blend")
         elif len(self._style.choices) < 2:
-            self.say("there is one style: nothing to blend it with")
+            self.say("there is only one style: nothing to blend it with")
         change()
 
     def _mirror(self) -> None:

@@ -1,25 +1,29 @@
 // The page: from its controls to paintings.
 
 import { Camera } from "./camera.js";
+import { serveOffline } from "./offline.js";
+import { Memory, at, download, element, nudge, onKeys, stamp, switchFullScreen } from "./page_tools.js";
 import { Painter } from "./painter.js";
 import { decoded, fillHidden, pixels } from "./picture.js";
 import { largest } from "./pixels.js";
+import { Recorder, drawWhole } from "./recorder.js";
 import { FIRST_SIDE, PICTURE_SIDE, nextSide } from "./size.js";
 import { Styles } from "./styles.js";
 
-const at = (id) => document.getElementById(id);
 const canvas = at("canvas");
 const context = canvas.getContext("2d");
 const camera = new Camera(at("video"), () => {
   showCamera();
   say("The camera went away.");
 });
-const styles = new Styles({ names: at("names"), blend: at("blend"), rows: at("weights") }, repaint);
+const styles = new Styles({ names: at("names"), blend: at("blend"), rows: at("weights") }, changed);
 
 let painter;
-let engine; // what the painter said of itself: {about, provider, threads}
+let engine = null; // what the painter found: {about, provider, threads}
 let picture = null; // the bitmap being painted; null while the camera is
 let side; // of the camera's frames under "Automatic"
+let memory; // Memory of this engine's settings
+let recorder = null;
 
 // Loading
 
@@ -27,6 +31,7 @@ async function load() {
   painter?.close();
   engine = null;
   say("");
+  document.body.dataset.state = "loading";
   at("loading").hidden = false;
   painter = new Painter((loaded, total) => {
     Object.assign(at("progress"), { max: total, value: loaded });
@@ -40,16 +45,19 @@ async function load() {
     introduce();
     repaint();
   } catch (error) {
-    if (mine === painter) say(error.message);
+    if (mine === painter) say(error.message, "engine");
   }
-  if (mine === painter) at("loading").hidden = true;
+  if (mine !== painter) return;
+  at("loading").hidden = true;
+  document.body.dataset.state = engine ? "ready" : "failed";
 }
 
-/** Show what engine.json says; once. */
+/** Show what engine.json says; the styles once. */
 function introduce() {
   const { about } = engine;
   const { metadata } = about;
-  document.title = at("name").textContent = about.name;
+  document.title = `${about.name}: painted in your browser`;
+  at("name").textContent = about.name;
   const facts = { method: metadata.method, ...metadata.card };
   at("card").replaceChildren(
     ...Object.entries(facts).flatMap(([key, value]) => [
@@ -62,12 +70,70 @@ function introduce() {
   at("styles").hidden = !needsStyle();
   at("blend").hidden = !metadata.blends;
   showStatus();
-  if (styles.count) return;
+  if (memory) return;
+  memory = new Memory(`st-page-${about.name}`);
   metadata.styles.forEach((name, i) => {
-    styles.add(name, Float32Array.from(metadata.styles, (_, j) => Number(i === j)));
+    const vector = Float32Array.from(metadata.styles, (_, j) => Number(i === j));
+    styles.add(name, vector, preview(i));
   });
-  for (const { name, values } of about.codes) styles.add(name, fromBase64(values));
-  if (styles.count) styles.choose();
+  about.codes.forEach(({ name, values }, i) => styles.add(name, fromBase64(values), preview(i)));
+  const kept = memory.read();
+  for (const id of KEPT) {
+    if (typeof kept[id] === "string") at(id).value = kept[id];
+  }
+  if (typeof kept.beside === "boolean") at("beside").checked = kept.beside;
+  showValues();
+  if (styles.count && !styles.take(kept.styles ?? {})) styles.choose();
+}
+
+function preview(number) {
+  if (number >= engine.about.previews) return null;
+  const image = new Image(144, 144);
+  return Object.assign(image, { alt: "", loading: "lazy", src: `styles/${number}.jpg` });
+}
+
+// Controls
+
+const KEPT = ["strength", "color", "scale", "paint-size", "size"];
+
+/** A control was moved: keep it, and paint the picture anew. */
+function changed() {
+  showValues();
+  if (memory) {
+    const values = Object.fromEntries(KEPT.map((id) => [id, at(id).value]));
+    memory.write({ ...values, beside: at("beside").checked, styles: styles.named });
+  }
+  repaint();
+}
+
+function showValues() {
+  at("strength-shown").value = `${at("strength").value} %`;
+  at("scale-shown").value = `× ${Number(strokeScale().toFixed(2))}`;
+  at("source-figure").hidden = !at("beside").checked;
+  at("stage").classList.toggle("beside", at("beside").checked);
+}
+
+const strokeScale = () => 2 ** Number(at("scale").value);
+
+function controls() {
+  return {
+    strength: at("strength").value / 100,
+    color: at("color").value,
+    scale: strokeScale(),
+    paintSize: Number(at("paint-size").value),
+  };
+}
+
+/** The mean of the chosen styles by their weights, or null when none has any. */
+function styleVector() {
+  const used = styles.weights;
+  const total = used.reduce((sum, [, weight]) => sum + weight, 0);
+  if (!total) return null;
+  const mean = new Float32Array(used[0][0].length);
+  for (const [vector, weight] of used) {
+    vector.forEach((value, i) => (mean[i] += (weight / total) * value));
+  }
+  return mean;
 }
 
 // Painting
@@ -86,6 +152,7 @@ async function repaint() {
   }
   painting = true;
   canvas.setAttribute("aria-busy", "true");
+  const spinner = setTimeout(() => (at("busy").hidden = false), 150);
   try {
     do {
       again = false;
@@ -93,13 +160,17 @@ async function repaint() {
       fillHidden(frame.rgba);
       const began = performance.now();
       if (await paint(frame)) {
-        showStatus(`${frame.width}×${frame.height} in ${Math.round(performance.now() - began)} ms`);
+        const size = `${frame.width}×${frame.height}`;
+        const made = frame.reduced ? `reduced from ${picture.width}×${picture.height} to ${size}` : size;
+        showStatus(`${made} in ${Math.round(performance.now() - began)} ms`);
       }
     } while (again && picture && engine);
   } catch (error) {
     say(error.message);
   }
   painting = false;
+  clearTimeout(spinner);
+  at("busy").hidden = true;
   canvas.setAttribute("aria-busy", "false");
 }
 
@@ -138,15 +209,16 @@ async function live() {
 
 /** Paint one frame onto the canvas; false when it could not be done, and the page says why. */
 async function paint(frame) {
-  const style = styles.vector;
+  const style = styleVector();
   const { width, height } = frame;
+  if (at("beside").checked) showSource(frame);
   try {
     if (needsStyle() && !style) {
       say(styles.count ? "Give one style more than 0." : "Add a style picture to paint with.", "paint");
       show(frame.rgba, width, height);
       return false;
     }
-    show(await painter.paint(frame, style, at("strength").value / 100), width, height);
+    show(await painter.paint(frame, style, controls()), width, height);
     if (at("alert").dataset.of === "paint") say(""); // not what was said of something else
     return true;
   } catch (error) {
@@ -160,8 +232,14 @@ function show(rgba, width, height) {
   context.putImageData(new ImageData(rgba, width, height), 0, 0);
   canvas.hidden = false;
   canvas.setAttribute("aria-label", `${picture ? "Picture" : "Camera"} painted as ${styles.title || engine.about.name}`);
-  at("welcome").hidden = true;
-  at("save").disabled = false;
+  at("curtain").hidden = true;
+  at("save").disabled = at("record").disabled = false;
+}
+
+function showSource({ rgba, width, height }) {
+  Object.assign(at("source"), { width, height });
+  const copy = new ImageData(new Uint8ClampedArray(rgba), width, height);
+  at("source").getContext("2d").putImageData(copy, 0, 0);
 }
 
 const chosenSide = () => Number(at("size").value);
@@ -179,6 +257,10 @@ async function openPicture(file) {
     picture?.close();
     picture = bitmap;
     say("");
+    if (engine) {
+      const frame = pixels(picture, chosenSide() || PICTURE_SIDE, limits());
+      show(frame.rgba, frame.width, frame.height); // at once, until it is painted
+    }
     await repaint();
   } catch (error) {
     say(error.message);
@@ -207,16 +289,19 @@ async function switchCamera(device = "") {
 
 function showCamera() {
   at("camera").setAttribute("aria-pressed", camera.on);
-  at("camera-settings").hidden = !camera.on;
+  at("mirror-field").hidden = !camera.on;
+  if (!camera.on) at("which-camera").hidden = true;
 }
 
 async function addStyle(file) {
-  at("loading").hidden = false; // the encoder is loaded for the first
+  at("encoding").hidden = false; // the encoder is loaded for the first
   try {
     const bitmap = await decoded(file);
     const thumbnail = document.createElement("canvas");
-    thumbnail.width = thumbnail.height = 64;
-    thumbnail.getContext("2d").drawImage(bitmap, 0, 0, 64, 64);
+    thumbnail.width = thumbnail.height = 144;
+    const short = Math.min(bitmap.width, bitmap.height);
+    const corner = [(bitmap.width - short) / 2, (bitmap.height - short) / 2];
+    thumbnail.getContext("2d").drawImage(bitmap, ...corner, short, short, 0, 0, 144, 144);
     const frame = pixels(bitmap, Infinity);
     fillHidden(frame.rgba);
     const name = (file.name || "style").replace(/\.[^.]*$/, "");
@@ -225,17 +310,39 @@ async function addStyle(file) {
   } catch (error) {
     say(error.message);
   }
-  at("loading").hidden = engine !== null;
+  at("encoding").hidden = true;
 }
 
+const fileName = () => [engine.about.name, styles.title].filter(Boolean).join("-");
+
 function save() {
-  canvas.toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${[engine.about.name, styles.title].filter(Boolean).join("-")}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  }, "image/png");
+  if (at("save").disabled) return;
+  canvas.toBlob((blob) => download(blob, `${fileName()}.png`), "image/png");
+}
+
+function record() {
+  if (recorder) return recorder.stop();
+  if (at("record").disabled) return;
+  const beside = at("beside").checked;
+  const of = camera.on ? at("video") : canvas;
+  const [width, height] = [of.videoWidth ?? of.width, of.videoHeight ?? of.height];
+  const draw = (target, across, down) => {
+    const each = beside ? across / 2 : across;
+    if (beside) drawWhole(target, at("source"), 0, 0, each, down);
+    drawWhole(target, canvas, across - each, 0, each, down);
+  };
+  try {
+    recorder = new Recorder(beside ? 2 * width : width, height, draw, (film, suffix) => {
+      recorder = null;
+      at("record").setAttribute("aria-pressed", false);
+      at("record").textContent = "Record";
+      download(film, `${fileName()}-${stamp()}.${suffix}`);
+    });
+  } catch (error) {
+    return say(error.message);
+  }
+  at("record").setAttribute("aria-pressed", true);
+  at("record").textContent = "Stop recording";
 }
 
 // What the visitor does
@@ -248,6 +355,8 @@ const doings = {
   },
   open: () => at("file").click(),
   save,
+  record,
+  full: () => switchFullScreen(at("stage")),
   "add-style": () => at("style-file").click(),
 };
 
@@ -264,11 +373,20 @@ at("style-file").addEventListener("change", async ({ target }) => {
   target.value = "";
   for (const file of files) await addStyle(file);
 });
-at("strength").addEventListener("input", ({ target }) => {
-  at("strength-shown").value = `${target.value} %`;
-  repaint();
+for (const id of [...KEPT, "beside"]) at(id).addEventListener("input", changed);
+onKeys({
+  " ": doings.camera,
+  f: doings.full,
+  s: save,
+  r: record,
+  o: doings.open,
+  m: () => camera.on && at("mirror").click(),
+  c: () => at("beside").click(),
+  ArrowLeft: () => styles.step(-1),
+  ArrowRight: () => styles.step(1),
+  ArrowUp: () => nudge(at("strength"), 10),
+  ArrowDown: () => nudge(at("strength"), -10),
 });
-at("size").addEventListener("change", repaint);
 at("device").addEventListener("change", ({ target }) => switchCamera(target.value));
 at("provider").addEventListener("change", load);
 
@@ -294,10 +412,12 @@ addEventListener("drop", (event) => {
 
 // What the visitor is told
 
-/** of: what it is about, so that its success may take it back. */
+/** of: what it is about: success in painting takes back what was said of "paint", and what is said
+ * of the engine stays until it is loaded. */
 function say(text, of = "") {
+  if (at("alert").dataset.of === "engine" && of !== "engine" && !engine && at("loading").hidden) return;
   at("alert").textContent = text;
-  at("alert").hidden = !text;
+  at("notice").hidden = !text;
   at("alert").dataset.of = of;
 }
 
@@ -305,12 +425,6 @@ function showStatus(text = "") {
   const { provider, threads } = engine;
   const where = provider === "webgpu" ? "WebGPU" : `WASM, ${threads} thread${threads > 1 ? "s" : ""}`;
   at("status").textContent = [text, where].filter(Boolean).join(" · ");
-}
-
-function element(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
 }
 
 function megabytes(bytes) {
@@ -322,4 +436,7 @@ function fromBase64(text) {
   return new Float32Array(bytes.buffer);
 }
 
+at("as-file").hidden = true;
+at("welcome").hidden = at("hint").hidden = false;
+await serveOffline();
 load();

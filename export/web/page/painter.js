@@ -31,8 +31,8 @@ export class Painter {
   }
 
   /** frame: {rgba, width, height}, whose bytes are given away -> painted RGBA bytes. */
-  paint({ rgba, width, height }, style, strength) {
-    return this.#ask("paint", { rgba, width, height, style, strength }, [rgba.buffer]);
+  paint({ rgba, width, height }, style, controls) {
+    return this.#ask("paint", { rgba, width, height, style, controls }, [rgba.buffer]);
   }
 
   /** A style picture, given away -> its style code. */

@@ -12,7 +12,8 @@ export async function decoded(file) {
 }
 
 /**
- * A bitmap or a video's frame as {rgba, width, height}, whose longer side is at most `longest`.
+ * A bitmap or a video's frame as {rgba, width, height, reduced}, its longer side at most `longest`.
+ * reduced: it is smaller than was asked for, since the page or the engine takes no more.
  * limits: [height, width] that an engine of one size takes.
  */
 export function pixels(source, longest, limits = null, mirror = false) {
@@ -31,7 +32,8 @@ export function pixels(source, longest, limits = null, mirror = false) {
   context.clearRect(0, 0, width, height);
   context.setTransform(mirror ? -1 : 1, 0, 0, 1, mirror ? width : 0, 0);
   context.drawImage(source, 0, 0, width, height);
-  return { rgba: context.getImageData(0, 0, width, height).data, width, height };
+  const { data: rgba } = context.getImageData(0, 0, width, height);
+  return { rgba, width, height, reduced: width < across && longest >= Math.max(across, down) };
 }
 
 let kept;

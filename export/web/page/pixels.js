@@ -1,4 +1,4 @@
-// Pictures as engines take them: the same arithmetic as st.runtime.painting.frames and style_pictures.
+// Pictures as engines take them: the same arithmetic as st.runtime.painting.frames and st.runtime.style_encoder.
 // A picture is {data, width, height}: data holds RGB bytes, row by row.
 
 const SHORT_SIDE = 512; // pixels: larger style pictures are scaled down to it, as in training
@@ -70,6 +70,16 @@ function origins(side, padded) {
   });
 }
 
+/** The top left of a picture, a copy. */
+export function crop(picture, height, width) {
+  const data = new Uint8Array(height * width * 3);
+  for (let y = 0; y < height; y++) {
+    const from = y * picture.width * 3;
+    data.set(picture.data.subarray(from, from + width * 3), y * width * 3);
+  }
+  return { data, width, height };
+}
+
 /** strength * painted + (1 - strength) * source, rounded, into `painted`; both of one size. */
 export function mix(source, painted, strength) {
   const kept = 1 - strength;
@@ -124,7 +134,8 @@ function middle(picture, height, width) {
 }
 
 /** At another size, as OpenCV does it: means of areas where smaller, cubic where larger. */
-function resized(picture, height, width) {
+export function resized(picture, height, width) {
+  if (picture.height === height && picture.width === width) return picture;
   const smaller = height < picture.height || width < picture.width;
   const taps = smaller ? covered : cubic;
   const across = taps(picture.width, width);

@@ -1,7 +1,9 @@
 // The engine, off the page's own thread. It is asked {id, ask, ...} and answers {id, result} or
 // {id, error}; while it loads it tells {loaded, total} in bytes.
 
-import { asStyle, fittedSize, fromCanvas, intoCanvas, mix, pad } from "./pixels.js";
+import { recolor } from "./color.js";
+import { paintingSize, restoreSize } from "./paint_size.js";
+import { asStyle, crop, fittedSize, fromCanvas, intoCanvas, mix, pad, resized } from "./pixels.js";
 
 const BUILDS = {
   webgpu: ["ort.webgpu.min.js", "ort-wasm-simd-threaded.asyncify"],
@@ -93,7 +95,7 @@ async function compare() {
   const style = metadata.code_size
     ? new Float32Array(metadata.code_size).fill(0.5)
     : Float32Array.from(metadata.styles, (_, i) => Number(i === 0));
-  const [painted] = await paint({ rgba, width, height, style, strength: 1 });
+  const [painted] = await paint({ rgba, width, height, style, controls: { strength: 1 } });
   const expected = Uint8Array.from(atob(trial.painted), (letter) => letter.charCodeAt(0));
   let worst = 0;
   expected.forEach((value, i) => {
@@ -104,7 +106,9 @@ async function compare() {
 
 /** A file beside this one, as bytes. */
 async function fetched(file, tell = false) {
-  const answer = await fetch(new URL(file, HERE));
+  const digest = about?.digests[file];
+  const answer = await fetch(new URL(digest ? `${file}?v=${digest}` : file, HERE)).catch(() => null);
+  if (!answer) throw new Error(`${file} could not be loaded: is the server still there?`);
   if (!answer.ok) throw new Error(`${file} is missing from this page's folder.`);
   if (!tell || !answer.body) return new Uint8Array(await answer.arrayBuffer());
   const total = about.bytes[file];
@@ -125,27 +129,42 @@ async function fetched(file, tell = false) {
 
 /**
  * Paint RGBA bytes in place. style: the engine's weights or style code, null for one of a single
- * style. Padding, mixing and cropping are those of st.runtime.Stylizer.
+ * style. controls: {strength, color, scale, paintSize}, as those of st.runtime.Stylizer.
  */
-async function paint({ rgba, width, height, style, strength }) {
+async function paint({ rgba, width, height, style, controls }) {
+  const { strength, color = "style", scale = 1, paintSize = 0 } = controls;
   const { metadata } = about;
   const own = metadata.inputs.includes("strength"); // the engine mixes by itself
   if (own || strength > 0) {
-    const content = pad(fromCanvas(rgba, width, height), ...fittedSize(metadata, height, width));
-    const feeds = { content: tensor(content) };
-    for (const name of ["weights", "code"]) {
-      if (metadata.inputs.includes(name)) {
-        feeds[name] = new ort.Tensor("float32", style, [1, style.length]);
-      }
-    }
-    if (own) feeds.strength = new ort.Tensor("float32", [strength], [1]);
-    const { stylized } = await frames.run(feeds);
-    const painted = { ...content, data: stylized.data };
-    if (!own && strength < 1) mix(content, painted, strength);
+    const source = fromCanvas(rgba, width, height);
+    const small = resized(source, ...paintingSize(height, width, paintSize, scale));
+    let painted = await run(small, style, strength);
+    if (small !== source) painted = restoreSize(painted, small, source);
+    recolor(painted, source, color);
+    if (!own && strength < 1) mix(source, painted, strength);
     intoCanvas(painted, rgba, width, height);
-    stylized.dispose();
   }
   return [rgba, [rgba.buffer]];
+}
+
+/** A picture through the engine, padded to a size that it takes. */
+async function run(picture, style, strength) {
+  const { metadata } = about;
+  const { height, width } = picture;
+  const content = pad(picture, ...fittedSize(metadata, height, width));
+  const feeds = { content: tensor(content) };
+  for (const name of ["weights", "code"]) {
+    if (metadata.inputs.includes(name)) {
+      feeds[name] = new ort.Tensor("float32", style, [1, style.length]);
+    }
+  }
+  if (metadata.inputs.includes("strength")) {
+    feeds.strength = new ort.Tensor("float32", [strength], [1]);
+  }
+  const { stylized } = await frames.run(feeds);
+  const painted = crop({ ...content, data: stylized.data }, height, width);
+  stylized.dispose();
+  return painted;
 }
 
 /** RGBA bytes of a style picture -> its style code. */
