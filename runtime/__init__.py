@@ -1,10 +1,10 @@
-"""Play style engines on pictures, without torch.
+"""Paint pictures with style engines, without torch.
 
 >>> from st.runtime import Stylizer
->>> paint = Stylizer("paintings").set_style("wave", strength=0.8)
->>> painted = paint(frame)  # (H, W, 3) uint8 RGB -> the same shape
+>>> paint = Stylizer("paintings", style="wave", strength=0.8)
+>>> painting = paint(picture)  # a NumPy array, a PIL image, bytes or a path
 
-Importing this package loads nothing heavy: each name below is imported at its first use.
+Importing this package is cheap: each name below is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from st.runtime.engine.style_code import StyleCode
     from st.runtime.stylizer import Stylizer
 
+    __version__: str
+
 __all__ = [
     "BadControl",
     "BadEngine",
@@ -44,7 +46,15 @@ LATER = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from st.runtime.system.version import version
+
+        return version()
     if name in LATER:
         return getattr(import_module(LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

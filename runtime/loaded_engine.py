@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from st.engines import FOLDER
 from st.runtime.backends.base import Backend
 from st.runtime.backends.open import open_engine
 from st.runtime.engine.metadata import Metadata
@@ -40,6 +41,7 @@ class LoadedEngine:
         self.backend: Backend = open_engine(path, device, threads)
         self.metadata: Metadata = self.backend.metadata
         self.device: str = self.backend.device
+        self.name: str = path.stem if path.parent == FOLDER else str(path)
         self._path = path
         self._threads = threads
         self._encoder: StyleEncoder | None = None

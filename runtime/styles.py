@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.names import SHOWN
@@ -14,11 +15,16 @@ from st.runtime.engine.style_code import SUFFIX as CODE_SUFFIX
 from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadControl, printable
 from st.runtime.loaded_engine import LoadedEngine
-from st.runtime.painting.controls import blended_code, named_weights
-from st.runtime.painting.frames import Frames
+from st.runtime.painting.controls import Controls, blended_code, named_weights
 from st.runtime.painting.regions import Values
+from st.runtime.pictures.kinds import as_rgb, is_picture
 
-Style = str | Path | Frames | StyleCode
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# A name, or what an engine of any style encodes: a picture's path, pixels (H, W, 3) RGB, (H, W)
+# gray or (H, W, 4) RGBA, a PIL image or the bytes of an image file; or a style code.
+Style: TypeAlias = "str | Path | NDArray[np.uint8] | Image | bytes | StyleCode"
 
 
 def style_values(
@@ -46,15 +52,32 @@ def style_values(
     raise own_styles_only(metadata)
 
 
-def encoded(engine: LoadedEngine, picture: str | Path | Frames, scale: float = 1.0) -> StyleCode:
-    """The style code of a picture or its file. Raises: as `Stylizer.encode_style` does."""
+def encoded(engine: LoadedEngine, picture: Any, scale: float = 1.0) -> StyleCode:
+    """The style code of a picture of any kind. Raises: as `Stylizer.encode_style` does."""
     if "code" not in engine.metadata.inputs:
         raise own_styles_only(engine.metadata)
-    if isinstance(picture, str | Path):
-        from st.runtime.pictures.io import read_picture
+    return engine.encoder()(as_rgb(picture), scale)
 
-        picture = read_picture(picture).rgb
-    return engine.encoder()(picture, scale)
+
+def describe_style(controls: Controls) -> str | dict[str, float] | None:
+    """The style that is set, as a person knows it: a name, a blend, a path, "a picture" or "a style
+    code"; None if none is set or the engine has only one."""
+    metadata, style = controls.metadata, controls.style
+    if style is None:
+        return None
+    if "code" not in metadata.inputs:
+        blend = {n: round(float(w), 3) for n, w in zip(metadata.styles, style[0], strict=True) if w}
+        return next(iter(blend)) if len(blend) == 1 else blend
+    given = controls.given
+    if isinstance(given, Mapping):
+        return {_label(one): float(weight) for one, weight in given.items()}
+    return _label(given)
+
+
+def _label(style: Any) -> str:
+    if isinstance(style, str | Path):
+        return str(style)
+    return "a style code" if isinstance(style, StyleCode) else "a picture"
 
 
 def _code(engine: LoadedEngine, style: Any, scale: float, codes: bool) -> StyleCode:
@@ -66,7 +89,7 @@ def _code(engine: LoadedEngine, style: Any, scale: float, codes: bool) -> StyleC
                 "a style code keeps the scale that it was made with: give the picture itself"
             )
         return style
-    if isinstance(style, str | Path | np.ndarray):
+    if is_picture(style):
         return encoded(engine, style, scale)
     raise BadControl(
         "a style must be a picture, a picture's file or a style code, "

@@ -1,4 +1,4 @@
-"""`Stylizer`, the one object that apps embed."""
+"""`Stylizer`, the object that apps embed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from st.engines import DEFAULT
 from st.runtime.engine.location import engine_path
@@ -24,57 +25,81 @@ from st.runtime.painting.painter import Painter
 from st.runtime.painting.pipeline import paint, size_of_painting
 from st.runtime.painting.regions import Mask, Values, as_mask, make_regions
 from st.runtime.painting.tiling import TILE, Progress, paint_tiled
-from st.runtime.styles import Style, encoded, style_values
+from st.runtime.pictures.kinds import Painted, as_rgb, is_image, open_kind, swap_channels
+from st.runtime.styles import Style, describe_style, encoded, style_values
 from st.runtime.system.digest import identity
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 WHOLE_PIXELS = 9_000_000  # 4096×2160; larger pictures are painted whole where memory allows
+StyleOrBlend: TypeAlias = "Style | Mapping[Any, float]"
+Kind = TypeVar("Kind", NDArray[np.uint8], "Image", bytes)  # of a picture, in and out
 
 
 class Stylizer:
-    """Paint pictures: (H, W, 3) uint8 RGB, any size, to the same shape; an engine that enlarges
-    pictures (`metadata.scale` above 1) gives as many times the height and the width.
+    """Paint pictures in a style.
 
-    >>> paint = Stylizer("paintings").set_style("wave", strength=0.8)
-    >>> painted = paint(frame)
+    >>> paint = Stylizer("paintings", style="wave", strength=0.8)
+    >>> painting = paint(picture)
 
-    May be called and set by many threads at once: each call works with the style that was set when
-    it began. After a fork, open a new one in the new process.
+    A picture is a NumPy array (H, W, 3) uint8 RGB, (H, W) gray or (H, W, 4) RGBA, a batch
+    (N, H, W, 3), a PIL image, the bytes of an image file, or a path. The painting is of the same
+    kind and size (PIL for a path; `metadata.scale` times larger for engines that enlarge).
 
-    metadata: what the engine says of itself.
-    device: the device really used: cpu, cuda, rtx, tensorrt, openvino or openvino-bf16.
-    styles: the engine's named styles; the first is set when nothing else is.
+    One Stylizer serves many threads: each call works with the settings that held when it began.
+    After a fork, open a new one in the child process.
+
+    metadata: the engine's description.
+    device: the device in use: cpu, cuda, rtx, tensorrt, openvino or openvino-bf16.
+    styles: the engine's named styles. The first one is set until another is.
     """
 
     def __init__(
         self,
         engine: str | Path = DEFAULT,
+        style: StyleOrBlend | None = None,
+        strength: float | None = None,
+        *,
         device: str = "auto",
         threads: int | None = None,
+        bgr: bool = False,
         whole_pixels: int | None = None,
     ) -> None:
         """Open an engine.
 
-        engine: a shipped engine's name, or an engine's file.
-        device: auto, cpu, cuda, rtx, openvino or openvino-bf16, or tensorrt, which alone plays
-            `.trt` files; auto is tensorrt for these, for others cuda where it is installed, else
-            cpu. Never another one than asked for.
-        threads: processor threads; by default all that this process may use.
-        whole_pixels: larger pictures are painted in tiles, slower and in bounded memory. By
-            default pictures of up to 9 megapixels are painted in one run, and on the processor
-            larger ones too where the free memory suffices.
+        engine: the name of a shipped engine, or the path of an engine file.
+        style, strength: see `set_style`.
+        device: auto, cpu, cuda, rtx, openvino, openvino-bf16, or tensorrt, which plays `.trt` files
+            only. auto is tensorrt for these, else cuda if it is available, else cpu. No other
+            device is ever used in place of the one that you name.
+        threads: processor threads; default: all that this process may use.
+        bgr: NumPy pictures are BGR or BGRA, as in OpenCV, in calls, results and styles.
+        whole_pixels: larger pictures are painted in tiles: slower, in bounded memory. By default
+            pictures of up to 9 megapixels are painted in one run, and on the processor larger ones
+            too if they fit the free memory.
 
         Raises:
-            BadInput: no such engine (the message names those there are).
+            BadInput: no such engine, or a style's file that cannot be read.
             BadEngine: not an engine, or a damaged one.
-            Unavailable: the device is not here. MissingExtra: its library is not installed.
+            BadControl: a style or a strength that the engine does not offer.
+            Unavailable: the device is not available. MissingExtra: its library is not installed.
         """
         opened = LoadedEngine(engine_path(engine), device, threads)
-        self._begin(opened, Controls.of(opened.metadata), whole_pixels)
+        try:
+            self._begin(opened, Controls.of(opened.metadata), whole_pixels, bgr)
+            self.set_style(style, strength)
+        except BaseException:
+            opened.close()
+            raise
 
-    def _begin(self, opened: LoadedEngine, controls: Controls, whole_pixels: int | None) -> None:
+    def _begin(
+        self, opened: LoadedEngine, controls: Controls, whole_pixels: int | None, bgr: bool
+    ) -> None:
         self._engine = opened
         self._own = True
         self._whole_pixels = whole_pixels
+        self._bgr = bgr
         self.metadata: Metadata = opened.metadata
         self.device: str = opened.device
         self.styles: tuple[str, ...] = self.metadata.styles
@@ -83,39 +108,49 @@ class Stylizer:
         self._one_a_run = picture.shape[0] == 1
         self._setting = threading.Lock()  # guards _controls while it is replaced
 
+    def __repr__(self) -> str:
+        """Engine, device, style and strength: Stylizer('paintings', style='wave', device='cpu')"""
+        controls = self._controls
+        shown = [repr(self._engine.name)]
+        if (style := describe_style(controls)) is not None:
+            shown.append(f"style={style!r}")
+        if controls.strength != 1:
+            shown.append(f"strength={controls.strength:g}")
+        return f"Stylizer({', '.join(shown)}, device={self.device!r})"
+
     def styled(
         self,
-        style: Style | Mapping[Any, float] | None = None,
+        style: StyleOrBlend | None = None,
         strength: float | None = None,
     ) -> Stylizer:
         """Another Stylizer on the same open engine, with settings of its own.
 
-        It begins with this one's settings, changed as by `set_style`; what is set later on either
-        does not reach the other. It costs next to nothing, so each of a server's visitors can have
-        one. Closing it closes nothing; closing this one closes both.
+        It starts with this one's settings, changed as by `set_style`. Later changes of either do
+        not affect the other. It costs almost nothing, so each user of a server can have one.
+        Closing it closes nothing; closing this one closes both.
 
         Raises: as `set_style` does.
         """
         other = Stylizer.__new__(Stylizer)
-        other._begin(self._engine, self._controls, self._whole_pixels)
+        other._begin(self._engine, self._controls, self._whole_pixels, self._bgr)
         other._own = False
         return other.set_style(style, strength)
 
     @property
     def identity(self) -> str:
-        """A text that is the same, in any process, for the same engine, device and settings."""
+        """A text that is equal, in any process, for equal engines, devices and settings."""
         settings = (self.metadata, self._engine.device, self._whole_pixels, self._controls)
         return identity(settings)
 
     @property
     def settings(self) -> Controls:
-        """All that is set, as one value that can be pickled: for `take_settings`."""
+        """All settings as one immutable value, which can be pickled: for `take_settings`."""
         return self._controls
 
     def take_settings(self, settings: Controls) -> Self:
-        """Set what another Stylizer of the same engine is set to, in another process perhaps.
+        """Take over the settings of another Stylizer of the same engine, in any process.
 
-        Raises BadControl: they are another engine's.
+        Raises BadControl: they are of another engine.
         """
         if settings.metadata != self.metadata:
             raise BadControl("these settings are of another engine")
@@ -123,39 +158,45 @@ class Stylizer:
 
     def set_style(
         self,
-        style: Style | Mapping[Any, float] | None = None,
+        style: StyleOrBlend | None = None,
         strength: float | None = None,
         scale: float | None = None,
     ) -> Self:
-        """Set the style of the calls to come, at once and from any thread.
+        """Set the style of the next calls, from any thread.
 
-        style: a named style of the engine; or a picture's file, a picture (H, W, 3) uint8 RGB, a
-            `StyleCode` or its .npz file, for engines that paint any style; or {style: weight}, a
-            blend of these. None keeps the style.
-        strength: 0 leaves the picture, 1 paints all of it. None keeps the strength.
-        scale: of the style's strokes, 0.25 to 4. Engines that paint any style see its picture
-            scaled; those with named styles paint at a size divided by it. Style codes keep the
-            scale that they were made with.
+        style: the name of one of `styles`: case, spaces and articles do not matter. For engines
+            that paint any style: a picture, as for a call, a `StyleCode`, or the path of its .npz
+            file. Or a blend, {style: weight}. None keeps the style.
+        strength: 0 (the picture) to 1 (the painting). None keeps the strength.
+        scale: stroke size multiplier, 0.25 to 4. Engines that paint any style see the style picture
+            at that scale; those with named styles paint at a size divided by it. A style code keeps
+            the scale that it was made with.
 
         Raises:
             BadControl: a style, weight, strength or scale that this engine does not offer.
             BadInput: a file that is missing or cannot be read.
         """
+        return self._change(lambda controls: self._restyled(controls, style, strength, scale))
 
-        def change(controls: Controls) -> Controls:
-            if strength is not None:
-                controls = controls.with_strength(strength)
-            if style is not None and scale is not None:  # else both would be encoded
-                controls = controls.with_style(None)
-            if scale is not None:
-                controls = controls.with_scale(scale, self._encode(scale, codes=False))
-            if style is not None:
-                encode = self._encode(controls.scale, codes=scale in (None, 1))
-                given = style if "code" in self.metadata.inputs else None  # kept for another scale
-                controls = controls.with_style(encode(style), given)
-            return controls
-
-        return self._change(change)
+    def _restyled(
+        self,
+        controls: Controls,
+        style: StyleOrBlend | None,
+        strength: float | None,
+        scale: float | None = None,
+    ) -> Controls:
+        if strength is not None:
+            controls = controls.with_strength(strength)
+        if style is not None and scale is not None:  # else both would be encoded
+            controls = controls.with_style(None)
+        if scale is not None:
+            controls = controls.with_scale(scale, self._encode(scale, codes=False))
+        if style is not None:
+            style = self._rgb(style)
+            values = self._encode(controls.scale, codes=scale in (None, 1))(style)
+            given = style if "code" in self.metadata.inputs else None  # to encode at another scale
+            controls = controls.with_style(values, given)
+        return controls
 
     def set_regions(
         self,
@@ -177,7 +218,8 @@ class Stylizer:
             raise BadControl(f"rest must be picture or style, not {printable(rest, 40)}")
         if regions is None:
             return self._change(lambda controls: controls.with_regions(None))
-        pairs = list(regions.items() if isinstance(regions, Mapping) else regions)
+        listed = list(regions.items() if isinstance(regions, Mapping) else regions)
+        pairs = [(self._rgb(style), mask) for style, mask in listed]
 
         def change(controls: Controls) -> Controls:
             encode = self._encode(controls.scale)
@@ -223,7 +265,7 @@ class Stylizer:
             BadControl: no such color or place, or the engine does not color pictures.
             BadInput: a file that is missing or cannot be read.
         """
-        hints = make_hints(points, strokes, palette)
+        hints = make_hints(points, self._rgb(strokes), self._rgb(palette))
         given = hints.points or hints.strokes is not None or hints.palette is not None
         return self._change(lambda controls: controls.with_hints(hints if given else None))
 
@@ -254,72 +296,114 @@ class Stylizer:
         noise = draw_noise(controls.seed, metadata.noise, *size)
         inputs = {"noise": noise, **controls.inputs}
         (made,) = self._engine.backend.run(inputs, ["stylized"])
-        return crop(made, height, width)[0]
+        texture = crop(made, height, width)[0]
+        return swap_channels(texture) if self._bgr else texture
+
+    @overload
+    def __call__(
+        self,
+        picture: Kind,
+        style: StyleOrBlend | None = None,
+        strength: float | None = None,
+        *,
+        progress: Progress | None = None,
+        masks: Sequence[Mask] | None = None,
+    ) -> Kind: ...
+
+    @overload
+    def __call__(
+        self,
+        picture: str | Path,
+        style: StyleOrBlend | None = None,
+        strength: float | None = None,
+        *,
+        progress: Progress | None = None,
+        masks: Sequence[Mask] | None = None,
+    ) -> Image: ...
 
     def __call__(
         self,
-        frame: Frames,
+        picture: Any,
+        style: StyleOrBlend | None = None,
+        strength: float | None = None,
+        *,
         progress: Progress | None = None,
         masks: Sequence[Mask] | None = None,
-    ) -> Frames:
-        """Paint one picture (H, W, 3) or a batch (N, H, W, 3), uint8 RGB; the result is new.
+    ) -> Any:
+        """Paint a picture, or a batch of pictures; the result is new and of the same kind.
 
-        A picture that is too large for one run (see `whole_pixels`), or larger than the engine was
-        built for, is painted in tiles (see `tiled`).
-
-        progress: called with (tiles done, tiles to do) while a picture is painted in tiles.
-        masks: of this picture, in place of those that `set_regions` was given, in their order.
+        picture: see `Stylizer`.
+        style, strength: for this call only, as for `set_style`; None uses what is set.
+        progress: called with (tiles done, tiles in all) when a picture is painted in tiles, because
+            it is too large for one run (see `whole_pixels`) or for the engine (see `tiled`).
+        masks: replace those of `set_regions`, in their order, for this call.
 
         Raises:
-            BadInput: another shape or type of array.
-            BadControl: no style is set, and the engine has none of its own; or it makes textures.
+            BadInput: not a picture, or one that cannot be read.
+            BadControl: no style is set, or a style or strength that the engine does not offer.
             BadEngine: too large for one run, and the engine has no tiles companion.
             StError: out of memory, closed, or used after a fork.
         """
+        frame, to_kind = open_kind(picture, self._bgr)
         batch, controls = as_batch(frame), self._controls
+        if style is not None or strength is not None:
+            controls = self._restyled(controls, style, strength)
         if self.metadata.kind == "texture":
             raise BadControl("this engine makes textures, not pictures: use texture(height, width)")
-        height, width = size_of_painting(controls, *batch.shape[1:3])
-        most = self.metadata.sizes and self.metadata.sizes[1]
-        beyond = most is not None and (height > most[0] or width > most[1])
-        scale = self.metadata.scale
-        # Enlarging is done at full size in many channels: a quarter of the pixels fills the memory.
-        pixels = height * width * (1 if scale == 1 else 4 * scale**2)
-        if self.metadata.kind != "colorizer" and (beyond or not self._fits(pixels)):
-            return self._tiled(frame, batch, controls, TILE, progress, masks)
-        whole = Painter(self._whole, self.metadata)
-        return self._painted(frame, batch, controls, whole, self._one_a_run, masks)
+        if self._needs_tiles(controls, *batch.shape[1:3]):
+            painter, one_a_run = self._tile_painter(batch, TILE, progress), True
+        else:
+            painter, one_a_run = Painter(self._whole, self.metadata), self._one_a_run
+        return self._painted(frame, to_kind, controls, painter, one_a_run, masks)
 
+    @overload
     def tiled(
         self,
-        frame: Frames,
+        picture: Kind,
         tile: int = TILE,
         progress: Progress | None = None,
         masks: Sequence[Mask] | None = None,
-    ) -> Frames:
-        """Paint like a call, in tiles: the same picture within 2/255, in memory that depends on the
-        tile and not on the picture.
+    ) -> Kind: ...
+
+    @overload
+    def tiled(
+        self,
+        picture: str | Path,
+        tile: int = TILE,
+        progress: Progress | None = None,
+        masks: Sequence[Mask] | None = None,
+    ) -> Image: ...
+
+    def tiled(
+        self,
+        picture: Any,
+        tile: int = TILE,
+        progress: Progress | None = None,
+        masks: Sequence[Mask] | None = None,
+    ) -> Any:
+        """Paint in tiles: the result of a call within 2/255, in memory that depends on the tile.
 
         tile: side of a tile, pixels.
-        progress: called with (tiles done, tiles to do); what it raises ends the work.
+        progress: called with (tiles done, tiles in all). An exception from it ends the work.
 
-        An engine that colors pictures works in such memory anyway: this is a call.
+        Colorizers need no tiles: for them this is a call.
 
         Raises: as a call does, and BadEngine when the engine has no tiles companion.
         """
         if self.metadata.kind == "colorizer":
-            return self(frame, masks=masks)
-        return self._tiled(frame, as_batch(frame), self._controls, tile, progress, masks)
+            return self(picture, masks=masks)
+        frame, to_kind = open_kind(picture, self._bgr)
+        painter = self._tile_painter(as_batch(frame), tile, progress)
+        return self._painted(frame, to_kind, self._controls, painter, True, masks)
 
-    def encode_style(self, picture: str | Path | Frames) -> StyleCode:
-        """The style code of a picture or its file, at the scale that is set; a picture seen before
-        is not encoded again.
+    def encode_style(self, picture: NDArray[np.uint8] | Image | bytes | str | Path) -> StyleCode:
+        """The style code of a picture, at the scale that is set. Codes of recent pictures are kept.
 
         Raises:
             BadControl: the engine paints its own styles only.
             BadInput: not a picture. BadEngine: the encoder beside the engine is missing.
         """
-        return encoded(self._engine, picture, self._controls.scale)
+        return encoded(self._engine, self._rgb(picture), self._controls.scale)
 
     def close(self) -> None:
         """Give back memory and threads. Calls after it raise StError."""
@@ -351,39 +435,50 @@ class Stylizer:
     def _encode(self, scale: float, codes: bool = True) -> Callable[[Any], Values]:
         return lambda style: style_values(self._engine, style, scale, codes)
 
+    def _rgb(self, picture: Any) -> Any:
+        """A BGR array or a PIL image as an RGB array; anything else as it is."""
+        if isinstance(picture, np.ndarray):
+            color = picture.ndim == 3 and picture.shape[2] in (3, 4)
+            return swap_channels(picture) if color and self._bgr else picture
+        return as_rgb(picture) if is_image(picture) else picture
+
     def _whole(self, content: Frames, inputs: Mapping[str, Any]) -> Frames:
         return self._engine.backend.run({"content": content, **inputs}, [self.metadata.result])[0]
 
-    def _tiled(
-        self,
-        frame: Frames,
-        batch: Frames,
-        controls: Controls,
-        tile: int,
-        progress: Progress | None,
-        masks: Sequence[Mask] | None,
-    ) -> Frames:
+    def _needs_tiles(self, controls: Controls, height: int, width: int) -> bool:
+        metadata = self.metadata
+        if metadata.kind == "colorizer":
+            return False
+        height, width = size_of_painting(controls, height, width)
+        most = metadata.sizes and metadata.sizes[1]
+        if most and (height > most[0] or width > most[1]):
+            return True
+        # Engines that enlarge need four times the memory for each pixel that they make.
+        each = 1 if metadata.scale == 1 else 4 * metadata.scale**2
+        return not self._fits(height * width * each)
+
+    def _tile_painter(self, batch: Frames, tile: int, progress: Progress | None) -> Painter:
         tiles = self._engine.tiles(*batch.shape[1:3])
 
         def in_tiles(picture: Frames, inputs: Mapping[str, Any]) -> Frames:
             side = max(1, tile // tiles.metadata.scale)
             return paint_tiled(tiles, picture[0], inputs, side, progress)[None]
 
-        painter = Painter(in_tiles, tiles.metadata, tiled=True)
-        return self._painted(frame, batch, controls, painter, True, masks)
+        return Painter(in_tiles, tiles.metadata, tiled=True)
 
     def _painted(
         self,
         frame: Frames,
-        batch: Frames,
+        to_kind: Painted,
         controls: Controls,
         painter: Painter,
         one_a_run: bool,
         masks: Sequence[Mask] | None,
-    ) -> Frames:
+    ) -> Any:
+        batch = as_batch(frame)
         own = None if masks is None else [as_mask(mask) for mask in masks]
         if one_a_run and len(batch) > 1:
             painted = np.concatenate([paint(one[None], controls, painter, own) for one in batch])
         else:
             painted = paint(batch, controls, painter, own)
-        return painted if frame.ndim == 4 else painted[0]
+        return to_kind(painted if frame.ndim == 4 else painted[0])

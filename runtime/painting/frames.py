@@ -23,7 +23,8 @@ def as_batch(frame: Any) -> Frames:
         raise BadInput(f"a picture must be a NumPy array, not {type(frame).__name__}")
     if frame.dtype != np.uint8 or frame.ndim not in (3, 4) or frame.shape[-1] != 3:
         raise BadInput(
-            "a picture must be (height, width, 3) or (frames, height, width, 3), uint8, RGB, "
+            "a picture must be uint8 of (height, width), (height, width, 3 or 4) or "
+            "(frames, height, width, 3), "
             f"not {frame.shape} {frame.dtype}"
         )
     if 0 in frame.shape:

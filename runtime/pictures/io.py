@@ -238,7 +238,7 @@ def _decoded(file: ImageFile.ImageFile, data: BinaryIO, start: int) -> Picture:
         layers = {name: layer and layer.transpose(turn) for name, layer in layers.items()}
     rgb, alpha, warning = _layers(file, layers, color)
     if alpha is not None:
-        alpha = _fill_hidden(rgb, alpha)
+        alpha = fill_hidden(rgb, alpha)
     notes = tuple(line for line in (*warnings, warning) if line)
     return Picture(rgb, alpha, bits, exif, notes, carried_metadata(file))
 
@@ -319,7 +319,7 @@ def _from_deep_gray(image: Image.Image) -> Image.Image:
     return gray
 
 
-def _fill_hidden(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def fill_hidden(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Give wholly transparent pixels the mean visible color, in place; None if all is opaque."""
     if alpha.min() == 255:
         return None

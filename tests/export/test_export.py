@@ -90,7 +90,7 @@ def test_the_engine_paints_what_the_network_paints(exported) -> None:
     stylizer = styled(path)
     noise = draw_noise(0, stylizer.metadata.noise, 64, 96)
     none = {"hints": np.zeros((1, 3, 64, 96), np.float32), "palette": no_palette()}
-    values = {"noise": noise, **none, **stylizer._controls.inputs}
+    values = {"noise": noise, **none, **stylizer.settings.inputs}
     controls = [torch.from_numpy(values[k].copy()) for k in stylizer.metadata.inputs[1:]]
     with torch.no_grad():
         expected = to_bytes(network(to_unit(torch.from_numpy(picture)), *controls)).numpy()

@@ -199,7 +199,7 @@ def test_the_render_factor_alone_decides_what_a_run_costs(engine: Path) -> None:
     for wrong in (3, 65, 7.5, True):
         with pytest.raises(BadControl, match="render factor"):
             stylizer.set_render_factor(wrong)  # type: ignore[arg-type]
-    assert stylizer.set_render_factor(None)._controls.render_factor is None
+    assert stylizer.set_render_factor(None).settings.render_factor is None
 
 
 def test_identities_tell_hints_and_factors_apart(engine: Path) -> None:

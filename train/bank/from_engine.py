@@ -150,7 +150,7 @@ def _prove(network: nn.Module, path: Path, metadata: Metadata) -> None:
         if metadata.styles:
             stylizer.set_style({name: 1 + n for n, name in enumerate(metadata.styles)})
         theirs = stylizer(picture)
-        inputs = stylizer._controls.inputs
+        inputs = stylizer.settings.inputs
         controls = [torch.from_numpy(inputs[name].copy()) for name in metadata.inputs[1:]]
     content = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
