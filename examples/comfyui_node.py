@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from st.engines import DEFAULT, names
-from st.runtime import Stylizer
+from st.runtime import StError, Stylizer
 
 Blend = dict[str, float]  # style: weight; what a ST_BLEND wire carries
 
@@ -118,4 +119,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+        sys.exit(f"Error: {error}")

@@ -9,6 +9,7 @@ over; the thread paints what is newest. The last painting is saved.
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
 import time
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from st.runtime import Stylizer
+from st.runtime import StError, Stylizer
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 
@@ -77,10 +78,14 @@ def main() -> None:
             played += 1
             time.sleep(1 / rate)  # the app's own work; it never waits for a painting
     painter.finish()
-    assert painter.painted is not None, "the film has no frames"
+    if painter.painted is None:
+        sys.exit(f"Error: {given.film} has no frames")
     Image.fromarray(painter.painted).save(given.output)
     print(f"{played} frames played, {painter.count} painted, the last one saved")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+        sys.exit(f"Error: {error}")

@@ -14,7 +14,7 @@ import sys
 
 import cv2
 
-from st.runtime import Stylizer
+from st.runtime import StError, Stylizer
 
 
 def main() -> None:
@@ -57,4 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+        sys.exit(f"Error: {error}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,4 +72,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+        sys.exit(f"Error: {error}")

@@ -10,6 +10,7 @@ in the loop's own thread. --frames and --save end it by itself, for scripts.
 from __future__ import annotations
 
 import argparse
+import sys
 
 import av
 import numpy as np
@@ -18,7 +19,7 @@ from PySide6.QtCore import Qt, QThread, Signal
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QSlider, QVBoxLayout, QWidget
 
-from st.runtime import Stylizer
+from st.runtime import StError, Stylizer
 
 
 class PaintingThread(QThread):
@@ -92,4 +93,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+        sys.exit(f"Error: {error}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -97,6 +99,67 @@ def test_in_qt(film: Path, tmp_path: Path) -> None:
     assert pixels(shot).reshape(-1, 3).std(axis=0).min() > 10, "a picture, not a bare window"
 
 
+def test_in_fastapi(photos: list[Path]) -> None:
+    pytest.importorskip("fastapi", reason="needs fastapi and httpx")
+    pytest.importorskip("httpx", reason="needs fastapi and httpx")
+    testclient = importlib.import_module("fastapi.testclient")
+    client = testclient.TestClient(example("in_fastapi").app)
+    assert "wave" in client.get("/styles").json()
+    done = client.post("/paint?style=scream", content=photos[0].read_bytes())
+    assert done.status_code == 200
+    expected = Stylizer("paintings", "the_scream")(pixels(photos[0]))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(done.content))), expected)
+    for query, data in (("style=wvae", photos[0].read_bytes()), ("style=wave", b"no picture")):
+        failed = client.post(f"/paint?{query}", content=data)
+        assert failed.status_code == 400
+    assert "not a picture" in failed.json()["detail"]
+
+
+def test_in_tkinter(photos: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("tkinter", reason="needs tkinter")
+    if not shutil.which("xvfb-run"):
+        pytest.skip("needs Xvfb")
+    program = [sys.executable, str(EXAMPLES / "in_tkinter.py"), str(photos[0])]
+    command = ["xvfb-run", "-a", *program, "--save", str(tmp_path / "out.png")]
+    subprocess.run(command, check=True, timeout=120)
+    np.testing.assert_array_equal(
+        pixels(tmp_path / "out.png"), Stylizer("paintings")(pixels(photos[0]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("in_a_thread.py", ["no.mp4", "out.png"]),
+        ("in_opencv.py", ["no.mp4", "-o", "out.mp4"]),
+        ("in_processes.py", ["no.png", "--folder", "painted", "--workers", "1"]),
+        ("in_tkinter.py", ["no.png"]),
+    ],
+)
+def test_a_wrong_file_is_one_line(name: str, words: list[str], tmp_path: Path) -> None:
+    if name == "in_tkinter.py":
+        pytest.importorskip("tkinter", reason="needs tkinter")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_code_in_the_docs_compiles() -> None:
+    text = (EXAMPLES.parent / "docs" / "embedding.md").read_text(encoding="utf-8")
+    blocks = text.split("```python\n")[1:]
+    assert len(blocks) == 3
+    for block in blocks:
+        compile(block.partition("```")[0], "docs/embedding.md", "exec")
+
+
 def test_in_opencv(film: Path, tmp_path: Path) -> None:
     assert run("in_opencv.py", film, "-o", tmp_path / "out.mp4") == "10 frames painted\n"
     with av.open(str(tmp_path / "out.mp4")) as out, av.open(str(film)) as source:
@@ -129,8 +192,12 @@ def test_the_comfyui_node_alone(photos: list[Path], tmp_path: Path) -> None:
 
 
 def nodes() -> Any:
-    """The module, imported by its path as ComfyUI imports what lies in custom_nodes/."""
-    spec = importlib.util.spec_from_file_location("comfyui_node", EXAMPLES / "comfyui_node.py")
+    return example("comfyui_node")
+
+
+def example(name: str) -> Any:
+    """The module, imported by its path, as ComfyUI imports what lies in custom_nodes/."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
