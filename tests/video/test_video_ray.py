@@ -124,7 +124,7 @@ VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
         ("a.mkv", {"options": {"bf": "2", "preset": "medium"}, "keyframes": 9, "sounds": 1}, {}),
         ("a.mov", {"times": VARIABLE, "keyframes": 4}, {"codec": "hevc"}),
         ("a.mp4", {"keyframes": 100}, {"size": 32}),
-        ("a.mp4", {"keyframes": 5}, {"window": TimeRange(TimeRange().start + 1 / 4, None)}),
+        ("a.mp4", {"keyframes": 5}, {"time_range": TimeRange(TimeRange().start + 1 / 4, None)}),
         ("a.webm", {"codec": "libvpx-vp9", "pixels": "yuva420p", "alpha": True}, {}),
     ],
 )

@@ -19,12 +19,11 @@ _SHORTEST = 10  # ms that browsers show a frame at least
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Whether the file's header says so. False: another file, or none that can be read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(21)
-    except OSError:
+    """Whether it is a file whose header says so. Raises OSError: it cannot be read."""
+    if not path.is_file():
         return False
+    with path.open("rb") as file:
+        head = file.read(21)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from typing import cast
 
@@ -9,10 +10,31 @@ from av.filter import Graph
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 
+_FIRST = 5  # frames
 ENCODERS = ("libx264",)  # those that write them; x265 in PyAV's wheel does not
 
 
-def has_captions(frame: VideoFrame) -> bool:
+class CaptionDetector:
+    """Finds out whether a film has captions, from its first frames and its keyframes.
+
+    Not from every frame: PyAV keeps a frame whose side data was read until Python's garbage
+    collector runs, and frames are large.
+    """
+
+    def __init__(self) -> None:
+        self._left = _FIRST
+        self.found = False
+
+    def look(self, frame: VideoFrame) -> bool:
+        """Whether captions were found, in this frame or before."""
+        if not self.found and (self._left > 0 or frame.key_frame):
+            self._left -= 1
+            gc.collect(1)
+            self.found = _has_captions(frame)
+        return self.found
+
+
+def _has_captions(frame: VideoFrame) -> bool:
     return any(data.type.name == "A53_CC" for data in cast("Iterable[SideData]", frame.side_data))
 
 

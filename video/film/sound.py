@@ -130,6 +130,7 @@ class SoundTrack:
         if not encoder.codec.startswith("pcm_"):
             context.bit_rate = _BITS * av.AudioLayout(encoder.layout).nb_channels
         self._resampler: av.AudioResampler | None = None
+        self._next = -(1 << 62)  # the earliest time of the next samples, in ticks of the rate
 
     def put(self, packet: Packet[Any]) -> None:
         try:
@@ -151,6 +152,10 @@ class SoundTrack:
                 context.format, context.layout, context.sample_rate, context.frame_size or None
             )
         for resampled in self._resampler.resample(frame):
+            # Decoders give a frame more samples than its packet's time (WMA's first one).
+            if resampled.pts is not None:
+                resampled.pts = max(resampled.pts, self._next)
+                self._next = resampled.pts + resampled.samples
             self._target.mux(self.stream.encode(resampled))
 
 

@@ -46,6 +46,7 @@ _COVER_FILES = {
     "tiff": ("cover.tif", "image/tiff"),
 }
 _NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska", "webm": "WebM", "mpegts": "MPEG-TS"}
+_MPEG_AUDIO = {"mp1", "mp2", "mp3"}
 _MAX_DELAY = 0.1  # seconds of sound that only prepare a decoder
 _TRIAL_PACKETS = 24  # of a stream
 
@@ -193,8 +194,11 @@ def _reads_back(file: io.BytesIO, way: _Way, stream: Stream) -> bool:
     with av.open(file) as written:
         for made in written.streams:
             context = _context(made)
-            found = context.codec.id if context is not None else None
-            if made.type == stream.type and way.codec in (None, found):
+            found = context.codec if context is not None else None
+            same = found is not None and way.codec == found.id
+            # MPEG-TS has one number for all of MPEG audio.
+            same |= found is not None and {_codec_name(stream), _name(found)} <= _MPEG_AUDIO
+            if made.type == stream.type and (way.codec is None or same):
                 return True
     return False
 
@@ -215,7 +219,11 @@ def _context(stream: Stream) -> Any:
 
 def _codec_name(stream: Stream) -> str:
     context = _context(stream)
-    return context.codec.canonical_name if context is not None else "no codec"
+    return _name(context.codec) if context is not None else "no codec"
+
+
+def _name(codec: Any) -> str:
+    return codec.canonical_name
 
 
 def _made_by_muxers(stream: Stream) -> bool:

@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput, StError, printable
-from st.video.film.captions import ENCODERS, has_captions, with_captions
+from st.video.film.captions import ENCODERS, CaptionDetector, with_captions
 from st.video.film.codecs import Codec, encoder_threads
 from st.video.film.color import BT709, LIMITED, Converter, RgbFrame, Tags, is_rgb
 from st.video.film.picture_format import VideoFormat
@@ -103,6 +103,7 @@ class FilmSink:
         )
         self._tags = _tagged(video_format.tags, codec, self._pixels, warn)
         self._codec = codec
+        self._captions = CaptionDetector()
         self._lost: dict[str, str] = {}  # what frames had and the film has not, and its warning
         self.threads = encoding.threads
         self._options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
@@ -179,7 +180,7 @@ class FilmSink:
                 self._lost["alpha"] = "transparency is left out: .mov, .webm and .mkv keep it"
         frame = converter.to_frame(rgb, opened, self._pixels, self._tags)
         frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
-        if has_captions(source):
+        if self._captions.look(source):
             if self._codec.encoder in ENCODERS:
                 frame = with_captions(frame, source)
                 self._tags.stamp(frame)
