@@ -1,4 +1,4 @@
-"""The errors that st raises on purpose. Each is one line for the user and an exit code."""
+"""The errors that st raises on purpose: a one-line message and an exit code."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ DISTRIBUTION = "painterly"
 
 
 class StError(Exception):
-    """Something failed; the message says what, and what to do about it."""
+    """Base class. The message says what failed and what to do about it."""
 
     exit_code = 1
 
 
 class BadInput(StError):
-    """A file, a name or a value from the user that cannot be used."""
+    """An unusable file, name or value from the user."""
 
     exit_code = 2
 
 
 class BadEngine(BadInput):
-    """A file that is no engine, or one for other inputs."""
+    """A file that is not an engine, or an engine for other inputs."""
 
 
 class BadControl(BadInput):
-    """A style, weight or strength that this engine does not offer."""
+    """A setting that this engine does not offer, such as an unknown style."""
 
 
 class Unavailable(StError):
-    """A device, provider or camera that was asked for and is not here."""
+    """A requested device, provider or camera that is not available."""
 
 
 class MissingExtra(Unavailable):
-    """A library that only an extra installs."""
+    """A library that is not installed, which an extra installs."""
 
     def __init__(self, what: str, *extras: str) -> None:
         """extras: any one of them brings it; one that names several ("train,export") all."""

@@ -1,4 +1,4 @@
-"""An engine and its companions, opened on one device and shared by every Stylizer on it."""
+"""An engine and its companion files, loaded on one device and shared by its Stylizers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def engine_files(path: Path) -> list[Path]:
 
 
 class LoadedEngine:
-    """The engine at once; its style encoder and its tiles companion when they are first needed."""
+    """The engine is loaded at once, its style encoder and tiles companion when first used."""
 
     def __init__(self, path: Path, device: str, threads: int | None) -> None:
         """Raises: as `st.runtime.backends.open.open_engine` does."""

@@ -1,4 +1,4 @@
-"""From a style picture to its style code, by the encoder that lies beside an engine."""
+"""Encode style pictures with the style encoder of an engine (`NAME.encoder.onnx`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a style as an app gives it to what the engine takes."""
+"""Convert a style as an app gives it into the engine's input."""
 
 from __future__ import annotations
 

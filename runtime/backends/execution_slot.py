@@ -1,4 +1,4 @@
-"""One run at a time on a GPU: a stream, an execution context, and memory on both sides.
+"""A stream, an execution context and buffers on host and device, for one run at a time on a GPU.
 
 Two slots make a double buffer: while one computes, the other's frame is copied.
 """

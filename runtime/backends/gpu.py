@@ -1,4 +1,4 @@
-"""Which NVIDIA GPU is here, asked of its driver."""
+"""Find the NVIDIA GPU of this machine, by its driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenVINO's compiled models of one engine: one for each kind of run that comes often enough.
+"""Compiled OpenVINO models of one engine, one for each size and style that is used repeatedly.
 
 A model compiled for one size, with the style in its constants, takes seven tenths of the time of
 one for all (36 ms and 51 ms at 1280×720, bfloat16): the plugin plans memory and layouts once, and

@@ -1,15 +1,15 @@
-"""A graph as OpenVINO's processor plugin runs it fastest: the same function in other nodes.
+"""Rewrite a graph into an equivalent one that OpenVINO's CPU plugin runs faster.
 
-An engine file is one for all backends; these changes are made when OpenVINO opens it. Each looks
-for one arrangement of nodes and leaves all else alone.
+Engine files are the same for all backends, so this is done when OpenVINO opens one. Each rewrite
+matches one pattern of nodes and changes nothing else.
 
 upsampling  A 3×3 convolution to the four phases of a pixel shuffle has five zeros in nine: it is a
             transposed convolution of 4×4, stride 2, with neither the zeros nor the shuffle.
 first       Pixels are gathered into channels as bytes, and the division by 255 is in the weights:
             bytes are whole in bfloat16, what they are divided to is not.
-layouts     The plugin keeps maps channels-last for its convolutions, and a norm's product took them
-            back to planes since scale and shift, two of its three inputs, lie so. Passed through a
-            1×1 convolution of ones, of one pixel, both come out channels-last.
+layouts     The plugin keeps feature maps channels-last for convolutions. The planar scale and shift
+            of a norm forced a layout change of the whole map. A 1×1 convolution with ones makes
+            scale and shift channels-last.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ TAPS = ((1, 2), (0, 1), (1, 1), (0, 0))
 
 
 def optimize_graph(ov: Any, model: Any) -> None:
-    """Change the model in place; its inputs and outputs stay. ov: the openvino module."""
+    """Rewrite a model in place; inputs and outputs stay. ov: the openvino module."""
     for change in (_upsampling, _first):
         change(ov.opset13, model)
         model.validate_nodes_and_infer_types()
 
 
 def keep_channels_last(ov: Any, model: Any) -> None:
-    """The last change: for a model whose scales and shifts are computed as it runs."""
+    """Apply the rewrite "layouts", for a model that computes scales and shifts at run time."""
     op = ov.opset13
     for product in _all(model, "Multiply"):
         total = _only_user(product)

@@ -37,7 +37,7 @@ class TensorRtBackend:
     """See st.runtime.backends.base.Backend. Runs of two threads overlap; more take turns."""
 
     def __init__(self, path: Path) -> None:
-        """Open an engine; what lies beside it says with which library.
+        """Open an engine with the library that its description names.
 
         Raises:
             BadInput, BadEngine: no such file, or damaged, or without its description.
@@ -160,7 +160,7 @@ class TensorRtBackend:
             self._turn.notify()
 
     def _check_sizes(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        """TensorRT's own word for a size outside the profile is of no use to anyone."""
+        """Checked here because TensorRT's own message for such a size is unclear."""
         for name, (least, most) in self._sizes.items():
             shape = inputs[name].shape
             if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
@@ -187,7 +187,7 @@ def _ports(trt: Any, engine: Any) -> tuple[dict[str, Port], dict[str, Port]]:
         try:
             dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
         except TypeError:
-            raise BadEngine(f"its {printable(name, 40)} is of a type that NumPy has not") from None
+            raise BadEngine(f"its {printable(name, 40)} has a dtype that NumPy lacks") from None
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         (inputs if is_input else outputs)[name] = Port(dtype, sizes)
     return inputs, outputs

@@ -1,7 +1,7 @@
-"""TensorRT's two Python modules, `tensorrt` and `tensorrt_rtx`, wherever pip has put them.
+"""Import TensorRT's Python modules, `tensorrt` and `tensorrt_rtx`, and PyCUDA.
 
-TensorRT-RTX's bindings look for their shared libraries on the loader's path. Here they are found in
-the wheels that carry them and loaded first, so that no LD_LIBRARY_PATH is needed.
+The bindings of TensorRT-RTX look for their shared libraries on the loader's path. They are located
+in the installed wheels and loaded first, so that no LD_LIBRARY_PATH is needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frames to measure on: a film's, or a texture that drifts by."""
+"""Frames for measurements: of a film, or of a moving texture."""
 
 from __future__ import annotations
 

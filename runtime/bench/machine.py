@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices: the floor under every engine's time on it."""
+"""Peak matrix-multiplication rate of this machine, a lower bound for the time of any engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much an engine computes: the multiply-adds of its convolutions and matrix products."""
+"""Multiply-adds of an engine: those of its convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from st.runtime.painting.frames import fitted_size
 
 
 def multiply_adds(model: bytes, feed: Mapping[str, NDArray[Any]]) -> int:
-    """Of one run of an ONNX model on these inputs, as the graph is written.
+    """Multiply-adds of one run of an ONNX model on these inputs.
 
-    ONNX Runtime runs it once, unoptimized, and tells the shapes that each node met. What is not a
-    convolution or a matrix product is not counted.
+    ONNX Runtime runs the unoptimized graph once and reports the shapes of each node. Only
+    convolutions and matrix products are counted.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

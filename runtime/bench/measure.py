@@ -1,4 +1,4 @@
-"""How fast, how steadily and at what cost an engine paints on each device of this machine."""
+"""Measure an engine on each device: frame time, start-up cost and temporal consistency."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRS = 24  # of frames, at most, that the warping error is measured on
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one device.
+    """Measurements of one device.
 
     p50, p95: milliseconds of a frame, from the picture in memory to the painting there.
     error: warping error, of 0..1 squared; NaN where it has no meaning.

@@ -1,4 +1,4 @@
-"""What it costs to begin: a process of its own, from its start to its first painted frame."""
+"""Measure start-up: a new process, from its start to its first painted frame."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class StartupCost:
 def measure_startup(
     engine: str, device: str, threads: int | None, height: int, width: int
 ) -> StartupCost:
-    """Of a process that opens an engine and paints. Raises StError: it failed."""
+    """Start-up cost of a process that opens an engine and paints. Raises StError: it failed."""
     return measure_process(_CODE, json.dumps([engine, device, threads, height, width]))
 
 
 def measure_process(code: str, *arguments: str) -> StartupCost:
-    """Of a Python process that calls `report` after its first frame. Raises StError: it failed."""
+    """Start-up cost of Python code that calls `report` after its first frame. Raises StError."""
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -66,7 +66,7 @@ def measure_process(code: str, *arguments: str) -> StartupCost:
 
 
 def report() -> None:
-    """Called in that process when its first frame is painted; at its end it tells its memory."""
+    """Call this in the measured process after the first frame; it reports memory at exit."""
     print(_PAINTED, flush=True)
     atexit.register(lambda: print(_peak() or ""))
 
@@ -87,7 +87,7 @@ def _peak() -> int | None:
 
 
 def paint(engine: str, device: str, threads: int | None, height: int, width: int) -> None:
-    """What the process does."""
+    """The measured process: open an engine and paint."""
     frame = np.zeros((height, width, 3), np.uint8)
     with Stylizer(engine, device=device, threads=threads) as stylizer:
         give_style(stylizer)
@@ -98,13 +98,13 @@ def paint(engine: str, device: str, threads: int | None, height: int, width: int
 
 
 def give_style(stylizer: Stylizer) -> None:
-    """Any style, to an engine without one of its own."""
+    """Set an arbitrary style on an engine that needs one."""
     if not stylizer.styles and "code" in stylizer.metadata.inputs:
         stylizer.set_style(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
 
 
 def paint_one(stylizer: Stylizer, frame: np.ndarray) -> np.ndarray:
-    """A frame; or, by an engine of textures, one of the frame's size."""
+    """Paint a frame; with a texture engine, make a texture of its size."""
     if stylizer.metadata.kind == "texture":
         return stylizer.texture(*frame.shape[:2])
     return stylizer(frame)

@@ -1,4 +1,4 @@
-"""What commands say of TensorRT and FP16 engines."""
+"""Descriptions of TensorRT, FP16 and INT8 engines, for the commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def format_capabilities(build: Build) -> str:
 
 
 def describe_rounding(metadata: Metadata) -> list[str]:
-    """How far an engine in FP16 or INT8 is from FP32."""
+    """How much an FP16 or INT8 engine differs from FP32."""
     if metadata.rounding_error is None:
         return [metadata.precision.upper()]
     largest, mean = metadata.rounding_error
@@ -37,7 +37,7 @@ def describe_rounding(metadata: Metadata) -> list[str]:
 
 
 def error_unit(metadata: Metadata) -> str:
-    """What its errors are in: "differs by … of 255"."""
+    """The unit of its errors, as in "differs by … of 255"."""
     return "of its largest entry" if metadata.relative else "of 255"
 
 

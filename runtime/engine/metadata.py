@@ -1,7 +1,10 @@
-"""What an engine says of itself; nothing else decides how to feed it.
+"""Engine metadata: the schema, its strict parser and its writer.
 
-The metadata is one JSON object: inside an `.onnx` (metadata property `st`), beside a `.trt`
-(`NAME.trt.json`). Reading it is strict: an engine from a stranger is refused before it runs.
+The metadata is one JSON object. An `.onnx` file holds it as the metadata property `st`; a `.trt`
+has it in `NAME.trt.json`, as the entry `engine`. The keys are `format` (1) and the fields of
+`Metadata`, with their defaults; tuples are lists, sizes are [height, width]. Unknown keys, wrong
+types, values out of range and contradictions are refused, so that an untrusted engine is rejected
+before it runs. At most 64 KiB are read.
 """
 
 from __future__ import annotations
@@ -49,32 +52,37 @@ class Metadata:
         "tiles"          a stylizer's twin for one tile of a large picture: it takes the whole
                          picture's moments and also returns the tile's own (see
                          st.runtime.painting.tiling)
-    inputs: the graph's inputs, out of `INPUTS`.
+    method: the training method, for example "cin".
+    inputs: names of the graph's inputs, out of `INPUTS`.
         weights   (1, len(styles)) float32, convex weights over the named styles
         code      (1, code_size) float32, a style code
         strength  (1,) float32, 0..1
-        noise     (1, noise, H, W) float32, even, 0..1, of the picture's size
-        hints     (1, 3, H, W) float32: chroma, and 1 where it is given
+        noise     (1, noise, H, W) float32, uniform in 0..1, of the picture's size
+        hints     (1, 3, H, W) float32: Cb, Cr, and a mask that is 1 where a hint is given
         palette   (1, PALETTE) float32: see st.runtime.painting.chroma.palette_of
-    multiple: height and width must be multiples of it.
-    min_size: and at least this.
+    styles: names of the styles; `weights` has one entry for each.
+    code_size: length of a style code; 0 without any.
+    multiple: height and width must be multiples of it, 1..256.
+    min_size: least height and width, pixels.
     fixed_size: (height, width) of an engine that takes one size only.
-    sizes: the least and the largest (height, width) of an engine built for a range of them.
-    blends: whether the mean of style codes is a style between them; if not, one is set at a time.
-    scale: stylized is so many times larger than content; above 1, no place of it depends on
-        more of the picture than `halo` around it.
-    noise: channels of the noise; 0 without any.
-    render_factor: of a colorizer; it sees pictures with a longer side of 16 times that, unless
-        another is set.
+    sizes: least and largest (height, width) of an engine that was built for a range of sizes.
+    blends: whether the mean of style codes is a style between them.
+    scale: ratio of the sizes of stylized and content. Above 1, a pixel depends on `halo` pixels
+        around it only, not on the whole picture.
+    noise: channels of the noise input; 0 without any.
+    render_factor: of a colorizer: by default it sees pictures with a longer side of 16 times that,
+        in pixels.
     halo: pixels around a tile that its result depends on.
     norms: channels of each normalization layer, in order of execution ("tiles" only).
-    fingerprint: SHA-256 of the weights; an engine, its style encoder and its tiles share it.
-    max_error: largest difference from PyTorch that the exporter measured: see `relative`.
+    fingerprint: SHA-256 of the weights. An engine, its style encoder and its tiles companion have
+        the same one.
+    max_error: largest difference from PyTorch that the exporter measured. In steps of 1/255, or a
+        share of the largest entry where `relative` is true.
     precision: "fp32"; or "fp16": convolutions and what follows them in FP16, statistics in FP32; or
         "int8": convolutions between the first and the last of 8-bit integers, all else in FP32.
-    rounding_error: of those two, the (largest, mean) difference from the FP32 engine, measured on
-        ONNX Runtime: see `relative`.
-    card: how it was trained: strings and numbers, for people.
+    rounding_error: of fp16 and int8: (largest, mean) difference from the FP32 engine on ONNX
+        Runtime, in the same unit.
+    card: how the engine was trained, as (name, text or number) pairs; nothing depends on it.
     """
 
     method: str
@@ -114,7 +122,7 @@ class Metadata:
         return {"style-encoder": "code", "colorizer": "chroma"}.get(self.kind, "stylized")
 
     def dump(self) -> str:
-        """This metadata as JSON. Raises BadEngine when no reader would take it back."""
+        """This metadata as JSON. Raises BadEngine if `parse` would not return it unchanged."""
         values = {"format": FORMAT} | asdict(self) | {"card": dict(self.card)}
         text = json.dumps(values, ensure_ascii=True, sort_keys=True)
         if parse(text) != self:
@@ -123,7 +131,7 @@ class Metadata:
 
 
 def parse(text: str) -> Metadata:
-    """Metadata from JSON. Raises BadEngine with what is wrong."""
+    """Parse and validate metadata. Raises BadEngine; the message names the wrong entry."""
     if len(text) > MAX_BYTES:
         raise BadEngine(f"engine metadata of {len(text)} bytes, at most {MAX_BYTES} are read")
     try:

@@ -1,8 +1,8 @@
-"""The bytes of an .onnx file: its st metadata, and that it is one whole file.
+"""Read an .onnx file: validate it before any library loads it, and extract the metadata.
 
-A reader of just enough of ONNX's protobuf, so that a stranger's file is judged before any library
-is given it. It is needed because OpenVINO opens the files that external data names, also for a
-model that it gets as bytes, and shows no metadata.
+This is a minimal protobuf reader for untrusted files. It is needed because OpenVINO opens the files
+that a model names as external data, even if the model is passed as bytes, and does not expose the
+model's metadata.
 """
 
 from __future__ import annotations

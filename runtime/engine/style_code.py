@@ -1,4 +1,4 @@
-"""Style codes: what a style encoder makes of a picture, to keep, save and blend."""
+"""Style codes: the output of a style encoder, which can be kept, saved and blended."""
 
 from __future__ import annotations
 

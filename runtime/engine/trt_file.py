@@ -1,8 +1,8 @@
-"""TensorRT engines on disk: bare bytes in `NAME.trt`, what they are in `NAME.trt.json` beside them.
+"""TensorRT engine files: the engine in `NAME.trt` and its description in `NAME.trt.json`.
 
-The bytes stay as TensorRT wrote them, so that `trtexec` and DeepStream read the same file. The JSON
-holds the engine's metadata, as an `.onnx` has them inside, and how it was built. It names the
-bytes by their SHA-256: neither file is taken for another engine's.
+The engine is stored as TensorRT serialized it, so that `trtexec` and DeepStream read the same file.
+The JSON holds the engine's metadata (`engine`, see `st.runtime.engine.metadata`) and its build
+(`build`, see `Build`), with the SHA-256 of the engine file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many processors this process may really use."""
+"""The number of processors that this process may use."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _quotas(membership: Path, root: Path) -> Iterator[float]:
 
 
 def _ratio(quota: str, period: str) -> Iterator[float]:
-    """Nothing for "max", -1 and files that are not there: no limit."""
+    """The quota; nothing for "max", -1 and missing files, which mean no limit."""
     try:
         limit = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):

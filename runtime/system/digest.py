@@ -1,4 +1,4 @@
-"""One short text for everything that a value holds: equal values, equal texts."""
+"""A digest of a nested value: equal values have equal digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a forked child must not destroy.
+"""Objects that a forked child process must not destroy.
 
 The libraries' thread pools do not survive a fork, and their destructors wait for the threads: a
 child that merely ends (or collects its garbage) would hang. So a child keeps what it inherited.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to finish cleanly, or at least to leave nothing half done."""
+"""Handle Ctrl-C and SIGTERM: finish cleanly, or at least remove unfinished files."""
 
 from __future__ import annotations
 
