@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Any
 
 from st.train.features.vgg import layer_names
@@ -78,3 +78,10 @@ def by_network(
 
 def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+
+
+def fill_defaults(config: Any, network: str) -> None:
+    """Give the entries of a frozen Config that are None the defaults of a loss network."""
+    for entry in fields(config):
+        if getattr(config, entry.name) is None:
+            object.__setattr__(config, entry.name, entry.metadata["by_network"][network])

@@ -34,7 +34,7 @@ from st.train.networks.transform import instance_norm
 
 # Settings that make a network small, for the methods that have them.
 SMALL = {"width": 8, "kernel": 3, "scales": 2, "levels": ("3", "2"), "style_size": 48}
-SMALL |= {"encoder": "plain", "critic": 8}
+SMALL |= {"critic": 8}
 
 # A tiles engine takes seconds to build, and so does measuring FP16: not for every method.
 TILES_BUILT = {"stylebank"}
@@ -46,7 +46,8 @@ def make_checkpoint(name: str, path: Path) -> Checkpoint:
     torch.manual_seed(1)
     method = METHODS[name]
     entries = {entry.name for entry in dataclasses.fields(method.config)}
-    config = method.config(**{k: v for k, v in SMALL.items() if k in entries})
+    small = SMALL | ({"encoder": "plain"} if name == "colorize" else {})
+    config = method.config(**{k: v for k, v in small.items() if k in entries})
     styles = {"one": ("wave",), "many": ("wave", "scream"), "any": ()}[method.styles]
     network = method.build(config, styles)
     for key, value in network.state_dict().items():

@@ -16,6 +16,7 @@ from st.train.slow import cnnmrf, gatys, histogram, laplacian, reshuffle
 from st.train.slow.cnnmrf import Config as CnnmrfConfig
 from st.train.slow.cnnmrf import Match, turned
 from st.train.slow.colors import LUMINANCE, keep_chroma, match_colors
+from st.train.slow.command import entries
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.histogram import Config as HistogramConfig
 from st.train.slow.laplacian import Config as LaplacianConfig
@@ -267,3 +268,26 @@ def test_styles_that_a_method_cannot_paint_with(pair, vgg):
     for name, styles, message in cases:
         with pytest.raises(BadInput, match=message):
             run(name, (content, styles), vgg)  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", ["gatys", "laplacian", "histogram"])
+def test_squeezenet_as_the_loss_network(name: str, random: torch.Generator) -> None:
+    """Its layers are the defaults, and the losses fall."""
+    entry = entries()[name]
+    config = entry.config(loss_network="squeezenet", size=72, steps=8, coarsest=72)
+    assert config.content_layer == "fire5"
+    content, style = (
+        torch.rand(1, 3, side // 8, 9, generator=random).repeat_interleave(8, 2)
+        for side in (64, 72)
+    )
+    content, style = (x.repeat_interleave(8, 3) for x in (content, style))
+    totals: list[float] = []
+    entry.paint(content, style, config, lambda step: totals.append(sum(step.losses.values())))
+    assert min(totals[1:]) < 0.8 * totals[0]
+
+
+def test_layers_of_the_other_network_are_refused() -> None:
+    config = entries()["gatys"].config(loss_network="squeezenet", content_layer="relu4_2")
+    picture = torch.rand(1, 3, 64, 64)
+    with pytest.raises(BadInput, match="no layer relu4_2; there are conv1, fire2"):
+        entries()["gatys"].paint(picture, picture, config)

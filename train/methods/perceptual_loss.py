@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from st.train.method import SHIFT, Batch, shifted
 from st.train.settings import (
     batch_option,
     by_network,
+    fill_defaults,
     learning_rate_option,
     option,
     size_option,
@@ -91,9 +92,7 @@ class Perceptual(Training):
     def __post_init__(self) -> None:
         network = self.loss_network or self._network_of_layers()
         object.__setattr__(self, "loss_network", network)
-        for entry in fields(self):
-            if getattr(self, entry.name) is None:
-                object.__setattr__(self, entry.name, entry.metadata["by_network"][network])
+        fill_defaults(self, network)
         known = layer_names_of(network)
         for layer in (self.content_layer, *self.style_layers):
             if layer not in known:

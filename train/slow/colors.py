@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LUMINANCE = (0.299, 0.587, 0.114)  # Y of Y'CbCr, BT.601
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # BT.709, as everywhere here; the paper takes YIQ
 
 
 def match_colors(style: Tensor, content: Tensor, eps: float = 1e-5) -> Tensor:

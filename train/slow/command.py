@@ -124,16 +124,19 @@ def method_command(name: str, entry: Entry) -> click.Command:
         device: str,
         **values: Any,
     ) -> None:
-        from st.train.features import load_vgg
+        from st.train.features import open_network
 
         console = Console(stderr=True)
-        config = entry.config(**{key: values[key] for key in keys})
+        config = entry.config(**{k: values[k] for k in keys if values[k] not in (None, ())})
         check_output(output, content)
         check_overwrite(output)
         place = choose_device(device)
         photo = read_tensor(content).to(place)
         chosen = read_styles(styles, masks, photo)
-        network = load_vgg(source=vgg, say=lambda line: console.print(line, highlight=False))
+        name_of_network = getattr(config, "loss_network", "vgg16")
+        network = open_network(
+            name_of_network, vgg, say=lambda line: console.print(line, highlight=False)
+        )
         last: list[Step] = []
 
         def keep(step: Step) -> None:

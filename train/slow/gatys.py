@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from st.train.features import VGG
+from st.train.features import NETWORKS, FeatureNetwork
 from st.train.losses.basic import gram, relative_distance
-from st.train.settings import option
+from st.train.settings import by_network, fill_defaults, option
 from st.train.slow.networks import POOLINGS, Network, perceptual
 from st.train.slow.optimize import Callback, Settings, Task, paint
 from st.train.slow.styles import Style, Styles, known_layers, region, shares, weighted_layers
@@ -32,17 +32,30 @@ Features = Mapping[str, Tensor]  # activations by layer, each (1, C, h, w)
 
 @dataclass(frozen=True)
 class Config(Settings):
-    content_weight: float = option(1.0, "alpha of eq. 7", least=0)
-    style_weight: float = option(50.0, "beta of eq. 7", least=0)
-    content_layer: str = option("relu4_2", "VGG layer that content is compared on")
+    loss_network: str = option(
+        "vgg16",
+        "Pretrained network that compares pictures: squeezenet is many times faster.",
+        choices=NETWORKS,
+    )
+    content_weight: float = option(1.0, "Weight of the content term, alpha of eq. 7.", least=0)
+    style_weight: float = option(50.0, "Weight of the style term, beta of eq. 7.", least=0)
+    content_layer: str = by_network(
+        {"vgg16": "relu4_2", "squeezenet": "fire5"}, "Layer that content is compared on."
+    )
     # The paper says conv1_1 to conv5_1; its network computed each ReLU in place.
-    style_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "LAYER or LAYER:WEIGHT that style is compared on; may be repeated",
+    style_layers: tuple[str, ...] = by_network(
+        {
+            "vgg16": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+            "squeezenet": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7"),
+        },
+        "LAYER or LAYER:WEIGHT that style is compared on; repeat for several.",
     )
     pooling: str = option(
-        "max", "of VGG: max as trained, or average as in the paper", choices=POOLINGS
+        "max", "Pooling of VGG: max as trained, or average as in the paper.", choices=POOLINGS
     )
+
+    def __post_init__(self) -> None:
+        fill_defaults(self, self.loss_network)
 
 
 def gatys(
@@ -50,16 +63,16 @@ def gatys(
     style: Styles,
     config: Config | None = None,
     callback: Callback | None = None,
-    vgg: VGG | None = None,
+    vgg: FeatureNetwork | None = None,
 ) -> Tensor:
     """Paint the content in the style: (1, 3, H, W), RGB, 0..1 -> (1, 3, h, w), the same.
 
     style: a picture, or several `Style`s with weights and regions. callback: sees every evaluation
-    and stops the painting by returning True. vgg: load_vgg() by default.
+    and stops the painting by returning True. vgg: the config's loss network, opened by default.
     Raises BadInput for settings or pictures that cannot be used.
     """
     config = config or Config()
-    network = perceptual(vgg, content, config.pooling)
+    network = perceptual(vgg, content, config.pooling, config.loss_network)
     return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
 
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from st.train.features import VGG
+from st.train.features import FeatureNetwork
 from st.train.losses.basic import total_variation
-from st.train.settings import option
+from st.train.settings import by_network, option
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.gatys import Features, gatys_terms
 from st.train.slow.histogram_match import histogram_distance, sorted_rows
@@ -38,9 +38,9 @@ class Config(GatysConfig):
     style_weight: float = option(1.0, "pull of the Gram term", least=0)
     histogram_weight: float = option(1.0, "pull of the histogram term", least=0)
     tv_weight: float = option(0.005, "pull of the total variation", least=0)
-    histogram_layers: tuple[str, ...] = option(
-        ("relu1_1", "relu4_1"),
-        "LAYER or LAYER:WEIGHT whose histograms are matched; may be repeated",
+    histogram_layers: tuple[str, ...] = by_network(
+        {"vgg16": ("relu1_1", "relu4_1"), "squeezenet": ("conv1", "fire4")},
+        "LAYER or LAYER:WEIGHT whose histograms are matched; repeat for several.",
     )
 
 
@@ -49,11 +49,11 @@ def histogram(
     style: Styles,
     config: Config | None = None,
     callback: Callback | None = None,
-    vgg: VGG | None = None,
+    vgg: FeatureNetwork | None = None,
 ) -> Tensor:
     """Paint the content with the style's Gram matrices and histograms. Arguments as for `gatys`."""
     config = config or Config()
-    network = perceptual(vgg, content, config.pooling)
+    network = perceptual(vgg, content, config.pooling, config.loss_network)
     return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
 
 

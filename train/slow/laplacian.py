@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
 from st.runtime.errors import BadInput, printable
-from st.train.features import VGG
+from st.train.features import FeatureNetwork
 from st.train.losses.basic import relative_distance
 from st.train.settings import option
 from st.train.slow.gatys import Config as GatysConfig
@@ -43,11 +43,11 @@ def laplacian(
     style: Styles,
     config: Config | None = None,
     callback: Callback | None = None,
-    vgg: VGG | None = None,
+    vgg: FeatureNetwork | None = None,
 ) -> Tensor:
     """Paint the content in the style and keep its edges. Arguments and errors as for `gatys`."""
     config = config or Config()
-    network = perceptual(vgg, content, config.pooling)
+    network = perceptual(vgg, content, config.pooling, config.loss_network)
     return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
 
 

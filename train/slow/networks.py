@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput, printable
-from st.train.features import VGG, load_vgg
+from st.train.features import VGG, FeatureNetwork, open_network
 from st.train.losses.basic import wide
 
 POOLINGS = ("max", "average")
@@ -17,38 +17,42 @@ POOLINGS = ("max", "average")
 
 @dataclass(frozen=True)
 class Network:
-    """VGG as the losses see it: convolutions in bfloat16 if `half`, activations in float32.
+    """A pretrained network: convolutions in bfloat16 if `half`, activations in float32.
 
     In bfloat16 Gatys' method comes to the same losses in 60 % of the time, on processors that
     compute in it.
     """
 
-    vgg: VGG
+    network: FeatureNetwork
     half: bool
 
     @property
     def names(self) -> list[str]:
-        return self.vgg.names
+        return self.network.names
 
     def __call__(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """As VGG: (1, 3, H, W), RGB, 0..1 -> activations by layer."""
+        """(1, 3, H, W), RGB, 0..1 -> activations by layer."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half):
-            found = self.vgg(images, layers)
+            found = self.network(images, layers)
         return {name: wide(features) for name, features in found.items()}
 
 
-def perceptual(vgg: VGG | None, content: Tensor, pooling: str = "max") -> Network:
-    """The network given, or VGG-16, where the content is and in its precision.
+def perceptual(
+    network: FeatureNetwork | None, content: Tensor, pooling: str = "max", name: str = "vgg16"
+) -> Network:
+    """The network given, or the one of that name, where the content is and in its precision.
 
-    float32 contents are looked at in bfloat16 where the device computes in it. Raises BadInput.
+    pooling: of VGG. float32 contents are seen in bfloat16 where the device computes in it.
+    Raises BadInput.
     """
     if pooling not in POOLINGS:
         raise BadInput(f"pooling {printable(pooling)}: use {' or '.join(POOLINGS)}")
-    vgg = vgg or load_vgg(pooling=pooling)
-    vgg.pooling = pooling
-    vgg.to(content.device, content.dtype)
-    vgg.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Network(vgg, content.dtype == torch.float32 and _has_bfloat16(content.device))
+    network = network or open_network(name)
+    if isinstance(network, VGG):
+        network.pooling = pooling
+    network.to(content.device, content.dtype)
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Network(network, content.dtype == torch.float32 and _has_bfloat16(content.device))
 
 
 def _has_bfloat16(device: torch.device) -> bool:

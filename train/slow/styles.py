@@ -89,8 +89,9 @@ def known_layers(names: Sequence[str], vgg: Network) -> None:
     """Raises BadInput for a layer that the network has not."""
     for name in names:
         if name not in vgg.names:
-            relu = ", ".join(known for known in vgg.names if known.startswith("relu"))
-            raise BadInput(f"no layer {printable(name)}; there are {relu} (and conv, pool)")
+            relu = [known for known in vgg.names if known.startswith("relu")]
+            shown = f"{', '.join(relu)} (and conv, pool)" if relu else ", ".join(vgg.names)
+            raise BadInput(f"no layer {printable(name)}; there are {shown}")
 
 
 def weighted_layers(given: Sequence[str], vgg: Network) -> dict[str, float]:
