@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -124,88 +125,84 @@ output_options = option_group(
 @control_options
 def main(
     source: str,
-    engine: str,
-    styles: tuple[str, ...],
-    strength: float,
-    device: str,
-    threads: int | None,
-    size: str | None,
-    fps: float | None,
-    no_mjpg: bool,
-    loop: bool,
-    target_fps: float | None,
-    mirror: bool,
-    full_screen: bool,
-    record: Path | None,
-    output: str | None,
-    bitrate: float,
-    virtual_camera: bool,
-    folder: Path,
-    headless: bool,
-    frames: int | None,
-    give_up: float | None,
-    as_json: bool,
     list_them: bool,
     serve: str | None,
     paint_options: PaintOptions,
-    **server: Any,
+    **given: Any,
 ) -> None:
     """Paint a camera, a stream or a film live.
 
     SOURCE is a camera's number or a part of its name [0], a URL (rtsp, http, rtmp, srt, udp), or
-    a film's file. What is shown is always the newest frame; none is kept waiting. A source that
-    vanishes is opened again.
+    a film's file. Only the newest frame is ever painted; none is queued. A source that
+    is lost is opened again.
 
-    --style twice blends two styles; keys move the blend. --threads and --target-fps leave the rest
-    of the machine to others. Ctrl-C ends it, and what was recorded plays.
+    --style twice blends two styles; keys move the blend. --threads and --target-fps limit the load
+    on the machine. Ctrl-C stops; recordings are completed.
     """
     if list_them:
         _list()
         return
     check_options(click.get_current_context(), serve is not None)
     paint_size, paint_options = _live_size(paint_options)
-    if serve is not None:
-        with open_stylizer(engine, (), 1.0, device, threads) as stylizer:
-            paint_options.apply(stylizer, bool(styles))
-            style = LiveStyle(stylizer, styles, strength, needs_style=False)
-            asked = _size(size)
-            shared = {"threads": threads, "target_fps": target_fps, "paint_size": paint_size}
-            shared |= {"serve": serve, "size": asked, "color": paint_options.color}
-            serve_visitors(stylizer, style, click.echo, **shared, **server)
-        return
-    opener = opener_of(source, _size(size), fps, not no_mjpg, loop)
-    if record is not None:
-        check_target(record)
-        check_overwrite(record)
-    if output is not None:
-        check_url(output)
-    if not folder.is_dir():
-        raise BadInput(f"--folder {printable(folder)}: no such folder")
-    show = Show(
-        title=f"st-webcam: {printable(source, 80)}",
-        target_fps=target_fps,
-        longest=paint_size,
-        mirror=mirror,
-        window=not headless,
-        full_screen=full_screen,
-        record=record,
-        stream=output,
-        bitrate=round(bitrate * 1_000_000),
-        virtual_camera=virtual_camera,
-        folder=folder,
-        frames=frames,
-        give_up=give_up,
-    )
+    given["size"] = _size(given["size"])
+    if serve is None:
+        _play(source, paint_size, paint_options, given)
+    else:
+        _serve(serve, paint_size, paint_options, given)
+
+
+def _serve(
+    serve: str, paint_size: int | None, paint_options: PaintOptions, given: Mapping[str, Any]
+) -> None:
+    """Serve visitors until Ctrl-C. given: the values of the options, by their names."""
+    names = ("threads", "size", "target_fps", "cert", "key", "names", "max_sessions", "max_pixels")
+    with open_stylizer(given["engine"], (), 1.0, given["device"], given["threads"]) as stylizer:
+        paint_options.apply(stylizer, bool(given["styles"]))
+        style = LiveStyle(stylizer, given["styles"], given["strength"], needs_style=False)
+        chosen = {name: given[name] for name in names}
+        chosen |= {"serve": serve, "paint_size": paint_size, "color": paint_options.color}
+        serve_visitors(stylizer, style, click.echo, **chosen)
+
+
+def _play(
+    source: str, paint_size: int | None, paint_options: PaintOptions, given: Mapping[str, Any]
+) -> None:
+    """Play a source, and print a summary. given: the values of the options, by their names."""
+    opener = opener_of(source, given["size"], given["fps"], not given["no_mjpg"], given["loop"])
+    show = _show(source, paint_size, given)
+    threads = given["threads"]
     cv2.setNumThreads(threads or usable_cpus())
-    with open_stylizer(engine, (), 1.0, device, threads) as stylizer, stoppable() as stop:
-        paint_options.apply(stylizer, bool(styles))
-        style = LiveStyle(stylizer, styles, strength)
+    opened = open_stylizer(given["engine"], (), 1.0, given["device"], threads)
+    with opened as stylizer, stoppable() as stop:
+        paint_options.apply(stylizer, bool(given["styles"]))
+        style = LiveStyle(stylizer, given["styles"], given["strength"])
         summary = play(show, opener, stylizer, style, stop, say)
-    if as_json:
+    if given["as_json"]:
         click.echo(json.dumps(asdict(summary)))
     else:
         rate = f"{summary.frames_per_second:.1f} frames/s"
         say(f"{summary.frames} frames, {rate}, delay {summary.delay_ms:.0f} ms")
+
+
+def _show(source: str, paint_size: int | None, given: Mapping[str, Any]) -> Show:
+    """Raises BadInput: an output that cannot be written."""
+    if given["record"] is not None:
+        check_target(given["record"])
+        check_overwrite(given["record"])
+    if given["output"] is not None:
+        check_url(given["output"])
+    if not given["folder"].is_dir():
+        raise BadInput(f"--folder {printable(given['folder'])}: no such folder")
+    same = ("target_fps", "mirror", "full_screen", "record", "virtual_camera", "folder", "frames")
+    return Show(
+        title=f"st-webcam: {printable(source, 80)}",
+        longest=paint_size,
+        window=not given["headless"],
+        stream=given["output"],
+        bitrate=round(given["bitrate"] * 1_000_000),
+        give_up=given["give_up"],
+        **{name: given[name] for name in same},
+    )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -159,7 +159,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _trial(opened: Stylizer) -> dict[str, Any]:
-    """A painting that the page compares its own with, since graphics drivers have been wrong."""
+    """A reference painting: the page compares its own with it, since graphics drivers have bugs."""
     height, width = opened.metadata.fixed_size or (45, 61)
     at = np.arange(height * width * 3)
     picture = (at // 3 % width * 3 + at // (3 * width) * 2 + at % 3 * 40 + at % 7 * 4) % 256

@@ -1,8 +1,8 @@
-"""At what size to paint, so that a rate holds: smaller when late, larger again when there is time.
+"""Adapt the paint resolution to a target frame rate.
 
-Painting time is nearly in proportion to pixels. The controller falls at once to a size that fits,
-and rises only after a calm while, and only to a size that will fit with room to spare, so it does
-not swing. Where a rise proves wrong, it waits twice as long before the next.
+Painting time is roughly proportional to the number of pixels. The controller drops at once to a
+size that fits the time budget. It rises only after a calm period, and only to a size with time to
+spare, so that it does not oscillate. After a rise that had to be undone, it waits twice as long.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from statistics import median
 from st.runtime.engine.metadata import Metadata
 from st.runtime.stylizer import WHOLE_PIXELS
 
-SMALLEST = 144  # pixels: the least shorter side; below it a painting is mush
+SMALLEST = 144  # pixels: the least shorter side; smaller paintings are not recognizable
 STEP = 8  # sizes are multiples of it, which engines take without padding
 BEGIN = 640 * 360  # pixels to begin with: a first frame soon, on every machine
 RATIO = 2**-0.25  # of one size's sides to the next larger one's; half the pixels in two steps
@@ -64,7 +64,7 @@ class Resolution:
         return self._sizes[self._at]
 
     def observe(self, seconds: float) -> None:
-        """Tell how long the last frame took at `size`."""
+        """Report the seconds that the last frame took at `size`."""
         if self._skip:
             self._skip -= 1
             return

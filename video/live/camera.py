@@ -1,4 +1,4 @@
-"""Cameras through OpenCV: found by number or name, asked for MJPG, told what they really gave."""
+"""Cameras through OpenCV: found by number or name, opened with MJPG where possible."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Device:
 
 @dataclass(frozen=True)
 class CameraRequest:
-    """What to ask of a camera. MJPG is what most give more than a few frames a second in."""
+    """The format to request from a camera. Most reach high frame rates in MJPG only."""
 
     size: tuple[int, int] = (1280, 720)
     fps: float = 30.0
@@ -150,7 +150,7 @@ def _ask(capture: Any, request: CameraRequest) -> None:
 
 
 def _given(device: Device, capture: Any, request: CameraRequest) -> str:
-    """What the camera really gives, and what was asked where that is not the same."""
+    """The format in effect, and the request where it differs."""
     width, height = (
         int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     )

@@ -1,4 +1,4 @@
-"""Frames from a camera, stream or film, always the newest; what vanishes is opened again."""
+"""Read the newest frame of a camera, stream or film; reopen a source that was lost."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Lost(StError):
 class FrameSource(Protocol):
     """An opened source.
 
-    description: what it really gives, in a line.
-    rate: frames a second, as far as it says.
+    description: size, rate and format in effect, in one line.
+    rate: frames a second, if known.
     """
 
     description: str

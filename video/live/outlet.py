@@ -1,4 +1,4 @@
-"""A thread that writes painted pictures somewhere, so that no disk or network holds up the show."""
+"""Write painted pictures in a thread, so that no disk or network delays the display."""
 
 from __future__ import annotations
 

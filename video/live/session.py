@@ -1,4 +1,4 @@
-"""One live show from its first frame to its summary: what is open is closed, whatever happens."""
+"""Run one live session: open source and outputs, show pictures, close everything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USUAL_FPS = 30.0
 
 @dataclass(frozen=True)
 class Show:
-    """What the user wants to see, and where it shall go.
+    """Settings of a live session.
 
     target_fps: rate to hold; by default the source's, at most 30.
     longest: paint with this longer side, whatever the rate.

@@ -1,4 +1,4 @@
-"""Where the server listens, and by which names it may be called."""
+"""The server's address, and the host names that requests may use."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def _refusal(text: str) -> BadInput:
 
 
 def public_hosts(address: Address) -> list[str]:
-    """What visitors are told to call the server by."""
+    """The hosts that are printed for visitors."""
     return (local_addresses(address.host) or [LOOPBACK]) if address.everywhere else [address.host]
 
 
 def allowed_hosts(address: Address, more: Iterable[str] = ()) -> tuple[str, ...]:
-    """All that visitors may call the server by.
+    """All hosts that requests may name.
 
     more: names that the user allows, of a proxy before it for instance.
     """

@@ -1,8 +1,8 @@
-"""Who may come in: the right host and origin (403), the token (401), and what leaves with it.
+"""Host and Origin checks (403), token checks (401), and security headers.
 
 A server on localhost is open to every page in the user's browser, by a form, or by a name of the
 page's own that leads to 127.0.0.1 (DNS rebinding). So each request on every route, known or not,
-must call the server by one of its own names, and a request by a page must come from its own page.
+must name one of the server's hosts, and a request from a page must come from the server's page.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _neighborhood(remote: str | None) -> str:
 
 
 class Guard:
-    """Lets nobody in before `allow`."""
+    """Checks requests. Rejects all of them before `allow` is called."""
 
     def __init__(self, token: str | None, tries: Tries | None = None) -> None:
         """token: None where only this machine can come in."""
@@ -78,7 +78,7 @@ class Guard:
         self._cookie = "st"
 
     def allow(self, origins: Iterable[str]) -> None:
-        """Let in who calls the server so. origins: "https://HOST:PORT", as browsers send them."""
+        """Accept requests to these origins, "https://HOST:PORT" as browsers send them."""
         self._origins = frozenset(origins)
         self._hosts = frozenset(origin.partition("://")[2] for origin in self._origins)
         # Browsers keep one jar for all ports of a host.
@@ -88,11 +88,14 @@ class Guard:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request in, or answer it here."""
+        """Pass a request on, or reject it."""
         # Not `request.host`, which falls back on the machine's own name.
         hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return refusal(403, "this server is not called so: see its printed address")
+            return refusal(
+                403,
+                "unknown host: use the address that the server printed",
+            )
         if len(origins) > 1 or not self._origins.issuperset(o.lower() for o in origins):
             return refusal(403, "requests by other pages are refused")
         if self._token is None:
@@ -123,7 +126,7 @@ class Guard:
         return request.cookies.get(self._cookie)
 
     def _kept(self) -> web.Response:
-        """To the page, the token moved from the address to a cookie."""
+        """Redirect to the page, with the token moved from the URL to a cookie."""
         answer = web.Response(status=303, headers={"Location": "/"})
         assert self._token is not None
         # Lax, not strict: strict would not be sent on this redirect from a link in a message.
@@ -153,7 +156,7 @@ def refusal(status: int, why: str) -> web.Response:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries, errors too."""
+    """Add the security headers to every response, errors included."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = HEADERS["Server"]

@@ -1,4 +1,4 @@
-"""From a camera's frame to a painted one, in a thread of a bounded pool, and on its way out."""
+"""Paint WebRTC frames in a bounded thread pool, and send them as a track."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Threads that paint. What is given to it by the event loop never holds the loop up."""
+    """A pool of painting threads for the event loop."""
 
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="paint")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises. A cancelled wait leaves work that has begun to end."""
+        """What `work` returns or raises. Cancelling the wait does not stop work that has begun."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One visitor: their camera in, its painting out, their settings by a data channel."""
+"""A WebRTC session: a visitor's camera in, the painting out, settings over a data channel."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ aiortc.codecs.vpx.MAX_BITRATE = 6_000_000
 
 @dataclass(frozen=True)
 class SessionDefaults:
-    """What every visitor begins with.
+    """What every session starts with.
 
     choices: the styles to choose from; none for an engine with one style of its own.
     target_fps: painted frames a second to hold by painting smaller.
@@ -65,10 +65,10 @@ class SessionDefaults:
 
 
 class Session:
-    """Made for an offer; ends by `close`, or by itself when the peer leaves or falls silent.
+    """Created for an offer. Ends by `close`, or when the peer leaves or is silent for too long.
 
-    number: names it in addresses; nobody can guess it.
-    closed: called once when everything is given back.
+    number: its name in URLs; not guessable.
+    closed: called once, when all resources are released.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Session:
         return self._paint
 
     def set(self, settings: Settings) -> None:
-        """Paint so from the next frame on. Raises BadControl: a style that is not there."""
+        """Apply settings from the next frame on. Raises BadControl: an unknown style."""
         self._paint = styled(self._defaults.base, self._choices, settings)
         if settings.sharp != self._settings.sharp:
             self._resolution = None  # chosen anew for the next frame
@@ -148,13 +148,13 @@ class Session:
         return len(self._choices) - 1
 
     def close(self) -> asyncio.Task[None]:
-        """Begin to give everything back; the task ends when that is done."""
+        """Start to release all resources; the task ends when that is done."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         return self._closing
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it beside; its end, good or bad, is the session's."""
+        """Run a task; when it ends or fails, the session ends."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
         self._tasks.append(task)
