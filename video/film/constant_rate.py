@@ -9,7 +9,7 @@ _EARLY = Fraction(1, 4)  # of a frame
 
 
 class ConstantRate:
-    """How often to show each frame so that the film keeps its length.
+    """Decides how often each frame is repeated so that the film keeps its length.
 
     A gap (a damaged frame that is missing) is filled with the frame before it.
     """

@@ -1,4 +1,4 @@
-"""What a film's picture is like, apart from its pixels."""
+"""Size, color tags, clock and orientation of a video stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from st.video.film.rotation import UPRIGHT, DisplayRotation
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """Geometry, color and clock of a film's picture, as it is stored (before `turn`).
+    """Geometry, color tags and clock of a video stream, as stored (before `rotation`).
 
     aspect: a pixel's width over its height (32/27 in a wide NTSC film).
     rate: mean frames a second, only a hint: each frame has its own time.
@@ -31,7 +31,7 @@ class VideoFormat:
     bits: int = 8
 
     def upright(self) -> VideoFormat:
-        """This look with the turn applied to the pixels instead of left to the player."""
+        """This format with the rotation applied to the pixels instead of left to the player."""
         if not self.rotation.swaps:
             return replace(self, rotation=UPRIGHT)
         return replace(
@@ -39,7 +39,7 @@ class VideoFormat:
         )
 
     def square(self) -> VideoFormat:
-        """This look with square pixels, the width changed to fit."""
+        """This format with square pixels, the width changed to fit."""
         if self.aspect == 1:
             return self
         step = 1 if self.width % 2 else 2  # an even width stays even
@@ -47,7 +47,7 @@ class VideoFormat:
         return replace(self._sized(width, self.height), aspect=Fraction(1))
 
     def resized(self, size: tuple[int, int] | int | None) -> VideoFormat:
-        """This look at another size; what is shown keeps its shape.
+        """This format at another size; the displayed aspect ratio stays.
 
         size: (width, height) as seen by a viewer, the pixels' aspect making up for another shape;
             or the longer side alone, both sides then even; None keeps the size.

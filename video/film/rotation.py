@@ -1,4 +1,4 @@
-"""Rotation and mirroring that a film asks its player for (a phone held upright)."""
+"""Rotation and mirroring by a display matrix (a phone held upright)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RIGHT_ANGLES: dict[tuple[int, int, int, int], tuple[bool, int | None]] = {
 
 @dataclass(frozen=True)
 class DisplayRotation:
-    """How stored pixels become what a viewer sees.
+    """Maps stored pixels to the displayed picture.
 
     matrix: the nine numbers of the display matrix; None when the film has none.
     """

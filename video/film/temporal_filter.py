@@ -1,9 +1,9 @@
-"""A run-time filter against flicker, for any engine: what only moves along keeps its paint.
+"""A temporal filter against flicker, for any engine.
 
-Each painting is mixed with the one before it, moved along by the optical flow of the source
+Each painted frame is blended with the one before it, warped by the optical flow of the source
 (OpenCV's DIS; Kroeger et al., ECCV 2016), as temporal losses teach it to networks (Ruder,
-Dosovitskiy and Brox, GCPR 2016, eq. 5). Where the moved source does not show what the frame shows,
-there is nothing to keep: what was hidden comes new, and a hard cut begins anew.
+Dosovitskiy and Brox, GCPR 2016, eq. 5). Where the warped source
+differs from the frame (disocclusions), the new painting is used; a hard cut resets the filter.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from st.runtime.errors import BadControl
 Picture = NDArray[np.uint8]
 
 FLOW_SIDE = 320  # pixels of the longer side that motion is measured on
-NOISE = 0.03  # of 0..1: a difference between source and moved source that is none
-SEEN = 0.4  # of the picture; where less is found again, the film was cut
-STILL = 0.25  # pixels; smaller moves are none, since each resampling softens
+NOISE = 0.03  # of 0..1: differences below this count as equal
+SEEN = 0.4  # share of the frame; with less in common, the film was cut
+STILL = 0.25  # pixels; smaller motion is ignored, since resampling blurs
 
 
 class TemporalFilter:
-    """Paintings in, steadier paintings out; one film, its frames in order, from one thread.
+    """Filters the painted frames of one film, in order, from one thread.
 
     strength: 0 leaves the paintings, up to 1, where what is seen again is never painted anew.
     """

@@ -1,8 +1,8 @@
-"""Where a film can be cut, so that its parts are painted apart from each other.
+"""Plans the segments of a film that are painted independently of each other.
 
-A film's parts have a fixed number of frames, wherever its keyframes are. So a part is decoded from
-the keyframe before it, and what comes before its first frame is dropped. The times of all frames
-are read beforehand, from the packets alone: a part whose frames have other times is not this one.
+Segments have a fixed number of frames, wherever the keyframes are: each is decoded from the
+keyframe before it, and earlier frames are dropped. The times of all frames are read from the
+packets beforehand; a segment whose decoded frames have other times is refused.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from st.video.film.reader import SEEKABLE, Film
 
 
 class NotSplittable(Exception):
-    """The film, or a part of it, can only be painted from its beginning on; the message is why."""
+    """The film must be painted from its beginning; the message says why."""
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """One part of a film.
+    """One segment of a film.
 
     times: of its frames, in ticks of the picture, as `Film.items` gives them.
     seek: where to go first, for `Film.begin_at`; None: where the film begins when it is opened.
@@ -42,9 +42,9 @@ class SegmentPlan:
 
 
 def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
-    """The parts of a film, of so many frames each. film: the same file, opened.
+    """Plan segments of `frames` frames each. film: the same file, opened.
 
-    Reads the whole file, and decodes nothing. Raises Uncuttable.
+    Reads the whole file, and decodes nothing. Raises NotSplittable.
     """
     formats = set(film.container.format.name.split(","))
     if not formats & {*SEEKABLE}:
@@ -95,7 +95,7 @@ def _shown(film: Film, time: int) -> bool:
 
 
 class SegmentSource:
-    """The frames of one part: a source for `st.video.jobs.pipeline.run`."""
+    """The frames of one segment: a source for `st.video.jobs.pipeline.run`."""
 
     def __init__(self, film: Film, cut: SegmentPlan) -> None:
         """film: newly opened."""
@@ -104,7 +104,7 @@ class SegmentSource:
         self._cut = cut
 
     def items(self) -> Iterator[VideoFrame]:
-        """Raises Uncuttable: the frames are not those of the cut, or are damaged."""
+        """Raises NotSplittable: the frames are not those of the cut, or are damaged."""
         film, cut, at = self._film, self._cut, 0
         try:
             if cut.seek is not None:

@@ -1,8 +1,8 @@
-"""A film's parts painted on a Ray cluster, and kept in order as if they had been painted here.
+"""Paints the segments of a film on a Ray cluster.
 
-Each worker opens the engine once and paints one part after another, decoded from the keyframe
-before it. What cannot be cut is left to this process, which goes on after the last part: the film
-is always that of a run without a cluster.
+Each worker opens the engine once and paints one segment after another, decoded from the keyframe
+before it. This process paints what cannot be split, so the result is always the film of a run
+without a cluster.
 """
 
 from __future__ import annotations

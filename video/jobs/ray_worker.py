@@ -1,4 +1,4 @@
-"""Paints parts of a film away from the process that puts them together: a Ray worker's side."""
+"""The Ray worker: paints segments of a film for the process that assembles it."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def release() -> str:
 
 
 class SegmentWorker:
-    """Opens the engine once, and paints one part of the film after another."""
+    """Opens the engine once, and paints one segment of the film after another."""
 
     def __init__(self) -> None:
         self._where = f"{socket.gethostname()} ({os.getpid()})"
@@ -172,7 +172,7 @@ class SegmentWorker:
 
 
 class _Kept:
-    """Stands in for `Parts`: the one part is not written here."""
+    """Takes the place of a `SegmentStore`; nothing is written to disk."""
 
     packets: Sequence[Packet[Any]] = ()
 

@@ -1,8 +1,7 @@
-"""The finished parts of a film in the making: what a killed `st-video` finds when it starts again.
+"""Stores the finished segments of a film, so that an interrupted job can resume.
 
-They lie beside the film, in a hidden folder of its name, until the film is whole. A part is the
-coded picture of some frames, from an encoder of its own, written beside and renamed: it is there
-whole or not at all.
+They are kept in a hidden folder beside the film until it is complete. A segment holds the encoded
+packets of consecutive frames. It is written atomically: it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside 
 
 @dataclass(frozen=True)
 class StoredSegment:
-    """Some frames in a row. last: the film ends with them."""
+    """A segment on disk. last: the film ends with it."""
 
     path: Path
     frames: int
@@ -42,9 +41,9 @@ class StoredSegment:
 
 
 class SegmentStore:
-    """The folder of parts of one film and one way to make it.
+    """The segments of one film and one way to make it.
 
-    done: the parts that are there, in order, from the film's beginning without a gap.
+    done: the finished segments, in order, from the beginning of the film without a gap.
     """
 
     def __init__(self, target: Path) -> None:
@@ -60,7 +59,7 @@ class SegmentStore:
         self.done: list[StoredSegment] = []
 
     def begin(self, plan: dict[str, Any], resume: bool = True) -> None:
-        """Find the parts that are done, or begin anew.
+        """Find finished segments, or start over.
 
         plan: everything that decides what the coded picture is. Parts of another plan, or any with
             `resume` False, are removed.
@@ -86,12 +85,12 @@ class SegmentStore:
     def add(
         self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
     ) -> None:
-        """Keep a finished part. state: arrays that the frame after it depends on."""
+        """Store a finished segment. state: arrays that the frame after it depends on."""
         arrays = packets_to_arrays(packets) | {STATE + name: value for name, value in state.items()}
         self.add_arrays(arrays, frames, last)
 
     def add_arrays(self, arrays: dict[str, Any], frames: int, last: bool) -> None:
-        """Keep a finished part that was painted elsewhere: `arrays_of` its packets."""
+        """Store a segment from another process: `packets_to_arrays` of its packets."""
         path = self._path(len(self.done))
         with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez(file, allow_pickle=False, frames=[frames, last], **arrays)
@@ -105,7 +104,7 @@ class SegmentStore:
             return {n.removeprefix(STATE): file[n] for n in file.files if n.startswith(STATE)}
 
     def discard(self) -> None:
-        """The film is whole: its parts are not needed any more."""
+        """The film is complete: its segments are not needed any more."""
         self.done = []
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""A film painted part by part, so that a kill costs seconds, and put together at the end.
+"""Films painted in segments, so that a kill costs seconds of work, and assembled at the end.
 
-Every part has a fixed number of frames and an encoder of its own. So a film that was resumed, or
-whose parts were painted elsewhere, is the film of one unbroken run.
+Every segment has a fixed number of frames and its own encoder. A film that was resumed, or whose
+segments were painted on other machines, is therefore the film of one uninterrupted run.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from st.video.film.reader import Film
 from st.video.film.writer import FilmSink
 from st.video.jobs.segment_store import StoredSegment, read_packets
 
-SEGMENT_FRAMES = 96  # frames; a new part begins with a keyframe, so shorter ones would cost size
+SEGMENT_FRAMES = 96  # each segment begins with a keyframe, so shorter ones would cost size
 RAW = 1 << 30  # bytes of RGB in a part, at most about: its coded form is held in memory
 LEAD = Fraction(1)  # seconds that the picture is written ahead of the other streams
 
 
 class SegmentConsumer(Protocol):
-    """Takes finished parts in order, as `Parts` does."""
+    """Takes finished segments in order, as `SegmentStore` does."""
 
     def add(
         self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
@@ -36,12 +36,12 @@ class SegmentConsumer(Protocol):
 
 
 def segment_frames(video_format: VideoFormat) -> int:
-    """How many frames a part has, of a film that is written with that look."""
+    """The number of frames in a segment of a film of this format."""
     return max(1, min(SEGMENT_FRAMES, RAW // (3 * video_format.width * video_format.height)))
 
 
 class SegmentSink:
-    """Takes painted frames, those after the parts that are done, and keeps them as parts."""
+    """Encodes painted frames into segments, after those that are done already."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class SegmentSink:
         self._after = after
 
     def copy(self, packet: Packet[Any]) -> None:
-        """The other streams are read again when the film is put together."""
+        """The other streams are read again when the film is assembled."""
 
     def close(self) -> None:
         """The film ends here."""
@@ -88,7 +88,7 @@ class SegmentSink:
             self._finish(last=True)
 
     def abandon(self) -> None:
-        """What is not finished is lost; finished parts stay."""
+        """The unfinished segment is lost; finished ones stay."""
         self._packets = []
 
     @property
