@@ -178,7 +178,7 @@ def _check(request: Request, site: Path | None, styles: tuple[str, ...]) -> None
     """Raises UsageError or BadInput: options that do not go together."""
     given = [value for value in request.tensorrt.values() if value not in (None, False, ())]
     if styles and not site:
-        raise click.UsageError("--web-style needs --web")
+        raise click.UsageError("--web-style belongs to --web")
     if given and request.formats == ("onnx",):
         raise click.UsageError(
             "--min, --opt, --max, --capability, --any-gpu, --no-plugin and --level need --format "
@@ -198,7 +198,7 @@ def _check(request: Request, site: Path | None, styles: tuple[str, ...]) -> None
             f"{shown} is an engine: --opset and --fixed-size need the checkpoint it came from"
         )
     if site and request.output:
-        raise click.UsageError(f"{shown} is an engine: leave out -o")
+        raise click.UsageError(f"{shown} is an engine already: leave out -o")
     if site is None and not request.converts:
         raise BadInput(
             f"{shown}: is an engine already; give a checkpoint (.pt), --half, --int8, --format "

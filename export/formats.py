@@ -1,4 +1,4 @@
-"""What st-export writes beside an ONNX engine: the table, and the engines of one run."""
+"""The formats that st-export writes, and the conversion of an ONNX engine into them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,11 @@ HALF, INT8 = ".fp16", ".int8"  # between NAME and the suffix
 
 @dataclass(frozen=True)
 class Options:
-    """How to write. int8: pictures to measure INT8's ranges on, if it shall be that; they are its
-    styles too where it takes any. asked: sizes of TensorRT's profile."""
+    """Precision and build settings.
+
+    int8: pictures to calibrate on, empty for no INT8; an any-style engine also takes them as
+    styles. asked: frame sizes of TensorRT's profile.
+    """
 
     half: bool = False
     int8: Sequence[Rgb] = ()
@@ -44,8 +47,8 @@ class Options:
 
 
 class Format(NamedTuple):
-    """suffix: of its files. check: raises StError where it cannot be made, before work is done.
-    write: from an ONNX engine's bytes to a file."""
+    """suffix: of its files. check: raises StError where the format cannot be made on this machine.
+    write: converts an ONNX engine's bytes to a file."""
 
     suffix: str
     check: Callable[[Settings], None]
@@ -71,7 +74,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Written:
-    """An engine on disk. build: of a TensorRT one. half: of one in FP16. int8: of one in INT8."""
+    """A written engine. build, half, int8: results of a TensorRT, FP16 or INT8 conversion."""
 
     path: Path
     metadata: Metadata
@@ -81,7 +84,7 @@ class Written:
 
 
 def output_of(base: Path, name: str, options: Options) -> Path:
-    """NAME, a format and a precision -> the engine's file."""
+    """The file of an engine: NAME, precision and format's suffix."""
     precision = HALF if options.half else INT8 if options.int8 else ""
     return base.with_name(base.name + precision + FORMATS[name].suffix)
 
@@ -92,13 +95,13 @@ def write_all(
     options: Options,
     progress: Callable[[Path], Progress],
 ) -> Iterator[Written]:
-    """Write an ONNX engine and the companions beside it in other formats.
+    """Convert an ONNX engine and its companions to other formats.
 
-    engine: NAME.onnx. outputs: the file of each format; companions get their names from it.
-    progress: a file -> what is told of its building.
-    In INT8 the companions, which run once a picture or for the largest ones, stay as they are.
-    Raises BadEngine: not an engine, or companions that are another one's; ParityError: FP16 or INT8
-    is too far from FP32; and what the formats raise.
+    engine: NAME.onnx. outputs: the file of each format; companions are named after it.
+    progress: returns the receiver of a file's build messages.
+    With INT8, only the engine itself is quantized.
+    Raises BadEngine: not an engine, or a companion of another one. ParityError: FP16 or INT8
+    differs too much from FP32. Also what the formats raise.
     """
     sources = dict(_sources(engine))
     codes = _codes(engine, sources) if options.half else []
@@ -125,7 +128,7 @@ def check_all(names: Collection[str], settings: Settings) -> None:
 
 
 def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
-    """The engine under "", and its companions under their names."""
+    """Yield the engine under the name "", then its companions under theirs."""
     data, metadata = read_engine(engine)
     if metadata.kind not in PLAYED:
         raise BadEngine(
@@ -146,7 +149,7 @@ def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
 def _codes(
     engine: Path, sources: Sources, pictures: Sequence[Rgb] = ()
 ) -> list[NDArray[np.float32]]:
-    """Style codes to measure with, of the pictures given, or of trial pictures."""
+    """Style codes to measure errors with, from the given pictures or from trial pictures."""
     if "code" not in sources[""][1].inputs:
         return []
     if "encoder" not in sources:

@@ -1,4 +1,4 @@
-"""The graphs that a trained network becomes: pictures uint8 (N, H, W, 3) in and out."""
+"""The exported graphs of a network, with uint8 pictures (N, H, W, 3) as input and output."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def onnx_instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`st.train.networks.transform.instance_norm` as one ONNX operator, for one style a call.
+    """`st.train.networks.transform.instance_norm` as one ONNX operator, for one style per call.
 
-    Left to itself the exporter writes a norm, a product and a sum, each a pass over the whole map.
+    By default the exporter writes a norm, a product and a sum: three passes over the feature map.
     """
     return torch.onnx.ops.symbolic(
         "InstanceNormalization",

@@ -1,4 +1,4 @@
-"""Weights kept in half the bytes, where that loses nothing."""
+"""Lossless float16 storage of weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LEAST = 4096  # numbers in a weight that is worth a node
 
 
 def halve_exact(model: onnx.ModelProto) -> None:
-    """Keep every large float32 weight that float16 holds exactly as float16 and a cast.
+    """Store large float32 weights that are exact in float16 as float16 with a cast.
 
-    Runtimes fold the casts when they open the model: the same numbers, from a smaller file. Weights
-    become so when a method rounds them in training (`st.train.methods.prediction`).
+    Runtimes fold the casts at load time, so only the file gets smaller. Weights are exact where the
+    method rounds them in training (`st.train.methods.prediction`).
     """
     casts = []
     for weight in model.graph.initializer:
@@ -33,7 +33,7 @@ def halve_exact(model: onnx.ModelProto) -> None:
 
 
 def widen(model: onnx.ModelProto) -> None:
-    """The reverse of `halve_exact`: constants again, for tools that fold no casts."""
+    """Undo `halve_exact`, for tools that do not fold casts."""
     halves = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16}
     kept = []
     for node in model.graph.node:

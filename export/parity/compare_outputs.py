@@ -1,4 +1,4 @@
-"""How far an engine is from the network that it came from."""
+"""The difference between an exported engine and its PyTorch network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Parity:
 
 
 def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Something between a photograph and noise, with detail at every scale: (1, H, W, 3)."""
+    """A random picture with detail at every scale: (1, H, W, 3)."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width, 3))
     for scale in (1, 4, 16, 64):

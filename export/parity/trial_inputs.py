@@ -1,4 +1,4 @@
-"""Inputs to try an engine on: pictures like photographs, and the worst there are."""
+"""Inputs to measure engines on: textured pictures, and extreme ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLAT = (0, 128, 255)
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Detail at every scale, as photographs have, with hard edges on it: (1, H, W, 3)."""
+    """A random picture with detail at every scale and hard edges: (1, H, W, 3)."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), np.float32)
     for scale in (1, 4, 16, 64):
@@ -39,18 +39,18 @@ def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def hard_picture(height: int, width: int) -> NDArray[np.uint8]:
-    """Black and white, at random from pixel to pixel: what drives activations up."""
+    """Random black and white pixels, which drive activations up: (1, H, W, 3)."""
     random = np.random.default_rng(1)
     return (random.integers(0, 2, (1, height, width, 3)) * 255).astype(np.uint8)
 
 
 def flat_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
-    """One gray all over: what instance norms divide by next to nothing on."""
+    """A uniform gray picture, whose variance is 0 at every instance norm: (1, H, W, 3)."""
     return np.full((1, height, width, 3), value, np.uint8)
 
 
 def some_hints(height: int, width: int) -> NDArray[np.float32]:
-    """Two colors at places: (1, 3, H, W)."""
+    """Two color hints as a map: (1, 3, H, W)."""
     hints = make_hints([("20%", "30%", "olive"), ("70%", "60%", "#3060c0")])
     return hints.at((height, width), (height, width))
 
@@ -58,7 +58,7 @@ def some_hints(height: int, width: int) -> NDArray[np.float32]:
 def codes_of(
     encoder: bytes, metadata: Metadata, pictures: Sequence[NDArray[np.uint8]] = ()
 ) -> list[NDArray[np.float32]]:
-    """The style codes that a style encoder makes of pictures (H, W, 3), or of trial pictures."""
+    """Style codes of pictures (H, W, 3), or of trial pictures, from a style encoder."""
     backend = OrtBackend(encoder, metadata, "cpu", usable_cpus())
     styles = [{"style": as_style(picture, metadata)} for picture in pictures]
     try:
@@ -73,14 +73,14 @@ def textured(
     codes: Sequence[NDArray[np.float32]],
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> list[Inputs]:
-    """Inputs with pictures like photographs. codes: of real styles, where the engine takes one."""
+    """Inputs with textured pictures. codes: style codes, for an engine that takes one."""
     fitted = [fitted_size(metadata, *_within(metadata, size)) for size in sizes]
     pictures = [picture(*size, seed) for seed, size in enumerate(fitted)]
     return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
 
 
 def hard(metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> list[Inputs]:
-    """Inputs with noise of full contrast, and with flat pictures."""
+    """Inputs with full-contrast noise and with uniform pictures."""
     size = fitted_size(metadata, *_within(metadata, (64, 64)))
     pictures = [hard_picture(*size), *(flat_picture(*size, value) for value in FLAT)]
     return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
@@ -96,7 +96,7 @@ def inputs_of(
     codes: Sequence[NDArray[np.float32]],
     seed: int,
 ) -> Inputs:
-    """A picture and controls: a blend of all styles, one of the codes, full strength."""
+    """A picture with controls: a blend of all styles, one of the codes, full strength."""
     weights = np.random.default_rng(seed).random((1, max(1, len(metadata.styles))), np.float32)
     norms = sum(metadata.norms)
     every: dict[str, NDArray[Any]] = {

@@ -1,1 +1,1 @@
-"""FP16 and int8 engines, and their measured error."""
+"""FP16 and INT8 engines and their measured errors."""

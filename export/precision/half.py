@@ -1,13 +1,12 @@
-"""FP16 in the ONNX graph: convolutions and what lies between them; statistics stay in FP32.
+"""Mixed precision in the ONNX graph: FP16 convolutions, FP32 statistics.
 
-TensorRT 11 takes every type as the graph has it, so the graph says what is computed in what:
+TensorRT 11 networks are strongly typed, so the graph itself decides each operator's precision:
 
-- A convolution takes and gives FP16.
-- An instance norm computes in FP32, mean and variance over a whole picture; its result is FP16.
-- Every other sum over a picture (means, covariances, matrix products) is FP32, inside and out, and
-  so is what is computed from it.
-- What works value by value, or only moves values, is FP16 where all of its maps are. After the last
-  convolution it is FP32: there the picture is made, and 8 bits shall come out of more than 11.
+- Convolutions read and write FP16.
+- Instance norms compute their mean and variance in FP32 and write FP16.
+- All other reductions (means, covariances, matrix products), and what depends on them, are FP32.
+- Element-wise operators and data movement are FP16 where all of their inputs are, except after the
+  last convolution: the final 8-bit rounding needs more than FP16's 11 bits.
 
 Pictures stay uint8; style codes, moments and all other inputs and outputs keep their types.
 """
@@ -39,10 +38,10 @@ NO_DATA = {"Resize": (1, 2)}  # inputs that are float32 whatever the data are
 
 
 def to_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
-    """A model in FP16 where that is safe, the same inputs and outputs.
+    """Convert a model to FP16 where that is safe; inputs and outputs keep their types.
 
-    keep: names of tensors that must stay in FP32, since they grow too large.
-    Raises BadEngine: it has subgraphs, whose types nobody sees from outside.
+    keep: tensors that must stay in FP32 because their values are too large.
+    Raises BadEngine: the graph has subgraphs, which cannot be typed from outside.
     """
     graph = _Graph.of(model, set(keep))
     halves = graph.halves()
@@ -75,7 +74,7 @@ def half_tensors(model: onnx.ModelProto, keep: Collection[str] = ()) -> list[str
 
 @dataclass
 class _Graph:
-    """A model's nodes with what must be known of them."""
+    """A model's nodes with the types, constants and users that the conversion needs."""
 
     nodes: list[NodeProto]
     constants: dict[str, TensorProto]
@@ -114,12 +113,12 @@ class _Graph:
         return [name for name in names if self.types.get(name) == TensorProto.FLOAT]
 
     def data(self, node: NodeProto) -> list[str]:
-        """Its inputs that have the type that it computes in."""
+        """The inputs whose type is the node's compute type."""
         others = NO_DATA.get(node.op_type, ())
         return self.floats([name for i, name in enumerate(node.input) if i not in others])
 
     def halves(self) -> set[int]:
-        """ids of the nodes that give FP16."""
+        """ids of the nodes whose outputs become FP16."""
         before = self._before_a_convolution()
         kinds = {name: "free" if self._fits(t) else "float" for name, t in self.constants.items()}
         kinds |= {name: "free" if name in FREE_INPUTS else "float" for name in self.inputs}
@@ -148,7 +147,7 @@ class _Graph:
         return not bad and not self.keep & set(data)
 
     def _sunk(self, halves: set[int]) -> set[int]:
-        """Moves of FP32 whose result is only wanted in FP16: rounding before or after is one."""
+        """Data movements of FP32 values that are only used as FP16: rounding commutes with them."""
         sunk: set[int] = set()
         for node in reversed(self.nodes):
             outputs = self.floats(node.output)
@@ -171,7 +170,7 @@ class _Graph:
         )
 
     def _before_a_convolution(self) -> set[int]:
-        """ids of the nodes whose results a convolution uses, at once or later."""
+        """ids of the nodes that a convolution depends on."""
         found: set[int] = set()
         wanted: set[str] = set()
         for node in reversed(self.nodes):
@@ -189,7 +188,7 @@ class _Graph:
 
 
 class _Writer:
-    """The nodes of the FP16 graph, with the casts between the two types."""
+    """Writes the nodes of the FP16 graph and the casts between both types."""
 
     def __init__(self, graph: _Graph, halves: set[int]) -> None:
         self.graph = graph
@@ -216,7 +215,7 @@ class _Writer:
                 yield self._cast(written.output[0], node.output[0], TensorProto.FLOAT16)
 
     def _as(self, name: str, half: bool) -> Generator[NodeProto, None, str]:
-        """The name of a tensor in the type asked for; yields the cast when it is the first user."""
+        """The tensor's name in the requested type; yields its cast for the first user."""
         if half == (name in self.half):
             return name
         other = name + ("_half" if half else "_single")

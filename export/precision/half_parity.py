@@ -1,4 +1,4 @@
-"""An engine in FP16, and how far it is from the one in FP32, on ONNX Runtime."""
+"""FP16 engines and their measured difference from FP32, on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.system.cpus import usable_cpus
 
-HEADROOM = 4  # times what a trial reaches must fit into FP16
+HEADROOM = 4  # FP16 must hold this many times a tensor's largest value in the trials
 PICTURE_LIMIT = 3.0  # mean difference from FP32, steps of 1/255: more is visible
 CHROMA_LIMIT = 3e-2  # mean difference of chroma, relative to its largest entry
 CODE_LIMIT = 1e-2  # largest difference, relative to a code's largest entry
@@ -29,8 +29,9 @@ CODE_LIMIT = 1e-2  # largest difference, relative to a code's largest entry
 class Half(NamedTuple):
     """An FP16 engine.
 
-    data: the ONNX model, its metadata inside. wide: tensors left in FP32 since they grow too large.
-    flat: largest difference from FP32 on pictures of one gray, as in `Metadata.rounding_error`.
+    data: the ONNX model with its metadata. wide: how many tensors stay in FP32 because their values
+    are too large. flat: largest difference from FP32 on uniform gray pictures, in the unit of
+    `Metadata.rounding_error`.
     """
 
     data: bytes
@@ -40,10 +41,10 @@ class Half(NamedTuple):
 
 
 def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> Half:
-    """An ONNX engine in FP16, its error measured and in its metadata.
+    """Convert an ONNX engine to FP16; its measured error goes into its metadata.
 
-    codes: style codes of real pictures, for an engine that takes one.
-    Raises ParityError: a result is not finite, or differs visibly from FP32.
+    codes: style codes of pictures, for an engine that takes one.
+    Raises ParityError: a result is not finite or differs visibly from FP32.
     """
     model = onnx.load_from_string(data)
     widen(model)
@@ -71,7 +72,7 @@ def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.floa
 
 
 def wide_tensors(model: onnx.ModelProto, trials: Sequence[Inputs]) -> set[str]:
-    """The tensors that grow too large for FP16, or come near."""
+    """The tensors whose values come within HEADROOM of FP16's largest."""
     peaks = peak_values(model, half_tensors(model), trials)
     return {name for name, peak in peaks.items() if not peak < LARGEST / HEADROOM}
 
@@ -79,7 +80,7 @@ def wide_tensors(model: onnx.ModelProto, trials: Sequence[Inputs]) -> set[str]:
 def peak_values(
     model: onnx.ModelProto, names: Sequence[str], trials: Sequence[Inputs]
 ) -> dict[str, float]:
-    """The largest magnitude of each tensor over the trials; NaN where there is one."""
+    """The largest magnitude of each tensor over the trials; NaN if it has one."""
     if not names:
         return {}
     measured = onnx.ModelProto()
@@ -101,7 +102,7 @@ def peak_values(
 def _difference(
     metadata: Metadata, expected: NDArray[np.float64], got: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """|FP16 - FP32|: a picture's in steps of 1/255, others' relative to their largest entry.
+    """|FP16 - FP32|: pictures in steps of 1/255, other results relative to their largest entry.
 
     Raises ParityError: not finite.
     """
@@ -138,7 +139,7 @@ def _result(session: ort.InferenceSession, inputs: Inputs) -> NDArray[np.float64
 
 
 def _measured(session: ort.InferenceSession, metadata: Metadata, trial: Inputs) -> Inputs:
-    """The inputs; a tile's with the moments that its own picture has: pass i makes norm i right."""
+    """The inputs; for tiles with the picture's own moments, where pass i settles norm i."""
     if metadata.kind != "tiles":
         return trial
     names = [f"moments_{i}" for i in range(len(metadata.norms))]
@@ -149,7 +150,7 @@ def _measured(session: ort.InferenceSession, metadata: Metadata, trial: Inputs) 
 
 
 def session_of(model: onnx.ModelProto, plain: bool = False) -> ort.InferenceSession:
-    """plain: every node is run as it stands."""
+    """An ONNX Runtime session on the CPU. plain: without graph optimizations."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cpus()
     options.log_severity_level = 4

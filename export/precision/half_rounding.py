@@ -1,8 +1,7 @@
-"""An FP16 graph as an FP32 one that rounds where FP16 does: what ONNX Runtime can be trusted with.
+"""Simulate an FP16 graph in FP32: every value that is FP16 there is rounded to FP16.
 
-ONNX Runtime has few FP16 kernels on a CPU: it computes in FP32 and drops a pair of casts that meet,
-also where the rounding between them is the point. Here every FP16 value is really rounded. Sums are
-FP32 inside a convolution, as those of tensor cores are.
+ONNX Runtime has few FP16 kernels on CPUs. It computes in FP32 and removes adjacent casts, which
+also removes the rounding to be measured. Sums inside a convolution stay FP32, as on tensor cores.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 
 
 def rounded(half: onnx.ModelProto) -> onnx.ModelProto:
-    """The FP32 model; to be run without ONNX Runtime's optimizations, which undo it."""
+    """The FP32 model. Run it without ONNX Runtime's optimizations, which undo the rounding."""
     inferred = shape_inference.infer_shapes(half, strict_mode=True).graph
     known = (*inferred.input, *inferred.output, *inferred.value_info)
     halves = {v.name for v in known if v.type.tensor_type.elem_type == HALF}

@@ -1,4 +1,4 @@
-"""Build a TensorRT engine of an ONNX one, in a process of its own."""
+"""Build a TensorRT engine from an ONNX engine in a separate process."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def build(
     settings: Settings,
     progress: Progress,
 ) -> tuple[bytes, Metadata, Build]:
-    """An engine's bytes, what they say of themselves, and how they were made.
+    """Build an engine; return its bytes, metadata and build description.
 
-    settings.plugin: st's own kernels are used where the graph has work for them.
-    Raises StError: refused by TensorRT, or the building process died; BadEngine: operators that
-    TensorRT has not; Unavailable: no library, or no GPU where one is needed.
+    settings.plugin: use st's own kernels where the graph has statistics that they compute.
+    Raises StError: TensorRT refuses the graph, or the build process dies. BadEngine: the graph has
+    operators that TensorRT lacks. Unavailable: no library, or no GPU where one is needed.
     """
     metadata = _sized(metadata, profile)
     model = for_tensorrt(data, metadata, turing=75 in settings.capabilities)
@@ -65,7 +65,7 @@ def build(
 
 
 def _shapes(metadata: Metadata, profile: Profile) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """Of the inputs that are as large as the picture, unless it has one size."""
+    """Minimum, optimum and maximum shapes of the inputs that vary with the frame size."""
     if profile.fixed:
         return {}
     least, best, most = profile.least, profile.best, profile.most
@@ -130,7 +130,7 @@ def _run(job: Path, settings: Settings, progress: Progress) -> Built:
 
 
 def _death(settings: Settings, code: int, words: list[str]) -> str:
-    """The building process ended without a word of its own."""
+    """The message for a build process that died without reporting an error."""
     how = f"exit code {code}"
     if code < 0:
         how = signal.Signals(-code).name
@@ -139,5 +139,5 @@ def _death(settings: Settings, code: int, words: list[str]) -> str:
 
 
 def _timing_cache(settings: Settings) -> Path | None:
-    """Where earlier timings are kept; TensorRT-RTX times nothing when it builds."""
+    """The timing cache's file; TensorRT-RTX does not time kernels when it builds."""
     return cache_folder() / "tensorrt.timing" if settings.flavor == "tensorrt" else None

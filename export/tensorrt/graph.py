@@ -1,4 +1,4 @@
-"""An ONNX engine's graph as TensorRT takes it: the same function, one picture a run."""
+"""Rewrite an ONNX engine's graph for TensorRT's parser; batch size 1, same function."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ STANDARD = {"", "ai.onnx"}
 
 
 def for_tensorrt(data: bytes, metadata: Metadata, turing: bool = False) -> bytes:
-    """A copy that TensorRT's parser accepts.
+    """Return a copy that TensorRT's parser accepts.
 
-    - TensorRT lets a uint8 tensor do nothing but be cast (and measured): casts come first and last.
-    - The batch is 1, and an engine of one size says so: shapes known to the builder are faster.
-    - TensorRT-RTX has no FP32 matrix products on Turing (7.5): those that mix styles are written as
-      products and a sum.
-    - It must use standard operators only: without its plugin, the parser ends the process on
-      another one.
+    - TensorRT can only cast uint8 tensors (and take their shape), so casts come first and last.
+    - The batch is 1 and a fixed frame size is constant: known shapes run faster.
+    - TensorRT-RTX has no FP32 matrix product on Turing (7.5); blends of styles become products and
+      a sum.
+    - Only standard operators are allowed: the parser aborts the process on a node without plugin.
 
-    Raises BadEngine: operators or uint8 uses that TensorRT has not.
+    Raises BadEngine: an operator or a use of uint8 that TensorRT lacks.
     """
     model = onnx.load_from_string(data)
     widen(model)
@@ -41,7 +40,7 @@ def for_tensorrt(data: bytes, metadata: Metadata, turing: bool = False) -> bytes
 
 
 def _fix_shapes(graph: onnx.GraphProto, metadata: Metadata) -> None:
-    """One picture a run, and the sides of an engine of one size."""
+    """Set the batch to 1 and, for an engine of one size, height and width."""
     for value in (*graph.input, *graph.output):
         dims = value.type.tensor_type.shape.dim
         if value.name in ("noise", "hints", "chroma"):
@@ -81,7 +80,7 @@ def _casts_outside(graph: onnx.GraphProto) -> None:
 
 
 def _swap(transpose: NodeProto, cast: NodeProto | None) -> None:
-    """Let two neighbors do each other's work; the names of what flows stay."""
+    """Swap two adjacent nodes in place; tensor names stay."""
     if cast is None or cast.op_type != "Cast":
         raise _unfit(transpose)
     theirs = list(cast.attribute)

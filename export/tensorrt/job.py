@@ -1,4 +1,4 @@
-"""What the building process is told, and what it tells."""
+"""Messages between st-export and the build process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Settings:
-    """How to build, whichever engine it is.
+    """Build settings.
 
     capabilities: of the GPUs to build for, TensorRT-RTX only; empty: 8.0 and later.
     level: of optimization, 0 to 5; None is the library's own.
@@ -64,7 +64,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Built:
-    """What the building process found out. version: of the library."""
+    """The build process's result. version: of the library."""
 
     version: str
     capabilities: tuple[int, ...]

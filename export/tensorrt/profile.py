@@ -1,4 +1,4 @@
-"""The sizes that a TensorRT engine is built for."""
+"""Optimization profiles: the frame sizes that a TensorRT engine is built for."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ BEST, MOST = (720, 1280), (1080, 1920)  # (height, width)
 
 @dataclass(frozen=True)
 class Profile:
-    """The least, the best and the largest (height, width): it runs on all between the outer two,
-    and is fastest at the best one."""
+    """Minimum, optimum and maximum frame size, (height, width)."""
 
     least: Size
     best: Size
@@ -32,7 +31,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user wants; None leaves it to `profile_of`. Raises BadInput: sizes do not grow."""
+    """The user's sizes; None for a default of `profile_of`. Raises BadInput: not ascending."""
 
     least: Size | None = None
     best: Size | None = None
@@ -85,7 +84,7 @@ def _asked(metadata: Metadata, asked: Asked, small: Size) -> Profile:
 
 
 def _divided(size: Size, scale: int) -> Size:
-    """What an engine that enlarges takes, to make a picture of this size."""
+    """The input size at which a superresolution engine outputs this size."""
     return size[0] // scale, size[1] // scale
 
 

@@ -1,4 +1,4 @@
-"""The bar over a TensorRT build, phase by phase."""
+"""Progress bar of a TensorRT build, by phase."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from st.runtime.errors import printable
 
 
 class BuildBar:
-    """Shows the file being made, and below it the phases that TensorRT is in."""
+    """Shows the file that is built and, below it, TensorRT's current phases."""
 
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
@@ -22,7 +22,7 @@ class BuildBar:
         self._phases: dict[str, TaskID] = {}
 
     def of(self, path: Path) -> BuildBar:
-        """Begin another file."""
+        """Start the next file."""
         self.clear()
         self._file = self._shown.add_task(printable(path.name, 60), total=None)
         return self

@@ -1,4 +1,4 @@
-"""ONNX -> TensorRT: an engine for the GPU that builds it, or with `any_gpu` for every later one."""
+"""ONNX to TensorRT: an engine for this GPU, or with `any_gpu` for all from 8.0 on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from st.runtime.errors import BadInput, Unavailable
 
 
 def check(settings: Settings) -> None:
-    """Raises MissingExtra: no TensorRT. Unavailable: no GPU. BadInput: settings it has not."""
+    """Raises MissingExtra: no TensorRT. Unavailable: no GPU. BadInput: unsupported settings."""
     if settings.capabilities:
         raise BadInput(
             "--capability is for tensorrt-rtx: TensorRT builds for the GPU that is here, or with "
@@ -40,7 +40,7 @@ def write(
     settings: Settings,
     progress: Progress,
 ) -> tuple[Metadata, Build]:
-    """Build `path` (NAME.trt) and its JSON of an ONNX engine. Raises as `trt_build.build` does."""
+    """Build `path` (NAME.trt) and its JSON from an ONNX engine. Raises as `build` does."""
     settings = replace(settings, flavor="tensorrt")
     profile = profile_of(metadata, asked)
     engine, metadata, made = build(data, metadata, profile, settings, progress)

@@ -1,4 +1,4 @@
-"""ONNX -> TensorRT-RTX: a portable engine, built on any machine and compiled where it is loaded."""
+"""ONNX to TensorRT-RTX: a portable engine, built on any machine and compiled when it is loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from st.runtime.errors import BadInput
 
 
 def check(settings: Settings) -> None:
-    """Raises MissingExtra: no TensorRT-RTX. BadInput: settings that it has not."""
+    """Raises MissingExtra: no TensorRT-RTX. BadInput: unsupported settings."""
     if settings.any_gpu:
         raise BadInput("--any-gpu is for tensorrt: engines of tensorrt-rtx run on all from 8.0 on")
     check_installed("tensorrt-rtx")
@@ -29,9 +29,9 @@ def write(
     settings: Settings,
     progress: Progress,
 ) -> tuple[Metadata, Build]:
-    """Build `path` (NAME.rtx.trt) and its JSON of an ONNX engine; no plugin: it takes none.
+    """Build `path` (NAME.rtx.trt) and its JSON from an ONNX engine, without plugins.
 
-    Raises as `trt_build.build` does.
+    Raises as `build` does.
     """
     settings = replace(settings, flavor="tensorrt-rtx", plugin=False)
     profile = profile_of(metadata, asked)

@@ -17,6 +17,7 @@ from st.export.command import main
 from st.export.stale import remove_stale
 from st.runtime import Stylizer, Unavailable
 from st.runtime.cli.image import main as image
+from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import Build, json_beside, write_trt
@@ -104,3 +105,11 @@ def test_a_newer_onnx_beside_a_trt_is_told(tmp_path: Path, fingerprint: str, new
     result = CliRunner().invoke(image, [*given, "-o", str(tmp_path / "b.png")])
     assert result.exit_code == 1
     assert ("Warning: " in result.stderr and "a.onnx beside it is newer" in result.stderr) == told
+
+
+def test_trt_also_names_the_engine_of_tensorrt_rtx(tmp_path: Path) -> None:
+    write_trt(tmp_path / "a.rtx.trt", DATA, OLD, BUILD)
+    assert engine_path(tmp_path / "a.trt") == tmp_path / "a.rtx.trt"
+    write_trt(tmp_path / "a.trt", DATA, OLD, BUILD)
+    assert engine_path(tmp_path / "a.trt") == tmp_path / "a.trt"
+    assert engine_path(tmp_path / "b.trt") == tmp_path / "b.trt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,13 +127,14 @@ def test_a_building_process_that_dies_is_one_line(
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "sitecustomize.py").write_text(
         "import os\n"
-        "from st.runtime import tensorrt_library as library\n"
+        "from st.runtime.backends import tensorrt_library as library\n"
         "def load(flavor):\n"
         "    os.write(2, b'Assertion failed: creator')\n"
         "    os.abort()\n"
         "library.load_tensorrt = load\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stand_in"))
+    paths = [str(tmp_path / "stand_in"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     data, metadata = read_engine(toy)
     with pytest.raises(StError, match=r"ended its process on this graph \(SIGABRT\)") as caught:
         to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", Asked(), RTX, lambda m: None)

@@ -1,0 +1,124 @@
+"""docs/engine-format.md: its program plays an engine, and the graph says what the page says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from click.testing import CliRunner
+
+from st.engines import find
+from st.export.command import main
+from st.export.onnx.engines import Target, export
+from st.export.parity.trial_inputs import picture
+from st.export.web.npm_package import tarball
+from st.runtime import BadInput, Stylizer, Unavailable
+from st.runtime.engine.metadata import KINDS, Metadata
+from st.runtime.engine.onnx_file import read_engine
+from tests.export.test_export import make_checkpoint
+
+PAGE = Path(__file__).parents[2] / "docs" / "engine-format.md"
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which the page's program finds onnxruntime-web."""
+    if not shutil.which("node"):
+        pytest.skip("Node.js is not installed")
+    try:
+        package = tarball()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("ort")
+    with tarfile.open(package, "r|gz") as archive:
+        for member in archive:
+            if "/dist/ort" in member.name and not member.name.endswith(".map"):
+                archive.extract(member, folder, filter="data")
+    # The build for browsers needs no other package, but asks for Node's own modules.
+    (folder / "browser.mjs").write_text(
+        'import { createRequire } from "node:module";\n'
+        "globalThis.require = createRequire(import.meta.url);\n"
+    )
+    module = folder / "package" / "dist" / "ort.wasm.min.mjs"
+    loading = f"--import {(folder / 'browser.mjs').as_uri()}"
+    return os.environ | {"ORT": module.as_uri(), "NODE_OPTIONS": loading}
+
+
+def test_the_pages_program_paints_what_st_paints(node: dict[str, str], tmp_path: Path) -> None:
+    (program,) = re.findall(r"```js\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "paint.mjs").write_text(program)
+    engine = find("paintings")
+    assert engine is not None
+    metadata = read_engine(engine)[1]
+    (tmp_path / "engine.json").write_text(json.dumps(asdict(metadata)))
+    photo = picture(61, 83, 2)[0]
+    (tmp_path / "photo.ppm").write_bytes(b"P6 83 61 255\n" + photo.tobytes())
+    style = metadata.styles[2]
+    done = subprocess.run(
+        ["node", "paint.mjs", str(engine), "engine.json", "photo.ppm", "painted.ppm", style],
+        cwd=tmp_path,
+        env=node,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    painted = (tmp_path / "painted.ppm").read_bytes()
+    assert painted.startswith(b"P6 83 61 255\n")
+    ours = np.frombuffer(painted[13:], np.uint8).reshape(61, 83, 3).astype(int)
+    with Stylizer(engine) as stylizer:  # the page pads by repeating, st by mirroring
+        padded = np.pad(photo, ((0, 3), (0, 1), (0, 0)), mode="edge")
+        theirs = stylizer.set_style(style)(padded)[:61, :83]
+    assert np.abs(ours - theirs).max() <= 2
+
+
+def test_the_page_names_every_key_and_kind() -> None:
+    text = PAGE.read_text()
+    for name in (*asdict(Metadata("x")), *KINDS):
+        assert f"`{name}`" in text, name
+
+
+def test_ports_are_named_and_described(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint("cin", tmp_path / "a.pt")
+    (made, *_) = export(checkpoint, tmp_path / "a.onnx")
+    graph = onnx.load(made.path).graph
+    content, weights = graph.input
+    dims = [d.dim_param or d.dim_value for d in content.type.tensor_type.shape.dim]
+    assert dims == ["batch", "height", "width", 3]
+    assert "multiples of 4, 16 or more" in content.doc_string
+    assert "share of wave, scream" in weights.doc_string
+    out = [d.dim_param or d.dim_value for d in graph.output[0].type.tensor_type.shape.dim]
+    assert out[3] == 3
+    session = ort.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    odd = {"content": np.zeros((1, 63, 65, 3), np.uint8), "weights": np.ones((1, 2), np.float32)}
+    with pytest.raises(Exception, match="height_and_width_must_be_multiples_of_4"):
+        session.run(None, odd)
+
+
+def test_an_older_opset_and_one_size(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint("cin", tmp_path / "a.pt")
+    made = list(export(checkpoint, tmp_path / "a.onnx", Target(17, (48, 64))))
+    assert [one.path.name for one in made] == ["a.onnx"]
+    model = onnx.load(made[0].path)
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [17]
+    dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert dims == [1, 48, 64, 3]
+    with Stylizer(made[0].path) as stylizer:
+        assert stylizer(picture(48, 64)[0]).shape == (48, 64, 3)
+    with pytest.raises(BadInput, match="multiples of 4, 16 or more"):
+        list(export(checkpoint, tmp_path / "b.onnx", Target(20, (50, 64))))
+    with pytest.raises(BadInput, match="opset 16"):
+        list(export(checkpoint, tmp_path / "b.onnx", Target(16, (48, 64))))
+    result = CliRunner().invoke(main, ["paintings", "--half", "--opset", "17"])
+    assert result.exit_code == 2
+    assert "need the checkpoint" in result.output
