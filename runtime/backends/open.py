@@ -57,18 +57,7 @@ def open_engine(
     if metadata.kind != kind and (kind != "stylizer" or metadata.kind not in PLAYED):
         raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
     try:
-        if path.suffix == ".trt":
-            from st.runtime.backends.tensorrt import TensorRtBackend
-
-            backend: Backend = TensorRtBackend(path)
-        elif device.startswith("openvino"):
-            from st.runtime.backends.openvino import OpenVinoBackend
-
-            backend = OpenVinoBackend(data, metadata, device, threads)
-        else:
-            from st.runtime.backends.onnxruntime import OrtBackend
-
-            backend = OrtBackend(data, metadata, device, threads)
+        backend = _load(path, data, metadata, device, threads)
         try:
             check_ports(metadata, backend.inputs, backend.outputs)
         except BadEngine:
@@ -101,6 +90,21 @@ def _warn_if_outdated(path: Path, metadata: Metadata) -> None:
             StWarning,
             stacklevel=3,
         )
+
+
+def _load(path: Path, data: bytes, metadata: Metadata, device: str, threads: int) -> Backend:
+    """Open an engine with the library of its device. data: the bytes of an .onnx file."""
+    if path.suffix == ".trt":
+        from st.runtime.backends.tensorrt import TensorRtBackend
+
+        return TensorRtBackend(path)
+    if device.startswith("openvino"):
+        from st.runtime.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(data, metadata, device, threads)
+    from st.runtime.backends.onnxruntime import OrtBackend
+
+    return OrtBackend(data, metadata, device, threads)
 
 
 def devices_of(path: Path) -> tuple[str, ...]:
