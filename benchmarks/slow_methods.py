@@ -46,7 +46,7 @@ from st.train.features.squeezenet import SqueezeNet, load_squeezenet
 from st.train.losses.basic import relative_distance
 from st.train.losses.patches import Bank, candidates
 from st.train.measures import SHORT_SIDE, Rgb, content_distance, style_distance, traits
-from st.train.slow.command import Entry, entries
+from st.train.slow.entries import Entry, entries
 from st.train.slow.laplacian import filtered
 from st.train.slow.optimize import Step
 

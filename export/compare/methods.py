@@ -25,7 +25,7 @@ from st.runtime.pictures.resize import to_size, with_short_side
 from st.train.checkpoint import load_checkpoint
 from st.train.measures import Judge, StylePatches, to_tensor
 from st.train.methods import METHODS
-from st.train.slow.command import Entry, entries
+from st.train.slow.entries import Entry, entries
 from st.train.slow.optimize import Step
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)

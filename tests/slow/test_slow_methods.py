@@ -16,7 +16,7 @@ from st.train.slow import cnnmrf, gatys, histogram, laplacian, reshuffle
 from st.train.slow.cnnmrf import Config as CnnmrfConfig
 from st.train.slow.cnnmrf import Match, turned
 from st.train.slow.colors import LUMINANCE, keep_chroma, match_colors
-from st.train.slow.command import entries
+from st.train.slow.entries import entries
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.histogram import Config as HistogramConfig
 from st.train.slow.laplacian import Config as LaplacianConfig

@@ -17,51 +17,13 @@ from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import BadInput, MissingExtra, Unavailable, printable
 from st.runtime.pictures.io import Picture, format_of, read_picture, write_picture
 from st.train.command import config_options
+from st.train.slow.entries import Entry, entries
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from st.train.slow.optimize import Step
     from st.train.slow.styles import Style
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One method as the command knows it: its function, its Config, and what --help says."""
-
-    paint: Callable[..., Tensor]  # (content, styles, config, callback, vgg)
-    config: type
-    title: str
-
-
-def entries() -> dict[str, Entry]:
-    """The methods by name. Raises ModuleNotFoundError where torch is not installed."""
-    from st.train.slow.cnnmrf import Config as CnnmrfConfig
-    from st.train.slow.cnnmrf import cnnmrf
-    from st.train.slow.gatys import Config as GatysConfig
-    from st.train.slow.gatys import gatys
-    from st.train.slow.histogram import Config as HistogramConfig
-    from st.train.slow.histogram import histogram
-    from st.train.slow.laplacian import Config as LaplacianConfig
-    from st.train.slow.laplacian import laplacian
-    from st.train.slow.reshuffle import Config as ReshuffleConfig
-    from st.train.slow.reshuffle import reshuffle
-
-    return {
-        "gatys": Entry(
-            gatys, GatysConfig, "The style's textures in the content's forms: Gatys et al., 2016"
-        ),
-        "laplacian": Entry(
-            laplacian, LaplacianConfig, "Gatys' method, the content's edges kept: Li et al., 2017"
-        ),
-        "histogram": Entry(
-            histogram, HistogramConfig, "Gatys' method, nothing washed out: Risser et al., 2017"
-        ),
-        "cnnmrf": Entry(cnnmrf, CnnmrfConfig, "Patches of the style: Li and Wand, 2016"),
-        "reshuffle": Entry(
-            reshuffle, ReshuffleConfig, "The style's patches, each used about once: Gu et al., 2018"
-        ),
-    }
 
 
 def run_options() -> list[click.Option]:
