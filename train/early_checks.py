@@ -45,7 +45,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
     options = [option for group in groups.values() for option in group]
     for option in options:
         if option.name == "config":
-            option.expose_value = True
+            option.expose_value, option.callback = True, None
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     parser = click.Command("st-train", params=[*options], context_settings=settings)
     values = parser.make_context("st-train", list(arguments), resilient_parsing=True).params

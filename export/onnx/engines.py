@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +38,7 @@ from st.train.checkpoint import Checkpoint
 from st.train.method import ExportSpec
 from st.train.methods import METHODS
 from st.train.networks import color_net
-from st.train.networks.transform import SHAPES, fold_upsampling
+from st.train.networks.transform import fold_upsampling
 
 SIZES = ((64, 96), (120, 80), (200, 256))  # (height, width) of the pictures for parity
 STYLE_SIDE = SHORT_SIDE // 16 * 16  # of a fixed style picture
@@ -155,12 +157,17 @@ def _base(model: Exportable, target: Target) -> Metadata:
 
 
 def _card(checkpoint: Checkpoint) -> dict[str, str | int | float]:
-    """The training card, with the network's shape where it has no name: weights alone do not
-    tell it to whoever reads the engine back (`st.train.bank.from_engine`)."""
-    shape = checkpoint.config.get("shape")
-    if not isinstance(shape, str) or shape in SHAPES:
+    """The training card, with those settings that are not the method's defaults, as JSON: weights
+    alone do not tell them to whoever reads the engine back (`st.train.bank.from_engine`)."""
+    usual = dataclasses.asdict(METHODS[checkpoint.method].config())
+    settings = {
+        name: value
+        for name, value in checkpoint.config.items()
+        if value != usual.get(name) and name != "teacher"  # a path of the machine that trained it
+    }
+    if not settings:
         return checkpoint.card
-    return {"shape": shape} | checkpoint.card
+    return {"settings": json.dumps(settings, sort_keys=True)} | checkpoint.card
 
 
 def fingerprint(state: dict[str, Tensor]) -> str:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import load_checkpoint
 from st.train.command import main
+from st.train.early_checks import method_names
 from st.train.features.squeezenet import load_squeezenet
 from st.train.methods import METHODS
 
@@ -360,3 +361,49 @@ def test_options_name_every_setting() -> None:
         assert command is not None
         names = {parameter.name for parameter in command.params}
         assert set(method.config.__dataclass_fields__) < names
+
+
+def test_input_errors_come_before_torch(photographs: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+from click.testing import CliRunner
+from st.train.command import main
+for words in (["--content", "absent"], ["--style", "absent.png"], ["-o", "x.onnx"],
+              ["-o", "x.pt", "--resume"], ["--begin-with", "absent.pt"], ["--config", "absent"]):
+    result = CliRunner().invoke(main, ["cin", *words])
+    assert result.exit_code == 2 and "absent" in result.stderr + "absent" * ("-o" in words), words
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_method_names_are_those_of_the_modules() -> None:
+    assert method_names() == sorted(METHODS)
+
+
+def test_pause_says_how_to_continue(st_train: Invoke) -> None:
+    result = st_train("cin", "--pause-after", 1e-9)
+    assert result.exit_code == 0, result.output
+    assert "paused: model.resume.pt is saved" in result.stderr
+    assert not Path("model.pt").exists()
+    result = st_train("cin", "--resume", "--learning-rate", 1e-3)
+    assert result.exit_code == 0, result.output
+    assert "resumed with changed learning rate: 0.002 before, 0.001 now" in result.stderr
+    assert Path("model.pt").exists()
+
+
+def test_ctrl_c_during_the_imports_is_one_line(photographs: Path, tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from st.runtime.system.signals import quick_interrupt
+with quick_interrupt():
+    from st.train.command import main
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "Aborted!\n")

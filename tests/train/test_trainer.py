@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from st.runtime.errors import BadInput, Unavailable
 from st.train.checkpoint import load_checkpoint
 from st.train.features import FeatureNetwork
-from st.train.loop.optimizer import WARM_UP, learning_rate
+from st.train.loop.optimizer import WARM_UP, WeightAverage, learning_rate
 from st.train.loop.run import Progress, Run
 from st.train.loop.trainer import Diverged, Interrupted, check_painted, train
 from st.train.method import Batch, Method
@@ -247,3 +248,78 @@ def test_without_styles_a_preview_shows_each_crop_and_what_becomes_of_it(
     list(start(method, steps=1, size=size, batch=2, preview_every=1))
     with Image.open(tmp_path / "model.preview.jpg") as preview:
         assert preview.size == (10 * size, 2 * size)
+
+
+def test_a_damaged_photograph_does_not_end_a_training(
+    start: Start, photographs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for photo in photographs.iterdir():
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    (folder / "cut.png").write_bytes((folder / "photo0.png").read_bytes()[:500])
+    progress = list(start(METHODS["cin"], content=(folder,)))
+    assert [p.step for p in progress] == [1, 2, 3, 4, 5, 6]
+    assert ["cut.png" in line for p in progress for line in p.unreadable] == [True]
+
+
+def test_any_failure_saves_the_state(start: Start, tmp_path: Path) -> None:
+    cin = METHODS["cin"]
+    calls = 0
+
+    def failing(*given: Any) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("out of luck")
+        return cin.step(*given)
+
+    with pytest.raises(Interrupted, match="RuntimeError: out of luck; step 2 is saved"):
+        list(start(dataclasses.replace(cin, step=failing), save_every=100))
+    assert [p.step for p in start(cin, resume=True)] == [3, 4, 5, 6]
+
+
+def test_a_pause_changes_nothing(start: Start, tmp_path: Path) -> None:
+    cin = METHODS["cin"]
+    whole = [p.losses for p in start(cin, "whole.pt", average=0.9)]
+    paused = list(start(cin, "half.pt", average=0.9, pause_after=1e-9))
+    assert [(p.step, p.paused) for p in paused] == [(1, True)]
+    assert not (tmp_path / "half.pt").exists()
+    rest = list(start(cin, "half.pt", average=0.9, resume=True))
+    assert [p.losses for p in [*paused, *rest]] == whole
+    states = [load_checkpoint(tmp_path / f"{x}.pt").state for x in ("whole", "half")]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_weight_average() -> None:
+    network = nn.Linear(1, 1)
+    nn.init.zeros_(network.weight)
+    average = WeightAverage(network, 0.5)
+    for value in (1.0, 2.0):
+        nn.init.constant_(network.weight, value)
+        average.update(network)
+    first = 1 - 2 / 11  # the decay of the first updates is below 0.5: (1 + n) / (10 + n)
+    expected = first * 3 / 12 + 2 * (1 - 3 / 12)
+    assert average.state["weight"].item() == pytest.approx(expected)
+    with average.applied(network):
+        assert network.weight.item() == pytest.approx(expected)
+    assert network.weight.item() == 2
+    again = WeightAverage(network, 0.5)
+    again.restore(average.saved())
+    assert torch.equal(again.state["weight"], average.state["weight"])
+
+
+def test_one_training_at_a_time(start: Start, tmp_path: Path) -> None:
+    first = start(METHODS["cin"])
+    next(first)
+    with pytest.raises(BadInput, match=f"is being trained by process {os.getpid()} on"):
+        next(start(METHODS["cin"]))
+    first.close()
+    assert not (tmp_path / "model.lock").exists()
+    next(start(METHODS["cin"]))
+
+
+def test_resuming_with_fewer_steps_than_done(start: Start) -> None:
+    list(start(METHODS["cin"], steps=2))
+    with pytest.raises(BadInput, match="has done 2 steps, more than the 1 asked for"):
+        next(start(METHODS["cin"], steps=1, resume=True))

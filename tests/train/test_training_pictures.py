@@ -18,8 +18,9 @@ from st.train.data.files import (
     list_pictures,
     named_styles,
     style_files,
+    style_name,
 )
-from st.train.data.pictures import load_style, random_crop
+from st.train.data.pictures import PictureSource, load_style, random_crop
 
 
 def test_list_pictures(tmp_path: Path, photographs: Path) -> None:
@@ -132,3 +133,59 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
     assert content_files([tmp_path], 20) == sorted(map(str, set(names) - set(kept)))
     with pytest.raises(BadInput, match="all 200 photographs are held out"):
         content_files([tmp_path], 1)
+
+
+def test_style_names_become_printable() -> None:
+    assert style_name("Screenshot 9.41\u202fAM") == "Screenshot 9.41 AM"
+    assert style_name(" two\nlines\u00a0") == "two lines"
+    assert style_name("bell\x07") == "bell_"
+    assert style_name("e\u0301te\u0301") == "\u00e9t\u00e9"
+    assert len(style_name("x" * 300)) == 80
+    assert style_name("wave") == "wave"
+
+
+def test_changed_style_names_are_told(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "a\u202fb.png")
+    told: list[str] = []
+    assert list(named_styles([str(tmp_path)], told.append)) == ["a b"]
+    assert told == ["style 'a\\u202fb' is named 'a b'"]
+
+
+def draws(source: PictureSource) -> list[bytes]:
+    random = np.random.default_rng(5)
+    return [picture.tobytes() for _ in range(4) for picture in source.draw(3, random)]
+
+
+def test_damaged_and_oversized_pictures_are_left_out(photographs: Path, tmp_path: Path) -> None:
+    files = list_pictures(photographs)
+    (tmp_path / "cut.png").write_bytes(Path(files[0]).read_bytes()[:300])
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "vast.png")
+    source = PictureSource([*files, *list_pictures(tmp_path)], 64, 0)
+    assert len(draws(source)) == 12
+    problems = source.new_problems()
+    assert len(problems) == 2
+    assert any("vast.png" in line and "200 megapixels" in line for line in problems)
+    assert source.new_problems() == ()
+    with pytest.raises(BadInput, match=r"1 of 1 pictures cannot be read.*cut\.png"):
+        PictureSource([str(tmp_path / "cut.png")], 64, 0).draw(1, np.random.default_rng(0))
+
+
+def test_kept_pictures_are_the_same_pictures(photographs: Path) -> None:
+    files = list_pictures(photographs)
+    forgetful, keeping = PictureSource(files, 40, 0), PictureSource(files, 40, 1 << 20)
+    assert draws(keeping) == draws(forgetful) == draws(keeping)
+
+
+def test_pictures_are_read_as_the_runtime_reads_them(tmp_path: Path) -> None:
+    """16-bit gray is not white, EXIF orientation turns, hidden colors are replaced."""
+    gray = np.full((40, 40), 128 * 257, np.uint16)
+    Image.fromarray(gray).save(tmp_path / "deep.png")
+    assert load_style(tmp_path / "deep.png", 40).mean() == pytest.approx(128 / 255, abs=0.01)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "lying.jpg", exif=exif)
+    assert load_style(tmp_path / "lying.jpg", 40).shape == (1, 3, 60, 40)
+    clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    clear.paste((0, 0, 255, 255), (0, 0, 40, 20))
+    clear.save(tmp_path / "clear.png")
+    assert load_style(tmp_path / "clear.png", 40)[0, 0].max() == 0, "no hidden red"

@@ -1,34 +1,45 @@
-"""The checkpoint that an engine was exported from, read back out of its ONNX graph."""
+"""Reading a trained network back out of an engine: its config, its weights, and a proof of both."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from st.runtime.engine.location import engine_path
-from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.metadata import PALETTE, Metadata
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.errors import BadInput, MissingExtra, printable
-from st.runtime.stylizer import Stylizer
-from st.train.checkpoint import Checkpoint, load_checkpoint
-from st.train.method import Method
+from st.train.checkpoint import Checkpoint, load_checkpoint, make_config
+from st.train.method import ExportSpec, Method
 from st.train.methods import METHODS
+from st.train.networks.chroma import luma_of
+from st.train.networks.color_net import SpectralConv
 from st.train.networks.transform import SHAPES, InstanceNorm, parse_shape, unfold_upsampling
 
 PREFIX = "network."  # the exporter's graphs hold the network under this name
-LIMIT = 2  # steps of 1/255 between the engine's pictures and those of what is read back
-TRIAL = (96, 128)
+HALF = (".half", "_half")  # suffixes of weights stored as float16: see st.export.onnx.storage
+SPECTRAL = "parametrizations.weight"
+ITEMS = [f"getitem_{n}" for n in range(1, 64)]  # scalars out of an exported vector, in order
+LIMIT = 2  # steps of 1/255 between the engine's pictures and those of the network read back
+RELATIVE_LIMIT = 0.01  # for style codes and chroma, of the largest value
+TRIAL = (96, 128)  # height and width of the trial picture
+
+Norms = list[tuple[Tensor, Tensor]]  # scale and shift
 
 
 def load_any(source: str) -> Checkpoint:
-    """A checkpoint, from its own file or out of an engine: a file, or a shipped engine's name.
+    """A checkpoint: its own file, or read out of an engine, which is a file or a shipped name.
 
-    Raises BadInput: neither, or an engine that does not give its weights back.
+    Raises BadInput when it is neither, or the engine's network cannot be read back.
     """
     if Path(source).suffix == ".pt":
         return load_checkpoint(Path(source))
@@ -36,14 +47,23 @@ def load_any(source: str) -> Checkpoint:
 
 
 def engine_checkpoint(engine: str | Path) -> Checkpoint:
-    """What `engine` was exported from; it paints the same pictures, or BadInput is raised."""
+    """The network that `engine` was exported from, as a checkpoint without training state.
+
+    Parts that an engine leaves out, such as a discriminator, have random weights. Raises BadInput
+    unless the network gives the same pictures as the engine.
+    """
     path = engine_path(engine)
     data, metadata = read_engine(path)
     shown = printable(path)
     if metadata.method not in METHODS:
         raise BadInput(f"{shown}: unknown method {printable(metadata.method, 40)!r}")
+    if metadata.kind in ("style-encoder", "tiles"):
+        raise BadInput(f"{shown}: is only a part of an engine; give the engine itself")
     method = METHODS[metadata.method]
     weights, norms = weights_of(data)
+    encoder = path.with_suffix(".encoder.onnx")
+    if metadata.code_size and encoder.is_file():
+        weights |= weights_of(read_engine(encoder)[0])[0]
     for config in _configs(method, weights, metadata):
         network = method.build(config, metadata.styles)
         state = _state(network, weights | _of_norms(network, norms))
@@ -51,43 +71,38 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
             break
     else:
         raise BadInput(f"{shown}: its weights are not laid out as {method.name} has them")
-    checkpoint = Checkpoint(
-        method.name, dataclasses.asdict(config), metadata.styles, state, dict(metadata.card)
-    )
-    _prove(checkpoint.network(), path, metadata)
+    settings = dataclasses.asdict(config)
+    card = {name: value for name, value in metadata.card if name != "settings"}
+    checkpoint = Checkpoint(method.name, settings, metadata.styles, state, card)
+    _prove(checkpoint, path, encoder, metadata)
     return checkpoint
 
 
-def weights_of(data: bytes) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
-    """The network's initializers by their names in its state dict, and the scale and shift of every
-    instance norm that has its own, in the order they run: these lose their names on the way."""
+def weights_of(data: bytes) -> tuple[dict[str, Tensor], Norms]:
+    """The weights of an ONNX file, by their names in the network's state dict, float32; and scale
+    and shift of the instance norms that have their own, in order of execution: the export drops
+    their names."""
     try:
         import onnx
         from onnx import numpy_helper
     except ModuleNotFoundError:
         raise MissingExtra("reading an engine's weights", "export") from None
     graph = onnx.load_from_string(data).graph
-    arrays = {  # some are kept in half the bytes: st.export.onnx.storage
-        entry.name.removesuffix(".half"): numpy_helper.to_array(entry)
-        for entry in graph.initializer
-    }
-    found = {
-        name: torch.from_numpy(array.astype(np.float32))
-        for name, array in arrays.items()
-        if np.issubdtype(array.dtype, np.floating)
-    }
+    found: dict[str, Tensor] = {}
+    for entry in graph.initializer:
+        array = numpy_helper.to_array(entry)
+        if np.issubdtype(array.dtype, np.floating):
+            name = entry.name
+            for suffix in HALF:
+                name = name.removesuffix(suffix)
+            found[name] = torch.from_numpy(array.astype(np.float32))
     norms = [node.input for node in graph.node if node.op_type == "InstanceNormalization"]
-    pairs = [
-        (found[scale], found[shift])
-        for _, scale, shift in norms
-        if scale in found and shift in found
-    ]
-    named = {k.removeprefix(PREFIX): v for k, v in found.items() if k.startswith(PREFIX)}
-    return named, pairs
+    pairs = [(found[k], found[b]) for _, k, b in norms if k in found and b in found]
+    return {name.removeprefix(PREFIX): value for name, value in found.items()}, pairs
 
 
-def _of_norms(network: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """The state of the network's own norms, which run in the order that it lists them in."""
+def _of_norms(network: nn.Module, pairs: Norms) -> dict[str, Tensor]:
+    """State of the network's own instance norms, which execute in the order of its modules."""
     names = [name for name, module in network.named_modules() if isinstance(module, InstanceNorm)]
     state = {}
     for name, (scale, shift) in zip(names, pairs, strict=False):
@@ -95,22 +110,52 @@ def _of_norms(network: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> dict[st
     return state
 
 
-def _configs(
-    method: Method, weights: dict[str, Tensor], metadata: Metadata
-) -> typing.Iterator[typing.Any]:
-    """Configs whose networks could have these weights: the engine tells only its weights, and its
-    card a shape that has no name."""
-    own = (value for name, value in metadata.card if name == "shape")
-    shapes: list[str | None] = [text for text in own if isinstance(text, str) and _is_shape(text)]
+def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> Iterator[Any]:
+    """Configs that the engine may have been trained with, the likeliest first.
+
+    The card of engines written since version 0.1 has those entries that are not the defaults; of
+    older ones the entries are inferred from the weights.
+    """
+    card = dict(metadata.card)
+    if isinstance(text := card.get("settings"), str):
+        try:
+            values = json.loads(text)
+            yield make_config(
+                method, {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            )
+        except (ValueError, AttributeError, RecursionError, BadInput):
+            pass  # the guesses below may still fit
     entries = {entry.name: entry for entry in dataclasses.fields(method.config)}
     first = next((w for w in weights.values() if w.ndim == 4), None)
-    known = {}
+    known: dict[str, Any] = {}
     if first is not None:
         known = {"width": first.shape[0], "kernel": first.shape[-1]}
+    if method.name == "colorize":  # the first convolution is the encoder's
+        known = {"width": _inputs_of(weights, "generator.last", 32)}
+        known["encoder"] = _color_encoder(weights)
+    if "encoder.conv1_1.weight" in weights:  # of style prediction as it was before other encoders
+        known |= {"encoder": "vgg16", "loss_network": "vgg16"}
     known = {name: value for name, value in known.items() if name in entries}
-    shapes = [*SHAPES, *shapes] if "shape" in entries else [None]
+    shapes: list[str | None] = [None]
+    if "shape" in entries:
+        own = card.get("shape")
+        shapes = [*SHAPES, *([own] if isinstance(own, str) and _is_shape(own) else [])]
     for shape in shapes:
         yield method.config(**known, **({} if shape is None else {"shape": shape}))
+
+
+def _inputs_of(weights: dict[str, Tensor], layer: str, usual: int) -> int:
+    weight = weights.get(f"{layer}.weight")
+    return usual if weight is None or weight.ndim < 2 else weight.shape[1]
+
+
+def _color_encoder(weights: dict[str, Tensor]) -> str:
+    """The `encoder` entry of a colorizer whose weights have these names."""
+    parts = {name.split(".")[2] for name in weights if name.startswith("generator.encoder.")}
+    if "resnet" in parts:
+        deep = any(".resnet.layer3.5." in name for name in weights)
+        return "resnet34" if deep else "resnet18"
+    return next((part for part in ("squeezenet", "vgg") if part in parts), "plain")
 
 
 def _is_shape(text: str) -> bool:
@@ -122,38 +167,156 @@ def _is_shape(text: str) -> bool:
 
 
 def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """The network's state with these weights in it; None where they do not fit."""
+    """The network's state with these weights in it; None where they do not fit.
+
+    Parts of the network that the engine has no weight of at all keep their own.
+    """
+    weights = weights | _of_spectral(network, weights)
     learned = dict(network.named_parameters())
+    parts = {name.split(".")[0] for name in weights}
     state = {}
+    # A vector that a network iterates over is exported as scalars.
+    items = [weights[name] for name in ("getitem", *ITEMS) if name in weights]
+    unrolled = torch.stack(items) if items and not any(x.ndim for x in items) else torch.zeros(0)
     for name, own in network.state_dict().items():
         found = weights.get(name)
+        if found is None and name not in learned and own.shape == unrolled.shape:
+            found = unrolled
         if found is None:
-            if name in learned:
+            if name in learned and name.split(".")[0] in parts:
                 return None
-            state[name] = own  # a buffer that no picture needs
+            state[name] = own  # a part that is not exported, or a buffer that is a constant there
             continue
-        if found.shape != own.shape:
-            found = unfold_upsampling(found) if found.shape[:1] == (4 * len(own),) else found
+        if found.shape != own.shape and found.shape[:1] == (4 * len(own),):
+            found = unfold_upsampling(found)
         if found.shape != own.shape:
             return None
         state[name] = found.clone()
+    return state if any(name in weights for name in learned) else None
+
+
+def _of_spectral(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """State of layers with spectral norms, from the plain convolutions that are exported.
+
+    The batch norm after such a layer takes the scale that the spectral norm removes, and the bias.
+    """
+    state: dict[str, Tensor] = {}
+    known = {name for name, _ in network.named_parameters()}
+    for name, _ in network.named_modules():
+        original, weight = f"{name}.{SPECTRAL}.original", weights.get(f"{name}.weight")
+        if weight is None or original not in known:
+            continue
+        size, u, v = _largest_singular(weight.flatten(1))
+        state[original] = weight
+        state |= {f"{name}.{SPECTRAL}.0._u": u, f"{name}.{SPECTRAL}.0._v": v}
+        owner, _, own = name.rpartition(".")
+        block = network.get_submodule(owner)
+        if own == "conv" and isinstance(block, SpectralConv):
+            norm = typing.cast(nn.BatchNorm2d, block.norm)
+            bias = weights.get(f"{name}.bias", torch.zeros(len(weight)))
+            state |= {
+                f"{owner}.norm.weight": torch.full((len(weight),), size),
+                f"{owner}.norm.bias": bias,
+                f"{owner}.norm.running_mean": torch.zeros(len(weight)),
+                f"{owner}.norm.running_var": torch.full((len(weight),), 1 - norm.eps),
+            }
+        elif f"{name}.bias" in weights:
+            state[f"{name}.bias"] = weights[f"{name}.bias"]
     return state
 
 
-def _prove(network: nn.Module, path: Path, metadata: Metadata) -> None:
-    """Raises BadInput unless the network paints what the engine paints."""
-    random = np.random.default_rng(0)
-    step = 16
-    coarse = random.integers(0, 256, (TRIAL[0] // step, TRIAL[1] // step, 3), dtype=np.uint8)
-    picture = coarse.repeat(step, 0).repeat(step, 1)
-    with Stylizer(path) as stylizer:
-        if metadata.styles:
-            stylizer.set_style({name: 1 + n for n, name in enumerate(metadata.styles)})
-        theirs = stylizer(picture)
-        inputs = stylizer.settings.inputs
-        controls = [torch.from_numpy(inputs[name].copy()) for name in metadata.inputs[1:]]
-    content = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+def _largest_singular(matrix: Tensor) -> tuple[float, Tensor, Tensor]:
+    """The largest singular value of a (rows, columns) matrix and its two vectors."""
+    values = matrix.double().numpy()
+    u = np.linalg.eigh(values @ values.T)[1][:, -1]
+    v = values.T @ u
+    size = float(np.linalg.norm(v))
+    made = (torch.from_numpy(x).float() for x in (u, v / max(size, 1e-30)))
+    return size, next(made), next(made)
+
+
+def _prove(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadata) -> None:
+    """Raises BadInput unless the checkpoint's network gives what the engine gives."""
+    network = typing.cast(Any, checkpoint.network())
+    spec: ExportSpec = METHODS[checkpoint.method].export_spec(network)
+    inputs = _trial_inputs(spec, metadata)
+    refused = BadInput(
+        f"{printable(path)}: its weights cannot be read back exactly; give the checkpoint"
+    )
+    if spec.code_size:
+        side = spec.style_size or max(TRIAL[0], spec.min_size)
+        style = _trial_picture(side, side, 1)
+        if encoder.is_file():
+            inputs["code"] = _run(encoder, {"style": style})
+        with torch.no_grad():
+            own = network.encode_style(_unit(style)).numpy()
+        if not _near(own, inputs.setdefault("code", own)):
+            raise refused
+    theirs = _run(path, {name: inputs[name] for name in metadata.inputs})
     with torch.no_grad():
-        ours = network(content, *controls)[0].permute(1, 2, 0).clamp(0, 1) * 255
-    if np.abs(ours.round().numpy() - theirs).max() > LIMIT:
-        raise BadInput(f"{printable(path)}: its weights cannot be read back, give the checkpoint")
+        controls = [torch.from_numpy(inputs[name]) for name in spec.controls]
+        content = None if spec.texture else _unit(inputs["content"])
+        if spec.render_factor and content is not None:
+            same = _near(network.generator(luma_of(content), *controls).numpy(), theirs)
+        else:
+            ours = network(content, *controls).permute(0, 2, 3, 1).clamp(0, 1) * 255
+            same = np.abs(ours.round().numpy() - theirs).max() <= LIMIT
+    if not same:
+        raise refused
+
+
+def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any]]:
+    """An example of every input but the code."""
+    if metadata.fixed_size is not None:
+        height, width = metadata.fixed_size
+    else:
+        height, width = (
+            -(-max(side, spec.min_size) // spec.multiple) * spec.multiple for side in TRIAL
+        )
+    random = np.random.default_rng(0)
+    weights = random.random((1, max(1, len(metadata.styles))), np.float32)
+    return {
+        "content": _trial_picture(height, width, 0),
+        "weights": weights / weights.sum(),
+        "strength": np.array([0.75], np.float32),
+        "noise": random.random((1, max(1, spec.noise), height, width), np.float32),
+        "hints": np.zeros((1, 3, height, width), np.float32),
+        "palette": np.zeros((1, PALETTE), np.float32),
+    }
+
+
+def _trial_picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """Squares of random colors: (1, H, W, 3)."""
+    step = 16
+    shape = (1, -(-height // step), -(-width // step), 3)
+    coarse = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    return coarse.repeat(step, 1).repeat(step, 2)[:, :height, :width]
+
+
+def _unit(pictures: NDArray[np.uint8]) -> Tensor:
+    """(N, H, W, 3), 0..255 -> (N, 3, H, W), 0..1."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+def _near(ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+    if ours.shape != theirs.shape:
+        return False
+    return bool(np.abs(ours - theirs).max() <= RELATIVE_LIMIT * max(1e-3, np.abs(theirs).max()))
+
+
+def _run(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """The first output of an engine, on ONNX Runtime."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise MissingExtra("reading an engine's weights", "cpu") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        return typing.cast(NDArray[Any], session.run(None, inputs)[0])
+    except Exception as error:  # ONNX Runtime has many kinds, none of them public
+        why = printable(error, 120)
+        raise BadInput(f"{printable(path)}: cannot be run to check its weights ({why})") from None

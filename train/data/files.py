@@ -90,7 +90,7 @@ def named_styles(
     for given_name, path in style_files(given):
         name = style_name(given_name)
         if name != given_name:
-            say(f"style {printable(given_name, 60)!r} is named {name!r}")
+            say(f"style '{printable(given_name, 60)}' is named '{name}'")
         if not name or name in styles:
             problem = "two styles have this name" if name else "a style without a name"
             raise BadInput(f"{printable(given_name)!r}: {problem}; name it with NAME=FILE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from st.train.method import Batch
 
 def open_fabric(run: Run) -> tuple[Fabric, str]:
     """Fabric on the devices asked for, launched, and the precision that it computes in."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it reports every process
     where: dict[str, Any] = {"devices": run.devices, "num_nodes": run.nodes}
     try:
         device = Fabric(accelerator=run.device, **where).device

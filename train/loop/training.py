@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from st.train.bank.add_style import check_addition, choose_starts, joined, take_over
+from st.train.bank.batch_norms import restore_statistics
 from st.train.checkpoint import Checkpoint
 from st.train.features.base import FeatureNetwork
 from st.train.loop.card import training_card
@@ -52,6 +53,7 @@ class Training:
         self.fabric.to_device(self.network)
         self._stepper = cast(Any, self.fabric.setup_optimizers(self.optimizer))
         self.targets = self._targets()
+        self.batches = make_batches(method, inputs, config, run, self.fabric.global_rank)
         self._initialize()
         self.average = WeightAverage(self.network, run.average) if run.average else None
         self.first, self._seconds_before = 0, 0.0
@@ -60,7 +62,6 @@ class Training:
                 saved, self.network, self.optimizer, self.average, config, run.resume_file
             )
             self._seconds_before = float(saved.card.get("seconds", 0))
-        self.batches = make_batches(method, inputs, config, run, self.fabric.global_rank)
         if run.base is not None and run.start is None and saved is None:
             self._choose_starts(run.base)
         self.step, self.losses, self.whole = self.first, dict[str, float](), True
@@ -88,6 +89,12 @@ class Training:
             initial.load_matching(self.network)
             if self.method.begin is not None:
                 self.method.begin(self.network, initial.state)
+
+            def paint() -> Tensor:
+                content = self.fabric.to_device(self.batches[0].content)
+                return self.method.paint(self.network, content, None, 0)
+
+            restore_statistics(self.network, paint)
 
     def _choose_starts(self, base: Checkpoint) -> None:
         def style_loss(batch: Batch) -> Tensor:
