@@ -1,14 +1,13 @@
-"""Colors as luma and chroma: how a colorizer's chroma and a picture's own luma become a picture.
+"""Combine the luma of a picture with the chroma that a colorizer predicts.
 
-Luma is BT.709's linear form of R'G'B', as everywhere in st; chroma is its Cb and Cr, -0.5..0.5. The
-luma of the result is the picture's: every channel is rounded to its nearest byte, which moves luma
-by less than half a step, so the luma of a gray picture's result, rounded, is the gray itself. Where
-luma leaves no room for the chroma, chroma gives way by one factor for all three channels, and hue
-and luma stay; channels are never clipped alone.
+Luma and chroma (Cb and Cr, -0.5..0.5) are those of BT.709. The result keeps the luma of the
+picture: rounding the channels moves luma by less than half a step, so the rounded luma of a
+colorized gray picture is the gray itself. Where luma plus chroma leaves 0..255, the chroma of the
+pixel is scaled down by one factor, which keeps luma and hue.
 
-A chroma map smaller than the picture is brought to its size along the picture's edges: around each
-pixel of the map chroma is taken for a linear function of luma (He, Sun and Tang's guided filter,
-PAMI 2013, eq. 5; its coefficients are enlarged, as in He and Sun, arXiv:1505.00996).
+A chroma map that is smaller than the picture is upsampled along the picture's edges with the guided
+filter: chroma is locally a linear function of luma (He, Sun and Tang, PAMI 2013, eq. 5), whose
+coefficients are upsampled (He and Sun, arXiv:1505.00996).
 """
 
 from __future__ import annotations
@@ -19,30 +18,30 @@ from numpy.typing import NDArray
 
 from st.runtime.engine.metadata import BINS
 from st.runtime.painting.banded_resize import enlarged, row_taps
-from st.runtime.painting.color_transfer import LUMA
+from st.runtime.painting.color_transfer import LUMA, fit_gamut
 from st.runtime.painting.frames import Frames
 
 CB, CR = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
-# Rows: what Cb and Cr add to R, G and B. Their sum, weighed by LUMA, is 0.
+# (3, 2): what Cb and Cr add to R, G and B. Weighted by LUMA, the sum is 0.
 TO_RGB = ((0.0, CR), (-CB * LUMA[2] / LUMA[1], -CR * LUMA[0] / LUMA[1]), (CB, 0.0))
-FULL = 0.5  # the largest chroma
-BAND = 1 << 16  # pixels of the full picture at once
-WINDOW = 5  # pixels of the chroma map that a slope is taken from
-EVEN = 60.0  # variance of luma, of 255², under which a window has little to say
-STEEPEST = 1 / 255  # of chroma over luma in bytes
+FULL = 0.5  # largest absolute chroma
+BAND = 1 << 16  # pixels of the full picture processed at once
+WINDOW = 5  # side of the window that a slope is estimated in, pixels of the chroma map
+EVEN = 60.0  # variance of luma, of 255²: regularizes slopes in flat windows
+STEEPEST = 1 / 255  # largest slope: chroma over luma of 0..255
 
 Chroma = NDArray[np.float32]  # (h, w, 2), Cb and Cr
 
 
 def luma_of(picture: Frames) -> NDArray[np.float32]:
-    """(H, W, 3) -> (H, W), 0..255."""
+    """BT.709 luma: (H, W, 3) uint8 -> (H, W) float32, 0..255."""
     weights = np.array([LUMA], np.float32)
     luma = cv2.transform(picture.astype(np.float32), weights)
     return np.asarray(luma, np.float32).reshape(picture.shape[:2])
 
 
 def chroma_of(picture: Frames) -> Chroma:
-    """(H, W, 3) -> (H, W, 2)."""
+    """BT.709 Cb and Cr: (H, W, 3) uint8 -> (H, W, 2) float32, -0.5..0.5."""
     luma = np.array(LUMA)
     rows = [(np.eye(3)[2] - luma) / CB, (np.eye(3)[0] - luma) / CR]
     turned = cv2.transform(picture.astype(np.float32), np.stack(rows).astype(np.float32) / 255)
@@ -50,9 +49,9 @@ def chroma_of(picture: Frames) -> Chroma:
 
 
 def colored(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
-    """A picture's luma under a chroma map: (H, W, 3).
+    """Color a picture: its luma with upsampled chroma, (H, W, 3).
 
-    small: the picture at the map's size, (h, w, 3). chroma: (h, w, 2).
+    small: (h, w, 3), the picture at the size of the chroma map. chroma: (h, w, 2).
     """
     height, width = picture.shape[:2]
     if chroma.shape[0] >= height and chroma.shape[1] >= width:
@@ -71,7 +70,7 @@ def colored(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
 
 
 def slopes(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chroma]:
-    """(a, b) with chroma near a · luma + b around each place: (h, w, 2) each."""
+    """Coefficients (a, b), (h, w, 2) each, of the local model chroma ≈ a · luma + b."""
 
     def mean(layer: NDArray[np.float32]) -> NDArray[np.float32]:
         blurred = cv2.blur(layer, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101)
@@ -86,26 +85,23 @@ def slopes(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chroma]:
 
 
 def _put_together(luma: NDArray[np.float32], chroma: Chroma) -> Frames:
-    """(h, w), 0..255, and (h, w, 2) -> (h, w, 3) of that luma."""
+    """Luma (h, w), 0..255, and chroma (h, w, 2) to RGB (h, w, 3) uint8 of that luma."""
     apart = cv2.transform(chroma, np.array(TO_RGB, np.float32) * 255)
     whole = np.asarray(cv2.add(apart, cv2.merge([luma] * 3), dtype=cv2.CV_16S), np.int16)  # rounded
     outside = np.flatnonzero(whole.view(np.uint16).ravel() > 255)
     if len(outside):
         places = np.unique(outside // 3)
         y, c = luma.reshape(-1, 1)[places], np.asarray(apart, np.float32).reshape(-1, 3)[places]
-        above = np.maximum(c.max(axis=1, keepdims=True), 1e-6)
-        below = np.maximum(-c.min(axis=1, keepdims=True), 1e-6)
-        inside = y + np.minimum((255 - y) / above, y / below).clip(0, 1) * c
-        whole.reshape(-1, 3)[places] = np.rint(inside).clip(0, 255)
+        whole.reshape(-1, 3)[places] = fit_gamut(y, c)
     return whole.astype(np.uint8)
 
 
 def palette_of(picture: Frames) -> NDArray[np.float32]:
-    """How often colors are in a picture, (1, PALETTE): the shares of BINS × BINS bins over Cb and
-    Cr, and 1, which says that there is a palette.
+    """The chroma histogram of a picture, (1, PALETTE): BINS × BINS bins over Cb and Cr that sum to
+    1, then a 1 that marks a palette as given.
 
-    Bins are even in the square root of chroma, since most colors are near gray; a color between
-    bins counts for its neighbors by nearness.
+    Bins are equally wide in the square root of chroma, because most colors are near gray. Counts
+    are interpolated bilinearly between neighboring bins.
     """
     chroma = np.clip(chroma_of(picture).reshape(-1, 2) / FULL, -1, 1)
     place = (np.sign(chroma) * np.sqrt(np.abs(chroma)) + 1) * ((BINS - 1) / 2)

@@ -1,20 +1,22 @@
-"""Whose colors a painting has: the style's, the content's, or the style's on the content's forms.
+"""Color transfer between a painting and its content.
 
-Gatys et al., "Preserving color in neural artistic style transfer", arXiv:1606.05897, both ways, and
-the reverse of the first:
+Both ways of Gatys et al., "Preserving color in neural artistic style transfer", arXiv:1606.05897,
+and the reverse of the first:
 
-luminance  the content's chroma under the painting's luma (section 3.2)
-histogram  the painting by one linear map, so that its colors have the content's mean and
-           covariance (section 3.1); made on the painting, it works with every engine
-only       the painting's chroma under the content's luma: nothing but the colors changes
+luminance  the chroma of the content with the luma of the painting (section 3.2)
+histogram  the painting under a linear map that gives its colors the mean and covariance of the
+           content's (section 3.1); it is applied to the painting, so it works with every engine
+only       the chroma of the painting with the luma of the content: only the colors change
 
-A pixel is its luma, a linear form of R'G'B' with BT.709's weights (sRGB's primaries), plus its
-chroma, what is left of the three. All is computed in float32 and rounded once. Where luma and
-chroma together leave 0..255, chroma gives way by one factor for all three, so luma and hue are
-kept; clipping would change both.
+Luma is the weighted sum of R'G'B' with the weights of BT.709, whose primaries sRGB has. Chroma is
+the difference of each channel from luma. Everything is computed in float32 and rounded once. Where
+luma plus chroma leaves 0..255, the chroma of the pixel is scaled down by one factor, which keeps
+luma and hue; clipping would change both.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,9 +27,9 @@ from st.runtime.painting.frames import Frames
 
 COLORS = ("style", "luminance", "histogram", "only")
 LUMA = (0.2126, 0.7152, 0.0722)
-BAND = 1 << 15  # pixels at once: what they need stays in the processor's cache
-SAMPLE = 1 << 16  # pixels that mean and covariance are taken from
-NOISE = 1 / 12  # variance that rounding alone gives a channel
+BAND = 1 << 15  # pixels at once: their intermediate results stay in the processor's cache
+SAMPLE = 1 << 16  # pixels that mean and covariance are estimated from
+NOISE = 1 / 12  # variance of the rounding error of a channel
 
 
 def check_color(color: str) -> None:
@@ -37,7 +39,7 @@ def check_color(color: str) -> None:
 
 
 def recolor(painted: Frames, content: Frames, color: str) -> Frames:
-    """The painting in those colors. Both (H, W, 3) -> (H, W, 3), new unless color is "style"."""
+    """Transfer colors. Both (H, W, 3) -> (H, W, 3), new unless `color` is "style"."""
     if color == "luminance":
         return luma_and_chroma(painted, content)
     if color == "only":
@@ -48,13 +50,13 @@ def recolor(painted: Frames, content: Frames, color: str) -> Frames:
 
 
 def luma_and_chroma(light: Frames, color: Frames) -> Frames:
-    """The luma of one picture, the chroma of the other; both (H, W, 3)."""
+    """The luma of `light` with the chroma of `color`; both (H, W, 3)."""
     out = np.empty(light.shape, np.uint8)
     rows = max(1, BAND // light.shape[1])
     weights = np.array([LUMA], np.float32)
     for top in range(0, len(light), rows):
         band = slice(top, top + rows)
-        # Chroma stays and luma moves: the other picture and the difference of lumas.
+        # Adding the difference of lumas to all channels changes luma only.
         apart = cv2.subtract(light[band], color[band], dtype=cv2.CV_32F)
         change = cv2.transform(apart, weights)
         moved = cv2.add(color[band], cv2.merge([change] * 3), dtype=cv2.CV_16S)
@@ -68,30 +70,37 @@ def luma_and_chroma(light: Frames, color: Frames) -> Frames:
 
 
 def _within(light: Frames, color: Frames) -> NDArray[np.int16]:
-    """The same for pixels, (N, 3), whose luma leaves no room for all of the chroma."""
+    """The same for pixels (N, 3) whose result would leave 0..255."""
     weights = np.array(LUMA, np.float32)
     luma = (light @ weights)[:, None]
     chroma = color - (color @ weights)[:, None]
-    # The largest factor that keeps every channel inside; luma itself is inside.
+    return fit_gamut(luma, chroma)
+
+
+def fit_gamut(luma: NDArray[Any], chroma: NDArray[Any]) -> NDArray[np.int16]:
+    """luma + chroma as integers 0..255, the chroma scaled down by one factor where it must be.
+
+    luma: (N, 1), 0..255. chroma: (N, 3), what each channel differs from luma. -> (N, 3).
+    """
     above = np.maximum(chroma.max(axis=1, keepdims=True), 1e-6)
     below = np.maximum(-chroma.min(axis=1, keepdims=True), 1e-6)
-    room = np.minimum((255 - luma) / above, luma / below)
-    return np.clip(np.rint(luma + np.minimum(room, 1) * chroma), 0, 255).astype(np.int16)
+    room = np.minimum((255 - luma) / above, luma / below).clip(0, 1)
+    return np.clip(np.rint(luma + room * chroma), 0, 255).astype(np.int16)
 
 
 def matched(painted: Frames, content: Frames) -> Frames:
-    """The painting moved so that its colors have the content's mean and covariance."""
+    """The painting with the mean and covariance of the content's colors."""
     own, wanted = moments(painted), moments(content)
     turn = transport(own[1], wanted[1])
     shift = wanted[0] - turn @ own[0]
-    # In float inside, rounded and bounded once.
+    # OpenCV computes in float and rounds and clips once.
     return np.asarray(cv2.transform(painted, np.column_stack([turn, shift])), np.uint8)
 
 
 def moments(picture: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (3,) and covariance (3, 3) of the colors, from every so many-th pixel."""
+    """Mean (3,) and covariance (3, 3) of the colors, from a regular sample of pixels."""
     flat = picture.reshape(-1, 3)
-    # An odd step walks over all columns, so that no column is counted for its neighbors.
+    # An odd step visits all columns of most pictures, not only some.
     values = flat[:: (len(flat) // SAMPLE) | 1].astype(np.float64)
     mean = values.mean(axis=0)
     apart = values - mean
@@ -99,9 +108,9 @@ def moments(picture: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def transport(own: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The symmetric T with T own T = wanted, which moves colors least (Monge and Kantorovich).
+    """The symmetric T with T own T = wanted, the optimal transport of normal distributions.
 
-    Both (3, 3) covariances; each gets what rounding gives, so that none is singular.
+    own, wanted: (3, 3) covariances. The variance of rounding is added, so that none is singular.
     """
     noise = NOISE * np.eye(3)
     root, inverse = _roots(own + noise, NOISE)
@@ -111,8 +120,10 @@ def transport(own: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[
 def _roots(
     matrix: NDArray[np.float64], least: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A matrix's symmetric square root and that one's inverse. least: what its eigenvalues are at
-    least, whatever rounding made of them."""
+    """The symmetric square root of a matrix, and its inverse.
+
+    least: lower bound of the eigenvalues, against rounding errors.
+    """
     values, vectors = np.linalg.eigh(matrix)
     values = np.sqrt(np.maximum(values, least))
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T

@@ -1,8 +1,8 @@
-"""Pictures that get colors: chroma from the engine at a small size, luma from the picture.
+"""Colorize pictures: chroma from the engine at a small size, luma from the picture.
 
-The engine sees the picture with a longer side of 16 times the render factor, whatever its size, so
-time and memory of a run are those of the small one. A higher factor sees smaller things, and large
-ones less well: the engine learned on crops of about its own factor's size.
+The engine sees the picture with a longer side of 16 times the render factor, so time and memory do
+not depend on the size of the picture. A higher factor resolves smaller objects, and large ones less
+well: the engine was trained on crops of about the size of its default factor.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ RENDER_STEP = 16  # pixels
 
 
 def render_size(controls: Controls, height: int, width: int) -> tuple[int, int]:
-    """(height, width) at which the engine sees a picture: by the render factor, and no larger than
-    it takes."""
+    """(height, width) at which the engine sees a picture, limited to its largest size."""
     metadata = controls.metadata
     longer = RENDER_STEP * (controls.render_factor or metadata.render_factor)
     factor = longer / max(height, width)
@@ -32,10 +31,10 @@ def render_size(controls: Controls, height: int, width: int) -> tuple[int, int]:
 
 
 def colorized(batch: Frames, size: tuple[int, int], controls: Controls, painter: Painter) -> Frames:
-    """(N, H, W, 3), of any colors -> the same, new, of the same luma.
+    """Colorize pictures (N, H, W, 3) of any colors -> a new array of the same shape and luma.
 
     size: (height, width) at which the engine sees them.
-    Raises BadInput: a hint lies outside the pictures. BadEngine: what it gives is no chroma.
+    Raises BadInput: a hint outside the pictures. BadEngine: the output is not a chroma map.
     """
     metadata, hints = painter.metadata, controls.hints or NOTHING
     small = np.stack([scaled(picture, *size) for picture in batch])
@@ -47,8 +46,8 @@ def colorized(batch: Frames, size: tuple[int, int], controls: Controls, painter:
     chroma = painter.run(content, inputs)
     if chroma.shape != (len(batch), 2, *content.shape[1:3]) or not np.isfinite(chroma).all():
         raise BadEngine(
-            f"this engine made {chroma.shape} of a picture of {content.shape}, or no numbers: it is"
-            " damaged or its metadata is wrong"
+            f"the output of this engine is {chroma.shape} for a picture of {content.shape}, or not"
+            " finite: it is damaged or its metadata is wrong"
         )
     maps = np.clip(chroma[:, :, : size[0], : size[1]], -FULL, FULL).transpose(0, 2, 3, 1)
     maps = np.ascontiguousarray(maps, np.float32)

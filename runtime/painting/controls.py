@@ -1,4 +1,4 @@
-"""What a Stylizer is set to: an immutable snapshot, read once by each call."""
+"""The settings of a Stylizer: an immutable snapshot that each call reads once."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from st.runtime.painting.regions import Regions, Values
 
 @dataclass(frozen=True)
 class Controls:
-    """All that is in force. Made anew at every change.
+    """All settings. Every change makes a new object.
 
-    style: (1, S) weights over the named styles or (1, K) style code, float32; None for an engine
-        with one style of its own, or when no style is set yet.
-    strength: 0 leaves the picture, 1 paints all of it.
-    given: the style as it was set, to be encoded anew at another scale.
-    scale: of the style; in its code already where there is one.
+    style: (1, S) weights of the named styles or (1, K) style code, float32; None for an engine with
+        a single style, or while no style is set.
+    strength: 0 (the picture unchanged) to 1.
+    given: the style as it was set, kept to encode it again at another scale.
+    scale: style scale; a style code already contains it.
     regions, color, paint_size: see the modules of these names.
-    seed: of the noise that the engine paints with.
+    seed: of the noise input.
     hints: for a colorizer; None for none.
-    render_factor: of a colorizer; None for the engine's own.
-    inputs: the engine's inputs beside the picture.
+    render_factor: of a colorizer; None for the default of the engine.
+    inputs: the inputs of the engine other than the picture.
     """
 
     metadata: Metadata
@@ -59,32 +59,31 @@ class Controls:
 
     @classmethod
     def of(cls, metadata: Metadata) -> Controls:
-        """An engine's controls before anything is set: its first named style, strength 1."""
+        """The default settings of an engine: its first named style at strength 1."""
         if metadata.styles:
             return cls(metadata, named_weights(metadata, {metadata.styles[0]: 1.0}))
         return cls(metadata)
 
     @property
     def mix(self) -> float:
-        """How much of the painting goes over the picture after the engine; 1 where the engine
-        takes the strength itself."""
+        """Opacity of the painting over the picture; 1 if the engine has a strength input."""
         return 1.0 if "strength" in self.metadata.inputs else self.strength
 
     @property
     def painting_scale(self) -> float:
-        """How many times smaller than the picture it is painted: named styles are scaled so."""
+        """Factor by which the picture is reduced before painting, which scales named styles."""
         return 1.0 if "code" in self.metadata.inputs else self.scale
 
     def with_style(self, style: Values | None, given: Any = None) -> Controls:
         return replace(self, style=style, given=given)
 
     def with_scale(self, scale: float, encode: Callable[[Any], Values]) -> Controls:
-        """encode: a style as it was set -> its code at that scale. Raises BadControl."""
+        """encode: gives the code of a style at that scale. Raises BadControl."""
         check_style_scale(scale)
         if scale == self.scale:
             return self
-        self._check_same_size("--style-scale")
-        self._check_paints("--style-scale")
+        self._check_same_size("a style scale")
+        self._check_paints("a style scale")
         scaled = replace(self, scale=float(scale))
         if "code" not in self.metadata.inputs:
             return scaled
@@ -98,7 +97,7 @@ class Controls:
         """Raises BadControl: not one of `st.runtime.painting.color_transfer.COLORS`."""
         check_color(color)
         if color != "style":
-            self._check_paints("--color")
+            self._check_paints("a color mode")
         return replace(self, color=color)
 
     def with_paint_size(self, size: int | None) -> Controls:
@@ -112,7 +111,7 @@ class Controls:
     def with_regions(self, regions: Regions | None) -> Controls:
         """Raises BadControl: the engine has no styles that regions could differ in."""
         if regions is not None:
-            self._check_same_size("--region")
+            self._check_same_size("regions")
         return replace(self, regions=regions)
 
     def with_strength(self, strength: float) -> Controls:
@@ -130,13 +129,13 @@ class Controls:
     def with_hints(self, hints: Hints | None) -> Controls:
         """Raises BadControl: the engine is no colorizer."""
         if hints is not None:
-            self._check_colors("--hint, --hints and --palette")
+            self._check_colors("hints")
         return replace(self, hints=hints)
 
     def with_render_factor(self, factor: int | None) -> Controls:
         """Raises BadControl: too small or too large, or the engine is no colorizer."""
         if factor is not None:
-            self._check_colors("--render-factor")
+            self._check_colors("a render factor")
             if type(factor) is not int or not MIN_RENDER <= factor <= MAX_RENDER:
                 raise BadControl(
                     f"render factor must be {MIN_RENDER} to {MAX_RENDER}, not {printable(factor)}"
@@ -179,10 +178,9 @@ def named_weights(metadata: Metadata, weights: Mapping[Any, float]) -> NDArray[n
 def blended_code(
     metadata: Metadata, codes: Iterable[tuple[StyleCode, float]]
 ) -> NDArray[np.float32]:
-    """The mean of style codes by their weights, (1, K).
+    """The weighted mean of style codes, (1, K).
 
-    Raises BadControl: a code of another engine, bad weights, or a blend for an engine whose styles
-    do not blend.
+    Raises BadControl: a code of another engine, bad weights, or a blend where the method has none.
     """
     pairs = list(codes)
     shares = normalized(weight for _, weight in pairs)
@@ -218,7 +216,7 @@ def unknown_style(style: object, metadata: Metadata) -> BadControl:
 
 
 def offered(metadata: Metadata) -> list[str]:
-    """What can be set on an engine with this metadata, a line each."""
+    """The settings that an engine with this metadata has, one line each."""
     if metadata.kind == "colorizer":
         return [
             "colors gray pictures; luminance stays",

@@ -1,4 +1,4 @@
-"""Pictures as engines take them: checked, padded to the sizes they take, and cropped again."""
+"""Check pictures, pad them to sizes that an engine takes, and crop the result."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Frames = NDArray[np.uint8]
 
 
 def as_batch(frame: Any) -> Frames:
-    """(H, W, 3) or (N, H, W, 3) uint8 as C-contiguous (N, H, W, 3); copied only if it must be.
+    """(H, W, 3) or (N, H, W, 3) uint8 to C-contiguous (N, H, W, 3), copied only if necessary.
 
-    Raises BadInput: anything else; the message says what is expected.
+    Raises BadInput: anything else.
     """
     if not isinstance(frame, np.ndarray):
         raise BadInput(f"a picture must be a NumPy array, not {type(frame).__name__}")
@@ -33,9 +33,9 @@ def as_batch(frame: Any) -> Frames:
 
 
 def fitted_size(metadata: Metadata, height: int, width: int, tiled: bool = False) -> Size:
-    """The least (height, width) that the engine takes and that holds a picture of this size.
+    """The smallest (height, width) that the engine takes and that a picture of this size fits in.
 
-    tiled: the engine paints the picture in tiles, so that its largest size does not matter.
+    tiled: the picture is painted in tiles, so the largest size of the engine does not matter.
     Raises BadInput: the picture is larger than the engine takes.
     """
     most = largest(metadata)
@@ -52,14 +52,14 @@ def fitted_size(metadata: Metadata, height: int, width: int, tiled: bool = False
 
 
 def largest(metadata: Metadata) -> Size | None:
-    """The largest (height, width) that an engine takes in one run, or None where any."""
+    """The largest (height, width) that an engine takes in one run; None for no limit."""
     return metadata.fixed_size or (metadata.sizes and metadata.sizes[1])
 
 
 def pad(batch: Frames, height: int, width: int) -> Frames:
-    """Pad at the bottom and the right by reflection, or with the edge where that is too small.
+    """Pad at the bottom and the right by reflection, or by replication in very small pictures.
 
-    (N, H, W, 3) -> (N, height, width, 3); the same array when nothing is missing.
+    (N, H, W, 3) -> (N, height, width, 3); the same array if it has that size.
     """
     down, right = height - batch.shape[1], width - batch.shape[2]
     if not down and not right:
@@ -76,12 +76,15 @@ def _border(missing: int, side: int) -> int:
 
 
 def crop(batch: Frames, height: int, width: int) -> Frames:
-    """The top left of each picture, (N, H, W, 3) -> (N, height, width, 3), C-contiguous."""
+    """Crop to the top left: (N, H, W, 3) -> (N, height, width, 3), C-contiguous."""
     return np.ascontiguousarray(batch[:, :height, :width])
 
 
 def mix(source: Frames, painted: Frames, strength: float) -> Frames:
-    """strength * painted + (1 - strength) * source, rounded, into `painted`; both C-contiguous."""
+    """Write strength * painted + (1 - strength) * source, rounded, into `painted`.
+
+    Both (N, H, W, 3) uint8 and C-contiguous.
+    """
     rows = source.shape[0] * source.shape[1]
     flat = painted.reshape(rows, -1)
     cv2.addWeighted(source.reshape(rows, -1), 1 - strength, flat, strength, 0, dst=flat)

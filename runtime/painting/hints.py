@@ -1,7 +1,7 @@
-"""What a user tells a colorizer: colors at places, strokes, a palette.
+"""User hints for a colorizer: colors at points, strokes, a palette.
 
 Zhang et al., "Real-time user-guided image colorization with learned deep priors", SIGGRAPH 2017.
-Of a color only the chroma is told; how light a place is, the picture says itself.
+Hints set chroma only; lightness comes from the picture.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from st.runtime.painting.chroma import chroma_of, palette_of
 from st.runtime.painting.frames import Frames
 
 MOST_POINTS = 1000
-PALETTE_SIDE = 256  # pixels of the longer side that a palette is counted on
-COLORFUL = 24  # of 255: in strokes without transparency, what is less far from gray is no stroke
-DRAWN = 0.02  # of a pixel at the size that the engine sees: less of a stroke is none
-DOT = 100  # a point's radius is the longer side over that
+PALETTE_SIDE = 256  # longer side to which a palette picture is reduced, pixels
+COLORFUL = 24  # least max - min of RGB, of 255, for a pixel of a stroke without alpha
+DRAWN = 0.02  # least coverage of a pixel by a stroke, at the size that the engine sees
+DOT = 100  # the radius of a point is the longer side divided by this
 
 Place = float | str  # pixels, or "40%"
 
 
 @dataclass(frozen=True)
 class Point:
-    """A color at a place, from the left and from the top. shares: as parts of the sides, 0..1,
-    not pixels."""
+    """A color at (x, y) from the left and the top, in pixels, or in 0..1 of a side where `shares`
+    is True."""
 
     x: float
     y: float
@@ -42,16 +42,21 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Hints:
-    """strokes: (h, w, 3) float32, chroma times share and share, of any size; None for none.
-    palette: (1, PALETTE); zeros say nothing."""
+    """All hints for a picture.
+
+    strokes: (h, w, 3) float32 of any size: premultiplied chroma, then coverage; None for none.
+    palette: (1, PALETTE), see `palette_of`; None for none.
+    """
 
     points: tuple[Point, ...] = ()
     strokes: NDArray[np.float32] | None = None
     palette: NDArray[np.float32] | None = None
 
     def at(self, small: tuple[int, int], picture: tuple[int, int]) -> NDArray[np.float32]:
-        """(1, 3, h, w) for an engine that sees a picture of (H, W) at (h, w): chroma, and 1 where
-        it is given; points lie over strokes, later ones over earlier.
+        """The hints input, (1, 3, h, w): chroma, and a mask that is 1 where chroma is given.
+
+        small: (h, w) at which the engine sees the picture. picture: (H, W). Points cover strokes,
+        and later points earlier ones.
 
         Raises BadInput: a point outside the picture.
         """
@@ -86,7 +91,7 @@ def make_hints(
     """See `Stylizer.set_hints`. Raises BadControl, BadInput."""
     listed = list(points)
     if len(listed) > MOST_POINTS:
-        raise BadControl(f"{len(listed)} hints: up to {MOST_POINTS} are taken")
+        raise BadControl(f"{len(listed)} hints: at most {MOST_POINTS} are allowed")
     if not all(isinstance(point, tuple | list) and len(point) == 3 for point in listed):
         raise BadControl("a hint must be (x, y, color)")
     return Hints(
@@ -107,7 +112,7 @@ def parse_point(text: str) -> tuple[str, str, str]:
     place, equals, color = text.partition("=")
     x, comma, y = place.partition(",")
     if not equals or not comma:
-        raise BadControl(f"--hint {printable(text, 60)}: give X,Y=COLOR, such as 320,200=#2a7f3b")
+        raise BadControl(f"hint {printable(text, 60)}: give X,Y=COLOR, such as 320,200=#2a7f3b")
     return x, y, color
 
 
@@ -127,10 +132,10 @@ def as_rgb(color: Any) -> tuple[int, int, int]:
 
 
 def as_strokes(strokes: str | Path | NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A picture with strokes on it as (h, w, 3): chroma times share, and share.
+    """Strokes of a picture as (h, w, 3): premultiplied chroma, then coverage, 0..1.
 
-    With transparency, a stroke is what is not transparent; without, what is plainly no gray, as on
-    a gray picture that was painted on. Raises BadInput: no picture, or nothing drawn on it.
+    With alpha, strokes are what is not transparent. Without, they are the pixels that are clearly
+    not gray, as in a gray picture that was drawn on. Raises BadInput: no picture, or no strokes.
     """
     alpha = None
     if isinstance(strokes, np.ndarray):
@@ -189,7 +194,7 @@ def _number(side: Place) -> tuple[float, bool]:
 
 
 def _place(point: Point, picture: tuple[int, int]) -> tuple[float, float]:
-    """In pixels of the picture. Raises BadInput: outside."""
+    """(x, y) in pixels of the picture. Raises BadInput: outside it."""
     height, width = picture
     sides = zip((point.x, point.y), (width, height), point.shares, strict=True)
     x, y = (min(value * side, side - 1) if share else value for value, side, share in sides)

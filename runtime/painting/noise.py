@@ -1,4 +1,4 @@
-"""The noise that some engines paint with: a picture's other half, drawn from a seed."""
+"""The noise input of some engines, generated from a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEEDS = 1 << 32
 
 @lru_cache(maxsize=2)  # the frames of a film have the same noise: new noise would flicker
 def draw_noise(seed: int, channels: int, height: int, width: int) -> NDArray[np.float32]:
-    """Even noise, 0..1, float32: (1, channels, height, width), the same for the same arguments."""
+    """Uniform noise, 0..1, (1, channels, height, width) float32; deterministic."""
     made = np.random.default_rng(seed).random((1, channels, height, width), dtype=np.float32)
     made.flags.writeable = False
     return made

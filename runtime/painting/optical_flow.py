@@ -1,4 +1,4 @@
-"""Optical flow between neighboring frames, where it is known, and the error of a film along it."""
+"""Optical flow between consecutive frames, with occlusions, and the warping error along it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Of a frame, with a flow that leads back; less is a cut. Real cuts had 0.05 and less of it, the
-# quickest motion 0.55 and more.
+# Least share of pixels with a consistent flow; below it there is a cut. Real cuts had at most 0.05,
+# the fastest motion at least 0.55.
 LEAST_SEEN = 0.25
 
 
 def backward_flow(
     previous: NDArray[np.uint8], current: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where each pixel of `current` was in `previous`, and whether that is known.
+    """The backward flow from `current` to `previous`, and where it is reliable.
 
     Frames (H, W, 3), RGB. Returns (flow, seen): flow (H, W, 2), pixels in x and y from a place in
     `current` to its place in `previous`, by OpenCV's DIS; seen (H, W) is False where the place
@@ -44,7 +44,7 @@ def warp(
     interpolation: int = cv2.INTER_LINEAR,
     border: int = cv2.BORDER_CONSTANT,
 ) -> NDArray[np.float32]:
-    """image at (x, y) + flow(x, y); (H, W, C) -> same."""
+    """Sample an image (H, W, C) at (x, y) + flow(x, y) -> (H, W, C). flow: (H, W, 2), pixels."""
     y, x = np.indices(flow.shape[:2], dtype=np.float32)
     place = x + flow[..., 0], y + flow[..., 1]
     moved = cv2.remap(image, *place, interpolation, borderMode=border)
@@ -57,10 +57,10 @@ def warping_error(
     flow: NDArray[np.float32],
     seen: NDArray[np.bool_],
 ) -> float:
-    """Mean squared difference (0..1) of a frame and the one before it moved along, where seen.
+    """Mean squared difference, 0..1, of a frame and the warped previous one, where `seen`.
 
     previous, current: painted frames (or the source's own). flow, seen: `backward_flow` of the
-    source's frames. NaN when nothing is seen, as across a hard cut.
+    source frames. NaN if `seen` is False everywhere, as across a hard cut.
     """
     if not seen.any():
         return float("nan")

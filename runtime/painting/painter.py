@@ -1,4 +1,4 @@
-"""What paints: an opened engine as a function from pictures to pictures."""
+"""An opened engine as a function from pictures to pictures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from st.runtime.painting.frames import Frames
 
 @dataclass(frozen=True)
 class Painter:
-    """The engine that paints, or its companion for tiles.
+    """An engine, or its companion for tiles.
 
-    run: pictures (N, H, W, 3) of a size that it takes, and its other inputs -> the same shape; a
-        colorizer's gives (N, 2, H, W).
-    metadata: its own. tiled: it paints in tiles.
+    run: maps pictures (N, H, W, 3) of a size that the engine takes, and its other inputs, to the
+        same shape, or to (N, 2, H, W) chroma for a colorizer.
+    metadata: of the engine. tiled: whether it paints in tiles.
     """
 
     run: Callable[[Frames, Mapping[str, NDArray[Any]]], NDArray[Any]]

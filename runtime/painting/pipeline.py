@@ -1,16 +1,16 @@
-"""The order in which a picture is painted, with all controls.
+"""The painting pipeline: the order in which all settings are applied to a picture.
 
-0. where the engine enlarges, the picture stands enlarged for itself in 4 and 5, and the painting
-   gets its histogram   enlarging; a colorizer does 1 to 3 in its own way   colorizing
-1. the picture is scaled to the size it is painted at   paint_size
-2. padded to a size that the engine takes, painted, cropped   frames
-3. brought back to its own size   paint_size
-4. given the colors asked for   color_keep
-5. mixed with the picture by the strength, where the engine does not do so itself   frames
-6. put together with other styles by the regions   regions
+1. Scale the picture to the size at which it is painted (paint_size).
+2. Pad it to a size that the engine takes, run the engine, crop (frames).
+3. Restore the size of the picture (paint_size).
+4. Transfer colors (color_transfer).
+5. Mix with the picture by the strength, if the engine has no strength input (frames).
+6. Blend the styles of the regions (regions).
 
-1 to 5 are done for each style of the regions alone, so each region is what the whole picture would
-be in its style, and what is painted nowhere is the picture itself to the bit.
+Steps 1 to 5 are done for each style separately, so each region equals the same part of the whole
+picture in its style, and what is not painted equals the picture exactly. A colorizer replaces steps
+1 to 3 (colorize). A super-resolution engine has no steps 1 and 3: its output gets the histogram of
+the picture, and steps 4 and 5 use the picture enlarged by bicubic interpolation (upscale).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from st.runtime.painting.upscale import enlarged, enlarged_painting
 
 
 def size_of_painting(controls: Controls, height: int, width: int) -> tuple[int, int]:
-    """(height, width) at which the engine sees a picture of this size, before padding."""
+    """(height, width) at which the engine sees a picture of this size, without padding."""
     if controls.metadata.kind == "colorizer":
         return render_size(controls, height, width)
     return painting_size(height, width, controls.paint_size, controls.painting_scale)
@@ -43,10 +43,10 @@ def size_of_painting(controls: Controls, height: int, width: int) -> tuple[int, 
 def paint(
     batch: Frames, controls: Controls, painter: Painter, masks: Sequence[NDArray[Any]] | None = None
 ) -> Frames:
-    """(N, H, W, 3) -> the same, new; the batch itself is never written to.
+    """Paint (N, H, W, 3) uint8 into a new array of the same shape, or an enlarged one.
 
-    masks: of these pictures, instead of the regions' own.
-    Raises BadControl: no style is set, or masks that do not fit the regions.
+    masks: masks for these pictures, which replace those of the regions.
+    Raises BadControl: no style is set, or the number of masks is not that of the regions.
     """
     regions = controls.regions
     if regions is None:
@@ -66,7 +66,7 @@ def paint(
 
 
 def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
-    """All but the regions."""
+    """Steps 1 to 5, in one style."""
     controls.check_style()
     scale = painter.metadata.scale
     if scale > 1:
@@ -90,7 +90,7 @@ def paint_style(batch: Frames, controls: Controls, painter: Painter) -> Frames:
 
 
 def finished(painted: Frames, batch: Frames, controls: Controls) -> Frames:
-    """Colors and strength, 4 and 5; pictures of one size."""
+    """Steps 4 and 5; both (N, H, W, 3)."""
     if controls.color != "style":
         pairs = zip(painted, batch, strict=True)
         painted = np.stack([recolor(*pair, controls.color) for pair in pairs])
@@ -100,7 +100,7 @@ def finished(painted: Frames, batch: Frames, controls: Controls) -> Frames:
 
 
 def run_engine(batch: Frames, controls: Controls, painter: Painter) -> Frames:
-    """Pad, run, crop."""
+    """Step 2."""
     metadata, (height, width) = painter.metadata, batch.shape[1:3]
     content = pad(batch, *fitted_size(metadata, height, width, painter.tiled))
     inputs = controls.inputs

@@ -1,12 +1,12 @@
-"""One style a region: masks, their soft edges, and paintings put together by them.
+"""Regions: several styles in one picture, blended by masks.
 
-White is where a style paints. Every style paints the whole picture, since normalization makes each
-pixel depend on all of them: a painting cut out of its region's box would have other colors than
-the same painting whole. A style whose mask is black everywhere is not painted at all.
+A mask is white where its style paints. Every style paints the whole picture, because normalization
+makes each pixel depend on all others: painting only the box of a region would give other colors. A
+style whose mask is black everywhere is not painted.
 
-Where masks overlap their styles share the pixel by weight; where they leave something free the rest
-takes it. Sums are of whole numbers, so the order of the regions changes nothing, and a pixel that
-belongs to one style alone is that style's painting to the bit.
+Where masks overlap, their styles are averaged by weight; what no mask covers is the rest. Weights
+are integers, so the order of the regions does not matter, and a pixel of a single style equals that
+style's painting exactly.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from numpy.typing import NDArray
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.painting.frames import Frames
 
-FULL = 4095  # the weight of a white pixel: sums of MOST products with a byte are exact in float32
+FULL = 4095  # weight of a white pixel; sums of MOST products with a byte are exact in float32
 MOST = 15  # regions
 MOST_FEATHER = 4096
-UNSEEN = FULL // 64  # a rest of less than this everywhere is a mask's rounding
-TILE = 128  # pixels, side of a piece
+UNSEEN = FULL // 64  # a rest that is below this everywhere comes from the rounding of masks
+TILE = 128  # side of a piece, pixels
 
 Mask = str | Path | NDArray[Any]
 Values = NDArray[np.float32]
 
 
-Share = tuple[int, NDArray[np.uint16] | None]  # which of a plan's styles; its weights, (h, w)
+Share = tuple[int, NDArray[np.uint16] | None]  # index into the styles of a plan; weights (h, w)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the picture, and the styles that have a share in it; no weights for one alone."""
+    """A tile of the picture and the styles in it; weights are None for a single style."""
 
     place: tuple[slice, slice]
     shares: tuple[Share, ...]
@@ -47,9 +47,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who paints what, at one size.
+    """Which style paints which pieces, at one size.
 
-    styles: numbers of the regions that paint something; the number after the last is the rest.
+    styles: indices of the regions that are painted; the index after the last region is the rest.
     """
 
     styles: tuple[int, ...]
@@ -58,13 +58,13 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Styles and where they paint.
+    """Styles and their masks.
 
-    given: each region's style as it was set, None for the one that is set for the whole.
-    values: the same as the engine's weights or code, (1, S) or (1, K).
-    masks: (h, w) uint8 or float32 0..1, of any size; they are scaled to the picture.
-    feather: pixels that an edge is soft over.
-    painted_rest: the style of the whole paints what the masks leave free, not the picture itself.
+    given: the style of each region as it was set; None for the style of the whole picture.
+    values: the same as weights (1, S) or style code (1, K).
+    masks: (h, w) uint8, or float32 0..1, of any size; they are resized to the picture.
+    feather: feather radius of the edges, pixels.
+    painted_rest: whether the rest is painted in the style of the whole picture or left as it is.
     """
 
     given: tuple[Any, ...]
@@ -78,15 +78,15 @@ class Regions:
         return {}
 
     def encoded(self, encode: Callable[[Any], Values]) -> Regions:
-        """The same regions, their styles encoded anew."""
+        """The same regions with newly encoded styles."""
         values = tuple(None if style is None else encode(style) for style in self.given)
         return replace(self, values=values)
 
     def plan(self, height: int, width: int, masks: Sequence[NDArray[Any]] | None = None) -> Plan:
-        """The plan for pictures of this size; the last one is kept.
+        """The plan for pictures of this size; the last one is cached.
 
-        masks: others than these, of one frame of a film.
-        Raises BadControl: another number of them.
+        masks: masks of one film frame, which replace those of the regions.
+        Raises BadControl: their number differs from that of the regions.
         """
         if masks is not None:
             if len(masks) != len(self.masks):
@@ -106,9 +106,10 @@ def make_regions(
     painted_rest: bool,
     encode: Callable[[Any], Values],
 ) -> Regions:
-    """Regions of (style, mask) pairs. encode: from a style as given to the engine's values.
+    """Regions of (style, mask) pairs. encode: gives the weights or the code of a style.
 
-    Raises BadControl: too many, or no such feather. BadInput: no such mask. What `encode` raises.
+    Raises BadControl: too many regions, or a bad feather radius. BadInput: a bad mask. Also what
+    `encode` raises.
     """
     if not isinstance(feather, int | float) or not 0 <= feather <= MOST_FEATHER:
         raise BadControl(f"feather must be 0 to {MOST_FEATHER} pixels, not {printable(feather)}")
@@ -122,10 +123,10 @@ def make_regions(
 
 
 def as_mask(mask: Mask) -> NDArray[Any]:
-    """A picture's file or an array as (h, w): booleans, uint8, or floats of 0..1.
+    """A mask from a picture file or an array, (h, w) uint8 or float32 0..1.
 
-    Of colors the brightness counts, and what is transparent is black.
-    Raises BadInput: neither, or nothing in it.
+    Colors count by their brightness; transparent pixels are black.
+    Raises BadInput: not a mask, or an empty one.
     """
     if isinstance(mask, str | Path):
         from st.runtime.pictures.io import read_picture
@@ -178,7 +179,7 @@ def make_piece(place: tuple[slice, slice], weights: Sequence[NDArray[np.uint16]]
 def shape_weights(
     mask: NDArray[Any], feather: float, height: int, width: int
 ) -> NDArray[np.uint16]:
-    """A mask scaled and softened: (h, w) -> (height, width), 0..FULL."""
+    """Resize and feather a mask: (h, w) -> (height, width), 0..FULL."""
     values = mask.astype(np.float32) / (255 if mask.dtype == np.uint8 else 1)
     if values.shape != (height, width):
         smaller = height < values.shape[0] or width < values.shape[1]
@@ -186,8 +187,8 @@ def shape_weights(
             values, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         )
     if feather > 0:
-        # Two means make an edge with no corners, and end after `feather` pixels: beyond, all is
-        # as without it. Odd, so that the edge stays where it is.
+        # Two box filters give a smooth edge that ends within `feather` pixels. Their side is odd,
+        # so that the edge does not move.
         side = 2 * max(1, round(feather / 4)) + 1
         for _ in range(2):
             values = cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE)
@@ -195,7 +196,7 @@ def shape_weights(
 
 
 def compose(paintings: Sequence[Frames], plan: Plan) -> Frames:
-    """One picture of several: each (H, W, 3), in the order of the plan's styles."""
+    """Blend paintings (H, W, 3), given in the order of the plan's styles."""
     if len(paintings) == 1:
         return paintings[0]
     out = np.empty_like(paintings[0])
@@ -205,7 +206,7 @@ def compose(paintings: Sequence[Frames], plan: Plan) -> Frames:
 
 
 def _mixed(paintings: Sequence[Frames], piece: Piece) -> NDArray[Any]:
-    """The weighted mean of the piece, rounded; exact, since float32 holds these whole numbers."""
+    """The rounded weighted mean of a piece; exact, because the sums fit into float32."""
     total = painted = None
     for number, weights in piece.shares:
         source = paintings[number][piece.place]
@@ -216,6 +217,6 @@ def _mixed(paintings: Sequence[Frames], piece: Piece) -> NDArray[Any]:
         part = cv2.multiply(source, weight, dtype=cv2.CV_32F)
         painted = part if painted is None else cv2.add(painted, part)
         total = weight if total is None else cv2.add(total, weight)
-    assert painted is not None  # every pixel is somebody's
+    assert painted is not None  # every piece has a style
     assert total is not None
     return np.asarray(cv2.divide(painted, total, dtype=cv2.CV_8U))

@@ -1,10 +1,11 @@
-"""Pictures too large for one run, painted in tiles as if in one.
+"""Paint a large picture in tiles, with the same result as in one run.
 
-Instance norms make every pixel depend on the whole picture, so tiles painted alone differ in
-color and style. Here the statistics are the whole picture's. The i-th norm's moments depend on the
-i norms before it, so an engine of L norms goes over all tiles L + 1 times: pass i measures the
-input of norm i, given the i before it, and the last one paints. Only float rounding differs from
-one run of the whole.
+Instance normalization makes every pixel depend on the whole picture, so tiles that are painted
+independently differ in color and style. Here all tiles use the moments of the whole picture. The
+moments of norm i depend on the norms before it, so an engine with L norms passes over all tiles
+L + 1 times: pass i measures the input of norm i, and the last pass paints. The result differs from
+one run by float rounding only. It costs 8 to 10 times the processor time of one run, because
+pass i repeats all layers before norm i.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadEngine
 from st.runtime.painting.frames import Frames
 
-TILE = 1024  # pixels, side of a tile's own part
-Progress = Callable[[int, int], None]  # (tiles done, tiles to do), over all passes
+TILE = 1024  # side of a tile without its margins, pixels
+Progress = Callable[[int, int], None]  # (tiles done, all tiles), over all passes
 
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one side: pixels start..stop are read, all but the margins are its own."""
+    """A tile along one axis: pixels start..stop are read, without the margins they are written."""
 
     start: int
     stop: int
@@ -41,15 +42,15 @@ class Span:
 
     @property
     def inner(self) -> slice:
-        """The core, counted from the tile's start."""
+        """The core, relative to the start of the tile."""
         return slice(self.before, self.stop - self.start - self.after)
 
 
 def spans(length: int, tile: int, halo: int, multiple: int, least: int) -> list[Span]:
-    """Tiles along a side of `length` pixels, a multiple of `multiple`, at least `least`.
+    """Split a side of `length` pixels, a multiple of `multiple`, into overlapping tiles.
 
-    Cores of up to `tile` pixels share the side evenly. All tiles are of one length, so that a
-    backend sees one shape: one at the border reaches further inside instead of outside.
+    Cores of up to `tile` pixels divide the side evenly. All tiles have the same length, at least
+    `least`, so that a backend sees one shape: tiles at the border extend further inward instead.
     """
     tile, halo, least = (-(-n // multiple) * multiple for n in (max(tile, 1), halo, least))
     count = -(-length // tile)
@@ -70,13 +71,13 @@ def paint_tiled(
     tile: int = TILE,
     progress: Progress | None = None,
 ) -> Frames:
-    """Paint one picture by a "tiles" engine, or by one that enlarges pictures.
+    """Paint a picture with a "tiles" engine, or with a super-resolution engine.
 
     picture: (H, W, 3) uint8, of a size that the engine takes. -> the same shape, or enlarged.
-    controls: the engine's inputs beside the picture, moments and margins.
-    tile: side of a tile in pixels, less where the engine was built for less; memory grows with its
+    controls: the inputs of the engine other than picture, moments and margins.
+    tile: side of a tile, pixels; reduced to what the engine was built for. Memory grows with its
         square.
-    progress: called after each tile; what it raises ends the work.
+    progress: called after each tile; an exception from it ends the work.
     """
     metadata = engine.metadata
     least = metadata.min_size
@@ -86,7 +87,7 @@ def paint_tiled(
     fit = (tile, metadata.halo, metadata.multiple, least)
     rows, columns = (spans(length, *fit) for length in picture.shape[:2])
     tiles = [(row, column) for row in rows for column in columns]
-    # The moments of norms not measured yet do not reach those being measured.
+    # Norms whose moments are not yet measured come after the one that is being measured.
     moments = np.stack([np.zeros(sum(metadata.norms)), np.ones(sum(metadata.norms))])
     moments = moments.astype(np.float32)
     total = (len(metadata.norms) + 1) * len(tiles)
@@ -139,10 +140,9 @@ def _length(span: Span) -> int:
 
 
 def merge_moments(parts: Sequence[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float64]:
-    """Means and biased variances of a whole from those of its parts.
+    """Combine means and biased variances of parts (Chan, Golub and LeVeque, 1979).
 
-    parts: (number of values, (2, C) means and variances) of each. -> (2, C).
-    Chan, Golub and LeVeque, 1979.
+    parts: (number of values, (2, C) means and variances) of each part. -> (2, C).
     """
     counts = np.array([count for count, _ in parts], np.float64)
     share = (counts / counts.sum())[:, None]
@@ -154,7 +154,7 @@ def merge_moments(parts: Sequence[tuple[int, NDArray[np.float32]]]) -> NDArray[n
 
 
 def check_tiles(tiles: Metadata, engine: Metadata) -> None:
-    """Raises BadEngine unless a tiles engine is the twin of this engine."""
+    """Raises BadEngine unless the tiles engine was exported together with this engine."""
     controls = set(engine.inputs) | {"moments", "margins"}
     same = ("fingerprint", "styles", "code_size", "multiple", "min_size")
     if (

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of one size in a grid, each with its label below."""
+"""Contact sheet: a grid of pictures of one size with labels."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PAPER, INK = (255, 255, 255), (30, 30, 30)
 def contact_sheet(
     cells: Sequence[tuple[str, NDArray[np.uint8]]], columns: int | None = None
 ) -> NDArray[np.uint8]:
-    """Lay out (label, (H, W, 3) uint8 RGB) cells, all of one H and W.
+    """Lay out (label, (H, W, 3) uint8 RGB) cells of equal size in a grid.
 
     columns: cells in a row; by default as many as make the sheet nearly square.
 
-    A label may have a second line, which is set smaller.
-    Returns (H', W', 3) uint8 RGB. Raises ValueError when there is no cell.
+    A label may have a second line, in a smaller font.
+    Returns (H', W', 3) uint8 RGB. Raises ValueError if there are no cells.
     """
     if not cells:
-        raise ValueError("a contact sheet of nothing")
+        raise ValueError("a contact sheet needs at least one cell")
     height, width = cells[0][1].shape[:2]
     gap = max(4, width // 40)
     count = 1 + max(label.count("\n") for label, _ in cells)
@@ -57,7 +57,7 @@ def _fitted(
     draw: ImageDraw.ImageDraw,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> str:
-    """The label, or as much of its beginning as fits."""
+    """The label, truncated to the width."""
     if draw.textlength(label, font) <= width:
         return label
     while label and draw.textlength(label + "...", font) > width:

@@ -1,4 +1,4 @@
-"""Color profiles: any picture's colors as sRGB, which the engines are trained on."""
+"""ICC profiles: convert pictures to sRGB, which the engines are trained on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from PIL import Image, ImageCms
 
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
-    """The sRGB profile that written pictures carry; always the same bytes."""
+    """The sRGB profile of written pictures; always the same bytes."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = bytes((7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))  # made 2000-01-01, not just now
+    profile[24:36] = bytes((7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))  # date of creation: 2000-01-01
     return bytes(profile)
 
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
-    """An opaque picture of mode L, RGB, CMYK or LAB as RGB in sRGB, and a warning or None.
+    """Convert an opaque picture of mode L, RGB, CMYK or LAB to sRGB; also a warning or None.
 
-    A picture without a profile is taken as sRGB; one with a profile that is damaged or made for
-    another kind of picture too, with a warning.
+    A picture without a profile counts as sRGB. So does one whose profile is damaged or is for
+    another color space, with a warning.
     """
     data = image.info.get("icc_profile")
     if image.mode == "LAB":

@@ -131,7 +131,7 @@ def read_picture(
                 f"{max_pixels / 1e6:.0f} allowed"
             )
         if endless(image):
-            raise BadInput(f"{name}: a JPEG of over {MOST_SCANS} scans, made to take for ever")
+            raise BadInput(f"{name}: a JPEG with over {MOST_SCANS} scans, an attack")
         try:
             if min_side is not None:
                 image.draft(None, (min_side, min_side))
@@ -146,12 +146,12 @@ def read_picture(
 
 
 class _UnsupportedError(Exception):
-    """Whole, but of a kind that st does not read."""
+    """A valid picture of a kind that st does not read."""
 
 
 @contextlib.contextmanager
 def _opened(source: Path | str | BinaryIO | bytes, name: str) -> Iterator[BinaryIO]:
-    """A file that can be sought in."""
+    """The source as a seekable file."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield io.BytesIO(source)
     elif isinstance(source, Path | str):
@@ -205,7 +205,7 @@ def _open_header(file: BinaryIO, name: str) -> ImageFile.ImageFile:
 
 @contextlib.contextmanager
 def _own_limit() -> Iterator[None]:
-    """Lift Pillow's own limit while a header is read: ours is checked right after."""
+    """Disable Pillow's own limit while a header is read: ours is checked right after."""
     with _HEADER_LOCK:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -276,7 +276,7 @@ def _bytes_from(data: BinaryIO, start: int) -> bytes:
 
 
 def _is_sixteen_bit(image: ImageFile.ImageFile) -> bool:
-    """By the packing of the file's samples, since Pillow shows 16-bit RGB as mode RGB."""
+    """Whether samples have 16 bits, by their packing: Pillow reports 16-bit RGB as mode RGB."""
     raw = [tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0] for tile in image.tile]
     return image.mode.startswith("I") or any(";16" in str(packing) for packing in raw)
 
@@ -292,7 +292,7 @@ def _first_only(image: Image.Image) -> str | None:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The picture in mode L, RGB, CMYK or LAB, its profile kept, transparency left out."""
+    """The picture in mode L, RGB, CMYK or LAB, with its profile and without transparency."""
     if image.mode.startswith("I"):
         return _from_deep_gray(image)
     if image.mode == "F":
@@ -309,7 +309,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _from_deep_gray(image: Image.Image) -> Image.Image:
-    """16-bit gray as 8-bit, rounded. Pillow has it as I;16 or, from some files, as 32-bit I."""
+    """Round 16-bit gray, which Pillow has in mode I;16 or, from some files, I, to 8 bits."""
     values = np.asarray(image)
     if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
         raise _UnsupportedError("32-bit gray has no fixed white: save it with 8 or 16 bits")
@@ -320,7 +320,7 @@ def _from_deep_gray(image: Image.Image) -> Image.Image:
 
 
 def fill_hidden(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Give wholly transparent pixels the mean visible color, in place; None if all is opaque."""
+    """Set fully transparent pixels to the mean visible color, in place; None if all is opaque."""
     if alpha.min() == 255:
         return None
     hidden = alpha == 0
@@ -331,7 +331,7 @@ def fill_hidden(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.
 
 
 def resized(picture: Picture, longest: int) -> Picture:
-    """The picture scaled so that its longer side is `longest` pixels."""
+    """The picture scaled to a longer side of `longest` pixels."""
     rgb, alpha = with_long_side(picture.rgb, longest), picture.alpha
     return replace(
         picture, rgb=rgb, alpha=None if alpha is None else with_long_side(alpha, longest)
@@ -339,7 +339,7 @@ def resized(picture: Picture, longest: int) -> Picture:
 
 
 def format_of(path: Path) -> str:
-    """The key into FORMATS for a file name. Raises BadInput when st does not write such files."""
+    """The key of FORMATS for a file name. Raises BadInput if st does not write such files."""
     if found := WRITTEN_SUFFIXES.get(path.suffix.lower()):
         return found
     raise BadInput(f"{printable(path)}: st writes {', '.join(sorted(WRITTEN_SUFFIXES))} files")
@@ -351,12 +351,12 @@ def write_picture(
     format: str | None = None,
     quality: int = 95,
 ) -> tuple[str, ...]:
-    """Write a picture, tagged sRGB; a file appears under its name only when it is whole.
+    """Write a picture, tagged sRGB. A file gets its name only when it is complete.
 
-    format: a key of FORMATS; by default the file name's, PNG for a stream.
+    format: a key of FORMATS; by default by the suffix of the file, PNG for a stream.
     quality: 1..100 for JPEG, WebP and AVIF.
 
-    Returns what the format could not hold, one line each.
+    Returns warnings about what the format cannot hold, one line each.
 
     Raises:
         BadInput: no such format, or the picture is too large for it.
@@ -384,7 +384,7 @@ def write_picture(
 def encode_picture(
     picture: Picture, format: str, quality: int = 95
 ) -> tuple[bytes, tuple[str, ...]]:
-    """(the file's bytes, what the format could not hold). Arguments and errors: write_picture."""
+    """(bytes of the file, warnings). Arguments and errors are those of `write_picture`."""
     if format not in FORMATS:
         raise BadInput(f"no format {printable(format)!r}: st writes {', '.join(FORMATS)}")
     form, rgb, alpha, warnings = FORMATS[format], picture.rgb, picture.alpha, []

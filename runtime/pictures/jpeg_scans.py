@@ -1,16 +1,16 @@
-"""How often a JPEG goes over its pixels: a progressive one does so for a few bytes each time."""
+"""Detect JPEG files with thousands of scans, each of which decodes the whole picture again."""
 
 from __future__ import annotations
 
 from PIL import ImageFile
 
-MOST = 100  # encoders write a dozen at most; thumbnails and second views have their own
-START = b"\xff\xda"  # of a scan; within one no 0xff is followed by 0xda
+MOST = 100  # scans; encoders write at most a dozen, and embedded thumbnails have their own
+START = b"\xff\xda"  # marker of a scan; it does not occur within one
 PIECE = 1 << 20
 
 
 def endless(image: ImageFile.ImageFile) -> bool:
-    """Whether it is a JPEG of over `MOST` scans, made to take for ever; before it is loaded."""
+    """Whether an opened, not yet loaded image is a JPEG with more than `MOST` scans."""
     file = image.fp
     if image.format not in ("JPEG", "MPO") or file is None:
         return False

@@ -45,7 +45,7 @@ def test_help_has_an_example_of_every_method():
 def test_a_picture_is_painted_with_previews_and_named_losses(pictures, tmp_path):
     photo, style = pictures
     out = tmp_path / "out.jpg"
-    style_arguments = ("--style", f"{style}:0.7", "--style", photo, "--colors", "luminance")
+    style_arguments = ("--style", f"{style}:0.7", "--style", photo, "--color", "luminance")
     done = call(
         "gatys", "--content", photo, *style_arguments, "-o", out, "--size", 64, "--steps", 3,
         "--preview-every", 2, "--style-layers", "relu1_1:2", "--style-layers", "relu2_1",

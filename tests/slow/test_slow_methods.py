@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from st.runtime.errors import BadInput
+from st.runtime.painting.color_transfer import LUMA
 from st.train.losses.basic import gram, relative_distance
 from st.train.losses.patches import Bank
 from st.train.slow import cnnmrf, gatys, histogram, laplacian, reshuffle
 from st.train.slow.cnnmrf import Config as CnnmrfConfig
 from st.train.slow.cnnmrf import Match, turned
-from st.train.slow.colors import LUMINANCE, keep_chroma, match_colors
+from st.train.slow.colors import keep_chroma, match_colors
 from st.train.slow.entries import entries
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.histogram import Config as HistogramConfig
@@ -147,7 +148,7 @@ def test_luminance_keeps_the_chroma_of_the_content():
     content = 0.4 + 0.2 * torch.rand(1, 3, 4, 5, generator=random)
     painted = 0.4 + 0.2 * torch.rand(1, 3, 4, 5, generator=random)
     kept = keep_chroma(painted, content)
-    weights = torch.tensor(LUMINANCE).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA).view(1, 3, 1, 1)
     torch.testing.assert_close((weights * kept).sum(1), (weights * painted).sum(1))
     torch.testing.assert_close(kept[:, 0] - kept[:, 2], content[:, 0] - content[:, 2])
 
@@ -234,7 +235,7 @@ def test_pyramids():
     ("name", "changes", "message"),
     [
         ("gatys", {"init": "zebra"}, "init zebra"),
-        ("gatys", {"colors": "none"}, "colors none"),
+        ("gatys", {"color": "none"}, "color none"),
         ("gatys", {"steps": 0}, "at least 1"),
         ("gatys", {"pooling": "median"}, "pooling median"),
         ("gatys", {"style_layers": ("relu9_1",)}, "no layer relu9_1"),

@@ -1,5 +1,5 @@
-"""Keeping the content's colors. Gatys et al., "Preserving color in neural artistic style
-transfer", arXiv:1606.05897: either way of it works with every method here.
+"""Keep the colors of the content: Gatys et al., "Preserving color in neural artistic style
+transfer", arXiv:1606.05897. Both ways work with every slow method.
 """
 
 from __future__ import annotations
@@ -7,11 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # BT.709, as everywhere here; the paper takes YIQ
+from st.runtime.painting.color_transfer import LUMA
 
 
 def match_colors(style: Tensor, content: Tensor, eps: float = 1e-5) -> Tensor:
-    """The style picture in the content's colors: its mean and covariance of RGB, section 3.1.
+    """The style picture with the mean and covariance of the content's RGB, section 3.1.
 
     A linear map by the symmetric square roots of the covariances, eq. 8, which moves colors less
     than Cholesky factors do. (1, 3, H, W) and (1, 3, H', W'), 0..1 -> (1, 3, H, W), 0..1.
@@ -32,10 +32,10 @@ def match_colors(style: Tensor, content: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def keep_chroma(painted: Tensor, content: Tensor) -> Tensor:
-    """The luminance of the painted picture, the chroma of the content, section 3.2.
+    """The luma (BT.709) of the painted picture, the chroma of the content, section 3.2.
 
     Both (1, 3, H, W), RGB, 0..1 -> the same.
     """
-    weights = painted.new_tensor(LUMINANCE).view(1, 3, 1, 1)
+    weights = painted.new_tensor(LUMA).view(1, 3, 1, 1)
     change = (weights * (painted - content)).sum(1, keepdim=True)
     return (content + change).clamp(0, 1)

@@ -21,7 +21,7 @@ from st.train.slow.styles import Style, Styles, as_styles, resize
 Losses = Callable[[Tensor], dict[str, Tensor]]  # (1, 3, H, W) -> weighted scalars, summed later
 
 INITS = ("content", "noise", "style")
-COLORS = ("style", "luminance", "matched")
+COLORS = ("style", "luminance", "histogram")  # as st-image --color has them
 LEAST_SIDE = 32  # pixels: VGG's relu4_1 has a 3x3 patch, SqueezeNet's fire7 a cell
 JUMP = 2.0  # times the best loss: what L-BFGS is not allowed
 FIRST_MOVE = 1 / 255  # of a pixel, on average, while L-BFGS knows no curvature
@@ -57,9 +57,10 @@ class Settings:
     style_scale: float = option(
         1.0, "longest side of the style pictures over that of the result", least=0.1
     )
-    colors: str = option(
+    color: str = option(
         "style",
-        "the style's, or the content's by painting luminance alone or by matching the styles to it",
+        "colors of the result: the style's; luminance: the content's, under the painting's luma;"
+        " histogram: the style's, shifted to the mean and covariance of the content's",
         choices=COLORS,
     )
 
@@ -228,8 +229,8 @@ def check(content: Tensor, styles: Styles, settings: Settings) -> list[Style]:
         raise BadInput(f"content picture is {tuple(content.shape)}, not (1, 3, H, W)")
     if settings.init not in INITS:
         raise BadInput(f"init {printable(settings.init)}: use {', '.join(INITS)}")
-    if settings.colors not in COLORS:
-        raise BadInput(f"colors {printable(settings.colors)}: use {', '.join(COLORS)}")
+    if settings.color not in COLORS:
+        raise BadInput(f"color {printable(settings.color)}: use {', '.join(COLORS)}")
     if settings.steps < 1:
         raise BadInput(f"steps {settings.steps}: at least 1 evaluation is needed")
     if not 0.1 <= settings.style_scale <= 10:
@@ -238,7 +239,7 @@ def check(content: Tensor, styles: Styles, settings: Settings) -> list[Style]:
     for style in given:
         if style.mask is not None and style.mask.shape[-2:] != content.shape[-2:]:
             raise BadInput("a region mask must have the size of the content")
-    if settings.colors == "matched":
+    if settings.color == "histogram":
         given = [replace(style, picture=match_colors(style.picture, content)) for style in given]
     return given
 
@@ -269,4 +270,4 @@ def first(content: Tensor, styles: list[Style], settings: Settings) -> Tensor:
 def finish(picture: Tensor, content: Tensor, settings: Settings) -> Tensor:
     """A picture to look at: within 0..1, in the content's colors if those are kept."""
     picture = picture.clamp(0, 1)
-    return keep_chroma(picture, content) if settings.colors == "luminance" else picture
+    return keep_chroma(picture, content) if settings.color == "luminance" else picture
