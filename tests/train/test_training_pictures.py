@@ -189,3 +189,12 @@ def test_pictures_are_read_as_the_runtime_reads_them(tmp_path: Path) -> None:
     clear.paste((0, 0, 255, 255), (0, 0, 40, 20))
     clear.save(tmp_path / "clear.png")
     assert load_style(tmp_path / "clear.png", 40)[0, 0].max() == 0, "no hidden red"
+
+
+def test_names_that_no_engine_could_hold(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (20, 20)).save(picture)
+    few, many = ([f"{n:04} {'x' * 45}={picture}" for n in range(m)] for m in (900, 1424))
+    assert len(named_styles(few)) == 900
+    with pytest.raises(BadInput, match="names of 1424 styles are too long"):
+        named_styles(many)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from st.runtime.engine.metadata import MAX_STYLES
+from st.runtime.engine.metadata import MAX_BYTES, MAX_STYLES
 from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.batch import READ_SUFFIXES
 
+CARD_BYTES = 8192  # left for the rest of an engine's metadata
 MAX_NAME = 80  # characters of a style's name: engine metadata allows 200, menus show far fewer
 
 
@@ -97,6 +99,9 @@ def named_styles(
         styles[name] = path
     if len(styles) > MAX_STYLES:
         raise BadInput(f"{len(styles)} styles: an engine holds at most {MAX_STYLES}")
+    size = len(json.dumps(list(styles)))  # as engine metadata holds them
+    if size > MAX_BYTES - CARD_BYTES:
+        raise BadInput(f"names of {len(styles)} styles are too long for an engine: shorten them")
     return styles
 
 
