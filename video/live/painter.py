@@ -1,4 +1,4 @@
-"""Paints one live picture after another at the size that holds the rate."""
+"""Paints live frames at a resolution that sustains the target frame rate."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from st.video.live.compose import Picture, scaled
 
 
 class LivePainter:
-    """(H, W, 3) uint8 RGB -> painted, the same shape. For one thread.
+    """Paints (H, W, 3) uint8 RGB frames; the result has the same shape. Not thread-safe.
 
-    size: (width, height) that the last picture was painted at.
+    size: (width, height) at which the last frame was painted.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class LivePainter:
         target_fps: float,
         longest: int | None = None,
     ) -> None:
-        """longest: paint with this longer side, whatever the rate."""
+        """longest: fixed longer side in pixels, regardless of the frame rate; None adapts it."""
         self._paint, self._metadata = paint, metadata
         self._target_fps, self._longest = target_fps, longest
         self._of = (0, 0)
@@ -31,8 +31,8 @@ class LivePainter:
         self.size = (0, 0)
 
     def __call__(self, picture: Picture) -> Picture:
-        """Raises: what painting raises."""
-        if self._metadata.kind == "colorizer":  # it takes its own size, and keeps the picture's
+        """Raises: any exception of `paint`."""
+        if self._metadata.kind == "colorizer":  # resizes internally, keeps full-size luma
             self.size = (picture.shape[1], picture.shape[0])
             return self._paint(picture)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A film as a camera: played at its own rate, once or in a loop."""
+"""A film as a frame source: played at its own rate, once or in a loop."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from st.video.film.reader import Film
 from st.video.live.capture import Captured
 from st.video.live.compose import Picture
 
-LATE = 0.1  # seconds from which on a frame is not worth the time to show it
-JUMP = 5.0  # seconds: a gap in the timestamps that is no pause
+LATE = 0.1  # seconds; a frame that is later than this may be skipped
+JUMP = 5.0  # seconds; a larger gap in the timestamps restarts the clock
 
 
 class Pace:
-    """When frames are due, from their timestamps."""
+    """Converts frame timestamps to display times."""
 
     def __init__(self) -> None:
         self._begin: float | None = None
         self._shown = 0.0
 
     def due(self, seconds: float) -> float:
-        """time.monotonic() at which the frame of this timestamp is to be shown.
+        """The time.monotonic() at which to show the frame with this timestamp, in seconds.
 
-        A player that fell behind by a second, or met a gap, starts anew from this frame.
+        If playback is over a second late, or the timestamps jump, the clock restarts here.
         """
         now = time.monotonic()
         if self._begin is None or not -1 < self._begin + seconds - now < JUMP:
@@ -38,7 +38,7 @@ class Pace:
         return self._begin + seconds
 
     def skips(self, due: float) -> bool:
-        """Whether the frame is too late, and another was shown not long ago."""
+        """Whether to skip this frame: it is late, and one was shown in the last 0.5 s."""
         now = time.monotonic()
         if now - due > LATE and now - self._shown < 0.5:
             return True
@@ -56,9 +56,9 @@ class Playback:
         loop: bool = False,
         box: tuple[int, int] | None = None,
     ) -> None:
-        """box: (width, height) that frames are scaled down into.
+        """box: maximum (width, height); larger frames are scaled down to fit.
 
-        Raises BadInput: no film.
+        Raises BadInput: the file is not a film.
         """
         self._path, self._stop, self._loop = path, stop, loop
         self._film = Film(path)
@@ -94,7 +94,7 @@ class Playback:
             if not self._loop:
                 return
             if not some:
-                raise StError(f"{self._film.name}: not one frame could be decoded")
+                raise StError(f"{self._film.name}: no frame could be decoded")
             self._film.close()
             self._film = Film(self._path)
 
@@ -105,7 +105,7 @@ class Playback:
 
 
 def boxed(look: VideoFormat, box: tuple[int, int] | None) -> VideoFormat:
-    """The look scaled down into a box, its shape kept."""
+    """Scale the format down to fit `box`, (width, height), keeping the aspect ratio."""
     if box is None:
         return look
     scale = min(1.0, box[0] / look.width, box[1] / look.height)

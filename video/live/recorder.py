@@ -1,4 +1,4 @@
-"""What is shown, as a film: every picture at the time it had."""
+"""Records the displayed pictures to a film with their real timestamps."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CLOCK = Fraction(1, 90_000)
 
 
 class Recorder:
-    """See st.video.live.outlet.Writer. The film is written beside `target`, then renamed."""
+    """See st.video.live.outlet.Writer. Writes a temporary file, then renames it to `target`."""
 
     def __init__(self, target: Path, size: tuple[int, int], rate: float) -> None:
-        """size: (width, height). rate: about how many pictures a second.
+        """size: (width, height). rate: nominal frame rate, in frames per second.
 
-        Raises BadInput: no film's suffix, no such folder.
+        Raises BadInput: unknown film suffix, or the folder does not exist.
         """
         container = codecs.container_of(target)
         self._stack = contextlib.ExitStack()
@@ -41,10 +41,10 @@ class Recorder:
             raise
         self._converter = Converter()
         self._begin: float | None = None
-        self._waiting: tuple[Picture, int] | None = None  # until it is known how long it is shown
+        self._waiting: tuple[Picture, int] | None = None  # until the next one gives its duration
 
     def write(self, picture: Picture, when: float) -> None:
-        """Raises StError, OSError: the disk is full, the encoder fails."""
+        """Raises StError, OSError: the disk is full or the encoder failed."""
         self._begin = when if self._begin is None else self._begin
         ticks = round((when - self._begin) / CLOCK)
         if self._waiting is not None:
@@ -53,10 +53,10 @@ class Recorder:
         self._waiting = picture, ticks
 
     def close(self, when: float) -> None:
-        """Raises StError: nothing was recorded, or the film cannot be finished."""
+        """Raises StError: nothing was recorded, or the film could not be finalized."""
         try:
             if self._begin is None or self._waiting is None:
-                raise StError("not one picture to record")
+                raise StError("not one picture was recorded")
             self._encode(max(self._waiting[1] + 1, round((when - self._begin) / CLOCK)))
             self._sink.close()
         except BaseException as error:
@@ -67,7 +67,7 @@ class Recorder:
         self._stack.close()
 
     def abandon(self) -> None:
-        """After a failure: nothing stays."""
+        """Discard the recording and its temporary file."""
         self._sink.abandon()
         failed = StError("abandoned")
         with contextlib.suppress(StError):
@@ -84,8 +84,8 @@ class Recorder:
 
 
 def _codec(container: str) -> codecs.Codec:
-    """The container's usual one, in the order of showing: with pictures out of order MP4 takes the
-    film's length from one that is not its last."""
+    """The container's default codec, without B-frames: with them, the MP4 muxer takes the film's
+    duration from a frame that is not the last one shown."""
     codec = codecs.codec_for(container, None, alpha=False)
     if codec.encoder == "libx264":
         codec = replace(codec, options=codec.options | {"bf": "0"})
@@ -93,11 +93,11 @@ def _codec(container: str) -> codecs.Codec:
 
 
 def check_target(target: Path) -> None:
-    """Raises BadInput unless a recording can get this name."""
+    """Raises BadInput: unknown film suffix, or the folder does not exist."""
     codecs.container_of(target)
     if not target.parent.is_dir():
         raise BadInput(f"{printable(target.parent)}: no such folder")
 
 
 def _no_warning(line: str) -> None:
-    """Nothing is lost that a live picture had."""
+    """Ignore the sink's warnings: live frames carry no metadata that could be lost."""

@@ -1,4 +1,4 @@
-"""Recordings of a show, begun and ended while it runs."""
+"""Starts and stops recordings during a live session."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from st.video.live.recorder import Recorder
 class Recordings:
     """One recording at a time.
 
-    running: the one that runs. written: pictures in all that are ended.
-    troubles: what went wrong with those, a line each.
+    running: the current recording, if any.
+    written: total number of pictures in all finished recordings.
+    troubles: one line for each recording that failed.
     """
 
     def __init__(self, live: Live, size: tuple[int, int], rate: float, folder: Path) -> None:
-        """size: (width, height), both even. rate: about how many pictures a second.
-        folder: for recordings without a name."""
+        """size: (width, height), both even. rate: nominal frame rate, in frames per second.
+        folder: where recordings without an explicit path are saved."""
         self._live, self._size, self._rate, self._folder = live, size, rate, folder
         self.running: Outlet | None = None
         self._path = Path()
@@ -29,9 +30,9 @@ class Recordings:
         self.troubles: list[str] = []
 
     def start(self, path: Path | None = None) -> str:
-        """Begin one; returns a line for the viewer.
+        """Start a recording, after stopping the current one; returns a line for the viewer.
 
-        Raises BadInput, OSError: it cannot be written there.
+        Raises BadInput, OSError: the file cannot be written.
         """
         self.stop()
         self._path = path or free_name(self._folder / f"{stamp()}.mp4")
@@ -41,7 +42,7 @@ class Recordings:
         return f"recording {printable(self._path)}"
 
     def stop(self) -> str:
-        """End the one that runs, if any; returns a line for the viewer."""
+        """Stop the current recording; returns a line for the viewer, "" if there was none."""
         ended, self.running = self.running, None
         if ended is None:
             return ""
@@ -56,12 +57,12 @@ class Recordings:
 
 
 def stamp() -> str:
-    """A name for what is saved now."""
+    """A file name stem with the current local time."""
     return time.strftime("st-webcam-%Y%m%d-%H%M%S")
 
 
 def free_name(wanted: Path) -> Path:
-    """The path, or with -2, -3, … where files stand already."""
+    """`wanted`, with -2, -3, … appended to the stem if the file already exists."""
     path, number = wanted, 2
     while path.exists():
         path, number = wanted.with_stem(f"{wanted.stem}-{number}"), number + 1

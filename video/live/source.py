@@ -1,4 +1,4 @@
-"""What the user named as a source: a camera, a URL or a film."""
+"""Interprets the source argument: a camera, a URL or a film."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from st.video.live.stream_input import Stream, is_url
 def opener_of(
     source: str, size: tuple[int, int] | None, fps: float | None, mjpg: bool, loop: bool
 ) -> Opener:
-    """A function that opens the source.
+    """Return a function that opens the source.
 
-    source: a camera's number, device or name, a URL, or a film's file.
-    size: to ask of a camera; a box that films and streams are scaled down into.
-    fps, mjpg: to ask of a camera. loop: play a film again and again.
+    source: camera number, device or name, URL, or path of a film.
+    size: (width, height) requested from a camera; the maximum size for films and streams.
+    fps, mjpg: frame rate and format requested from a camera. loop: repeat a film.
 
-    Raises BadInput: choices that this kind of source does not have, or a file that is not there.
+    Raises BadInput: an option does not apply to this kind of source, or the file is missing.
     """
     number = _camera_number(source)
     if number is None and (is_url(source) or _means_file(source)):
@@ -45,13 +45,16 @@ def _camera_number(source: str) -> int | None:
 
 
 def _means_file(source: str) -> bool:
-    """Whether it is a file, or can be nothing else. Camera names have no suffix."""
+    """Whether `source` is an existing file.
+
+    Raises BadInput: it looks like a path (separators or a suffix) but does not exist.
+    """
     try:
         path = Path(source)
         if path.exists():
             return True
         if set(source) & set("/\\\0") or not (path.suffix[1:] or "0").isdecimal():
             raise BadInput(f"{printable(source)}: no such file")
-    except (OSError, ValueError):  # a name too long, or with a NUL in it
+    except (OSError, ValueError):  # the name is too long or contains a NUL
         raise BadInput(f"{printable(source)}: no such file") from None
     return False

@@ -1,4 +1,4 @@
-"""Streams by URL: RTSP over TCP, HTTP MJPEG, RTMP, SRT and what else FFmpeg plays; no hanging."""
+"""Network streams: RTSP over TCP, HTTP MJPEG, RTMP, SRT and others. Every wait has a timeout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from st.video.live.capture import Captured, Lost
 from st.video.live.playback import Pace
 
 SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "tcp", "rtp")
-# What a stream's own playlist may name: the network, never a file of this machine.
+# Protocols that a playlist may refer to: network only, so that it cannot read local files.
 _PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtmp,rtmps,rtmpt,srt,crypto"
 _FORMATS = f"{FORMATS},mpjpeg,mjpeg,rtsp,sdp,rtp,hls,dash,live_flv,mpegvideo,jpeg_pipe"
 OPEN_SECONDS, READ_SECONDS = 10.0, 5.0
@@ -34,7 +34,7 @@ def is_url(text: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """The URL for people to see: without user, password and query."""
+    """The URL for display, without user name, password and query."""
     return printable(re.sub(r"(?<=://)[^/]*@", "", url).partition("?")[0])
 
 
@@ -50,17 +50,20 @@ class Stream:
         open_seconds: float = OPEN_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
-        """Connect. Seconds: how long to wait for the stream to open, and for each packet.
+        """Connect.
+
+        loop: repeat, if the URL is a film. box: maximum (width, height) of frames.
+        open_seconds, read_seconds: timeouts for connecting and for each packet.
 
         Raises:
-            BadInput: no URL that st plays.
-            Unavailable: nobody answers there, or with no picture.
+            BadInput: unsupported URL scheme, or a stream that cannot be parsed.
+            Unavailable: no connection, or the stream has no video.
         """
         self._stop, self._loop, self._box = stop, loop, box
         self._name = shown_url(url)
         scheme = url.partition("://")[0].lower()
         if scheme not in SCHEMES:
-            raise BadInput(f"{self._name}: st plays {', '.join(SCHEMES)} URLs")
+            raise BadInput(f"{self._name}: unsupported URL; st plays {', '.join(SCHEMES)}")
         self._seconds = read_seconds
         self._container = _connect(url, scheme, self._name, (open_seconds, read_seconds))
         try:
@@ -68,7 +71,7 @@ class Stream:
         except BaseException:
             self._container.close()
             raise
-        # A film on a web server comes faster than it plays; a live stream has no length.
+        # A film on a web server arrives faster than it plays. Only a film has a duration.
         self._whole = bool(self._container.duration and self._container.duration > 0)
         self._paced = self._whole or self._container.format.name in ("hls", "dash")
         self._pace = Pace()
@@ -78,14 +81,14 @@ class Stream:
     def _picture(self) -> Any:
         streams = self._container.streams.video
         if not streams or streams[0].codec_context is None:
-            raise Unavailable(f"{self._name}: no picture in this stream")
+            raise Unavailable(f"{self._name}: this stream has no video")
         stream = streams[0]
         rate = stream.average_rate or stream.guessed_rate
-        guess = self._container.format.name == "mpjpeg"  # which says nothing of its rate
+        guess = self._container.format.name == "mpjpeg"  # the format carries no frame rate
         self.rate: float | None = float(rate) if rate and rate <= 1000 and not guess else None
         context = stream.codec_context
         self.description = f"{self._name}: {context.width}×{context.height}, {context.name}"
-        context.thread_type = "SLICE"  # by frames would hold back as many as there are threads
+        context.thread_type = "SLICE"  # frame threading delays output by one frame per thread
         return context
 
     def read(self) -> Captured | None:
@@ -111,7 +114,7 @@ class Stream:
                 except EOFError:
                     break
                 except FFmpegError:
-                    continue  # damage: the next packet may be whole
+                    continue  # a damaged packet; the next one may be intact
                 for frame in frames:
                     if captured := self._shown(frame, came):
                         yield captured
@@ -135,7 +138,7 @@ class Stream:
         return Captured(rgb, came)
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
-        """The frame's size with square pixels, within the box."""
+        """(width, height) of the frame with square pixels, scaled down to fit the box."""
         aspect = self._container.streams.video[0].sample_aspect_ratio or Fraction(1)
         width = round(frame.width * aspect) if 0 < aspect < 100 else frame.width
         box = self._box or (width, frame.height)
@@ -157,17 +160,17 @@ def _connect(url: str, scheme: str, name: str, timeout: tuple[float, float]) -> 
     except FFmpegError as error:
         raise Unavailable(f"{name}: {_why(error, timeout[0])}") from None
     except (ValueError, UnicodeError) as error:
-        raise BadInput(f"{name}: no stream that st can read: {printable(error, 80)}") from None
+        raise BadInput(f"{name}: st cannot read this stream: {printable(error, 80)}") from None
 
 
 def _why(error: FFmpegError, seconds: float) -> str:
-    if isinstance(error, ExitError):  # our own time is up
+    if isinstance(error, ExitError):  # our timeout expired
         return f"nothing came for {seconds:g} s"
     return why(error)
 
 
 def why(error: FFmpegError) -> str:
-    """What FFmpeg says of a URL, in a few words."""
+    """A short description of an FFmpeg error."""
     if isinstance(error, ProtocolNotFoundError):
-        return "the FFmpeg in PyAV's wheel has no such protocol (docs/live.md names ways round)"
+        return "PyAV's FFmpeg does not support this protocol (docs/live.md lists alternatives)"
     return printable(error.strerror, 80)

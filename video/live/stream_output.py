@@ -1,4 +1,4 @@
-"""What is shown, to a streaming server or program: RTMP, UDP, TCP, RTSP, SRT."""
+"""Sends the displayed pictures to a streaming server or program: RTMP, UDP, TCP, RTSP, SRT."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from st.video.live.compose import Picture
 from st.video.live.stream_input import shown_url
 from st.video.live.stream_sender import CONNECTED, FORMATS, STAMP
 
-CLOSING = 5.0  # seconds that the sender gets to end
+CLOSING = 5.0  # seconds that the sender has to exit
 
 
 def check_url(url: str) -> None:
-    """Raises BadInput unless st streams to such URLs."""
+    """Raises BadInput if the URL's scheme is not supported."""
     if "://" not in url or url.partition("://")[0].lower() not in FORMATS:
         known = ", ".join(f"{scheme}://" for scheme in FORMATS)
         raise BadInput(f"-o {shown_url(url)}: st-webcam streams to {known}; films are --record")
 
 
 class StreamOutput:
-    """See st.video.live.outlet.Writer. A process of its own does the work: see stream_sender."""
+    """See st.video.live.outlet.Writer. A child process encodes and sends: see stream_sender."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class StreamOutput:
         bitrate: int,
         patience: float = 10.0,
     ) -> None:
-        """Connect. size: (width, height), both even. bitrate: the most to send, bits a second.
-        patience: seconds that the server may keep us waiting.
+        """Connect. size: (width, height), both even. bitrate: maximum, in bits per second.
+        patience: timeout for each operation of the server, in seconds.
 
-        Raises Unavailable: nobody there.
+        Raises Unavailable: the connection failed.
         """
         self._name = shown_url(url)
         self._begin: float | None = None
@@ -47,13 +47,13 @@ class StreamOutput:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C is for the show, which ends the sender.
+            # Ctrl-C goes to the main process only, which then stops the sender.
             start_new_session=os.name == "posix",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         settings = {"url": url, "width": size[0], "height": size[1]}
         settings |= {"rate": rate, "bitrate": bitrate, "patience": patience}
-        with contextlib.suppress(OSError):  # it says itself what is wrong
+        with contextlib.suppress(OSError):  # the sender reports its own error
             self._put(json.dumps(settings).encode() + b"\n")
         line = self._said()
         if line != CONNECTED:
@@ -61,7 +61,7 @@ class StreamOutput:
             raise Unavailable(f"{self._name}: {line}")
 
     def write(self, picture: Picture, when: float) -> None:
-        """Raises StError: the connection is lost."""
+        """Raises StError: the connection was lost."""
         self._begin = when if self._begin is None else self._begin
         try:
             self._put(STAMP.pack(when - self._begin))
@@ -90,7 +90,7 @@ class StreamOutput:
         self._sender.stdin.flush()
 
     def _said(self) -> str:
-        """What the sender says next; its watch ends it when the server says nothing."""
+        """The sender's next line. Never hangs: the sender exits if the server does not respond."""
         assert self._sender.stdout is not None
         line = self._sender.stdout.readline().decode(errors="replace").strip()
         return printable(line, 120) or f"no answer for {self._patience:g} s"

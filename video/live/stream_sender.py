@@ -1,11 +1,12 @@
-"""A process of its own that encodes pictures and sends them to a streaming server.
+"""A child process that encodes pictures and sends them to a streaming server.
 
-PyAV holds Python's lock while it connects, so in the show's own process a server that is slow to
-answer would freeze the window. Started by stream_output; speaks with it by pipes:
+PyAV holds the GIL while it connects, so in the main process a slow server would freeze the window.
+stream_output starts this process and talks to it through pipes:
 
-in:   a line of JSON, {url, width, height, rate, bitrate, patience}; then, for each picture, a
-      float64 of seconds and width * height * 3 bytes of RGB. The pipe's end is the stream's.
-out:  a line: "connected", or what is wrong; and later a line when the connection is lost.
+stdin:   one line of JSON, {url, width, height, rate, bitrate, patience}; then for each picture its
+         time in seconds (little-endian float64) and width * height * 3 bytes of RGB. End of file
+         ends the stream.
+stdout:  one line, "connected" or an error; later, one line if the connection is lost.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ FORMATS = {
 }
 STAMP = struct.Struct("<d")
 CLOCK = Fraction(1, 90_000)
-KEYFRAME_SECONDS = 2  # what streaming services ask for
+KEYFRAME_SECONDS = 2  # the interval that streaming services require
 
 
 class Sender:
-    """One connection: H.264 tuned for little delay."""
+    """One connection that sends low-latency H.264."""
 
     def __init__(self, url: str, width: int, height: int, rate: float, bitrate: int) -> None:
-        """Connect. width, height: both even. bitrate: the most to send, bits a second.
+        """Connect. width, height: both even. bitrate: maximum, in bits per second.
 
-        Raises FFmpegError: nobody there.
+        Raises FFmpegError: the connection failed.
         """
         scheme = url.partition("://")[0].lower()
         if scheme == "udp" and "pkt_size" not in url:
-            url += ("&" if "?" in url else "?") + "pkt_size=1316"  # seven packets a datagram
+            url += ("&" if "?" in url else "?") + "pkt_size=1316"  # seven MPEG-TS packets
         options = {"rtsp_transport": "tcp"} if scheme == "rtsp" else {}
         self._target = av.open(url, "w", format=FORMATS[scheme], container_options=options)
         self._video = self._add(width, height, max(1, round(rate)), bitrate)
@@ -77,7 +78,7 @@ class Sender:
         return video
 
     def send(self, picture: np.ndarray[Any, Any], seconds: float) -> None:
-        """Raises FFmpegError: the connection is lost."""
+        """Raises FFmpegError: the connection was lost."""
         frame = self._converter.to_frame(picture, RgbFrame(picture), "yuv420p", BT709)
         self._last = max(self._last + 1, round(seconds / CLOCK))
         frame.pts, frame.time_base = self._last, CLOCK
@@ -109,12 +110,12 @@ def main() -> None:
             sender.send(picture, STAMP.unpack_from(data)[0])
     except FFmpegError as error:
         _say(why(error))
-        # Without closing: that would wait for the server once more.
+        # Exit without closing: closing would wait for the server again.
         os._exit(1)
 
 
 class _Watch:
-    """Ends the process when the server keeps it waiting, also inside FFmpeg with Python's lock."""
+    """A watchdog: exits the process on a timeout, even while FFmpeg holds the GIL."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -124,7 +125,7 @@ class _Watch:
         faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._nowhere)
 
     def rest(self) -> None:
-        """Pictures may stay away for as long as they like: a camera can be lost."""
+        """Stop the timer while waiting for a picture: a lost camera is not an error."""
         faulthandler.cancel_dump_traceback_later()
 
 

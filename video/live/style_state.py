@@ -1,4 +1,4 @@
-"""The style in force while pictures run: one of several, blended with a second, at a strength."""
+"""The current style of a live session: one style, or two blended, and a strength."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from st.runtime.stylizer import Stylizer
 
 @dataclass(frozen=True)
 class Choice:
-    """A style to choose. weights: named styles or style codes, with shares that add up to 1."""
+    """One selectable style. weights: named styles or style codes; the values add up to 1."""
 
     label: str
     weights: Mapping[Any, float]
 
 
 class LiveStyle:
-    """Sets a Stylizer's style. Every change holds from the next picture on, from any thread.
+    """Sets a Stylizer's style. A change applies from the next frame; any thread may make it.
 
-    choices: the engine's named styles, or the pictures that were given; none for an engine with
-        one style of its own.
-    first, second: numbers of the styles that are blended.
-    blends: whether there are styles between two; if not, blending does nothing.
-    blend: 0 is all `first`, 1 all `second`.
-    strength: 0 leaves the picture, 1 paints all of it.
+    choices: the engine's named styles, or the style pictures given; empty for a single-style
+        engine.
+    first, second: indices into `choices` of the two blended styles.
+    blends: whether the engine can blend styles; if not, the blend methods do nothing.
+    blend: weight of `second`, from 0 (only `first`) to 1 (only `second`).
+    strength: 0 returns the source frame, 1 the full painting.
     """
 
     def __init__(
@@ -39,13 +39,15 @@ class LiveStyle:
         strength: float = 1.0,
         needs_style: bool = True,
     ) -> None:
-        """styles: as --style gives them: one to begin with, two that are blended by their weights,
-            more as one choice of its own. Where styles do not blend, each is a choice.
-        needs_style: False accepts an engine that paints any style and got none yet.
+        """styles: NAME, NAME:WEIGHT or the path of a picture. One is the initial style, two are
+            blended by their weights, and more become one mixed choice. If the engine cannot
+            blend, each is a separate choice.
+        needs_style: False accepts an arbitrary-style engine without an initial style.
 
         Raises:
-            BadControl: no such style or strength, or an engine that needs a style and got none.
-            BadInput: a file that is missing or no picture.
+            BadControl: unknown style, strength out of range, or no style for an engine that
+                needs one.
+            BadInput: a style file is missing or is not a picture.
         """
         check_strength(strength)
         self._stylizer = stylizer
@@ -56,17 +58,17 @@ class LiveStyle:
         self._apply()
 
     def step(self, by: int) -> None:
-        """The next style (1) or the one before (-1), and no blend."""
+        """Select the next style (1) or the previous one (-1), without a blend."""
         self.choose(self.first + by)
 
     def choose(self, number: int) -> None:
-        """A style by its number, and no blend."""
+        """Select a style by its index, modulo the number of choices, without a blend."""
         if self.choices:
             self.first, self.blend = number % len(self.choices), 0.0
             self._apply()
 
     def next_second(self) -> None:
-        """Blend with the next style; half and half where there was no blend."""
+        """Blend with the next style; starts at 0.5 if there was no blend."""
         count = len(self.choices)
         if count < 2 or not self.blends:
             return
@@ -77,7 +79,7 @@ class LiveStyle:
         self._apply()
 
     def set_blend(self, blend: float) -> None:
-        """How much of the second style, held within 0..1."""
+        """Set the weight of the second style, clamped to 0..1."""
         if len(self.choices) < 2 or not self.blends:
             return
         if self.second == self.first:
@@ -86,13 +88,13 @@ class LiveStyle:
         self._apply()
 
     def set_strength(self, strength: float) -> None:
-        """Held within 0..1."""
+        """Set the strength, clamped to 0..1."""
         self.strength = round(min(1.0, max(0.0, strength)), 3)
         self._apply()
 
     @property
     def label(self) -> str:
-        """For people: "wave", or "wave 30 % + scream 70 %", and the strength where it is not 1."""
+        """Display text: "wave" or "wave 30 % + scream 70 %", plus the strength if it is below 1."""
         text = self.choices[self.first].label if self.choices else self._stylizer.metadata.method
         if self.blend:
             share = round(100 * self.blend)
@@ -112,11 +114,11 @@ class LiveStyle:
 def _choices(
     stylizer: Stylizer, styles: Sequence[str], needs_style: bool
 ) -> tuple[tuple[Choice, ...], tuple[int, int, float]]:
-    """What there is to choose, and (first, second, blend) to begin with."""
+    """The choices, and the initial (first, second, blend)."""
     given = blend_of(styles, stylizer.styles) if styles or stylizer.styles else {}
     if not given:
         if needs_style and "code" in stylizer.metadata.inputs:
-            raise BadControl("this engine paints the style of a picture: give one, --style PICTURE")
+            raise BadControl("this engine needs a style picture: give one with --style PICTURE")
         return (), (0, 0, 0.0)
     choices = [Choice(printable(name, 40), {name: 1.0}) for name in stylizer.styles]
     labels = [str(style) for style in stylizer.styles]
@@ -141,7 +143,7 @@ def _choices(
 
 
 def _value(stylizer: Stylizer, style: str | Path) -> StyleCode | str:
-    """A picture's or file's style code, encoded once and here."""
+    """The style code of a picture or .npz file, computed once so that switching is quick."""
     if Path(style).suffix == SUFFIX and "code" in stylizer.metadata.inputs:
         return StyleCode.load(style)
     return stylizer.encode_style(style)

@@ -1,4 +1,4 @@
-"""What is shown, as a camera that other programs can choose."""
+"""Output to a virtual camera, which other programs can select."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _HELP = {
 
 
 class VirtualCamera:
-    """See st.video.live.outlet.Writer. Pictures are sent as they come, at no fixed rate."""
+    """See st.video.live.outlet.Writer. Sends each picture at once, at no fixed rate."""
 
     def __init__(self, size: tuple[int, int], rate: float) -> None:
         """size: (width, height), both even.
 
         Raises:
-            MissingExtra: pyvirtualcam is not installed. Unavailable: no such device here.
+            MissingExtra: pyvirtualcam is not installed.
+            Unavailable: this machine has no virtual camera device.
         """
         try:
             import pyvirtualcam

@@ -1,9 +1,9 @@
-"""A bound on the encoded frames that wait in aiortc to be decoded.
+"""A limit on the number of encoded frames that wait in aiortc's decoder queue.
 
-aiortc decodes in a thread of its own, fed by a queue without a bound: where the machine cannot keep
-up, the picture would come later and later (aiortc issues 104, 554, 1192) and memory would grow.
-aiortc has no setting for it, so its queue is replaced before it is used. When too many frames wait,
-all of them are dropped and the sender is asked for a picture that needs none of them.
+aiortc decodes in a separate thread that reads from an unbounded queue. On a machine that cannot
+keep up, delay and memory would grow without limit (aiortc issues 104, 554, 1192). aiortc has no
+setting for this, so the queue is replaced before its first use. When too many frames wait, all of
+them are dropped and the sender is asked for a keyframe.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any
 
 from aiortc import RTCRtpReceiver
 
-WAITING = 15  # frames, half a second
+WAITING = 15  # frames: half a second at 30 frames per second
 _QUEUE, _ERROR = "_RTCRtpReceiver__decoder_queue", "_RTCRtpReceiver__decoder_error"
 
 
 class Backlog(queue.Queue[Any]):
-    """A queue that empties itself instead of growing. None, the sign of the end, always stays.
+    """A queue that drops its contents when full. It never rejects None, the end marker.
 
-    damaged: set when frames were dropped; aiortc then asks the sender for a whole picture.
+    damaged: set when frames were dropped; aiortc then requests a keyframe from the sender.
+    most: maximum number of waiting frames.
     """
 
     def __init__(self, damaged: threading.Event, most: int = WAITING) -> None:
@@ -31,7 +32,7 @@ class Backlog(queue.Queue[Any]):
         self._damaged = damaged
 
     def _put(self, item: Any) -> None:
-        # Called by Queue.put under its lock.
+        # Queue.put calls this while it holds the lock.
         if item is not None and self._qsize() >= self._most:
             self.dropped += self._qsize()
             self.queue.clear()
@@ -40,6 +41,6 @@ class Backlog(queue.Queue[Any]):
 
 
 def bound_backlog(receiver: RTCRtpReceiver) -> None:
-    """Bound a receiver's queue; to be called before its connection is made."""
+    """Replace a receiver's queue by a bounded one. Call this before the connection starts."""
     if isinstance(getattr(receiver, _QUEUE, None), queue.Queue):
         setattr(receiver, _QUEUE, Backlog(getattr(receiver, _ERROR, threading.Event())))

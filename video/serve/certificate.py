@@ -1,7 +1,7 @@
-"""TLS: the user's certificate, or one of our own, signed by itself.
+"""TLS with the user's certificate or a generated self-signed one.
 
-Browsers give a page the camera on localhost or over TLS, nowhere else. A certificate that signs
-itself makes a browser warn once; the printed fingerprint is what to compare there.
+Browsers allow camera access only on localhost or over TLS. For a self-signed certificate the
+browser shows a warning once; the user compares its fingerprint with the printed one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from st.runtime.errors import BadInput, StError, printable
 
-DAYS = 397  # as long as browsers take a certificate for
-RENEW = 30  # days before its end
+DAYS = 397  # days: close to 398, the longest validity that browsers accept
+RENEW = 30  # days before expiry at which a new certificate is made
 
 
 def own_certificate(names: Sequence[str], folder: Path | None = None) -> tuple[Path, Path]:
-    """(certificate, key), PEM files made for these names and kept for the next time.
+    """Paths of the PEM (certificate, key) for these names, generated once and then reused.
 
-    folder: where they are kept; by default in the user's cache, readable by the user only.
+    folder: where to store them, by default in the user's cache. Only the user can read them.
 
-    Raises StError: the folder cannot be written.
+    Raises StError: the folder is not writable.
     """
     folder = folder or cache_folder()
     mark = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
@@ -41,21 +41,24 @@ def own_certificate(names: Sequence[str], folder: Path | None = None) -> tuple[P
             _write_private(path, _made(names))
     except OSError as error:
         raise StError(
-            f"{printable(path)}: the certificate cannot be kept: {error.strerror}; "
+            f"{printable(path)}: cannot store the certificate: {error.strerror}; "
             "give your own by --cert and --key"
         ) from None
     return path, path
 
 
 def tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server's TLS settings. Raises BadInput: files that are missing, or do not go together."""
+    """A server's TLS context.
+
+    Raises BadInput: a file is missing or invalid, the key does not match, or it has a passphrase.
+    """
     for path in (certificate, key):
         if not path.is_file():
             raise BadInput(f"{printable(path)}: no such file")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # A key with a passphrase would make OpenSSL ask on the terminal.
+        # Without a callback, OpenSSL would prompt for the passphrase on the terminal.
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except (ssl.SSLError, ValueError, OSError) as error:
         raise BadInput(
@@ -66,19 +69,22 @@ def tls(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def fingerprint(certificate: Path) -> str:
-    """SHA-256 of a PEM file's first certificate, as browsers show it: AA:BB:…"""
+    """SHA-256 of the first certificate in a PEM file, formatted as in browsers: AA:BB:…
+
+    Raises BadInput: the file contains no certificate.
+    """
     text = certificate.read_text("ascii", errors="replace")
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     try:
         body = text[text.index(begin) : text.index(end) + len(end)]
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(body)).hexdigest().upper()
     except ValueError:
-        raise BadInput(f"{printable(certificate)}: no PEM certificate") from None
+        raise BadInput(f"{printable(certificate)}: contains no PEM certificate") from None
     return ":".join(digest[n : n + 2] for n in range(0, 64, 2))
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make anew."""
+    """The folder in the user's cache where st stores generated certificates."""
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "st" / "tls"
 
@@ -96,7 +102,7 @@ def _still_good(path: Path) -> bool:
 
 
 def _made(names: Sequence[str]) -> bytes:
-    """A key on P-256 and its certificate for these names and addresses, PEM."""
+    """A new P-256 key and its certificate for these host names and IP addresses, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "st")])
     now = datetime.datetime.now(datetime.UTC)
@@ -106,7 +112,7 @@ def _made(names: Sequence[str]) -> bytes:
         .issuer_name(who)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))  # a visitor's clock may be behind
+        .not_valid_before(now - datetime.timedelta(days=1))  # the visitor's clock may be slow
         .not_valid_after(now + datetime.timedelta(days=DAYS - 1))
         .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
