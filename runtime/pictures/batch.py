@@ -11,13 +11,13 @@ from pathlib import Path
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.pictures.addresses import check_local
 from st.runtime.pictures.io import FORMATS, READ_ONLY_SUFFIXES, WRITTEN_SUFFIXES, format_of
+from st.runtime.system.file_names import fitting_name, free_name
 
 STREAM = "-"
 READ_SUFFIXES = {*WRITTEN_SUFFIXES, *READ_ONLY_SUFFIXES}
 # Picture formats that st cannot read.
 UNREAD_SUFFIXES = {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef"}
 UNREAD_SUFFIXES |= {".arw", ".orf", ".rw2", ".raf", ".psd", ".xcf", ".svg", ".exr", ".hdr", ".tga"}
-MAX_NAME = 255  # bytes, the limit of most file systems
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def plan(
     jobs = []
     for source in sources:
         target, form = _target(source, Path(output) if output else None, format, ending)
-        target = free_name(target, taken)
+        target = free_name(target, lambda path: real_path(path) in taken)
+        taken.add(real_path(target))
         jobs.append(Job(source.path, target, form))
     return jobs
 
@@ -177,27 +178,6 @@ def _target(
     assert output is not None
     own = source.path is not None and real_path(output) == real_path(source.path.parent)
     return output / (marked if own else fitting_name(path.stem, "", suffix)), form
-
-
-def free_name(target: Path, taken: set[Path]) -> Path:
-    """`target`, or with -2, -3, … after its stem where that is taken.
-
-    taken: real paths of the inputs and of the results so far; the result is added.
-    """
-    free, number = target, 2
-    while real_path(free) in taken:
-        free = target.with_name(fitting_name(target.stem, f"-{number}", target.suffix))
-        number += 1
-    taken.add(real_path(free))
-    return free
-
-
-def fitting_name(stem: str, ending: str, suffix: str) -> str:
-    """`stem + ending + suffix`, the stem shortened where the name would be too long for a disk."""
-    room = MAX_NAME - len(os.fsencode(ending + suffix))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return f"{stem}{ending}{suffix}"
 
 
 def real_path(path: Path) -> Path:

@@ -216,6 +216,29 @@ def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> 
     feed.close()
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_still_before_the_film_is_not_played(
+    suffix: str, tmp_path: Path, mjpeg: MjpegServer
+) -> None:
+    data = clips.film_behind_a_still(tmp_path / f"in{suffix}").read_bytes()
+    head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
+    mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
+    feed = Capture(stream_opener(mjpeg.url))
+    try:
+        assert feed.size == (64, 48)
+        assert "64×48, mpeg4" in feed.description
+    finally:
+        feed.close()
+
+
+def test_a_song_on_a_web_server_is_refused(tmp_path: Path, mjpeg: MjpegServer) -> None:
+    data = clips.song(tmp_path / "in.mka").read_bytes()
+    head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
+    mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
+    with pytest.raises(Unavailable, match="no picture in it, only audio"):
+        Capture(stream_opener(mjpeg.url))
+
+
 def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("st.video.live.playback.time.monotonic", lambda: now[0])

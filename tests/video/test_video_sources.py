@@ -199,24 +199,9 @@ def cover() -> bytes:
     return file.getvalue()
 
 
-def with_picture_first(path: Path) -> Path:
-    """A film behind a still of another size, not marked as a cover."""
-    with av.open(str(path), "w") as target:
-        still: Any = target.add_stream("mjpeg", rate=25)
-        still.width, still.height, still.pix_fmt = 40, 40, "yuvj420p"
-        video: Any = target.add_stream("mpeg4", rate=25)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        target.mux(still.encode(av.VideoFrame.from_ndarray(clips.scene(3, 40, 40))))
-        target.mux(still.encode(None))
-        for number in range(10):
-            target.mux(video.encode(av.VideoFrame.from_ndarray(clips.scene(number))))
-        target.mux(video.encode(None))
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
 def test_the_film_is_painted_and_not_the_still_before_it(suffix: str, tmp_path: Path) -> None:
-    source = with_picture_first(tmp_path / f"in{suffix}")
+    source = clips.film_behind_a_still(tmp_path / f"in{suffix}")
     lines: list[str] = []
     result = stylize(source, tmp_path / f"out{suffix}", lines=lines)
     assert (result.frames, result.width, result.height) == (10, 64, 48)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -121,7 +121,7 @@ def reopened(source: Path | MemoryFile, name: str) -> InputContainer:
 
 
 def open_samples(source: Source, name: str) -> Samples | None:
-    """Read a film's first packets apart from its reader; None for a pipe. Raises BadInput."""
+    """A film's first packets, read apart from its reader; None for a pipe. Raises BadInput."""
     if not isinstance(source, Path | MemoryFile):
         return None
     container = reopened(source, name)
@@ -143,12 +143,15 @@ def _first_packets(container: InputContainer) -> Iterator[Packet[Any]]:
             errors += 1
 
 
-def main_video(container: InputContainer, source: Source, name: str) -> VideoStream:
-    """The picture stream that is painted: a moving one before stills, then the one that the file
-    calls its default, then the largest, then the first.
+def main_video(
+    container: InputContainer, sample: Callable[[], Samples | None], name: str
+) -> VideoStream:
+    """The video stream to paint. Moving pictures rank before stills, then the stream marked as the
+    default, then the largest, then the first.
 
-    source: to look into again, where it can be. name: for messages.
-    Raises BadInput: no picture, or none with a decoder.
+    sample: gives the first packets, to tell a still from a film, or None if they cannot be read
+        ahead; called only if there is a choice. name: for messages.
+    Raises BadInput: there is no video stream, or none with a decoder.
     """
     pictures = [s for s in container.streams.video if not is_still(s)]
     if not pictures:
@@ -161,7 +164,7 @@ def main_video(container: InputContainer, source: Source, name: str) -> VideoStr
         raise BadInput(f"{name}: st has no decoder for its picture")
     if len(decodable) == 1:
         return decodable[0]
-    counts = _packet_counts(decodable, source, name)
+    counts = _packet_counts(decodable, sample)
 
     def rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
         default = bool(stream.disposition & Disposition.default)
@@ -170,13 +173,15 @@ def main_video(container: InputContainer, source: Source, name: str) -> VideoStr
     return max(decodable, key=rank)
 
 
-def _packet_counts(streams: list[VideoStream], source: Source, name: str) -> Counter[int]:
-    """About how many packets each stream has: from the header, or as many as come first."""
+def _packet_counts(
+    streams: list[VideoStream], sample: Callable[[], Samples | None]
+) -> Counter[int]:
+    """About how many packets each stream has: from the header, or among the first packets."""
     known = Counter({stream.index: stream.frames for stream in streams})
     if all(known.values()):
         return known
-    sampled = open_samples(source, name)
-    if sampled is None:  # FFmpeg has read ahead when it opened the pipe
+    sampled = sample()
+    if sampled is None:  # FFmpeg has counted frames when it opened the pipe
         best = streams[0].container.streams.best("video")
         return Counter() if best is None else Counter({best.index: 2})
     with closing(sampled):
@@ -188,7 +193,7 @@ def is_cover(stream: Stream) -> bool:
 
 
 def is_still(stream: Stream) -> bool:
-    """Whether the file says of the stream that it is a picture beside the film."""
+    """Whether the file marks the stream as a still picture, such as a cover or a preview."""
     return bool(
         stream.disposition
         & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,7 +74,9 @@ class Film:
         self._last_pts: int | None = None
         self._deinterlacer = Deinterlacer()
         try:
-            self.video = main_video(self.container, self.source, self.name)
+            self.video = main_video(
+                self.container, partial(open_samples, self.source, self.name), self.name
+            )
             self.others = [s for s in self.container.streams if s is not self.video]
             self._decoder = _decoder(self.video)
             own = self.video.time_base or Fraction(1, 90000)

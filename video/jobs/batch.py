@@ -10,7 +10,8 @@ from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.addresses import check_local
-from st.runtime.pictures.batch import free_name, make_folder, pictures_in, real_path
+from st.runtime.pictures.batch import make_folder, pictures_in, real_path
+from st.runtime.system.file_names import free_name
 from st.video.jobs.job import Job, Reader, default_target
 
 FILMS = (
@@ -79,6 +80,13 @@ def output_folder(output: str | None) -> Path | None:
 
 
 def target_chooser(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
-    """Tells where each of several films goes: never to another one, or to another's result."""
+    """Choose the output of each of several films: never an input, or the output of another film."""
     taken = {real_path(Path(film)) for film in films}
-    return lambda job, reader: free_name(default_target(job, reader, folder), taken)
+
+    def choose(job: Job, reader: Reader) -> Path:
+        wanted = default_target(job, reader, folder)
+        target = free_name(wanted, lambda path: real_path(path) in taken)
+        taken.add(real_path(target))
+        return target
+
+    return choose

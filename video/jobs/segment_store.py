@@ -22,7 +22,7 @@ from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import atomic_write
-from st.video.jobs.targets import MAX_NAME, shortened
+from st.runtime.system.file_names import MAX_NAME, shortened
 
 FORMAT = 1
 PLAN = "plan.json"

@@ -14,10 +14,10 @@ from typing import BinaryIO
 
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import atomic_write
+from st.runtime.system.file_names import fitting_name
 from st.video.film import codecs
 from st.video.film.image_sequence import is_sequence
 
-MAX_NAME = 255  # bytes of a file name, on all common file systems
 _PIPE_POLL = 0.1  # seconds
 _NEEDS_SEEKING = ("mp4", "mov")
 
@@ -127,16 +127,7 @@ def partial_name(source: Path | BinaryIO, target: Path) -> Path:
 
 def with_suffix_text(path: Path, text: str, suffix: str | None = None) -> Path:
     """The path with `text` after its stem; a stem too long for a file name is shortened."""
-    suffix = path.suffix if suffix is None else suffix
-    room = MAX_NAME - len(os.fsencode(text + suffix))
-    return path.with_name(shortened(path.stem, room) + text + suffix)
-
-
-def shortened(text: str, size: int) -> str:
-    """The beginning of a text that takes up so many bytes in a file name at most."""
-    while len(os.fsencode(text)) > size:
-        text = text[:-1]
-    return text
+    return path.with_name(fitting_name(path.stem, text, path.suffix if suffix is None else suffix))
 
 
 def shown(target: Target) -> str:

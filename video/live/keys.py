@@ -10,9 +10,10 @@ from pathlib import Path
 from st.runtime.errors import StError, printable
 from st.runtime.pictures.io import Picture as PictureFile
 from st.runtime.pictures.io import write_picture
+from st.runtime.system.file_names import free_name
 from st.video.live.compose import COMPARES
 from st.video.live.loop import Live, Meter, Shown
-from st.video.live.recordings import Recordings, free_name, stamp
+from st.video.live.recordings import Recordings, stamp
 from st.video.live.style_state import LiveStyle
 from st.video.live.window import QUIT, Window
 
@@ -169,7 +170,7 @@ class LiveController:
         if self._last is None:
             return
         picture = self._last.picture
-        path = free_name(self._folder / f"{stamp()}.png")
+        path = free_name(self._folder / f"{stamp()}.png", Path.exists)
 
         def write() -> None:
             try:

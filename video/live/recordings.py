@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from st.runtime.errors import printable
+from st.runtime.system.file_names import free_name
 from st.video.live.loop import Live
 from st.video.live.outlet import Outlet
 from st.video.live.recorder import Recorder
@@ -35,7 +36,7 @@ class Recordings:
         Raises BadInput, OSError: the file cannot be written.
         """
         self.stop()
-        self._path = path or free_name(self._folder / f"{stamp()}.mp4")
+        self._path = path or free_name(self._folder / f"{stamp()}.mp4", Path.exists)
         opener = partial(Recorder, self._path, self._size, self._rate)
         self.running = Outlet(opener, self._size)
         self._live.add(self.running)
@@ -59,11 +60,3 @@ class Recordings:
 def stamp() -> str:
     """A file name stem with the current local time."""
     return time.strftime("st-webcam-%Y%m%d-%H%M%S")
-
-
-def free_name(wanted: Path) -> Path:
-    """`wanted`, with -2, -3, … appended to the stem if the file already exists."""
-    path, number = wanted, 2
-    while path.exists():
-        path, number = wanted.with_stem(f"{wanted.stem}-{number}"), number + 1
-    return path

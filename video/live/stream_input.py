@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError, ProtocolNotFoundError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from st.runtime.errors import BadInput, Unavailable, printable
 from st.video.film.color import Converter
-from st.video.film.containers import FORMATS
+from st.video.film.containers import FORMATS, Samples, main_video
 from st.video.film.reader import MAX_PIXELS
 from st.video.film.rotation import DisplayRotation
 from st.video.live.capture import Captured, Lost
@@ -27,6 +29,7 @@ SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "tcp
 _PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,rtmp,rtmps,rtmpt,srt,crypto"
 _FORMATS = f"{FORMATS},mpjpeg,mjpeg,rtsp,sdp,rtp,hls,dash,live_flv,mpegvideo,jpeg_pipe"
 OPEN_SECONDS, READ_SECONDS = 10.0, 5.0
+SAMPLE_PACKETS = 50  # read before the first frame where there are several video streams
 
 
 def is_url(text: str) -> bool:
@@ -66,6 +69,7 @@ class Stream:
             raise BadInput(f"{self._name}: unsupported URL; st plays {', '.join(SCHEMES)}")
         self._seconds = read_seconds
         self._container = _connect(url, scheme, self._name, (open_seconds, read_seconds))
+        self._early: list[Packet[Any]] = []
         try:
             self._decoder = self._picture()
         except BaseException:
@@ -79,10 +83,12 @@ class Stream:
         self._frames = self._play()
 
     def _picture(self) -> Any:
-        streams = self._container.streams.video
-        if not streams or streams[0].codec_context is None:
-            raise Unavailable(f"{self._name}: this stream has no video")
-        stream = streams[0]
+        try:
+            self._video = stream = main_video(self._container, self._sample, self._name)
+        except BadInput as error:
+            raise Unavailable(str(error)) from None
+        except FFmpegError as error:
+            raise Unavailable(f"{self._name}: {_why(error, self._seconds)}") from None
         rate = stream.average_rate or stream.guessed_rate
         guess = self._container.format.name == "mpjpeg"  # the format carries no frame rate
         self.rate: float | None = float(rate) if rate and rate <= 1000 and not guess else None
@@ -90,6 +96,17 @@ class Stream:
         self.description = f"{self._name}: {context.width}×{context.height}, {context.name}"
         context.thread_type = "SLICE"  # frame threading delays output by one frame per thread
         return context
+
+    def _sample(self) -> Samples:
+        """Read ahead until every video stream has shown whether it moves; `_play` starts there."""
+        unseen = {stream.index: 2 for stream in self._container.streams.video}
+        for packet in self._container.demux():
+            if packet.size:
+                self._early.append(packet)
+                unseen[packet.stream_index] = unseen.get(packet.stream_index, 0) - 1
+            if max(unseen.values()) <= 0 or len(self._early) >= SAMPLE_PACKETS:
+                break
+        return Samples(self._container, self._early)
 
     def read(self) -> Captured | None:
         try:
@@ -105,7 +122,9 @@ class Stream:
 
     def _play(self) -> Iterator[Captured]:
         while True:
-            for packet in self._container.demux(video=0):
+            for packet in chain(self._early, self._container.demux(self._video)):
+                if packet.stream_index != self._video.index:
+                    continue
                 came = time.monotonic()
                 if self._stop.is_set():
                     return
@@ -120,6 +139,7 @@ class Stream:
                         yield captured
             if not (self._whole and self._loop):
                 return
+            self._early = []
             self._container.seek(0)
             self._decoder.flush_buffers()
 
@@ -139,7 +159,7 @@ class Stream:
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
         """(width, height) of the frame with square pixels, scaled down to fit the box."""
-        aspect = self._container.streams.video[0].sample_aspect_ratio or Fraction(1)
+        aspect = self._video.sample_aspect_ratio or Fraction(1)
         width = round(frame.width * aspect) if 0 < aspect < 100 else frame.width
         box = self._box or (width, frame.height)
         scale = min(1.0, box[0] / width, box[1] / frame.height)

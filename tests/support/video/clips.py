@@ -218,3 +218,28 @@ def packets(path: Path, kind: str, number: int = 0) -> list[tuple[float, bytes]]
     with av.open(str(path)) as source:
         stream = [s for s in source.streams if s.type == kind][number]
         return [(float(p.pts * p.time_base), bytes(p)) for p in source.demux(stream) if p.size]
+
+
+def film_behind_a_still(path: Path) -> Path:
+    """Ten frames of 64×48 in the second stream; the first is a still, not marked as a cover."""
+    with av.open(str(path), "w") as target:
+        still: Any = target.add_stream("mjpeg", rate=25)
+        still.width, still.height, still.pix_fmt = 40, 40, "yuvj420p"
+        video: Any = target.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        target.mux(still.encode(av.VideoFrame.from_ndarray(scene(3, 40, 40))))
+        target.mux(still.encode(None))
+        for number in range(10):
+            target.mux(video.encode(av.VideoFrame.from_ndarray(scene(number))))
+        target.mux(video.encode(None))
+    return path
+
+
+def song(path: Path) -> Path:
+    """Sound without a picture, one second."""
+    with av.open(str(path), "w") as target:
+        stream = _sound(target, 0)
+        for number in range(RATE):
+            _write_sound(target, stream, number)
+        target.mux(stream.encode(None))
+    return path
