@@ -1,4 +1,4 @@
-// The visitor's camera: its newest frame, whenever one is asked for.
+// The visitor's camera; returns the newest frame on request.
 
 const REFUSALS = {
   NotAllowedError: "The camera was not allowed. Allow it beside the address, then try again.",
@@ -12,7 +12,7 @@ export class Camera {
   #stream = null;
   #lost;
 
-  /** lost: called when a camera that is on goes away. */
+  /** lost: called when the active camera is disconnected. */
   constructor(video, lost) {
     this.#video = video;
     this.#lost = lost;
@@ -22,7 +22,7 @@ export class Camera {
     return this.#stream !== null;
   }
 
-  /** Does it look away from the visitor, as the back camera of a phone does? */
+  /** Whether this is a rear camera, such as the back camera of a phone. */
   get outward() {
     return this.#track()?.getSettings().facingMode === "environment";
   }
@@ -31,7 +31,7 @@ export class Camera {
     return this.#track()?.getSettings().deviceId ?? "";
   }
 
-  /** Throws Error in words for the visitor. device: an id of `devices`, "" for any. */
+  /** Start. device: an id from `devices`, "" for any. Throws Error with a message for the visitor. */
   async start(device = "") {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error("Browsers give their camera only to pages from https or from localhost.");
@@ -64,14 +64,14 @@ export class Camera {
     this.#video.srcObject = null;
   }
 
-  /** [{id, label}] of the cameras; they have labels only once one was allowed. */
+  /** The cameras as [{id, label}]. Labels are empty until the visitor has allowed a camera. */
   async devices() {
     const all = await navigator.mediaDevices.enumerateDevices();
     const cameras = all.filter((device) => device.kind === "videoinput");
     return cameras.map((d, i) => ({ id: d.deviceId, label: d.label || `Camera ${i + 1}` }));
   }
 
-  /** Wait for a frame that was not seen yet; the video element then shows it. */
+  /** Wait for a new frame; the video element then shows it. */
   frame() {
     return new Promise((resolve) => {
       if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(resolve);

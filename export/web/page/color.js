@@ -1,18 +1,18 @@
-// Whose colors a painting has: the arithmetic of st.runtime.painting.color_transfer.
+// Color transfer, with the same arithmetic as st.runtime.painting.color_transfer.
 // Pictures are {data, width, height}: RGB bytes, row by row.
 
 const LUMA = [0.2126, 0.7152, 0.0722];
-const SAMPLE = 1 << 16; // pixels that mean and covariance are taken from
-const NOISE = 1 / 12; // variance that rounding alone gives a channel
+const SAMPLE = 1 << 16; // pixels sampled for mean and covariance
+const NOISE = 1 / 12; // variance of a channel due to rounding
 
-/** The painting in these colors, in place. content: the picture that was painted, of its size. */
+/** Recolor the painting in place. content: the source picture, of the same size. */
 export function recolor(painted, content, color) {
   if (color === "luminance") lumaAndChroma(painted.data, painted.data, content.data);
   else if (color === "only") lumaAndChroma(painted.data, content.data, painted.data);
   else if (color === "histogram") match(painted.data, content.data);
 }
 
-/** The luma of one picture and the chroma of another; chroma gives way where there is no room. */
+/** Luma of one picture with chroma of another; chroma is scaled down where RGB would clip. */
 function lumaAndChroma(out, light, color) {
   for (let i = 0; i < out.length; i += 3) {
     const luma = LUMA[0] * light[i] + LUMA[1] * light[i + 1] + LUMA[2] * light[i + 2];
@@ -27,7 +27,7 @@ function lumaAndChroma(out, light, color) {
   }
 }
 
-/** One linear map that gives the painting the content's mean and covariance of colors. */
+/** The linear map that matches the painting's color mean and covariance to the content's. */
 function match(painted, content) {
   const [own, wanted] = [moments(painted), moments(content)];
   const turn = transport(own.covariance, wanted.covariance);
@@ -57,7 +57,7 @@ function moments(data) {
   return { mean, covariance };
 }
 
-/** The symmetric T with T own T = wanted. */
+/** The symmetric matrix T with T · own · T = wanted. */
 function transport(own, wanted) {
   const noisy = (m) => m.map((row, a) => row.map((v, b) => v + (a === b ? NOISE : 0)));
   const [root, inverse] = roots(noisy(own), NOISE);
@@ -65,7 +65,7 @@ function transport(own, wanted) {
   return times(inverse, times(middle, inverse));
 }
 
-/** A symmetric matrix's square root, and that one's inverse. */
+/** The square root of a symmetric matrix, and the inverse of that root. */
 function roots(matrix, least) {
   const [values, vectors] = eigen(matrix);
   const sides = values.map((value) => Math.sqrt(Math.max(value, least)));
@@ -76,7 +76,7 @@ function roots(matrix, least) {
   return [made((s) => s), made((s) => 1 / s)];
 }
 
-/** Eigenvalues and, in columns, eigenvectors of a symmetric 3×3 matrix, by Jacobi's rotations. */
+/** Eigenvalues and eigenvectors (in columns) of a symmetric 3×3 matrix, by Jacobi rotations. */
 function eigen(matrix) {
   let m = matrix.map((row) => [...row]);
   let vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];

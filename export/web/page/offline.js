@@ -2,9 +2,9 @@
 
 const RELOADED = "st-reloaded";
 
-/** Resolves when the page is served by it, or soon where that cannot be. */
+/** Resolves when the service worker controls the page, or soon if it cannot. */
 export async function serveOffline() {
-  if (!navigator.serviceWorker) return; // http, or a private window
+  if (!navigator.serviceWorker) return; // not available over plain http or in a private window
   const ready = navigator.serviceWorker.register("sw.js").then(controlled);
   ready.catch((error) => console.info("No service worker:", error.message));
   await Promise.race([ready.catch(() => {}), new Promise((resolve) => setTimeout(resolve, 3000))]);
@@ -13,8 +13,8 @@ export async function serveOffline() {
     return;
   }
   if (!navigator.serviceWorker.controller || sessionStorage.getItem(RELOADED)) return;
-  sessionStorage.setItem(RELOADED, "1"); // once: a browser may refuse to isolate the page
-  location.replace(location.href); // reload() does nothing after a forced reload
+  sessionStorage.setItem(RELOADED, "1"); // only once: the browser may not isolate the page
+  location.replace(location.href); // after a forced reload, reload() has no effect
   await new Promise(() => {});
 }
 

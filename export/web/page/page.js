@@ -1,4 +1,4 @@
-// The page: from its controls to paintings.
+// The page: connects the controls with the painter.
 
 import { Camera } from "./camera.js";
 import { serveOffline } from "./offline.js";
@@ -19,10 +19,10 @@ const camera = new Camera(at("video"), () => {
 const styles = new Styles({ names: at("names"), blend: at("blend"), rows: at("weights") }, changed);
 
 let painter;
-let engine = null; // what the painter found: {about, provider, threads}
-let picture = null; // the bitmap being painted; null while the camera is
-let side; // of the camera's frames under "Automatic"
-let memory; // Memory of this engine's settings
+let engine = null; // the loaded engine: {about, provider, threads}
+let picture = null; // the bitmap to paint; null while the camera is used
+let side; // longer side of camera frames under "Automatic", in pixels
+let memory; // the Memory that stores the settings of this engine
 let recorder = null;
 
 // Loading
@@ -52,7 +52,7 @@ async function load() {
   document.body.dataset.state = engine ? "ready" : "failed";
 }
 
-/** Show what engine.json says; the styles once. */
+/** Show the contents of engine.json. Adds the styles only once. */
 function introduce() {
   const { about } = engine;
   const { metadata } = about;
@@ -96,7 +96,7 @@ function preview(number) {
 
 const KEPT = ["strength", "color", "scale", "paint-size", "size"];
 
-/** A control was moved: keep it, and paint the picture anew. */
+/** On a change of a control: save the settings and repaint the picture. */
 function changed() {
   showValues();
   if (memory) {
@@ -124,7 +124,7 @@ function controls() {
   };
 }
 
-/** The mean of the chosen styles by their weights, or null when none has any. */
+/** The weighted mean of the chosen styles, or null if no weight is positive. */
 function styleVector() {
   const used = styles.weights;
   const total = used.reduce((sum, [, weight]) => sum + weight, 0);
@@ -138,12 +138,12 @@ function styleVector() {
 
 // Painting
 
-const SLOWEST = 300; // milliseconds a frame that soon call for a smaller size
+const SLOWEST = 300; // milliseconds per frame; slower frames reduce the size early
 
-let painting = false; // one at a time
-let again = false; // and once more, since something changed meanwhile
+let painting = false; // only one painting runs at a time
+let again = false; // something changed while painting: repaint
 
-/** Paint the picture anew; the camera's frames take every change by themselves. */
+/** Repaint the picture. Not needed for the camera: its next frame uses the new settings. */
 async function repaint() {
   if (!picture || !engine) return;
   if (painting) {
@@ -174,13 +174,13 @@ async function repaint() {
   canvas.setAttribute("aria-busy", "false");
 }
 
-let turns = 0; // of the camera: only the last goes on
+let turns = 0; // number of camera loops started: only the newest one continues
 
-/** Paint the camera until it is off. */
+/** Paint camera frames until the camera stops. */
 async function live() {
   const turn = ++turns;
-  const shown = []; // when the last paintings were shown
-  let times = []; // milliseconds of this size's
+  const shown = []; // display times of the last paintings
+  let times = []; // milliseconds per frame at this size
   while (camera.on && turn === turns) {
     await camera.frame();
     if (!camera.on || turn !== turns) break;
@@ -188,7 +188,7 @@ async function live() {
     const began = performance.now();
     const frame = pixels(at("video"), chosenSide() || side, limits(), at("mirror").checked);
     if (!(await paint(frame))) {
-      await new Promise((resolve) => setTimeout(resolve, 300)); // until something changes
+      await new Promise((resolve) => setTimeout(resolve, 300)); // retry later: a setting may change
       continue;
     }
     const now = performance.now();
@@ -199,7 +199,7 @@ async function live() {
       `${rate.toFixed(1)} frames/s · ${Math.round(now - began)} ms delay · ${frame.width}×${frame.height}`,
     );
     times.push(now - began);
-    // The first of a size are slow: memory is sought, and WebGPU compiles.
+    // Ignore the first frames of a size: memory allocation and WebGPU compilation slow them down.
     if (times.length >= 12 || (times.length >= 3 && now - began > SLOWEST)) {
       if (!chosenSide()) side = nextSide(side, Math.min(...times));
       times = [];
@@ -207,7 +207,7 @@ async function live() {
   }
 }
 
-/** Paint one frame onto the canvas; false when it could not be done, and the page says why. */
+/** Paint one frame onto the canvas. On failure, shows the reason and returns false. */
 async function paint(frame) {
   const style = styleVector();
   const { width, height } = frame;
@@ -219,7 +219,7 @@ async function paint(frame) {
       return false;
     }
     show(await painter.paint(frame, style, controls()), width, height);
-    if (at("alert").dataset.of === "paint") say(""); // not what was said of something else
+    if (at("alert").dataset.of === "paint") say(""); // keep messages about other things
     return true;
   } catch (error) {
     if (error.message !== "closed") say(error.message, "paint");
@@ -259,7 +259,7 @@ async function openPicture(file) {
     say("");
     if (engine) {
       const frame = pixels(picture, chosenSide() || PICTURE_SIDE, limits());
-      show(frame.rgba, frame.width, frame.height); // at once, until it is painted
+      show(frame.rgba, frame.width, frame.height); // show the source until the painting is ready
     }
     await repaint();
   } catch (error) {
@@ -294,7 +294,7 @@ function showCamera() {
 }
 
 async function addStyle(file) {
-  at("encoding").hidden = false; // the encoder is loaded for the first
+  at("encoding").hidden = false; // the first style picture also loads the encoder
   try {
     const bitmap = await decoded(file);
     const thumbnail = document.createElement("canvas");
@@ -345,7 +345,7 @@ function record() {
   at("record").textContent = "Stop recording";
 }
 
-// What the visitor does
+// Event handlers
 
 const doings = {
   camera: () => {
@@ -366,7 +366,7 @@ for (const button of document.querySelectorAll("[data-do]")) {
 at("controls").addEventListener("submit", (event) => event.preventDefault());
 at("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) openPicture(target.files[0]);
-  target.value = ""; // so that the same file may be opened again
+  target.value = ""; // so that the same file can be opened again
 });
 at("style-file").addEventListener("change", async ({ target }) => {
   const files = [...target.files];
@@ -410,10 +410,10 @@ addEventListener("drop", (event) => {
   else openPicture(file);
 });
 
-// What the visitor is told
+// Messages
 
-/** of: what it is about: success in painting takes back what was said of "paint", and what is said
- * of the engine stays until it is loaded. */
+/** Show a message. of: its topic. A successful painting clears a message about "paint"; a message
+ * about the engine stays until the engine is loaded. */
 function say(text, of = "") {
   if (at("alert").dataset.of === "engine" && of !== "engine" && !engine && at("loading").hidden) return;
   at("alert").textContent = text;

@@ -1,13 +1,13 @@
-// Paint at another size than the picture's, as st.runtime.painting.paint_size: what the small
-// picture lost is added again, with the slope of the painting's gray over the picture's.
+// Paints at a size other than the picture's, as st.runtime.painting.paint_size does. The detail lost
+// by scaling down is added again, times the local slope of the painting's gray over the picture's.
 
 import { resized } from "./pixels.js";
 
-const FLAT = 5; // variance under which a window has little to say
+const FLAT = 5; // variance below which a window has little influence
 const MAX_SLOPE = 1.5;
-const REACH = 2; // pixels of a window to each side
+const REACH = 2; // radius of a window, in pixels
 
-/** [height, width] at which a picture is painted. size: of the longer side, 0 for its own. */
+/** [height, width] to paint at. size: the longer side in pixels; 0 keeps the picture's size. */
 export function paintingSize(height, width, size, scale) {
   const longest = Math.max(height, width);
   const factor = (size || longest) / longest / scale;
@@ -15,7 +15,7 @@ export function paintingSize(height, width, size, scale) {
   return [height, width].map((side) => Math.max(1, Math.round(side * factor)));
 }
 
-/** A painting at the size of its picture. small: the picture as it was painted. */
+/** Scale a painting up to the size of its picture. small: the scaled-down picture. */
 export function restoreSize(painted, small, picture) {
   const { height, width } = picture;
   if (painted.height >= height && painted.width >= width) return resized(painted, height, width);
@@ -56,7 +56,7 @@ function slopes(painted, small, width, height) {
   });
 }
 
-/** Means over windows, the edges repeated: along rows, then along columns. */
+/** Box filter with replicated edges: along rows, then along columns. */
 function blurred(layer, width, height) {
   const pass = (from, count, step, lines, stride) => {
     const to = new Float32Array(from.length);

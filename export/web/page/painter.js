@@ -1,14 +1,14 @@
-// The page's handle on the worker: ask for a painting, get a promise.
+// Client of the worker: sends requests and returns promises.
 
 export class Painter {
   #worker;
   #asked = new Map(); // id -> [resolve, reject]
   #last = 0;
 
-  /** told: called with (loaded, total) bytes while the engine loads. */
+  /** told: progress callback (loaded, total), in bytes, while the engine loads. */
   constructor(told) {
-    // Begun from a blob, the worker inherits the page's Content-Security-Policy; from its own
-    // address it would have none.
+    // A worker started from a blob inherits the page's Content-Security-Policy. Started from its
+    // own URL, it would have none.
     const code = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
     const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     this.#worker = new Worker(blob, { type: "module", name: "st" });
@@ -30,12 +30,12 @@ export class Painter {
     return this.#ask("open", { wanted });
   }
 
-  /** frame: {rgba, width, height}, whose bytes are given away -> painted RGBA bytes. */
+  /** Returns the painted RGBA bytes. frame: {rgba, width, height}; transfers its buffer. */
   paint({ rgba, width, height }, style, controls) {
     return this.#ask("paint", { rgba, width, height, style, controls }, [rgba.buffer]);
   }
 
-  /** A style picture, given away -> its style code. */
+  /** Returns the style code of a style picture; transfers its buffer. */
   encode({ rgba, width, height }) {
     return this.#ask("encode", { rgba, width, height }, [rgba.buffer]);
   }

@@ -1,8 +1,8 @@
-// Pictures from files, as RGBA bytes of the size that is painted.
+// Decodes pictures to RGBA bytes at the size to paint.
 
-const MOST_PIXELS = 9_000_000; // as in st.runtime: more are not painted in one run
+const MOST_PIXELS = 9_000_000; // limit of one engine run, as in st.runtime
 
-/** Decode a file. Throws Error: not a picture, in words for the visitor. */
+/** Decode a file. Throws Error with a message for the visitor if it is not a picture. */
 export async function decoded(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
@@ -12,9 +12,9 @@ export async function decoded(file) {
 }
 
 /**
- * A bitmap or a video's frame as {rgba, width, height, reduced}, its longer side at most `longest`.
- * reduced: it is smaller than was asked for, since the page or the engine takes no more.
- * limits: [height, width] that an engine of one size takes.
+ * A bitmap or video frame as {rgba, width, height, reduced}, its longer side at most `longest`.
+ * reduced: whether the size was reduced further, to the limit of the page or the engine.
+ * limits: the largest [height, width] that the engine accepts.
  */
 export function pixels(source, longest, limits = null, mirror = false) {
   const [across, down] = [source.videoWidth ?? source.width, source.videoHeight ?? source.height];
@@ -46,7 +46,7 @@ function scratch(width, height) {
   return kept;
 }
 
-/** Give wholly transparent pixels the mean visible color: theirs is arbitrary. In place. */
+/** Set fully transparent pixels, whose color is arbitrary, to the mean visible color. In place. */
 export function fillHidden(rgba) {
   const sums = [0, 0, 0];
   let visible = 0;

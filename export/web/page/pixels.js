@@ -1,10 +1,11 @@
-// Pictures as engines take them: the same arithmetic as st.runtime.painting.frames and st.runtime.style_encoder.
+// Prepares pictures for engines, with the same arithmetic as st.runtime.painting.frames and
+// st.runtime.style_encoder.
 // A picture is {data, width, height}: data holds RGB bytes, row by row.
 
 const SHORT_SIDE = 512; // pixels: larger style pictures are scaled down to it, as in training
 const LONG_SIDE = 4 * SHORT_SIDE;
 
-/** RGBA as a canvas holds it -> a picture. */
+/** Convert the RGBA bytes of a canvas to a picture. */
 export function fromCanvas(rgba, width, height) {
   const data = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < data.length; from += 4, to += 3) {
@@ -15,7 +16,7 @@ export function fromCanvas(rgba, width, height) {
   return { data, width, height };
 }
 
-/** The top left of a picture into RGBA of this size, whose alpha stays as it is. */
+/** Copy the top left of a picture into RGBA bytes of this size; alpha does not change. */
 export function intoCanvas(picture, rgba, width, height) {
   for (let y = 0; y < height; y++) {
     let from = y * picture.width * 3;
@@ -27,12 +28,12 @@ export function intoCanvas(picture, rgba, width, height) {
   }
 }
 
-/** The largest [height, width] that the engine takes, or null where any. */
+/** The largest [height, width] that the engine accepts, or null for no limit. */
 export function largest(metadata) {
   return metadata.fixed_size ?? metadata.sizes?.[1] ?? null;
 }
 
-/** The least [height, width] that the engine takes and that holds a picture of this size. */
+/** The smallest [height, width] that the engine accepts and that contains this size. */
 export function fittedSize(metadata, height, width) {
   const most = largest(metadata);
   if (most && (height > most[0] || width > most[1])) {
@@ -44,7 +45,7 @@ export function fittedSize(metadata, height, width) {
   return [height, width].map((side, i) => Math.ceil(Math.max(side, least[i]) / step) * step);
 }
 
-/** Pad at the bottom and the right by reflection, or with the edge where that is too small. */
+/** Pad at the bottom and right by reflection, or by edge replication if the side is too small. */
 export function pad(picture, height, width) {
   if (picture.height === height && picture.width === width) return picture;
   const data = new Uint8Array(height * width * 3);
@@ -61,7 +62,7 @@ export function pad(picture, height, width) {
   return { data, width, height };
 }
 
-/** Which of `side` pixels each of `padded` shows. */
+/** For each of `padded` pixels, the index of its source pixel in 0..side - 1. */
 function origins(side, padded) {
   const reflect = padded - side < side;
   return Int32Array.from({ length: padded }, (_, at) => {
@@ -70,7 +71,7 @@ function origins(side, padded) {
   });
 }
 
-/** The top left of a picture, a copy. */
+/** A copy of the top left of a picture. */
 export function crop(picture, height, width) {
   const data = new Uint8Array(height * width * 3);
   for (let y = 0; y < height; y++) {
@@ -80,7 +81,7 @@ export function crop(picture, height, width) {
   return { data, width, height };
 }
 
-/** strength * painted + (1 - strength) * source, rounded, into `painted`; both of one size. */
+/** Set `painted` to strength * painted + (1 - strength) * source, rounded. Equal sizes. */
 export function mix(source, painted, strength) {
   const kept = 1 - strength;
   for (let i = 0; i < painted.data.length; i++) {
@@ -88,15 +89,15 @@ export function mix(source, painted, strength) {
   }
 }
 
-/** To the nearest whole number, halves to the even one, as Python and OpenCV round. */
+/** Round half to even, as Python and OpenCV do. */
 function rounded(value) {
   const near = Math.round(value);
   return near - value === 0.5 && near % 2 ? near - 1 : near;
 }
 
 /**
- * A style picture of a size that the encoder takes: scaled down and cropped, since padding would
- * change the style's statistics; padded only where it is too small.
+ * Fit a style picture to a size that the encoder accepts. It is scaled down and cropped, because
+ * padding would change the style's statistics; it is padded only if it is too small.
  */
 export function asStyle(picture, metadata) {
   if (metadata.fixed_size) {
@@ -133,7 +134,7 @@ function middle(picture, height, width) {
   return { data, width, height };
 }
 
-/** At another size, as OpenCV does it: means of areas where smaller, cubic where larger. */
+/** Resize as OpenCV does: area averaging to shrink, bicubic interpolation to enlarge. */
 export function resized(picture, height, width) {
   if (picture.height === height && picture.width === width) return picture;
   const smaller = height < picture.height || width < picture.width;
@@ -162,7 +163,7 @@ export function resized(picture, height, width) {
   return { data: new Uint8Array(data.buffer), width, height };
 }
 
-/** For each of `to` pixels, which of `side` pixels it covers and by how much. */
+/** For each of `to` output pixels, the input pixels it covers and their weights. */
 function covered(side, to) {
   const scale = side / to;
   return Array.from({ length: to }, (_, at) => {
@@ -176,7 +177,7 @@ function covered(side, to) {
   });
 }
 
-/** For each of `to` pixels, the four of `side` around it, weighed by Keys' cubic (a = -3/4). */
+/** For each of `to` output pixels, the four nearest inputs, weighted by Keys' cubic (a = -3/4). */
 function cubic(side, to) {
   return Array.from({ length: to }, (_, at) => {
     const place = ((at + 0.5) * side) / to - 0.5;

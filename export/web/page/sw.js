@@ -1,7 +1,7 @@
-// The page without a network, and with threads on any static host.
+// The service worker: makes the page work offline, and with threads on any static host.
 //
-// Threads need a cross-origin isolated page, which is one that came with the two headers below. A
-// static host seldom sends them; a service worker can add them.
+// Threads need a cross-origin isolated page, that is, one served with the two headers below. Static
+// hosts rarely send them, so the service worker adds them.
 
 const CACHE = "st-page";
 const SHELL = ["./", "page.js", "common.css", "icon.svg", "manifest.webmanifest", "engine.json"];
@@ -20,7 +20,7 @@ self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim(
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method !== "GET" || !request.url.startsWith(self.registration.scope)) return;
-  // A file with its digest in the address never changes; every other may, so the network is asked.
+  // A URL with a digest never changes, so the cache is used. Others are requested from the network.
   const fixed = new URL(request.url).searchParams.has("v");
   event.respondWith((fixed ? keptFirst(request) : newestFirst(request)).then(isolated));
 });
@@ -47,13 +47,13 @@ async function fetched(request) {
     const copy = answer.clone();
     const older = (await cache.keys()).filter((one) => new URL(one.url).pathname === path);
     await Promise.all(older.map((one) => cache.delete(one)));
-    cache.put(request, copy).catch(() => {}); // no room: the page works, though not offline
+    cache.put(request, copy).catch(() => {}); // storage is full: the page still works online
   }
   return answer;
 }
 
 function isolated(answer) {
-  if (!answer.status) return answer; // opaque: not ours
+  if (!answer.status) return answer; // an opaque response from another origin
   const headers = new Headers(answer.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   const { status, statusText } = answer;

@@ -1,5 +1,5 @@
-// The engine, off the page's own thread. It is asked {id, ask, ...} and answers {id, result} or
-// {id, error}; while it loads it tells {loaded, total} in bytes.
+// Runs the engine in a worker thread. A request is {id, ask, ...}; the response is {id, result} or
+// {id, error}. While the engine loads, the worker posts {loaded, total}, in bytes.
 
 import { recolor } from "./color.js";
 import { paintingSize, restoreSize } from "./paint_size.js";
@@ -9,14 +9,14 @@ const BUILDS = {
   webgpu: ["ort.webgpu.min.js", "ort-wasm-simd-threaded.asyncify"],
   wasm: ["ort.wasm.min.js", "ort-wasm-simd-threaded"],
 };
-const ALLOWED = 8; // of 255: what a card's own order of sums may change, and a fault surely exceeds
+const ALLOWED = 8; // of 255: above differences due to summation order, below those of a driver bug
 const HERE = new URL(".", import.meta.url);
 
-let ort; // onnxruntime-web, one of its builds
+let ort; // the loaded build of onnxruntime-web
 let about; // engine.json
-let provider; // the one in use
-let frames; // the session that paints
-let encoder; // the session that makes style codes, once it is needed
+let provider; // the execution provider in use
+let frames; // the session of the engine
+let encoder; // the session of the style encoder, created on first use
 let busy = Promise.resolve(); // a session runs one picture at a time
 
 const answers = { open, paint, encode };
@@ -48,7 +48,7 @@ async function open({ wanted }) {
   return [await start("wasm")];
 }
 
-/** A card, that is; WebGPU done by the processor is slower than WASM. */
+/** Whether WebGPU runs on a real GPU: software WebGPU is slower than WASM. */
 async function hasGpu(wanted) {
   try {
     const adapter = await navigator.gpu?.requestAdapter();
@@ -62,7 +62,7 @@ async function start(name) {
   const [library, binary] = BUILDS[name];
   ort = await import(new URL(`ort/${library}`, HERE));
   ort.env.logLevel = "error";
-  // Without cross-origin isolation a browser shares no memory between threads.
+  // Without cross-origin isolation there is no shared memory, and so no threads.
   const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = {
@@ -76,14 +76,14 @@ async function start(name) {
   return { about, provider, threads };
 }
 
-/** onProcessor: nodes too wide for WebGPU. */
+/** onProcessor: names of nodes that need more buffers than WebGPU guarantees. */
 async function session(file, onProcessor) {
   const executionProviders =
     provider === "webgpu" ? [{ name: "webgpu", forceCpuNodeNames: onProcessor }] : ["wasm"];
   return ort.InferenceSession.create(await fetched(file, true), { executionProviders, logSeverityLevel: 3 });
 }
 
-/** Throws unless the trial picture comes out as it did at export: graphics drivers have bugs. */
+/** Throws if the trial picture differs from the result at export: graphics drivers have bugs. */
 async function compare() {
   const { metadata, trial } = about;
   const { width, height } = trial;
@@ -104,7 +104,7 @@ async function compare() {
   if (worst > ALLOWED) throw new Error(`This graphics card paints wrong, by ${worst} of 255.`);
 }
 
-/** A file beside this one, as bytes. */
+/** Load a file of the page as bytes. */
 async function fetched(file, tell = false) {
   const digest = about?.digests[file];
   const answer = await fetch(new URL(digest ? `${file}?v=${digest}` : file, HERE)).catch(() => null);
@@ -128,13 +128,13 @@ async function fetched(file, tell = false) {
 }
 
 /**
- * Paint RGBA bytes in place. style: the engine's weights or style code, null for one of a single
- * style. controls: {strength, color, scale, paintSize}, as those of st.runtime.Stylizer.
+ * Paint RGBA bytes in place. style: style weights or a style code; null for a single-style engine.
+ * controls: {strength, color, scale, paintSize}, as in st.runtime.Stylizer.
  */
 async function paint({ rgba, width, height, style, controls }) {
   const { strength, color = "style", scale = 1, paintSize = 0 } = controls;
   const { metadata } = about;
-  const own = metadata.inputs.includes("strength"); // the engine mixes by itself
+  const own = metadata.inputs.includes("strength"); // the engine applies the strength itself
   if (own || strength > 0) {
     const source = fromCanvas(rgba, width, height);
     const small = resized(source, ...paintingSize(height, width, paintSize, scale));
@@ -147,7 +147,7 @@ async function paint({ rgba, width, height, style, controls }) {
   return [rgba, [rgba.buffer]];
 }
 
-/** A picture through the engine, padded to a size that it takes. */
+/** Run a picture through the engine, padded to an accepted size. */
 async function run(picture, style, strength) {
   const { metadata } = about;
   const { height, width } = picture;
@@ -167,7 +167,7 @@ async function run(picture, style, strength) {
   return painted;
 }
 
-/** RGBA bytes of a style picture -> its style code. */
+/** The style code of a style picture, given as RGBA bytes. */
 async function encode({ rgba, width, height }) {
   encoder ??= await session(about.encoder, about.encoder_on_processor);
   const style = asStyle(fromCanvas(rgba, width, height), about.encoder_metadata);
@@ -181,7 +181,7 @@ function tensor(picture) {
 
 function plain(error) {
   const text = String(error?.message ?? error);
-  // WebAssembly says it in a dozen ways, or as the bare number of a C++ exception.
+  // WebAssembly reports this with many messages, or only as the number of a C++ exception.
   if (/alloc|memory|out of bounds|^\d+$/i.test(text)) {
     return "Out of memory: choose a smaller size.";
   }

@@ -1,4 +1,4 @@
-// Small things that both pages need.
+// Helpers that both pages use.
 
 export const at = (id) => document.getElementById(id);
 
@@ -8,7 +8,7 @@ export function element(tag, text) {
   return made;
 }
 
-/** Hand a file to the visitor. */
+/** Download a blob as a file. */
 export function download(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -17,12 +17,12 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** "2026-11-28T03-15-00", for names of files. */
+/** The time for file names, such as "2026-11-28T03-15-00". */
 export function stamp() {
   return new Date().toISOString().slice(0, 19).replaceAll(":", "-");
 }
 
-/** Settings that outlive a reload; a browser that forbids them forgets. */
+/** Settings that persist across reloads, if the browser allows storage. */
 export class Memory {
   constructor(key) {
     this.key = key;
@@ -37,7 +37,7 @@ export class Memory {
     }
   }
 
-  /** False when there is no room for it. */
+  /** Returns false if storage is full. */
   write(values) {
     try {
       localStorage.setItem(this.key, JSON.stringify(values));
@@ -51,10 +51,10 @@ export class Memory {
 export async function switchFullScreen(stage, video) {
   if (document.fullscreenElement) await document.exitFullscreen();
   else if (stage.requestFullscreen) await stage.requestFullscreen();
-  else video?.webkitEnterFullscreen?.(); // Safari on a phone
+  else video?.webkitEnterFullscreen?.(); // Safari on iPhone
 }
 
-/** keys: {name of a key: function}. Keys that a focused control needs for itself are left to it. */
+/** Add shortcuts. keys: {key name: function}. A focused control still receives the keys it uses. */
 export function onKeys(keys) {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -69,7 +69,7 @@ export function onKeys(keys) {
   });
 }
 
-/** Move a slider by `by`, as a hand would. */
+/** Change a slider by `by` and fire its input event. */
 export function nudge(slider, by) {
   slider.value = Number(slider.value) + by;
   slider.dispatchEvent(new Event("input", { bubbles: true }));

@@ -1,9 +1,9 @@
-// A film of what is shown, made by the browser.
+// Records the displayed pictures to a film in the browser.
 
 const KINDS = ["video/mp4;codecs=avc1.42E01E", "video/webm;codecs=vp9", "video/webm"];
 
 export class Recorder {
-  /** draw(context, width, height): draws the picture of now. done(blob, suffix). */
+  /** draw(context, width, height): draws the current picture. done(blob, suffix): gets the film. */
   constructor(width, height, draw, done) {
     if (!window.MediaRecorder) throw new Error("This browser cannot record.");
     const canvas = document.createElement("canvas");
@@ -32,7 +32,7 @@ export class Recorder {
   }
 }
 
-/** Draw a picture into a box, whole. */
+/** Draw a whole picture, scaled to fit into a box. */
 export function drawWhole(context, source, left, top, width, height, mirror = false) {
   const across = source.videoWidth ?? source.width;
   const down = source.videoHeight ?? source.height;

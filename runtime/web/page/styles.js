@@ -1,4 +1,4 @@
-// The styles on offer and their weights: a button each, and a slider each for blends.
+// The list of styles: a button for each, and a slider for its weight in a blend.
 
 export class Styles {
   #names;
@@ -7,7 +7,7 @@ export class Styles {
   #changed;
   #styles = []; // {name, value, weight, button, slider}
 
-  /** changed: called after every change. names, blend and rows: where buttons and sliders go. */
+  /** changed: called after every change. names, blend, rows: parents of the buttons and sliders. */
   constructor({ names, blend, rows }, changed) {
     this.#names = names;
     this.#blend = blend;
@@ -20,7 +20,7 @@ export class Styles {
     return this.#styles.length;
   }
 
-  /** value: whatever the page knows the style by. picture: an element to show, or null. */
+  /** value: the page's own identifier of the style. picture: a preview element, or null. */
   add(name, value, picture = null) {
     const button = document.createElement("button");
     button.type = "button";
@@ -43,7 +43,7 @@ export class Styles {
     this.#changed();
   }
 
-  /** The next style (1) or the one before (-1), and no blend. */
+  /** Select the next style (1) or the previous one (-1), without a blend. */
   step(by) {
     if (!this.count) return;
     const at = this.#styles.findIndex((style) => style.weight > 0);
@@ -55,12 +55,12 @@ export class Styles {
     return this.#styles.filter((s) => s.weight > 0).map((s) => [s.value, s.weight]);
   }
 
-  /** {name: weight} of the styles in use, to be kept. */
+  /** {name: weight} of the styles in use, for saving. */
   get named() {
     return Object.fromEntries(this.#styles.filter((s) => s.weight > 0).map((s) => [s.name, s.weight]));
   }
 
-  /** Take weights by name; false when none of these styles is here. */
+  /** Set weights by name. Returns false if none of these styles exists. */
   take(named) {
     if (!this.#styles.some((style) => named[style.name] > 0)) return false;
     for (const style of this.#styles) {
@@ -71,13 +71,13 @@ export class Styles {
     return true;
   }
 
-  /** "wave" or "wave-and-udnie", for names of files. */
+  /** The styles for file names: "wave" or "wave-and-udnie". */
   get title() {
     const used = this.#styles.filter((style) => style.weight > 0);
     return used.slice(0, 3).map((style) => style.name).join("-and-");
   }
 
-  /** The sliders are made when they are first looked at: an engine may have thousands. */
+  /** Create the sliders when they are first shown: an engine may have thousands of styles. */
   #fill() {
     if (!this.#blend.open) return;
     for (const style of this.#styles.filter((one) => !one.slider)) {
