@@ -25,8 +25,8 @@ from st.export.onnx.graphs import (
 )
 from st.export.onnx.opset import NEWEST
 from st.export.onnx.to_onnx import picture_axes, to_onnx
-from st.export.parity.compare_outputs import Parity, code_parity, picture_parity, trial_picture
-from st.export.parity.trial_inputs import some_hints
+from st.export.parity.compare_outputs import Parity, code_parity, picture_parity
+from st.export.parity.trial_inputs import some_hints, trial_picture
 from st.runtime.engine.describe import format_size
 from st.runtime.engine.metadata import PROPERTY, Metadata, Size
 from st.runtime.errors import BadInput

@@ -30,20 +30,6 @@ class Parity:
     mean: float
 
 
-def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A random picture with detail at every scale: (1, H, W, 3)."""
-    random = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3))
-    for scale in (1, 4, 16, 64):
-        coarse = random.random((1, 3, -(-height // scale), -(-width // scale)), dtype=np.float32)
-        fine = nn.functional.interpolate(
-            torch.from_numpy(coarse), size=(height, width), mode="bilinear"
-        )
-        total += fine[0].permute(1, 2, 0).numpy() * scale**0.5
-    low, high = total.min(), total.max()
-    return np.round((total - low) / (high - low) * 255).astype(np.uint8)[None]
-
-
 def run_both(
     model: bytes, metadata: Metadata, graph: nn.Module, inputs: dict[str, Tensor]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:

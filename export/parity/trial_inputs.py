@@ -23,7 +23,7 @@ SIZES = ((96, 128), (160, 96))
 FLAT = (0, 128, 255)
 
 
-def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """A random picture with detail at every scale and hard edges: (1, H, W, 3)."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), np.float32)
@@ -75,7 +75,7 @@ def textured(
 ) -> list[Inputs]:
     """Inputs with textured pictures. codes: style codes, for an engine that takes one."""
     fitted = [fitted_size(metadata, *_within(metadata, size)) for size in sizes]
-    pictures = [picture(*size, seed) for seed, size in enumerate(fitted)]
+    pictures = [trial_picture(*size, seed) for seed, size in enumerate(fitted)]
     return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
 
 
@@ -106,7 +106,7 @@ def inputs_of(
         "strength": np.ones(1, np.float32),
         "noise": draw_noise(seed, metadata.noise, *content.shape[1:3]),
         "hints": some_hints(*content.shape[1:3]),
-        "palette": palette_of(picture(64, 64, seed)[0]),
+        "palette": palette_of(trial_picture(64, 64, seed)[0]),
         "moments": np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32),
         "margins": np.zeros(4, np.int64),
     }

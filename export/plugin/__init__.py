@@ -1,25 +1,26 @@
 """Fused statistics for AdaIN and WCT: Triton kernels, TensorRT plugins and ONNX functions.
 
-kernels.py       the kernels, one source for all that follows
-tiles.py         the tile sizes that they are launched and compiled with
-cuda.py          PyTorch on CUDA
-compiled.py      PTX and cubin ahead of time, with registers and spills
-functions.py     the ONNX functions of standard operators, domain `st`
-fusion.py        puts calls of them into an exported graph
-lowering.py      and these are the plugins' nodes
-registration.py  TensorRT's quickly deployable plugins with the compiled kernels inside
+kernels.py       Triton kernels, the source of everything below
+tiles.py         tile sizes for launching and compiling them
+cuda.py          the kernels in PyTorch on CUDA
+compiled.py      ahead-of-time compilation to PTX and cubin; registers and spills
+functions.py     the operators as ONNX functions of standard operators, domain `st`
+fusion.py        replaces subgraphs of an exported model with calls of these functions
+lowering.py      replaces the calls with TensorRT plugin nodes
+registration.py  TensorRT quickly deployable plugins that embed the compiled kernels
 
-Importing this package imports none of them: each needs another library.
+Importing this package imports none of its modules, since each needs a different library.
 """
 
 from __future__ import annotations
 
 
 def register(capability: int | None = None) -> None:
-    """Make TensorRT know the plugins, in this process; a second call does nothing.
+    """Register the plugins with TensorRT in this process; a second call does nothing.
 
-    capability: compute capability of the GPUs to build for, 89 for 8.9; None is this machine's.
-    Raises MissingExtra: no Triton, or no TensorRT. Unavailable: no GPU to ask.
+    capability: compute capability of the GPUs to build for, 89 for 8.9. None: that of
+        this machine.
+    Raises MissingExtra: Triton or TensorRT is not installed. Unavailable: no GPU.
     """
     from st.runtime.errors import MissingExtra
 
@@ -31,7 +32,7 @@ def register(capability: int | None = None) -> None:
 
 
 def prepare(data: bytes) -> bytes:
-    """An ONNX model, FP32 or FP16, with the plugins' nodes in it: only TensorRT can run it."""
+    """Insert plugin nodes into an FP32 or FP16 ONNX model; only TensorRT can run the result."""
     import onnx
 
     from st.export.plugin.fusion import fused
@@ -41,7 +42,7 @@ def prepare(data: bytes) -> bytes:
 
 
 def has_nodes(data: bytes) -> bool:
-    """Whether a model that `prepare` made uses a plugin."""
+    """Whether a model returned by `prepare` uses a plugin."""
     import onnx
 
     from st.export.plugin.functions import DOMAIN

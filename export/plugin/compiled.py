@@ -1,8 +1,7 @@
-"""The kernels compiled ahead of time, with no GPU: PTX to embed in an engine, cubin to count.
+"""Ahead-of-time compilation, without a GPU: PTX for engines, cubin for register counts.
 
-Triton gives every kernel two more pointers than it was written with, for scratch memory that these
-do not use. Whoever launches the PTX without Triton, as TensorRT does, does not know of them:
-`trimmed` takes them out.
+Triton adds two pointer parameters to every kernel, for scratch memory. These kernels use none, and
+a launcher other than Triton, such as TensorRT, does not pass them. `trimmed` removes them.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ from st.export.plugin.tiles import Tiles
 from st.runtime.errors import StError
 
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
-PTX_VERSION = 88  # of CUDA 12.9: the first to know all of these; any driver for CUDA 13 reads it
-POINTERS: dict[str, tuple[str, ...]] = {  # of maps; the others point to float32
+PTX_VERSION = 88  # CUDA 12.9, the first with all of these targets; any CUDA 13 driver reads it
+POINTERS: dict[str, tuple[str, ...]] = {  # pointers to feature maps; all others are to float32
     "adain": ("x", "y"),
     "covariance_parts": ("x",),
     "covariance_merge": ("x",),
     "whiten_color": ("x", "y"),
 }
-NUMBERS = ("channels", "pixels", "codes", "parts")  # whole numbers of 32 bits
+NUMBERS = ("channels", "pixels", "codes", "parts")  # 32-bit integer parameters
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel for one compute capability.
+    """A kernel compiled for one compute capability.
 
-    shared: bytes of shared memory a program. registers: a thread. spilled: bytes a thread writes
-    to local memory for want of registers.
+    shared: shared memory per program, in bytes. registers: registers per thread.
+    spilled: bytes per thread spilled to local memory.
     """
 
     name: str
@@ -56,9 +55,9 @@ class Compiled:
 
 @lru_cache(maxsize=256)
 def compiled(kernel: str, half: bool, tiles: Tiles, capability: int) -> Compiled:
-    """Compile a kernel of `st.export.plugin.kernels` for maps of half or float32.
+    """Compile a kernel of `st.export.plugin.kernels` for float16 or float32 feature maps.
 
-    Raises StError when the assembler refuses it.
+    Raises StError: the assembler rejects it.
     """
     function: Any = getattr(kernels, kernel)
     constants = dict(tiles.constants)
@@ -77,12 +76,12 @@ def compiled(kernel: str, half: bool, tiles: Tiles, capability: int) -> Compiled
     target = GPUTarget("cuda", capability, 32)
     options = {
         "num_warps": tiles.warps,
-        "num_stages": 1,  # more would copy maps to shared memory ahead, and spill registers
+        "num_stages": 1,  # more stages prefetch into shared memory and spill registers
         "enable_fp_fusion": True,
         "ptx_version": PTX_VERSION,
     }
     with knobs.compilation.scope():
-        knobs.compilation.disable_line_info = True  # no paths of this machine in an engine
+        knobs.compilation.disable_line_info = True  # keeps local paths out of engines
         made = triton.compile(source, target=target, options=options)
     ptx = trimmed(made.asm["ptx"], sum(kind != "constexpr" for kind in signature.values()))
     cubin, registers, spilled = assemble(ptx, capability)
@@ -93,24 +92,24 @@ def compiled(kernel: str, half: bool, tiles: Tiles, capability: int) -> Compiled
 
 
 def trimmed(ptx: str, count: int) -> str:
-    """PTX whose one entry takes its first `count` parameters only.
+    """PTX whose entry point takes only its first `count` parameters.
 
-    Raises StError when a later one is used.
+    Raises StError: the code uses a later parameter, or there is no entry point.
     """
     entry = re.search(r"\.entry\s+(\w+)\(\n(.*?)\n\)", ptx, re.DOTALL)
     if entry is None:
-        raise StError("this PTX has no entry: Triton writes it in another way now")
+        raise StError("no entry point in the PTX: this Triton version writes it differently")
     parameters = entry[2].split(",\n")
     for gone in range(count, len(parameters)):
         if re.search(rf"\[{entry[1]}_param_{gone}\b", ptx):
-            raise StError(f"{entry[1]} uses scratch memory, which TensorRT does not give it")
+            raise StError(f"{entry[1]} uses scratch memory, which TensorRT does not provide")
     return ptx[: entry.start(2)] + ",\n".join(parameters[:count]) + ptx[entry.end(2) :]
 
 
 def assemble(ptx: str, capability: int) -> tuple[bytes, int, int]:
-    """(cubin, registers a thread, bytes spilled a thread), by NVIDIA's assembler in Triton's wheel.
+    """(cubin, registers per thread, bytes spilled per thread), from the ptxas in Triton's wheel.
 
-    Raises StError with what it says when it refuses.
+    Raises StError: ptxas rejects the code; the message quotes it.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
@@ -124,6 +123,6 @@ def assemble(ptx: str, capability: int) -> tuple[bytes, int, int]:
         )
         registers = re.search(r"Used (\d+) registers", done.stderr)
         if done.returncode or registers is None:
-            raise StError(f"ptxas refuses a kernel for {name}: {done.stderr.strip()[:300]}")
+            raise StError(f"ptxas rejects a kernel for {name}: {done.stderr.strip()[:300]}")
         spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill stores", done.stderr))
         return made.read_bytes(), int(registers[1]), spilled

@@ -1,10 +1,10 @@
-"""The kernels for PyTorch on CUDA: fewer passes over the maps than PyTorch's own operators make.
+"""The kernels in PyTorch on CUDA, with fewer memory passes than PyTorch's operators.
 
-`adain` is an instance norm as the networks take one, so an evaluation can use it:
+`adain` has the signature of the networks' `norm` argument:
 
     network(content, code, strength, norm=adain)
 
-No gradients: training keeps to st.train.networks.transform.instance_norm.
+There are no gradients: training uses st.train.networks.transform.instance_norm.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from st.export.plugin.tiles import (
     whiten_tiles,
 )
 
-LEAST = 1024  # pixels that are worth a part of their own
+LEAST = 1024  # minimum number of pixels per part
 
 
 def adain(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Instance norm with a style's scale and shift: (N, C, H, W) and twice (N or 1, C) -> like x.
+    """Adaptive instance normalization: (x − mean) / √(variance + ε) · scale + shift.
 
-    x is float32, half or bfloat16; scale and shift are float32.
+    x: (N, C, H, W), float32, float16 or bfloat16. scale, shift: (N or 1, C), float32.
+    Returns a tensor like x. Huang and Belongie, "Arbitrary Style Transfer in Real-time with
+    Adaptive Instance Normalization" (2017), eq. 8.
     """
     x, scale, shift = x.contiguous(), scale.contiguous(), shift.contiguous()
     planes, pixels = x.shape[0] * x.shape[1], x[0, 0].numel()
@@ -39,9 +41,9 @@ def adain(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def covariance(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
-    """Channel means (N, C) and covariances (N, C, C) in float32 of maps (N, C, H, W).
+    """Channel means (N, C) and covariances (N, C, C), float32, of feature maps (N, C, H, W).
 
-    Sums of products of deviations are divided by the number of pixels less `correction`, or by 1.
+    The divisor is max(H·W − correction, 1).
     """
     x = x.contiguous()
     images, channels, pixels = x.shape[0], x.shape[1], x[0, 0].numel()
@@ -60,9 +62,10 @@ def covariance(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def whiten_color(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
-    """matrix · (x − mean) + shift for every pixel of maps (N, C, H, W) -> like x.
+    """matrix · (x − mean) + shift at every pixel.
 
-    matrix (N or 1, C, C), mean (N, C), shift (N or 1, C): float32; as many matrices as shifts.
+    x: (N, C, H, W). matrix: (N or 1, C, C), mean: (N, C), shift: (N or 1, C), all float32; matrix
+    and shift have the same first dimension. Returns a tensor like x.
     """
     x, matrix, mean, shift = (t.contiguous() for t in (x, matrix, mean, shift))
     images, channels, pixels = x.shape[0], x.shape[1], x[0, 0].numel()
@@ -75,7 +78,7 @@ def whiten_color(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Tens
 
 
 def launch(kernel: str, grid: tuple[int, ...], tiles: Tiles, *arguments: Tensor | int) -> None:
-    """Start a kernel by name on the current stream."""
+    """Launch a kernel by name on the current stream."""
     function = getattr(kernels, kernel)
     options = {"num_warps": tiles.warps, "num_stages": 1, "enable_fp_fusion": True}
     function[grid](*arguments, **dict(tiles.constants), **options)

@@ -1,7 +1,7 @@
-"""The plugins' operators as ONNX functions of standard operators, for those without the plugins.
+"""The plugin operators as ONNX functions of standard operators, for runtimes without the plugin.
 
-Domain `st`; maps x are (N, C, H, W) or (N, C, pixels), float32 or half, y is like x; all else is
-float32, and so are all sums.
+The domain is `st`. Feature maps x are (N, C, H, W) or (N, C, pixels), float32 or float16, and y is
+like x. All other tensors and all sums are float32.
 
     st::AdaIN(x, scale (C), shift (C)) -> y
     st::Covariance(x) -> mean (N, C), covariance (N, C, C), divided by the number of pixels
@@ -67,7 +67,7 @@ def function(name: str) -> FunctionProto:
 
 
 def add_functions(model: ModelProto) -> None:
-    """Give a model the functions that its nodes call, and check it."""
+    """Add the functions that the nodes of a model call, and check the model."""
     del model.functions[:]
     names = sorted({node.op_type for node in model.graph.node if node.domain == DOMAIN})
     model.functions.extend(function(name) for name in names)

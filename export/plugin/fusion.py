@@ -1,4 +1,4 @@
-"""Finds in an ONNX graph what the plugins do, and calls them there by the functions' names."""
+"""Pattern matching: replaces statistics in an ONNX graph with calls of the plugin operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape
 
 from st.export.plugin.functions import DOMAIN, add_functions
 
-PLANES = 128  # channels from which a program a plane keeps a GPU busy
+PLANES = 128  # minimum number of channels at which one program per channel fills a GPU
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 SIZES = {"Cast", "Mul", "Squeeze", "Unsqueeze", "Shape", "Gather", "Reshape", "Constant", "Slice"}
 SIZES |= {"ReduceProd", "Concat"}
@@ -18,9 +18,10 @@ SIZES |= {"ReduceProd", "Concat"}
 def fused(model: ModelProto) -> ModelProto:
     """A copy whose statistics are calls of `st::AdaIN`, `st::Covariance` and `st::WhitenColor`.
 
-    The same function of the same inputs; the functions are in it, so it runs wherever the model
-    did. Maps that a cast widens for the statistics only are taken as they were: a plugin sums in
-    float32 whatever it reads. Instance norms of fewer than `PLANES` channels stay.
+    The copy computes the same results. It includes the functions, so it runs wherever the original
+    does. Where a cast to float32 serves only the statistics, the call reads the float16 map
+    directly, since the kernels sum in float32. Instance norms with fewer than `PLANES` channels
+    are kept.
     """
     graph = _Graph(model)
     for node in list(graph.nodes):
@@ -101,7 +102,7 @@ class _Graph:
             return
         narrow, axis = mean.output[0] + "_flat", self._last_axis()
         self._call("Covariance", mean, [flat], [narrow, share.output[0]])
-        at = self._place(mean)  # what used the mean by another shape still finds it
+        at = self._place(mean)  # for other users of the mean, in its original shape
         self.nodes.insert(at, helper.make_node("Unsqueeze", [narrow, axis], [mean.output[0]]))
         self._remove(mean, share)
 
@@ -132,9 +133,9 @@ class _Graph:
         outputs: list[str],
         maps: int | None = None,
     ) -> None:
-        """Put a call where `place` stands, which goes if the call makes all that it made.
+        """Insert a call before `place`, and remove `place` if the call replaces all its outputs.
 
-        maps: the output that has the type of the first input, if there is one.
+        maps: index of the output with the type of the first input, if there is one.
         """
         at = self._place(place)
         source = self._unwidened(inputs[0], at)
@@ -158,7 +159,7 @@ class _Graph:
         self._index()
 
     def _unwidened(self, name: str, at: int) -> str:
-        """The half map that a cast, and perhaps a reshape, made this float map of; or itself."""
+        """The float16 map that was cast to float32 (and reshaped) to make this one, or itself."""
         maker = self.makers.get(name)
         if maker and _casts(maker, FLOAT) and self.types.get(maker.input[0]) == HALF:
             return maker.input[0]
@@ -176,7 +177,7 @@ class _Graph:
         return made
 
     def _is_a_size(self, name: str) -> bool:
-        """Whether a number comes from a shape by products alone."""
+        """Whether a value is computed from a shape only."""
         pending, shape_seen = [name], False
         while pending:
             maker = self.makers.get(pending.pop())
@@ -202,7 +203,7 @@ class _Graph:
         self._index()
 
     def alive(self) -> list[NodeProto]:
-        """The nodes that an output needs."""
+        """The nodes that an output depends on."""
         needed, kept = set(self.outputs), []
         for node in reversed(self.nodes):
             if needed & set(node.output):

@@ -1,12 +1,12 @@
-"""The kernels. Channels-first maps (N, C, pixels) of float32 or half; all sums in float32.
+"""The Triton kernels. Feature maps are (N, C, pixels), float32 or float16; sums are float32.
 
-Means and second moments are never taken as E[x²] − E[x]²: lanes and blocks keep a mean and the
-squared deviations from it, and are merged by Chan, Golub and LeVeque's rule ("Updating formulae
-and a pairwise algorithm for computing sample variances", 1979):
+Second moments are not computed as E[x²] − E[x]², which cancels. Each lane or block keeps a mean and
+the squared deviations from it. They are merged by the rule of Chan, Golub and LeVeque, "Updating
+formulae and a pairwise algorithm for computing sample variances" (1979):
 
     d = mean_b − mean_a,  M = M_a + M_b + d dᵀ · n_a n_b / (n_a + n_b)
 
-Arguments stand in the order in which TensorRT hands them over: inputs, whole numbers, outputs.
+Arguments are in TensorRT's order: inputs, integers, outputs.
 """
 
 import triton
@@ -15,17 +15,17 @@ import triton.language as tl
 
 @triton.jit
 def adain(x, scale, shift, pixels, codes, y, EPS: tl.constexpr, BLOCK: tl.constexpr):
-    """y = (x − mean) / √(variance + EPS) · scale + shift of one plane a program.
+    """y = (x − mean) / √(variance + EPS) · scale + shift, one plane (image, channel) per program.
 
-    Reads the plane, then reads and writes it: the second read comes from the cache where the
-    planes at work fit in it. codes: entries of scale and of shift, C (one style) or N·C.
+    Each plane is read twice. The second read hits the cache if the planes in progress fit in it.
+    codes: length of scale and of shift, C (one style) or N·C.
     """
     plane = tl.program_id(0)
     x += plane.to(tl.int64) * pixels
     y += plane.to(tl.int64) * pixels
     lanes = tl.arange(0, BLOCK)
 
-    # Welford: each lane has a mean and squared deviations of its own, and no lane waits for others.
+    # Welford's algorithm, separately in each lane, which needs no synchronization.
     mean = tl.zeros([BLOCK], tl.float32)
     squares = tl.zeros([BLOCK], tl.float32)
     for start in range(0, pixels, BLOCK):
@@ -35,7 +35,7 @@ def adain(x, scale, shift, pixels, codes, y, EPS: tl.constexpr, BLOCK: tl.conste
         mean += apart / (start // BLOCK + 1)
         squares += apart * tl.where(inside, value - mean, 0.0)
 
-    # All lanes at once. The mean is corrected by its own error: sums of large means are rounded.
+    # Merge the lanes. The second step corrects the rounding error of a sum of large means.
     counts = ((pixels - lanes + BLOCK - 1) // BLOCK).to(tl.float32)
     whole = tl.sum(counts * mean, axis=0) / pixels
     whole += tl.sum(counts * (mean - whole), axis=0) / pixels
@@ -52,6 +52,19 @@ def adain(x, scale, shift, pixels, codes, y, EPS: tl.constexpr, BLOCK: tl.conste
 
 
 @triton.jit
+def merge_block(moment, left_mean, right_mean, left_block, right_block, before, count):
+    """Merge the means of `count` more pixels into the statistics of `before` pixels.
+
+    moment: the sum of both second moments. Adds d dᵀ · n_a n_b / (n_a + n_b) to it and returns
+    (moment, left_mean, right_mean) of all pixels.
+    """
+    left_apart, right_apart = left_block - left_mean, right_block - right_mean
+    share = count / (before + count)
+    moment += left_apart[:, None] * (right_apart * before * share)[None, :]
+    return moment, left_mean + left_apart * share, right_mean + right_apart * share
+
+
+@triton.jit
 def covariance_parts(
     x,
     channels,
@@ -63,13 +76,13 @@ def covariance_parts(
     COLUMNS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Means (N, parts, C) and summed deviation products (N, parts, C, C) of each run of pixels.
+    """Means (N, parts, C) and second moments (N, parts, C, C) of each part, a range of pixels.
 
-    A program has ROWS × ROWS channels of one part of one picture, and reads their pixels once.
-    Parts keep a GPU busy where channels are few; `covariance_merge` joins them.
+    A program computes ROWS × ROWS channels of one part of one image, and reads their pixels once.
+    Several parts keep the GPU busy when there are few channels. `covariance_merge` merges them.
     """
     upper, side = tl.program_id(0), tl.program_id(1)
-    if upper > side:  # the other half is stored by its mirror image
+    if upper > side:  # stored by the mirrored program
         return
     which = tl.program_id(2).to(tl.int64)
     image, part = which // parts, (which % parts).to(tl.int32)
@@ -98,12 +111,10 @@ def covariance_parts(
         right_block = tl.sum(right, axis=1) / count
         left = tl.where(inside, left - left_block[:, None], 0.0)
         right = tl.where(inside, right - right_block[:, None], 0.0)
-        left_apart, right_apart = left_block - left_mean, right_block - right_mean
-        share = count / (before + count)
         moment = tl.dot(left, tl.trans(right), acc=moment, input_precision=PRECISION)
-        moment += left_apart[:, None] * (right_apart * before * share)[None, :]
-        left_mean += left_apart * share
-        right_mean += right_apart * share
+        moment, left_mean, right_mean = merge_block(
+            moment, left_mean, right_mean, left_block, right_block, before, count
+        )
 
     both = (left_rows < channels)[:, None] & (right_rows < channels)[None, :]
     moments += which * channels * channels
@@ -128,9 +139,9 @@ def covariance_merge(
     CORRECTION: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Mean (N, C) and covariance (N, C, C) of the whole, from those of its parts.
+    """Mean (N, C) and covariance (N, C, C) of all pixels, from the statistics of the parts.
 
-    x is not read: TensorRT knows the number of pixels by its shape.
+    x is not read. It is an argument because TensorRT takes the number of pixels from its shape.
     """
     upper, side = tl.program_id(0), tl.program_id(1)
     image = tl.program_id(2).to(tl.int64)
@@ -144,18 +155,17 @@ def covariance_merge(
     left_mean = tl.zeros([ROWS], tl.float32)
     right_mean = tl.zeros([ROWS], tl.float32)
     moment = tl.zeros([ROWS, ROWS], tl.float32)
-    for part in range(0, tl.cdiv(pixels, length)):  # the last ones may be empty
+    for part in range(0, tl.cdiv(pixels, length)):  # the last parts may be empty
         which = image * parts + part
         before = (part * length).to(tl.float32)
         count = tl.minimum(pixels - part * length, length).to(tl.float32)
         own = means + which * channels
-        left_apart = tl.load(own + left_rows, mask=left_in, other=0.0) - left_mean
-        right_apart = tl.load(own + right_rows, mask=right_in, other=0.0) - right_mean
-        share = count / (before + count)
+        left_block = tl.load(own + left_rows, mask=left_in, other=0.0)
+        right_block = tl.load(own + right_rows, mask=right_in, other=0.0)
         moment += tl.load(moments + which * channels * channels + at, mask=both, other=0.0)
-        moment += left_apart[:, None] * (right_apart * before * share)[None, :]
-        left_mean += left_apart * share
-        right_mean += right_apart * share
+        moment, left_mean, right_mean = merge_block(
+            moment, left_mean, right_mean, left_block, right_block, before, count
+        )
 
     divisor = tl.maximum(pixels - CORRECTION, 1).to(tl.float32)
     tl.store(covariance + image * channels * channels + at, moment / divisor, mask=both)
@@ -178,7 +188,7 @@ def whiten_color(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """y = matrix · (x − mean) + shift, with ROWS × COLUMNS of y a program.
+    """y = matrix · (x − mean) + shift, one tile of ROWS × COLUMNS of y per program.
 
     matrix (S, C, C) and shift (S, C), where S = codes is 1 (one style) or N; mean (N, C).
     """

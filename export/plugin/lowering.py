@@ -1,4 +1,4 @@
-"""From calls of the ONNX functions to the nodes that TensorRT's parser takes for plugins."""
+"""Replaces calls of the ONNX functions with nodes that TensorRT's parser maps to plugins."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from onnx import ModelProto, NodeProto, helper
 
 from st.export.plugin.functions import DOMAIN
 
-VERSION = "1"  # that tensorrt.plugin gives its plugins
+VERSION = "1"  # the version that tensorrt.plugin assigns
 
 
 def lowered(model: ModelProto) -> ModelProto:
-    """A copy without the functions, so that the parser looks for plugins; only TensorRT runs it.
+    """A copy without the functions, so that the parser looks for plugins. Only TensorRT runs it.
 
-    A plugin is one kernel, and a covariance needs two: parts, then their merging.
+    Each plugin is one kernel. A covariance needs two: one for the parts, one to merge them.
     """
     nodes: list[NodeProto] = []
     for node in model.graph.node:

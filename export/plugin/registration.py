@@ -1,10 +1,10 @@
-"""TensorRT's quickly deployable plugins, one kernel each, with the kernel's PTX in the engine.
+"""TensorRT quickly deployable plugins, one kernel each. The engine embeds the kernel's PTX.
 
-TensorRT calls `autotune` for the types and tiles that there are, times them, and keeps what the
-last of these functions returned for the fastest: the PTX, the grid as expressions of the shapes,
-and the whole numbers that the kernel takes. Neither Python nor Triton is needed to run the engine.
+`autotune` returns the supported types and tactics (tile sizes). TensorRT times them and stores what
+`launch` returns for the fastest: the PTX, the grid as shape expressions, and the kernel's integer
+arguments. Running the engine needs neither Python nor Triton.
 
-TensorRT reads the annotations of these functions, so they must be types and not their names.
+TensorRT reads the annotations of these functions, so they must be types, not strings.
 """
 
 import functools
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-# TensorRT itself is on machines with a GPU only, so its types are not known here.
+# TensorRT is installed only on machines with a GPU, so pyright cannot resolve it.
 import tensorrt.plugin as trtp  # pyright: ignore[reportMissingImports]
 from tensorrt.plugin import (  # pyright: ignore[reportMissingImports]
     AutoTuneCombination,
@@ -25,8 +25,8 @@ from st.export.plugin.compiled import Compiled, compiled
 from st.export.plugin.functions import DOMAIN
 from st.export.plugin.tiles import Tiles, every, parts_for
 
-trt: Any = import_module("tensorrt")  # by name: type checkers would take st.export.tensorrt
-Expression = Any  # tensorrt.plugin.ShapeExpr: a dimension, known now or at run time
+trt: Any = import_module("tensorrt")  # by name: type checkers resolve it to st.export.tensorrt
+Expression = Any  # tensorrt.plugin.ShapeExpr, a constant or symbolic dimension
 Launch = tuple[str, str, KernelLaunchParams, SymIntExprs]  # what an aot_impl returns
 
 _registered: set[int | None] = set()
@@ -48,7 +48,7 @@ Choices = Callable[[str, TensorDesc], tuple[int, tuple[Tiles, ...]]]
 
 
 def _choices(capability: int | None, kernel: str, x: TensorDesc) -> tuple[int, tuple[Tiles, ...]]:
-    """(compute capability, the tiles to choose from) for maps of x's type."""
+    """(compute capability, candidate tiles) for feature maps of x's type."""
     known: int = _of_this_machine() if capability is None else capability
     return known, every(_half(x), known)[kernel]
 
@@ -185,7 +185,7 @@ def _half(x: TensorDesc) -> bool:
 
 
 def _tactics(tiles: tuple[Tiles, ...]) -> list[int]:
-    return list(range(1, len(tiles) + 1))  # 0 is TensorRT's own name for "no choice"
+    return list(range(1, len(tiles) + 1))  # TensorRT reserves 0 for the default tactic
 
 
 def _kernel(kernel: str, x: TensorDesc, choices: Choices, tactic: int) -> tuple[Compiled, Tiles]:
@@ -195,13 +195,13 @@ def _kernel(kernel: str, x: TensorDesc, choices: Choices, tactic: int) -> tuple[
 
 
 def _sizes(x: TensorDesc) -> tuple[Expression, Expression, Expression]:
-    """(N, C, pixels) of maps (N, C, H, W) or (N, C, pixels)."""
+    """(N, C, pixels) of feature maps (N, C, H, W) or (N, C, pixels)."""
     images, channels, *sides = x.shape_expr
     return images, channels, functools.reduce(lambda a, b: a * b, sides)
 
 
 def _parts(channels: Expression) -> int:
-    """A number that TensorRT and the kernels agree on; channels are known when it matters."""
+    """The number of parts. The channels are constant except while TensorRT traces shapes."""
     if channels.is_fake or not channels.is_constant:
         return 1
     return parts_for(channels.constant_value())

@@ -1,16 +1,16 @@
-"""How each kernel is cut into programs: one choice for PyTorch, TensorRT and the counts."""
+"""Tile sizes of each kernel, shared by PyTorch, TensorRT and the benchmark."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-EPS = 1e-5  # of every instance norm, as in st.train.networks.transform
-PROGRAMS = 256  # that covariance aims at: two for each multiprocessor of a large GPU
+EPS = 1e-5  # epsilon of every instance norm, as in st.train.networks.transform
+PROGRAMS = 256  # target for covariance: two programs per multiprocessor of a large GPU
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """A kernel's constants by name, and its warps (of 32 threads) a program."""
+    """A kernel's constexpr arguments by name, and its warps (of 32 threads) per program."""
 
     warps: int
     constants: tuple[tuple[str, int | float | str], ...]
@@ -20,7 +20,7 @@ class Tiles:
 
 
 def adain_tiles() -> tuple[Tiles, ...]:
-    """For TensorRT to time and choose from; the first serves where nothing is timed."""
+    """Candidates that TensorRT times. The first is used where nothing is timed."""
     return tuple(
         Tiles(warps, (("EPS", EPS), ("BLOCK", block)))
         for block, warps in ((2048, 8), (1024, 4), (4096, 16))
@@ -49,8 +49,9 @@ def whiten_tiles(precision: str) -> tuple[Tiles, ...]:
 
 
 def dot_precision(half: bool, capability: int) -> str:
-    """How matrix products round. TF32 keeps as many bits as half does; three of them, float32's.
+    """The `input_precision` of tl.dot.
 
+    TF32 has the mantissa of float16; three TF32 products have about the precision of float32.
     capability: 75 for compute capability 7.5, which has no TF32.
     """
     if capability < 80:
@@ -59,7 +60,7 @@ def dot_precision(half: bool, capability: int) -> str:
 
 
 def parts_for(channels: int) -> int:
-    """Runs of pixels that a covariance is made of: few channels need many to fill a GPU.
+    """The number of parts that a covariance is split into; with few channels, many fill a GPU.
 
     The partial moments, parts · channels² floats, stay below 20 MB.
     """
@@ -68,7 +69,7 @@ def parts_for(channels: int) -> int:
 
 
 def every(half: bool, capability: int) -> dict[str, tuple[Tiles, ...]]:
-    """All choices of each kernel, by its name; the first is the usual one."""
+    """All candidate tiles of each kernel, by name. The first is the default."""
     precision = dot_precision(half, capability)
     return {
         "adain": adain_tiles(),

@@ -107,7 +107,7 @@ def _difference(
     Raises ParityError: not finite.
     """
     if not np.isfinite(got).all():
-        raise ParityError("in FP16 its results are not finite: export it without --half")
+        raise ParityError("FP16 results are not finite; keep this engine in FP32")
     scale = max(float(np.abs(expected).max()), 1e-6) if metadata.relative else 1.0
     return np.abs(got - expected) / scale
 
@@ -116,19 +116,17 @@ def _check(metadata: Metadata, largest: float, mean: float) -> None:
     if metadata.kind == "colorizer":
         if mean > CHROMA_LIMIT:
             raise ParityError(
-                f"in FP16 its colors differ from FP32 by {mean:.1e} on average: export it without "
-                "--half"
+                f"FP16 colors differ from FP32 by {mean:.1e} on average; keep this engine in FP32"
             )
     elif metadata.kind == "style-encoder":
         if largest > CODE_LIMIT:
             raise ParityError(
-                f"in FP16 its style codes differ from FP32 by {largest:.1e}: export it without "
-                "--half"
+                f"FP16 style codes differ from FP32 by {largest:.1e}; keep this engine in FP32"
             )
     elif mean > PICTURE_LIMIT:
         raise ParityError(
-            f"in FP16 its pictures differ from FP32 by {mean:.1f} of 255 on average: export it "
-            "without --half"
+            f"FP16 pictures differ from FP32 by {mean:.1f} of 255 on average; keep this engine in "
+            "FP32"
         )
 
 

@@ -1,9 +1,9 @@
-"""INT8 convolutions, for processors: static quantization by ONNX Runtime's own quantizer.
+"""INT8 convolutions for CPUs: static quantization with ONNX Runtime's quantizer.
 
-Convolutions between the first and the last take and give 8-bit integers. The first sees the picture
-and the last makes it: in 8 bits these two cost more error than all the others together. The range
-of every map is measured beforehand on pictures like those that the engine shall paint. Weights have
-a scale for every output channel. Norms and all else stay in FP32.
+All convolutions except the first and the last are quantized. Those two read the content picture and
+write the result: quantizing them adds more error than quantizing all the others. Activation ranges
+are calibrated on pictures like those that the engine will stylize. Weights have one scale per
+output channel. Normalization layers and all other operators stay in FP32.
 """
 
 from __future__ import annotations
@@ -30,18 +30,21 @@ from st.runtime.errors import BadEngine, BadInput
 from st.runtime.painting.frames import fitted_size
 from st.runtime.pictures.resize import to_size
 
-LEAST = 8  # pictures that ranges are measured on
-MOST = 64
-SIDE = 256  # pixels of the squares that they become
-HELD = 4  # every fourth picture measures the error, and no range
-MEAN_LIMIT = 6.0  # mean difference from FP32, steps of 1/255
+LEAST = 8  # minimum number of calibration pictures
+MOST = 64  # maximum number of calibration pictures
+SIDE = 256  # pictures are resized to squares of this side, in pixels
+HELD = 4  # every fourth picture is held out to measure the error
+MEAN_LIMIT = 6.0  # mean difference from FP32, in steps of 1/255
 
 Rgb = NDArray[np.uint8]
 Code = NDArray[np.float32]
 
 
 class Int8(NamedTuple):
-    """An INT8 engine. data: the ONNX model, its metadata inside. convolutions: how many in INT8."""
+    """An INT8 engine.
+
+    data: the ONNX model, with its metadata. convolutions: number of INT8 convolutions.
+    """
 
     data: bytes
     metadata: Metadata
@@ -51,30 +54,34 @@ class Int8(NamedTuple):
 def int8_engine(
     data: bytes, metadata: Metadata, pictures: Sequence[Rgb], codes: Sequence[Code]
 ) -> Int8:
-    """An ONNX engine with INT8 convolutions, its error measured and in its metadata.
+    """Quantize the convolutions of an ONNX engine; the measured error goes into its metadata.
 
-    pictures: photographs (H, W, 3), LEAST or more. codes: style codes, where it takes one.
-    Raises BadInput: too few pictures. BadEngine: no engine to quantize. ParityError: its pictures
-    differ visibly from FP32.
+    pictures: calibration photographs (H, W, 3), uint8, LEAST or more; MOST of them are used.
+    codes: style codes, for an engine that takes one.
+    Raises BadInput: too few pictures. BadEngine: the engine cannot be quantized. ParityError: the
+    mean difference from FP32 exceeds MEAN_LIMIT.
     """
     if len(pictures) < LEAST:
-        raise BadInput(f"INT8 needs {LEAST} pictures or more to measure on, not {len(pictures)}")
+        raise BadInput(f"INT8 calibration needs {LEAST} pictures or more, not {len(pictures)}")
     if metadata.precision != "fp32":
-        raise BadEngine(f"the engine is in {metadata.precision.upper()} already")
+        raise BadEngine(
+            f"the engine is already in {metadata.precision.upper()}; quantize the FP32 one"
+        )
     model = onnx.load_from_string(data)
     widen(model)
     inner = [node.name for node in model.graph.node if node.op_type == "Conv"][1:-1]
     if not inner or not all(inner):
-        raise BadEngine("no convolutions between its first and its last: nothing to quantize")
+        raise BadEngine(
+            "nothing to quantize: the engine has no convolution between its first and its last"
+        )
     trials = list(_trials(metadata, pictures[:MOST], codes))
     measured = [t for i, t in enumerate(trials) if i % HELD]
     quantized = _quantized(model, inner, measured)
     largest, mean = _error(model, quantized, trials[::HELD], metadata.relative)
     if mean > (2 * CHROMA_LIMIT if metadata.relative else MEAN_LIMIT):
         raise ParityError(
-            f"in INT8 its pictures differ from FP32 by {mean:.2g} {error_unit(metadata)} on"
-            " average: export it without --int8, or measure on pictures more like those it shall"
-            " paint"
+            f"INT8 pictures differ from FP32 by {mean:.2g} {error_unit(metadata)} on average; keep"
+            " this engine in FP32, or calibrate on pictures more like those it will stylize"
         )
     made = replace(metadata, precision="int8", rounding_error=(largest, mean))
     del quantized.metadata_props[:]
@@ -85,11 +92,12 @@ def int8_engine(
 
 
 def _trials(metadata: Metadata, pictures: Sequence[Rgb], codes: Sequence[Code]) -> Iterator[Inputs]:
-    """Inputs with every picture and every style, unblended, so often that both have had a turn."""
+    """Inputs that cover every picture and every style. Styles are not blended."""
     height, width = fitted_size(metadata, SIDE, SIDE)
-    whole = len(pictures) - len(pictures) % HELD  # a picture held back is so in every round
+    # A multiple of HELD, so that the same pictures are held out in every round.
+    whole = len(pictures) - len(pictures) % HELD
     for i in range(max(whole, HELD * max(len(metadata.styles), min(len(codes), MOST)))):
-        style = i // HELD  # so that the pictures held back have all styles too
+        style = i // HELD  # so that the held-out pictures cover all styles too
         picture = to_size(pictures[i % whole], height, width)
         inputs = inputs_of(metadata, picture[None], codes, style)
         if metadata.styles:
@@ -114,7 +122,7 @@ def _quantized(
     level = logging.root.manager.disable
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)  # advice on preparing models, which does not fit these
+        logging.disable(logging.WARNING)  # hints on preprocessing, which these models do not need
         try:
             plain, path = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
             plain.write_bytes(model.SerializeToString())
@@ -134,7 +142,7 @@ def _quantized(
 def _error(
     model: onnx.ModelProto, quantized: onnx.ModelProto, trials: Sequence[Inputs], relative: bool
 ) -> tuple[float, float]:
-    """The (largest, mean) difference of the results, steps of 1/255; relative: see Metadata."""
+    """(largest, mean) difference of the results in steps of 1/255. relative: see Metadata."""
     plain, rounded = session_of(model), session_of(quantized)
     apart = []
     for trial in trials:

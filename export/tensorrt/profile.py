@@ -14,6 +14,7 @@ from st.runtime.painting.tiling import TILE
 from st.runtime.style_encoder import SHORT_SIDE
 
 BEST, MOST = (720, 1280), (1080, 1920)  # (height, width)
+NAMES = ("smallest frame", "frame to optimize for", "largest frame")
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class Asked:
     def __post_init__(self) -> None:
         given = [
             (name, size)
-            for name, size in (("--min", self.least), ("--opt", self.best), ("--max", self.most))
+            for name, size in zip(NAMES, (self.least, self.best, self.most), strict=True)
             if size
         ]
         for (low, small), (high, large) in pairwise(given):
             if small[0] > large[0] or small[1] > large[1]:
                 low, high = f"{low} {format_size(small)}", f"{high} {format_size(large)}"
-                raise BadInput(f"{low} is more than {high}: sizes must grow")
+                raise BadInput(f"{low} exceeds {high}: sizes must grow")
 
 
 def profile_of(metadata: Metadata, asked: Asked) -> Profile:
@@ -72,10 +73,10 @@ def profile_of(metadata: Metadata, asked: Asked) -> Profile:
 
 
 def _asked(metadata: Metadata, asked: Asked, small: Size) -> Profile:
-    for option, size in (("--min", asked.least), ("--opt", asked.best), ("--max", asked.most)):
+    for name, size in zip(NAMES, (asked.least, asked.best, asked.most), strict=True):
         if size and min(size) < metadata.min_size:
             least = f"{metadata.min_size} pixels a side or more"
-            raise BadInput(f"{option} {format_size(size)}: this engine takes {least}")
+            raise BadInput(f"{name} {format_size(size)}: this engine takes {least}")
     usual, large = (_each(max, small, _divided(size, metadata.scale)) for size in (BEST, MOST))
     most = asked.most or _each(max, large, asked.best or asked.least or large)
     least = asked.least or _each(min, small, asked.best or most)

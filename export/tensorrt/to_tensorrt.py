@@ -1,4 +1,4 @@
-"""ONNX to TensorRT: an engine for this GPU, or with `any_gpu` for all from 8.0 on."""
+"""ONNX to TensorRT: an engine for this GPU, or with `any_gpu` for every GPU from 8.0 on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def check(settings: Settings) -> None:
     """Raises MissingExtra: no TensorRT. Unavailable: no GPU. BadInput: unsupported settings."""
     if settings.capabilities:
         raise BadInput(
-            "--capability is for tensorrt-rtx: TensorRT builds for the GPU that is here, or with "
-            "--any-gpu for all from 8.0 on"
+            "compute capability: is for tensorrt-rtx; tensorrt builds for the GPU of this machine, "
+            "or for any GPU from 8.0 on"
         )
     try:
         find_gpu()
     except Unavailable as error:
         raise Unavailable(
-            f"TensorRT builds on the GPU that is to run the engine: {error}. Without one, "
-            "--format tensorrt-rtx builds, and the .onnx runs on the CPU"
+            f"TensorRT builds on the GPU that will run the engine: {error}. Without one, use the "
+            "format tensorrt-rtx, or run the .onnx on the CPU"
         ) from None
     check_installed("tensorrt")
 

@@ -17,7 +17,9 @@ from st.runtime.errors import BadInput
 def check(settings: Settings) -> None:
     """Raises MissingExtra: no TensorRT-RTX. BadInput: unsupported settings."""
     if settings.any_gpu:
-        raise BadInput("--any-gpu is for tensorrt: engines of tensorrt-rtx run on all from 8.0 on")
+        raise BadInput(
+            "any GPU: is for tensorrt; tensorrt-rtx engines run on every GPU from 8.0 on"
+        )
     check_installed("tensorrt-rtx")
 
 

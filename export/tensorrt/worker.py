@@ -1,8 +1,8 @@
-"""The building process: `python -m st.export.tensorrt.worker JOB`, one engine.
+"""The worker process that builds one engine: `python -m st.export.tensorrt.worker JOB`.
 
-TensorRT ends the process it runs in on some graphs, so it runs in one of its own. Standard output
-is one JSON object a line: {"start": phase, "of": parent, "steps": n}, {"step": phase, "at": i},
-{"finish": phase}; at last {"built": …} or {"error": …, "kind": …}.
+TensorRT aborts its process on some graphs, so each build has a process of its own. Standard output
+has one JSON object per line: {"start": phase, "of": parent, "steps": n}, {"step": phase, "at": i}
+and {"finish": phase}. The last line is {"built": …} or {"error": …, "kind": …}.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from st.runtime.engine.trt_file import title
 from st.runtime.errors import BadInput, StError, Unavailable, printable
 from st.runtime.system.atomic_files import atomic_write
 
-DEFAULT_CAPABILITIES = (80, 86, 89, 120)  # TensorRT-RTX's own choice, and later ones
+DEFAULT_CAPABILITIES = (80, 86, 89, 120)  # TensorRT-RTX also runs them on later GPUs
 ANY_GPU = (80,)
 
 
 def build(job: Job, tell: Any) -> Built:
     """Parse, configure, build and write one engine.
 
-    Raises StError: the graph is refused, or the library builds nothing; its own words are in it.
+    Raises StError: TensorRT rejects the graph or builds no engine; the message quotes TensorRT.
+    Unavailable: no GPU, or TensorRT cannot start. BadInput: an unknown compute capability.
     """
     trt = load_tensorrt(job.settings.flavor)
     settings = job.settings
@@ -43,7 +44,7 @@ def build(job: Job, tell: Any) -> Built:
     parser = trt.OnnxParser(network, log)
     if not parser.parse(job.model.read_bytes()):
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise StError(f"{title(settings.flavor)} refuses this graph: {_line(errors)}")
+        raise StError(f"{title(settings.flavor)} rejects this graph: {_line(errors)}")
     config = builder.create_builder_config()
     config.progress_monitor = _monitor(trt, tell)
     _set_profile(builder, config, job)
@@ -52,7 +53,7 @@ def build(job: Job, tell: Any) -> Built:
     cache = _timing_cache(config, job.timing_cache) if job.timing_cache else None
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise StError(f"{title(settings.flavor)} built nothing: {_line(log.lines)}")
+        raise StError(f"{title(settings.flavor)} built no engine: {_line(log.lines)}")
     with atomic_write(job.engine) as part:
         part.write_bytes(engine)
     if cache is not None and job.timing_cache:
@@ -67,20 +68,20 @@ def build(job: Job, tell: Any) -> Built:
 def _builder(trt: ModuleType, log: Any) -> Any:
     try:
         builder = trt.Builder(log)
-    except Exception as error:  # pybind's own kinds
+    except Exception as error:  # pybind11 raises several types
         raise Unavailable(f"TensorRT cannot start: {_line([*log.lines, str(error)])}") from None
     return builder
 
 
 def _set_profile(builder: Any, config: Any, job: Job) -> None:
-    """One profile; inputs of one size have it in the graph."""
+    """Add the optimization profile. Inputs of a fixed size need none: the graph has their shape."""
     if not job.shapes:
         return
     profile = builder.create_optimization_profile()
     for name, shapes in job.shapes.items():
         profile.set_shape(name, *shapes)
     if config.add_optimization_profile(profile) < 0:
-        raise StError("TensorRT refuses these sizes")
+        raise StError("TensorRT rejects these sizes")
 
 
 def _set_flags(trt: ModuleType, config: Any, settings: Settings) -> None:
@@ -93,7 +94,7 @@ def _set_flags(trt: ModuleType, config: Any, settings: Settings) -> None:
 def _set_targets(
     trt: ModuleType, config: Any, settings: Settings, here: int | None
 ) -> tuple[int, ...]:
-    """Tell the builder which GPUs to build for; the capabilities of those."""
+    """Set the GPUs to build for. Returns their compute capabilities."""
     if settings.flavor == "tensorrt":
         assert here is not None
         return ANY_GPU if settings.any_gpu else (here,)
@@ -107,25 +108,27 @@ def _set_targets(
     for capability in settings.capabilities:
         if capability not in known:
             shown = ", ".join(map(str, sorted(known)))
-            raise BadInput(f"--capability {capability}: TensorRT-RTX builds for {shown}")
+            raise BadInput(f"compute capability {capability}: TensorRT-RTX builds for {shown}")
     config.num_compute_capabilities = len(settings.capabilities)
     for i, capability in enumerate(settings.capabilities):
         if not config.set_compute_capability(known[capability], i):
-            raise StError(f"TensorRT-RTX does not build for {capability} with the others")
+            raise StError(
+                f"compute capability {capability}: TensorRT-RTX cannot combine it with the others"
+            )
     return settings.capabilities
 
 
 def _timing_cache(config: Any, path: Path) -> Any:
-    """What was timed in earlier builds, for a build of minutes to take seconds."""
+    """The timing cache of earlier builds, which shortens a build from minutes to seconds."""
     cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        cache = config.create_timing_cache(b"")  # of another version or GPU
+        cache = config.create_timing_cache(b"")  # the file is from another version or GPU
         config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
 
 
 def _logger(trt: ModuleType) -> Any:
-    """Keeps warnings and errors for our one line."""
+    """A logger that keeps errors for the one-line error message."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
@@ -133,7 +136,7 @@ def _logger(trt: ModuleType) -> Any:
             self.lines: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
-            # Without a GPU every complaint is followed by the CUDA runtime's own.
+            # Without a GPU, the CUDA runtime adds an error of its own to each one.
             if severity <= trt.ILogger.ERROR and "cudaError" not in message:
                 self.lines.append(message)
 
@@ -159,14 +162,14 @@ def _monitor(trt: ModuleType, tell: Any) -> Any:
 
 
 def _line(messages: list[str]) -> str:
-    """The first complaint, on one line; the rest are its echoes."""
+    """The first message, on one line. The others follow from it."""
     found = [" ".join(m.split()) for m in messages if m.strip()]
-    return printable(found[0] if found else "it says nothing", 400)
+    return printable(found[0] if found else "no reason given", 400)
 
 
 def main(path: str) -> None:
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the libraries print is no message of ours
+    os.dup2(2, 1)  # keeps what the libraries print out of the JSON lines
 
     def tell(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")

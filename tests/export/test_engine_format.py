@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from st.engines import find
 from st.export.command import main
 from st.export.onnx.engines import Target, export
-from st.export.parity.trial_inputs import picture
+from st.export.parity.trial_inputs import trial_picture
 from st.export.web.npm_package import tarball
 from st.runtime import BadInput, Stylizer, Unavailable
 from st.runtime.engine.metadata import KINDS, Metadata
@@ -61,7 +61,7 @@ def test_the_pages_program_paints_what_st_paints(node: dict[str, str], tmp_path:
     assert engine is not None
     metadata = read_engine(engine)[1]
     (tmp_path / "engine.json").write_text(json.dumps(asdict(metadata)))
-    photo = picture(61, 83, 2)[0]
+    photo = trial_picture(61, 83, 2)[0]
     (tmp_path / "photo.ppm").write_bytes(b"P6 83 61 255\n" + photo.tobytes())
     style = metadata.styles[2]
     done = subprocess.run(
@@ -114,7 +114,7 @@ def test_an_older_opset_and_one_size(tmp_path: Path) -> None:
     dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [1, 48, 64, 3]
     with Stylizer(made[0].path) as stylizer:
-        assert stylizer(picture(48, 64)[0]).shape == (48, 64, 3)
+        assert stylizer(trial_picture(48, 64)[0]).shape == (48, 64, 3)
     with pytest.raises(BadInput, match="multiples of 4, 16 or more"):
         list(export(checkpoint, tmp_path / "b.onnx", Target(20, (50, 64))))
     with pytest.raises(BadInput, match="opset 16"):

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from st.export.command import main
 from st.export.onnx.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
 from st.export.parity import ParityError
-from st.export.parity.compare_outputs import picture_parity, trial_picture
-from st.export.parity.trial_inputs import codes_of
+from st.export.parity.compare_outputs import picture_parity
+from st.export.parity.trial_inputs import codes_of, trial_picture
 from st.export.precision.half_parity import half_engine
 from st.export.tensorrt import to_tensorrt_rtx
 from st.export.tensorrt.job import Settings

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import flat_picture, hard, picture
+from st.export.parity.trial_inputs import flat_picture, hard, trial_picture
 from st.export.precision import half_parity
 from st.export.precision.half import half_tensors, to_half
 from st.export.precision.half_parity import half_engine, session_of
@@ -86,7 +86,7 @@ def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
     names = [name for name in half_tensors(statistics) if name != "unit"]
     for name in names:
         tried.graph.output.append(helper.make_empty_tensor_value_info(name))
-    feed = {"content": picture(32, 48), "strength": np.ones(1, np.float32)}
+    feed = {"content": trial_picture(32, 48), "strength": np.ones(1, np.float32)}
     values = session_of(tried, plain=True).run(names, feed)
     assert {"maps", "back", "relu"} <= {*names}
     for name, value in zip(names, values, strict=True):
@@ -162,7 +162,7 @@ def test_a_visible_difference_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         return to_half(onnx.load_from_string(scaled(model.SerializeToString(), "last", 1.5)), keep)
 
     monkeypatch.setattr(half_parity, "to_half", spoilt)
-    with pytest.raises(ParityError, match="without --half"):
+    with pytest.raises(ParityError, match="keep this engine in FP32"):
         half_engine(data, metadata, [])
 
 

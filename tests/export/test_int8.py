@@ -12,7 +12,7 @@ from PIL import Image
 
 from st.export.command import main
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import picture
+from st.export.parity.trial_inputs import trial_picture
 from st.export.precision import int8
 from st.export.precision.int8 import LEAST, int8_engine
 from st.runtime import BadEngine, BadInput, Stylizer
@@ -22,7 +22,7 @@ from tests.support import toys
 
 
 def pictures(count: int) -> list[np.ndarray]:
-    return [picture(48 + 8 * i, 96, seed=i)[0] for i in range(count)]
+    return [trial_picture(48 + 8 * i, 96, seed=i)[0] for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_it_plays_and_is_near(made: tuple[Path, str], device: str) -> None:
     if device == "openvino":
         pytest.importorskip("openvino")
     whole, small = Stylizer("paintings"), Stylizer(made[0], device=device)
-    frame = picture(120, 160, seed=99)[0]
+    frame = trial_picture(120, 160, seed=99)[0]
     for style in ("wave", "perfume"):
         expected = whole.set_style(style)(frame).astype(int)
         painted = small.set_style(style)(frame)
@@ -90,8 +90,8 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
     assert result.exit_code == 0, result.output
     names = {p.name for p in tmp_path.glob("any.int8*.onnx")}
     assert names == {"any.int8.onnx", "any.int8.encoder.onnx", "any.int8.tiles.onnx"}
-    stylizer = Stylizer(tmp_path / "any.int8.onnx").set_style(picture(64, 64)[0])
-    assert stylizer(picture(40, 40, seed=1)[0]).std() > 1
+    stylizer = Stylizer(tmp_path / "any.int8.onnx").set_style(trial_picture(64, 64)[0])
+    assert stylizer(trial_picture(40, 40, seed=1)[0]).std() > 1
     (tmp_path / "any.encoder.onnx").unlink()
     again = CliRunner().invoke(main, [str(tmp_path / "any.onnx"), "--int8", str(folder)])
     assert again.exit_code == 2
@@ -100,7 +100,7 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
 
 def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "MEAN_LIMIT", 0.01)
-    with pytest.raises(ParityError, match="export it without --int8"):
+    with pytest.raises(ParityError, match="keep this engine in FP32"):
         int8_engine(*read_engine(engine_path("paintings")), pictures(LEAST), [])
 
 

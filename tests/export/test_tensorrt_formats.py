@@ -98,7 +98,7 @@ def test_a_graph_that_the_parser_refuses_is_one_line(tmp_path: Path) -> None:
     code, said = run(tmp_path / "odd.onnx", "-f", "tensorrt-rtx")
     assert code == 1
     assert said.count("\n") == 1
-    assert "TensorRT-RTX refuses this graph" in said
+    assert "TensorRT-RTX rejects this graph" in said
     assert not list(tmp_path.glob("*.trt*"))
 
 
@@ -114,7 +114,7 @@ def test_a_plugins_node_without_its_plugin_is_one_line(
             node.op_type, node.domain = "AdaIN", "st"
             del node.attribute[:]
     monkeypatch.setattr(trt_build, "for_tensorrt", lambda *a, **k: model.SerializeToString())
-    with pytest.raises(StError, match="TensorRT-RTX refuses this graph") as caught:
+    with pytest.raises(StError, match="TensorRT-RTX rejects this graph") as caught:
         to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", Asked(), RTX, lambda m: None)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("a.trt*"))

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from st.export.command import main
-from st.export.parity.compare_outputs import trial_picture
+from st.export.parity.trial_inputs import trial_picture
 from st.export.web import npm_package
 from st.export.web.to_web import _check
 from st.runtime import BadEngine, StError, Stylizer, Unavailable

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from st.export.command import main
-from st.export.parity.compare_outputs import trial_picture
+from st.export.parity.trial_inputs import trial_picture
 from st.export.web.npm_package import tarball
 from st.runtime import Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata, parse

@@ -84,7 +84,7 @@ def test_a_pointer_that_is_used_is_not_taken_out() -> None:
 
 
 def test_damaged_ptx_is_one_line() -> None:
-    with pytest.raises(StError, match=r"ptxas refuses .* sm_80"):
+    with pytest.raises(StError, match=r"ptxas rejects .* sm_80"):
         compiled.assemble(PTX.replace("ret", "rat"), 80)
-    with pytest.raises(StError, match="no entry"):
+    with pytest.raises(StError, match="no entry point in the PTX"):
         compiled.trimmed("", 1)

@@ -152,8 +152,8 @@ def test_half_does_not_overflow(pool: ProcessPoolExecutor) -> None:
     assert adain_error(pool, x) < LIMIT
 
 
-SPREAD = "(right_apart * before * share)[None, :]\n        left_mean += left_apart * share"
-CENTERD = """left = tl.where(inside, left - left_block[:, None], 0.0)
+SPREAD = "(right_apart * before * share)[None, :]"
+CENTERED = """left = tl.where(inside, left - left_block[:, None], 0.0)
         right = tl.where(inside, right - right_block[:, None], 0.0)"""
 PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right code, the wrong code)
     "a wrong divisor": (
@@ -187,7 +187,7 @@ PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right c
         SPREAD,
         SPREAD.replace("before", "0.0"),
     ),
-    "blocks not centerd": (covariance_error, (1, 2, 9, 9), CENTERD, "pass"),
+    "blocks not centered": (covariance_error, (1, 2, 9, 9), CENTERED, "pass"),
     "the mirror image missing": (
         covariance_error,
         (1, 66, 3, 3),
@@ -197,8 +197,9 @@ PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right c
     "parts merged as if of one size": (
         covariance_error,
         (1, 1, 40, 53),
-        "share = count / (before + count)\n        moment += tl.load",
-        "share = 1 / (part + 1.0)\n        before = part + 0.0\n        moment += tl.load",
+        "before = (part * length).to(tl.float32)\n"
+        "        count = tl.minimum(pixels - part * length, length).to(tl.float32)",
+        "before = part + 0.0\n        count = 1.0",
     ),
     "no center": (whiten_error, (1, 5, 9, 9), "values - center[:, None]", "values"),
     "the matrix transposed": (

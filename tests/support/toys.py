@@ -81,8 +81,8 @@ def color_engine(path: Path, most: str = "0.4") -> Path:
         x = Cast<to = 1>(nchw)
         unit = Div(x, full)
         light = ReduceMean<keepdims = 1>(unit, axis)
-        centerd = Sub(light, half)
-        own = Mul(centerd, turn)
+        centered = Sub(light, half)
+        own = Mul(centered, turn)
         around = AveragePool<kernel_shape = [33, 33], pads = [16, 16, 16, 16],
             count_include_pad = 1>(hints)
         colors = Slice(around, zero, two, axis)
