@@ -1,4 +1,4 @@
-"""The page in Chromium: its camera plays a clip, and what comes back is looked at."""
+"""The page in Chromium, with a clip as its camera. The tests check the received pictures."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ FIGURES = re.compile(r"\d+ frames/s · \d+ ms · \d+×\d+")
 def webcam(
     *arguments: str, cache: Path, before: tuple[str, ...] = (), killed: bool = False
 ) -> Iterator[list[str]]:
-    """st-webcam --serve in a process of its own; the lines that it says first.
+    """Run st-webcam --serve in a child process; yields its first lines of output.
 
-    killed: the test ends it, by `webcam.running`.
+    killed: the test itself kills the process, `webcam.running`.
     """
     run = "from st.video.webcam_command import main; main()"
     program = [*before, sys.executable, "-c", run]
@@ -110,7 +110,7 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.set("strength", 0)
         one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
         one.set("strength", 100)
-        one.set("color", "only")  # the camera's light, and black has no color of its own
+        one.set("color", "only")  # luma from the camera; black has no chroma
         one.wait(lambda: np.ptp(one.mean("painted")) < 8 and min(one.mean("painted")) > 20)
         one.set("color", "style")
         one.run("document.getElementById('blend').open = true")
@@ -210,7 +210,7 @@ def test_nothing_lies_below_the_fold_and_settings_survive(camera: Path, tmp_path
 
 
 def test_a_server_that_dies_is_told_over_the_picture(camera: Path, tmp_path: Path) -> None:
-    """Killed, it says nothing; the page does, and goes on when a server is there again."""
+    """A killed server sends no message: the page shows one, and reconnects to a new server."""
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
     with webcam(*serve, cache=tmp_path, killed=True) as (url,):
@@ -257,7 +257,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def house() -> Iterator[tuple[str, str]]:
-    """Two network namespaces, joined by a cable: 10.78.0.1 and 10.78.0.2."""
+    """Two network namespaces connected by a veth pair: 10.78.0.1 and 10.78.0.2."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     if shutil.which("ip") is None:

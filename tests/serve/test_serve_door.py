@@ -1,4 +1,4 @@
-"""Addresses, names and certificates."""
+"""Listen addresses, host names and certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hundred visitors, one after the other, leave nothing behind."""
+"""A hundred consecutive visits do not leak memory."""
 
 from __future__ import annotations
 

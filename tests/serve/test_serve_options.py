@@ -1,4 +1,4 @@
-"""st-webcam --serve as a command: what it takes, and what it says."""
+"""The st-webcam --serve command: its options and messages."""
 
 from __future__ import annotations
 

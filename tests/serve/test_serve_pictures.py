@@ -1,4 +1,4 @@
-"""POST /stylize: a picture in, the painted picture out."""
+"""POST /stylize: returns the painted picture."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_form_is_taken_too(tint: Stylizer) -> None:
 
 
 def test_a_style_picture_in_a_form(tmp_path: Path) -> None:
-    """For an engine that paints any style and was started without one."""
+    """An arbitrary-style engine that was started without a style."""
     code = Stylizer(toys.code_engine(tmp_path / "code.onnx"), device="cpu", threads=1)
     style = np.full((20, 20, 3), 90, np.uint8)
 
@@ -259,7 +259,7 @@ def test_too_many_bytes_at_once_are_refused(
     monkeypatch.setattr("st.video.serve.request_body.BUFFERED", len(encoded()) + 50)
 
     async def work(server: Served) -> None:
-        for _ in range(3):  # what was read is given back
+        for _ in range(3):  # each finished request releases its buffer
             assert (await stylize(server, encoded()))[0] == 200
         assert (await stylize(server, encoded() + b"\0" * 100))[0] == 503
         assert (await stylize(server, encoded()))[0] == 200
@@ -268,7 +268,7 @@ def test_too_many_bytes_at_once_are_refused(
 
 
 def test_the_work_of_a_client_who_left_ends(tmp_path: Path) -> None:
-    """Between two tiles; the client after it is served at once."""
+    """Painting stops between two tiles, and the next client is served at once."""
     stylizer = Stylizer(toys.tiles_pair(tmp_path / "pair.onnx"), device="cpu", threads=1)
     stylizer._whole_pixels = 100
     ended = threading.Event()

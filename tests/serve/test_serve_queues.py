@@ -1,4 +1,4 @@
-"""Nothing waits in a line: the place for one frame, and the bound on what aiortc decodes."""
+"""Bounded queues: the slot for the newest frame, and the limit on aiortc's decoder queue."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_frames_to_decode_are_dropped_together_and_a_whole_one_is_asked_for() ->
     assert frames.dropped == 4
     for number in range(4):
         frames.put(number)
-    frames.put(None)  # the end is never lost, and drops nothing
+    frames.put(None)  # the end marker is never dropped and drops no frames
     assert [frames.get_nowait() for _ in range(5)] == [0, 1, 2, 3, None]
 
 
 def test_aiortc_takes_the_bounded_queue() -> None:
-    """It has no setting for it: this fails when a release names its queue otherwise."""
+    """aiortc has no setting for this: the test fails if a release renames the private queue."""
 
     async def run() -> None:
         peer = RTCPeerConnection()

@@ -1,4 +1,4 @@
-"""Who comes in, and with what: every rule of the door, over real HTTP."""
+"""Access rules and request limits, tested over real HTTP."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_no_token_is_refused_on_every_route(tint: Stylizer) -> None:
                     found.add(answer.status)
         assert found == {401}
         async with server.http.get(f"{server.url}/info?token={TOKEN}") as answer:
-            assert answer.status == 401  # in the page's address only
+            assert answer.status == 401  # a query token works for the page only
 
     visit(tint, work, TOKEN)
 
@@ -118,7 +118,7 @@ def test_ten_wrong_tokens_a_minute(tint: Stylizer, monkeypatch: pytest.MonkeyPat
         assert await status("wrong") == 429
         now[0] += 49
         assert await status(TOKEN) == 429
-        now[0] += 1.5  # the first try is a minute old
+        now[0] += 1.5  # the first attempt is now over a minute old
         assert await status(TOKEN) == 200
         assert await status("wrong") == 401
         assert await status(TOKEN) == 429
@@ -243,7 +243,7 @@ def test_what_is_no_offer_is_refused_and_leaves_nothing(tint: Stylizer) -> None:
                 assert answer.status in (200, 400, 503), sdp
                 text = await answer.text()
                 assert answer.status != 200 or json.loads(text)["session"]
-                if answer.status == 200:  # the damage did not matter
+                if answer.status == 200:  # the corrupted picture was still decodable
                     leave = f"{server.url}/sessions/{json.loads(text)['session']}"
                     async with server.http.delete(leave):
                         pass
@@ -346,7 +346,7 @@ def test_a_browser_without_a_token_gets_a_field_for_it(tint: Stylizer) -> None:
 
 
 def test_the_code_under_the_address_leads_to_it() -> None:
-    """Drawn as a terminal draws it, and read by OpenCV."""
+    """The QR code is rendered as in a terminal and decoded by OpenCV."""
     pytest.importorskip("segno")
     import cv2
 

@@ -1,4 +1,4 @@
-"""A visitor's camera goes in and comes back painted."""
+"""WebRTC: a visitor's camera is painted and sent back."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_clip_comes_back_painted(tint: Stylizer, tmp_path: Path) -> None:
     for picture in painted:
         assert picture.shape == (SIZE[1], SIZE[0], 3)
         small = cv2.resize(picture, (64, 36)).astype(float)
-        # Twice through a codec at a low rate, so near and not equal; the clip itself is far off.
+        # Two low-bitrate encodings: the colors are close, not equal. The unpainted clip is far off.
         assert min(np.abs(small - frame).mean() for frame in inverted) < 12
     assert min(np.abs(255 - f - inverted[0]).mean() for f in inverted) > 20, "a clip that shows it"
 
@@ -145,7 +145,7 @@ def test_a_picture_that_is_sent_becomes_a_style(code: Stylizer, tmp_path: Path) 
 
 
 def test_only_the_newest_frame_waits(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Painting takes four times as long as a frame: the delay stays that of one or two."""
+    """Painting takes four frame periods; the delay stays that of one or two paintings."""
     from st.video.serve import session
 
     real = session.paint_frame
@@ -241,7 +241,7 @@ def test_an_offer_that_nobody_follows_is_freed(tint: Stylizer) -> None:
 
 
 def test_a_dead_peer_is_freed_within_30_seconds(tint: Stylizer, tmp_path: Path) -> None:
-    """With the real bounds: a visitor's process is killed, and sends no farewell."""
+    """With the real timeouts: a visitor's process is killed without closing its connection."""
 
     async def play() -> None:
         async with served(stage_of(tint)) as server:

@@ -1,4 +1,4 @@
-"""The size of painting: falls at once, rises with care, settles, and never swings."""
+"""The adaptive paint size: falls at once, rises cautiously, and does not oscillate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRAMES = 1200
 def simulate(
     resolution: Resolution, fixed: float, a_pixel: float, noise: float, seed: int, frames: int
 ) -> list[tuple[int, int]]:
-    """Sizes, frame by frame, on a machine that takes fixed + a_pixel * pixels seconds."""
+    """Simulate a machine that takes fixed + a_pixel * pixels seconds; return each frame's size."""
     random = np.random.default_rng(seed)
     chosen = []
     for _ in range(frames):
@@ -50,7 +50,7 @@ def test_it_settles_where_the_rate_holds(
     cost = [(fixed / target + a_pixel * w * h) * target for w, h in choices]
     at = choices.index(settled[0])
     assert cost[at] <= 1.0 or at == len(choices) - 1
-    # And no size is left out that would surely have fitted, even by the cautious forecast.
+    # No larger size would have fitted, even by the cautious forecast.
     for larger in range(at):
         pixels = choices[larger][0] * choices[larger][1] / (settled[0][0] * settled[0][1])
         assert cost[at] * pixels * (1 + noise) > ROOM * (1 - noise)
@@ -83,7 +83,7 @@ def test_a_single_slow_frame_changes_nothing() -> None:
 
 
 def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
-    """A machine that falls off a cliff above a size, as where a cache is full."""
+    """A machine that is suddenly slower above a certain size, for example when a cache is full."""
     resolution = Resolution(sizes(1280, 720), 30)
     rises, last = [], resolution.size[0]
     for number in range(6000):
@@ -119,7 +119,7 @@ def test_full_and_room_leave_a_gap() -> None:
 
 
 def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that painting moves: a 720p picture takes four times as long as there is."""
+    """With a simulated clock: painting a 720p picture takes four frame periods."""
     now = [0.0]
     monkeypatch.setattr(live_painter.time, "monotonic", lambda: now[0])
     seen = []
@@ -139,7 +139,7 @@ def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.5 < width * height / (1280 * 720 / 4) <= 1
     assert width / height == pytest.approx(16 / 9, rel=0.05)
     assert seen[-1] == (height, width, 3)
-    # Another size of frame begins anew.
+    # A new frame size starts over.
     assert painter(np.zeros((200, 100, 3), np.uint8)).shape == (200, 100, 3)
 
 

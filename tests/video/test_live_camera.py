@@ -1,5 +1,5 @@
-"""Cameras: there is none on the test machine, so a directory stands for the system's list of them,
-and a fake for OpenCV's capture, which answers as users report of theirs (opencv#9540)."""
+"""Cameras. The test machine has none: a directory replaces the system's device list, and a fake
+replaces OpenCV's capture. The fake behaves as users report of real cameras (opencv#9540)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def plug(root: Path, number: int, name: str, index: int = 0) -> Path:
 
 
 class FakeCapture:
-    """Stands for cv2.VideoCapture: a camera that knows 640×480 and 1280×720, MJPG and YUYV.
+    """Fake of cv2.VideoCapture: a camera with 640×480 and 1280×720, MJPG and YUYV.
 
-    dead: numbers that do not open. unplugged: no more frames while set.
+    dead: camera numbers that fail to open. unplugged: while set, no frames arrive.
     """
 
     dead: set[int]
@@ -90,7 +90,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
 @linux
 def test_cameras_by_number_and_name(tmp_path: Path) -> None:
     plug(tmp_path, 0, "Integrated Camera: Integrated C")
-    plug(tmp_path, 1, "Integrated Camera: Integrated C", index=1)  # its metadata, no pictures
+    plug(tmp_path, 1, "Integrated Camera: Integrated C", index=1)  # metadata only, no pictures
     plug(tmp_path, 2, "Logitech BRIO")
     plug(tmp_path, 10, "Logitech C920\x1b[2J")
     assert [d.index for d in list_cameras(tmp_path)] == [0, 2, 10]
@@ -147,7 +147,7 @@ def test_a_camera_that_is_unplugged_is_found_again_by_its_name(fake: Any, tmp_pa
             file.unlink()
         folder.rmdir()
         wait_for(lambda: "no camera" in feed.trouble)
-        # It comes back under another number, and another camera has the old one.
+        # The camera returns with another number; another camera now has its old number.
         plug(tmp_path, 0, "Other Cam")
         plug(tmp_path, 3, "Toy Cam")
         fake.unplugged.clear()

@@ -1,4 +1,4 @@
-"""What leaves the show: films, streams received again by PyAV, and the virtual camera."""
+"""Live outputs: recordings, streams (received by PyAV), and the virtual camera."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_recording_keeps_the_real_times(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"an older film")
     recorder = Recorder(target, SIZE, 30)
-    times = [0.0, 0.03, 0.1, 0.5, 0.5, 2.0]  # uneven, one twice
+    times = [0.0, 0.03, 0.1, 0.5, 0.5, 2.0]  # irregular, with one duplicate
     for number, seconds in enumerate(times):
         recorder.write(clips.scene(number), 1000 + seconds)
         assert target.read_bytes() == b"an older film"
@@ -61,7 +61,7 @@ def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 class Slow:
-    """A writer that takes its time, and fails when told."""
+    """A slow writer that fails on request."""
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause, self.fails = pause, False
@@ -94,7 +94,7 @@ def test_a_slow_writer_holds_nobody_up_and_gets_the_newest() -> None:
     assert writer.closed
     assert len(writer.pictures) < 20
     assert writer.pictures == sorted(writer.pictures)
-    assert writer.pictures[-1] == 99  # the last is not lost
+    assert writer.pictures[-1] == 99  # the last picture is written
 
 
 def test_a_writer_that_fails_is_opened_again_where_that_helps() -> None:
@@ -117,7 +117,7 @@ def test_a_writer_that_fails_is_opened_again_where_that_helps() -> None:
 
 
 def receive(url: str, count: int, **options: str) -> tuple[threading.Thread, list[Any]]:
-    """Frames of a stream, read in a thread that listens first."""
+    """Receive the frames of a stream in a thread, which listens before the sender connects."""
     frames: list[Any] = []
 
     def run() -> None:
@@ -134,7 +134,7 @@ def receive(url: str, count: int, **options: str) -> tuple[threading.Thread, lis
 
 
 def feed(outlet: Outlet, until: Callable[[], bool], seconds: float = 20) -> None:
-    """Offer pictures at about 25 a second."""
+    """Offer about 25 pictures per second."""
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         outlet.offer(np.full((48, 64, 3), (200, 30, 90), np.uint8), time.monotonic())
@@ -165,7 +165,7 @@ def test_an_rtmp_stream_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
     outlet = Outlet(lambda: wait_for(partial(opened, url)), SIZE, again=True)
     feed(outlet, lambda: not thread.is_alive())
     check(frames)
-    wait_for(lambda: feed_once(outlet) or outlet.trouble)  # the server has left
+    wait_for(lambda: feed_once(outlet) or outlet.trouble)  # the server has closed the connection
     assert "key" not in outlet.trouble.replace("live/key", "")
     thread, frames = receive(url, 5, listen="1")
     feed(outlet, lambda: not thread.is_alive())
@@ -175,7 +175,7 @@ def test_an_rtmp_stream_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(url: str) -> StreamOutput | None:
-    """The server's thread may not listen yet."""
+    """Retry, because the server's thread may not be listening yet."""
     try:
         return StreamOutput(url, SIZE, 25, 10**6)
     except Unavailable:
@@ -187,7 +187,7 @@ def feed_once(outlet: Outlet) -> None:
 
 
 def test_a_server_that_never_answers_freezes_nobody() -> None:
-    """FFmpeg waits for it with Python's lock held; that is why the sender is a process."""
+    """FFmpeg holds the GIL while it waits, which is why the sender is a separate process."""
     raised: list[Exception] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"rtmp://127.0.0.1:{listener.getsockname()[1]}/live/key"
@@ -217,7 +217,7 @@ def test_nobody_to_stream_to() -> None:
 
 
 def test_no_virtual_camera_here() -> None:
-    """The real library, on a machine without the device."""
+    """The real library on a machine without a virtual camera device."""
     pytest.importorskip("pyvirtualcam")
     if any(Path("/dev").glob("video*")):
         pytest.skip("this machine has video devices")
@@ -232,7 +232,7 @@ def test_pyvirtualcam_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pictures_reach_a_fake_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test machine has the device: a fake module stands for the real one."""
+    """A fake module, because the test machine has no virtual camera device."""
     sent: list[np.ndarray] = []
 
     class Camera:

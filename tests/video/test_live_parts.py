@@ -1,4 +1,4 @@
-"""The slot, the styles, and what is done to pictures."""
+"""The newest-frame slot, live styles, and operations on pictures."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_pictures_as_styles_are_encoded_once(
             LiveStyle(paint)
         style = LiveStyle(paint, names)
         for name in names:
-            Path(name).unlink()  # they are not read again
+            Path(name).unlink()  # the files are read only once
         frame = np.zeros((8, 8, 3), np.uint8)
         assert style.label == "dark + mid + light"
         assert (paint(frame) == 50).all()
@@ -143,14 +143,14 @@ def test_mirror_compare_and_fit() -> None:
     both = compared(source, painted, "before-after")
     np.testing.assert_array_equal(both[:, :31], source[:, :31])
     np.testing.assert_array_equal(both[:, 33:], painted[:, 33:])
-    assert (painted == 255 - source).all()  # not written to
+    assert (painted == 255 - source).all()  # the input is not modified
     beside = compared(source, painted, "side-by-side")
     assert beside.shape == source.shape
-    assert (beside[:10] == 0).all()  # bars: the shape is kept
+    assert (beside[:10] == 0).all()  # black bars preserve the aspect ratio
     middle = beside[24].astype(int)
     assert np.abs(middle[:32] + middle[32:] - 255).max() <= 2
     wide = fitted(np.full((10, 10, 3), 9, np.uint8), (40, 10))
     assert wide.shape == (10, 40, 3)
     assert (wide[:, 15:25] == 9).all()
     assert wide[:, :15].max() == wide[:, 25:].max() == 0
-    assert fitted(np.full((49, 65, 3), 9, np.uint8), (64, 48)).min() == 9  # one odd pixel, no bar
+    assert fitted(np.full((49, 65, 3), 9, np.uint8), (64, 48)).min() == 9  # one pixel: no bar

@@ -1,4 +1,4 @@
-"""Real streams on loopback and real films as sources: newest first, lost and found, never hung."""
+"""Loopback streams and films as sources: newest frame only, reconnection, and timeouts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
         mjpeg.drop()
         wait_for(lambda: "503" in feed.trouble or "Server" in feed.trouble)
         feed.latest.take()
-        # It comes back with other pictures, of another size.
+        # The stream returns with other pictures, of another size.
         mjpeg.scene = lambda number: np.full((96, 128, 3), (10, 200, 30), np.uint8)
         mjpeg.refused.clear()
         again = taken(feed)
@@ -108,7 +108,7 @@ def test_rtsp_goes_over_tcp_and_is_opened_again() -> None:
 
 
 def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
-    """The scene's gray tells when it was sent; 30 come a second, three are painted."""
+    """A frame's gray encodes its send time. The stream has 30 frames/s; about three are painted."""
     mjpeg.scene = lambda number: np.full((16, 16, 3), min(250, number), np.uint8)
     feed = Capture(stream_opener(mjpeg.url))
 
@@ -128,7 +128,7 @@ def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
     live.close()
     feed.close()
     assert live.painted == 8
-    # From a queue, the eighth painting would be of the eighth frame that was sent.
+    # With a queue, the eighth painting would show the eighth frame sent.
     assert grays[-1] > 20
     assert feed.latest.replaced > 10
     assert 0 < meter.rate < 4  # painting sleeps for a third of a second
@@ -196,7 +196,7 @@ def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
     path = clips.film(tmp_path / "in.mp4", frames=6, rotation=90)
     feed = Capture(opener_of(str(path), (24, 24), None, mjpg=True, loop=True))
     try:
-        assert feed.size == (18, 24)  # upright, its shape kept
+        assert feed.size == (18, 24)  # rotated upright, aspect ratio preserved
         time.sleep(0.8)
         assert not feed.ended
         assert taken(feed).rgb.shape == (24, 18, 3)
@@ -205,7 +205,7 @@ def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
 
 
 def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> None:
-    """It comes at once, and is shown at its own rate to its end."""
+    """The whole film arrives at once but is shown at its own rate, to its end."""
     data = clips.film(tmp_path / "in.mkv", frames=24).read_bytes()
     head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
     mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
@@ -245,14 +245,14 @@ def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     pace = Pace()
     assert pace.due(7.0) == 100
     assert pace.due(7.5) == 100.5
-    assert pace.due(90.0) == 100  # a jump
+    assert pace.due(90.0) == 100  # a gap in the timestamps
     assert pace.due(90.1) == pytest.approx(100.1)
     now[0] = 105
-    assert pace.due(90.2) == 105  # fell behind
+    assert pace.due(90.2) == 105  # playback is too late: restart
     assert not pace.skips(105)
     assert pace.skips(104.8)
     now[0] = 106
-    assert not pace.skips(104.8)  # something is shown now and then, however late
+    assert not pace.skips(104.8)  # a late frame is shown from time to time
 
 
 @pytest.mark.parametrize(
