@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import click
 import numpy as np
@@ -18,6 +18,7 @@ from st.runtime.cli.base import (
     check_overwrite,
     command,
     fail,
+    for_option,
     is_quiet,
     missing,
     option_group,
@@ -53,8 +54,9 @@ from st.video.jobs.progress import progress
 from st.video.jobs.ray_cluster import RayPainter, connect
 from st.video.jobs.upscale import with_upscaling
 
-LARGE = 3_000_000  # pixels a frame, from which on one frame uses all threads
+LARGE = 3_000_000  # pixels; from this frame size on, each frame uses all threads
 MOST_WORKERS = 4
+T = TypeVar("T")
 
 EXAMPLES = """
   st-video in.mp4                                  writes in_stylized.mp4
@@ -172,7 +174,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
             "--steady goes from frame to frame, so parts cannot be painted apart: no --ray"
         )
     films = films_of(sources)
-    ray = connect(asked.cluster) if asked.cluster else None
+    ray = _parsed("--ray", connect, asked.cluster)
     if len(films) == 1:
         place = _target(output) or default_target
         quiet = output == "-" or is_quiet()
@@ -224,10 +226,10 @@ class Choices:
             codec=self.codec,
             quality=self.quality,
             preset=self.preset,
-            size=parse_size(self.size) if self.size else None,
+            size=_parsed("--size", parse_size, self.size),
             time_range=_window(self.start, self.duration),
             sound=not self.no_audio,
-            raw=parse_raw(self.raw) if self.raw else None,
+            raw=_parsed("--raw", parse_raw, self.raw),
             fps=_fps(self.fps),
         )
 
@@ -265,7 +267,8 @@ def _paint(
             )
         if asked.paint_options.paint_size == "auto":
             _fit_size(stylizer, video_format, workers, target)
-        steady = temporal_filter_for(stylizer.metadata, asked.steady)
+        with for_option("--steady"):
+            steady = temporal_filter_for(stylizer.metadata, asked.steady)
         if ray and steady:
             raise BadInput("colors go along from frame to frame: --ray needs --steady 0")
         remote = RayPainter(ray, asked.engine, stylizer, threads) if ray else None
@@ -313,7 +316,9 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
     workers = min(threads, MOST_WORKERS) if side_by_side else 2
     share = max(1, threads // workers) if side_by_side else threads
     stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
-    if share < threads and temporal_filter_for(stylizer.metadata, asked.steady):
+    with for_option("--steady"):
+        steady = temporal_filter_for(stylizer.metadata, asked.steady)
+    if share < threads and steady:
         stylizer.close()  # frames go one after the other: each has all threads
         workers, share = 1, threads
         stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
@@ -362,10 +367,18 @@ def _binary(stream: Any, use: str) -> BinaryIO:
 
 
 def _window(start: str | None, duration: str | None) -> TimeRange:
-    length = parse_time(duration, "--duration") if duration else None
+    length = _parsed("--duration", parse_time, duration)
     if length == 0:
-        raise BadInput("--duration 0 leaves nothing to paint")
-    return TimeRange(parse_time(start, "--start") if start else Fraction(0), length)
+        raise BadInput("--duration: 0 leaves nothing to paint")
+    return TimeRange(_parsed("--start", parse_time, start) or Fraction(0), length)
+
+
+def _parsed(option: str, parse: Callable[[str], T], text: str | None) -> T | None:
+    """The value of an option; errors name the option."""
+    if not text:
+        return None
+    with for_option(option):
+        return parse(text)
 
 
 def _fps(text: str) -> Fraction:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import cv2
 
-from st.runtime.cli.base import check_overwrite, command, option_group, say
+from st.runtime.cli.base import check_overwrite, command, for_option, option_group, say
 from st.runtime.cli.control_options import PaintOptions, control_options
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
@@ -208,9 +208,10 @@ def _show(source: str, paint_size: int | None, given: Mapping[str, Any]) -> Show
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    size = parse_size(text)
+    with for_option("--size"):
+        size = parse_size(text)
     if isinstance(size, int):
-        raise BadInput("--size takes WIDTHxHEIGHT, like 1280x720")
+        raise BadInput("--size: give WIDTHxHEIGHT, such as 1280x720")
     return size
 
 

@@ -216,6 +216,16 @@ def fail(message: str, exit_code: int) -> click.ClickException:
     return error
 
 
+@contextlib.contextmanager
+def for_option(name: str) -> Iterator[None]:
+    """Put the name of an option before the messages of library errors, which name none."""
+    try:
+        yield
+    except StError as error:
+        error.args = (f"{name}: {error}",)
+        raise
+
+
 def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Print exceptions of `function` as one line; with ST_TRACEBACK=1 they show a traceback."""
 

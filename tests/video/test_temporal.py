@@ -140,4 +140,4 @@ def test_the_command_steadies_a_film(tmp_path: Path) -> None:
     assert 0 < difference < 60
     result = CliRunner().invoke(main, [*words, "--steady", "7", "-o", str(tmp_path / "no.mkv")])
     assert result.exit_code == 2
-    assert "--steady 7 is outside 0..1" in result.output
+    assert "--steady: filter strength 7 is outside 0..1" in result.output

@@ -275,13 +275,30 @@ def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_ray
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense", "host:x"])
-def test_nothing_at_the_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", r"^127\.0\.0\.1:1: no Ray cluster there"),
+        ("ray://127.0.0.1:1", r"^ray://127\.0\.0\.1:1: no Ray cluster there"),
+        ("nonsense", "^nonsense: not an address; give host:port"),
+        ("host:x", "^host:x: no Ray cluster there"),
+    ],
+)
+def test_nothing_at_the_address(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     began = time.monotonic()
-    with pytest.raises(Unavailable, match="--ray"):
+    with pytest.raises(Unavailable, match=words):
         connect(address)
     assert time.monotonic() - began < 10
+
+
+@needs_ray
+def test_the_command_names_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    source = clips.film(tmp_path / "a.mp4", frames=3)
+    result = CliRunner().invoke(main, [str(source), "--ray", "nonsense"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: --ray: nonsense: not an address")
 
 
 def test_refused_together(engine: Path, tmp_path: Path) -> None:

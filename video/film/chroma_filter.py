@@ -1,9 +1,9 @@
-"""The filter against flicker for films that get colors: chroma moves along, luma stays the film's.
+"""Flicker filter for colorized films: it warps chroma along the motion and keeps the source's luma.
 
-As `st.video.film.temporal_filter` does for paintings, but the chroma alone is kept, on a reduced
-picture: what it changes there is added to the frame's own chroma, so colors keep the frame's edges.
-What counts as the same place is judged on blurred pictures: grain and scratches of an old film are
-no motion, and they give no color of their own. A hard cut begins anew.
+It works like `st.video.film.temporal_filter`, but on chroma alone, at a reduced size. The change of
+the reduced chroma is added to the full-size chroma, so colors keep the edges of the frame. Motion
+is estimated on blurred frames, since grain and scratches of an old film are not motion. A hard cut
+resets the filter.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from st.runtime.painting.chroma import TO_RGB, chroma_of
 from st.runtime.painting.color_transfer import luma_and_chroma
 from st.video.film.temporal_filter import Picture, TemporalFilter, downscale, warp
 
-DEFAULT_STRENGTH = 0.85  # where nobody says another
-GRAIN = 1.5  # pixels of the reduced picture: deviation of the blur
+DEFAULT_STRENGTH = 0.85
+GRAIN = 1.5  # standard deviation of the blur, in pixels of the reduced frame
 
 
 class ChromaFilter(TemporalFilter):
-    """Colored frames in, steadier colors out; luma stays the source's.
+    """Stabilizes the colors of colorized frames; luma is the source's.
 
-    strength: 0 leaves the frames, up to 1, where what is seen again never gets another color.
+    strength: 0 changes nothing; at 1, a surface keeps its first color as long as it is visible.
     """
 
     def __init__(self, strength: float = DEFAULT_STRENGTH) -> None:
@@ -35,7 +35,7 @@ class ChromaFilter(TemporalFilter):
         self._chroma: NDArray[np.float32] | None = None
 
     def __call__(self, source: Picture, painted: Picture) -> Picture:
-        """(H, W, 3) uint8 RGB each -> the same shape."""
+        """Filter one frame. source, painted: (H, W, 3) uint8 RGB; the result has the same shape."""
         now, before = denoise(downscale(source)), self._source
         height, width = now.shape[:2]
         small = cv2.resize(painted, (width, height), interpolation=cv2.INTER_AREA)
@@ -71,7 +71,7 @@ def denoise(picture: Picture) -> Picture:
 
 
 def temporal_filter_for(metadata: Metadata, strength: float | None) -> TemporalFilter | None:
-    """The filter for an engine's films; where nobody says how strong, only colors get one.
+    """The filter for an engine's films, or None. Only colorizers have a default strength.
 
     Raises BadControl: a strength outside 0..1.
     """

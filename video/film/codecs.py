@@ -1,4 +1,4 @@
-"""The codecs that st-video writes, and the containers that hold them."""
+"""The video codecs and containers that st writes."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CONTAINERS = {
 }
 
 
-ANIMATIONS = (".gif", ".apng", ".png", ".avif", ".webp")  # of films without sound
+ANIMATIONS = (".gif", ".apng", ".png", ".avif", ".webp")  # films without sound
 
 
 @dataclass(frozen=True)
 class Codec:
-    """One way to store the picture.
+    """A video encoder with its pixel formats and options.
 
-    even, odd: pixel formats for 8 bits, of even and of odd sizes (4:2:0 in H.264 and HEVC holds
-        even sizes only; 4:4:4 holds any).
-    deep, alpha: pixel formats for sources of more than 8 bits and with transparency; "" is none.
-    quality: the encoder's own option for constant quality, lower is better: 0..worst.
-    presets: from fast to slow; the encoder's own names.
-    carries_aspect: whether the coded stream itself says the pixels' aspect.
+    even, odd: 8-bit pixel formats for even and for odd sizes (4:2:0 in H.264 and HEVC requires even
+        sizes; 4:4:4 allows any).
+    deep, alpha: pixel formats for sources with more than 8 bits and with transparency; "" is none.
+    quality: the encoder's option for constant quality, 0..worst; lower is better.
+    presets: the encoder's own names, from fast to slow.
+    carries_aspect: whether the coded stream itself stores the pixel aspect ratio.
     """
 
     encoder: str
@@ -59,28 +59,28 @@ class Codec:
     def encoder_options(
         self, pixels: str, quality: int | None, preset: str | None
     ) -> dict[str, str]:
-        """Raises BadInput when this codec has no such quality or preset."""
+        """The encoder's options. Raises BadInput: this codec has no such quality or preset."""
         options = dict(self.options)
         if quality is not None and not self.quality:
-            raise BadInput("--quality: this codec is lossless, leave it out")
+            raise BadInput(f"quality {quality}: this codec is lossless and has no quality setting")
         if quality is not None and not 0 <= quality <= self.worst:
-            raise BadInput(f"--quality of this codec goes from 0 (best) to {self.worst}")
+            raise BadInput(f"quality {quality}: this codec takes 0 (best) to {self.worst}")
         if preset is not None and preset not in self.presets:
-            offered = ", ".join(self.presets) or "none"
-            raise BadInput(f"--preset {printable(preset)!r}: this codec has {offered}")
+            offered = f"takes {', '.join(self.presets)}" if self.presets else "has no presets"
+            raise BadInput(f"preset {printable(preset)!r}: this codec {offered}")
         quality = self.default_quality if quality is None else quality
         if quality is not None:
             options[self.quality] = str(quality)
         if self.encoder == "prores_ks" and "444" in pixels:
-            preset = "4444"  # the only profile for them
+            preset = "4444"  # the only profile for these pixel formats
         if chosen := preset or self.default_preset:
             options[self.preset_option] = chosen
         return options
 
 
-# x264's AVX-512 code for macroblock trees codes the same frames now one way, now another (found at
-# 320×240: 5 of 8 runs differed); its AVX2 code does not, and a resumed film must be the same one.
-_AVX_512F = 13  # OpenCV's number
+# The output of x264's AVX-512 macroblock-tree code varies from run to run (at 320×240, 5 of 8 runs
+# differed). Its AVX2 code is deterministic, as a resumed film requires.
+_AVX_512F = 13  # OpenCV's number of the feature
 _EXACT_X264 = {"x264-params": "asm=avx2"} if cv2.checkHardwareSupport(_AVX_512F) else {}
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower")
 
@@ -136,7 +136,7 @@ CODECS = {
         default_preset="hq",
         options={"vendor": "apl0"},
     ),
-    # What the engine painted, bit for bit.
+    # Stores the painted pixels bit for bit.
     "lossless": Codec(
         "ffv1",
         even="bgr0",
@@ -145,7 +145,7 @@ CODECS = {
         options={"level": "3", "slicecrc": "1", "slices": "4"},
     ),
 }
-# MP4 holds no FFV1.
+# MP4 cannot hold FFV1.
 LOSSLESS_MP4 = Codec(
     "libx264rgb",
     even="rgb24",
@@ -160,8 +160,8 @@ _WITH_ALPHA = {"mov": "prores", "matroska": "lossless", "webm": "vp9"}
 
 
 def output_suffix(source: Path, codec: str | None, alpha: bool) -> str:
-    """Suffix of the film made from `source` when the user named none: the source's where st writes
-    such films, else a container that holds what is to be kept."""
+    """The default suffix of the film made from `source`: the source's own if st writes it, else
+    that of a container that holds all its streams."""
     if codec in _SUFFIX:
         return _SUFFIX[codec]
     suffix = source.suffix.lower()
@@ -171,18 +171,18 @@ def output_suffix(source: Path, codec: str | None, alpha: bool) -> str:
 
 
 def container_of(path: Path) -> str:
-    """FFmpeg's name of the container for the suffix. Raises BadInput."""
+    """FFmpeg's name of the container with this suffix. Raises BadInput."""
     try:
         return CONTAINERS[path.suffix.lower()]
     except KeyError:
         known = " ".join(CONTAINERS)
         raise BadInput(
-            f"{printable(path)}: st-video writes {known}, or pictures: frames/%05d.png"
+            f"{printable(path)}: unknown film suffix; give {known}, or frames/%05d.png for pictures"
         ) from None
 
 
 def codec_for(container: str, name: str | None, alpha: bool) -> Codec:
-    """The codec of that name, or the container's usual one; one that holds `alpha` if any does."""
+    """The codec of that name, or the container's default, with an alpha channel if possible."""
     if name is None:
         if alpha and container in _WITH_ALPHA:
             name = _WITH_ALPHA[container]
@@ -194,5 +194,5 @@ def codec_for(container: str, name: str | None, alpha: bool) -> Codec:
 
 
 def encoder_threads() -> int:
-    """Threads for the encoder: more than eight gain little and cost memory."""
+    """Threads for the encoder: at most eight, since more gain little and cost memory."""
     return min(8, usable_cpus())

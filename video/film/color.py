@@ -1,9 +1,9 @@
-"""Film frames to RGB and back, by the matrix and range that their tags name.
+"""Converts film frames to RGB and back, with the matrix and range of their color tags.
 
-The common 8-bit formats go through OpenCV (see matrix), all others, and changes of size, through
-swscale. Its quick way to packed RGB truncates (a mean of 1.1 of 255 too dark); its accurate way to
-planar RGB has no bias, and the planar frame serves for the way back too: it remembers where the
-chroma samples lie, which PyAV cannot set.
+OpenCV converts the common 8-bit formats (see `yuv`). swscale converts all other formats and sizes.
+Its fast conversion to packed RGB truncates (on average 1.1 of 255 too dark). Its accurate
+conversion to planar RGB has no bias. The planar frame is used again for the way back, since it
+stores the chroma sample location, which PyAV cannot set.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from st.runtime.pictures.hdr import HLG, PQ
 from st.video.film import yuv
 from st.video.film.tone_map import ToneMap
 
-UNSPECIFIED = 2  # in matrix, primaries and transfer alike
+UNSPECIFIED = 2  # of matrix, primaries and transfer
 LIMITED, FULL = 1, 2
 RGB_MATRIX = 0
-# FFmpeg's AVColorSpace -> the numbers that swscale knows; others it cannot convert.
+# FFmpeg's AVColorSpace -> swscale's numbers. swscale cannot convert other matrices.
 _SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 
@@ -58,13 +58,13 @@ class Tags:
         return self.matrix in _SWSCALE or self.matrix in (RGB_MATRIX, UNSPECIFIED)
 
     def explicit(self, width: int, height: int) -> Tags:
-        """These tags with the matrix spelled out that players assume for the size."""
+        """These tags; an unspecified matrix becomes the one that players assume for the size."""
         if self.matrix != UNSPECIFIED:
             return self
         return replace(self, matrix=1 if width >= 1280 or height > 576 else 6)
 
     def of_yuv(self) -> Tags:
-        """These tags for a YUV film: one that was RGB becomes BT.709, limited range."""
+        """These tags for YUV: an RGB or unknown matrix becomes BT.709, RGB with limited range."""
         if self.matrix in _SWSCALE or self.matrix == UNSPECIFIED:
             return self
         return replace(self, matrix=1, range=LIMITED if self.matrix == RGB_MATRIX else self.range)
@@ -97,10 +97,10 @@ def transparent(frame: VideoFrame) -> bool:
 
 @dataclass(frozen=True)
 class RgbFrame:
-    """A decoded frame in colors that engines take.
+    """A decoded frame in RGB.
 
     rgb: (H, W, 3) uint8, 0..255.
-    planar: the same as gbrp or gbrap, where it went through swscale.
+    planar: the same frame as gbrp or gbrap if swscale converted it, else None.
     """
 
     rgb: NDArray[np.uint8]
@@ -115,7 +115,7 @@ class RgbFrame:
 
 
 class Converter:
-    """Converts frames of one film; keeps swscale's tables. One for each thread."""
+    """Converts the frames of one film, and caches swscale's tables. Use one per thread."""
 
     def __init__(self) -> None:
         self._into = VideoReformatter()
@@ -126,7 +126,7 @@ class Converter:
         return ToneMap()
 
     def open(self, frame: VideoFrame, width: int, height: int) -> RgbFrame:
-        """The frame in this size. HDR (PQ, HLG) is mapped to the range of BT.709 screens."""
+        """Convert a frame to RGB of this size. HDR (PQ, HLG) is tone-mapped to BT.709."""
         tags = Tags.of(frame).explicit(frame.width, frame.height)
         resizes = (width, height) != (frame.width, frame.height)
         known = tags.matrix if tags.matrix in _SWSCALE else 1
@@ -147,16 +147,16 @@ class Converter:
         if tags.hdr:
             planar = self._tone_map(planar, tags.transfer)
         if planar is frame:
-            frame.make_writable()  # the decoder may still refer to it
+            frame.make_writable()  # the decoder may still reference it
         green, blue, red = (yuv.pixels(plane) for plane in planar.planes[:3])
         return RgbFrame(cv2.merge([red, green, blue]), planar)  # type: ignore[arg-type]
 
     def to_frame(
         self, rgb: NDArray[np.uint8], opened: RgbFrame, pixel_format: str, tags: Tags
     ) -> VideoFrame:
-        """A frame of `pixel_format` with the tags' colors, from (H, W, 3) uint8 RGB.
+        """Convert (H, W, 3) uint8 RGB to a frame of `pixel_format` with these color tags.
 
-        opened: what `rgb` was before it was painted, for its alpha; it is used up.
+        opened: the frame before painting, for its alpha channel. Its planar frame is overwritten.
         """
         height, width = rgb.shape[:2]
         explicit = tags.explicit(width, height)

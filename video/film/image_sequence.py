@@ -154,8 +154,8 @@ class ImageSequenceSink:
             raise StError("a frame could not be written as PNG")
         return data.tobytes(), source.pts * source.time_base
 
-    def write(self, developed: tuple[bytes, Fraction]) -> None:
-        data, seconds = developed
+    def write(self, prepared: tuple[bytes, Fraction]) -> None:
+        data, seconds = prepared
         gap, shown = self._steady.repeats(seconds)
         if self._before is not None:
             for _ in range(gap):

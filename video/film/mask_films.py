@@ -1,4 +1,4 @@
-"""Masks that move: films as long as the one that is painted, white where a style paints."""
+"""Moving masks: films of the same length as the source, white where a style paints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Gray = NDArray[np.uint8]  # (H, W)
 
 
 class MaskFilm:
-    """A mask film, read along with the film: asked for later and later moments.
+    """A mask film, read in step with the source.
 
-    short: it ended more than half a second before the film.
+    short: whether it ended more than half a second before the source.
     """
 
     def __init__(self, path: Path, time_range: TimeRange) -> None:
-        """Raises BadInput: no film."""
+        """Raises BadInput: not a film."""
         self._film = Film(path, time_range)
         self._turn = self._film.video_format.rotation
         self._frames: Iterator[tuple[Fraction, VideoFrame]] = self._timed()
@@ -36,8 +36,11 @@ class MaskFilm:
         self.short = False
 
     def at(self, seconds: Fraction) -> Gray:
-        """The mask shown that long after the film's first frame; the last one stays."""
-        # Clocks that tick in milliseconds miss one another by half a tick.
+        """The mask at this time after the film's first frame; the last mask remains.
+
+        Times must not decrease from call to call.
+        """
+        # Timestamps rounded to milliseconds differ by half a tick.
         late = seconds + Fraction(1, 1000)
         while self._next is not None and self._next[0] <= late:
             self._now, self._next, self._gray = self._next, next(self._frames, None), None
@@ -49,7 +52,7 @@ class MaskFilm:
         return self._gray
 
     def _timed(self) -> Iterator[tuple[Fraction, VideoFrame]]:
-        """Frames with their seconds after the first."""
+        """Frames, each with its time in seconds after the first."""
         began: Fraction | None = None
         for item in self._film.items():
             if isinstance(item, VideoFrame):
@@ -62,14 +65,14 @@ class MaskFilm:
 
 
 class MaskFilms:
-    """The masks of every region, for one frame after the other; still ones stay as they are."""
+    """The masks of all regions, frame by frame; each is a picture or a film."""
 
     def __init__(self, sources: Sequence[Gray | MaskFilm]) -> None:
         self._sources = sources
         self._began: Fraction | None = None
 
     def of(self, frame: VideoFrame) -> list[Gray]:
-        """The masks for this frame; to be asked in the order of the film."""
+        """The masks for this frame. Frames must come in the order of the film."""
         seconds = (frame.pts or 0) * Fraction(frame.time_base or 0)
         self._began = seconds if self._began is None else self._began
         since = seconds - self._began
@@ -86,7 +89,7 @@ class MaskFilms:
 
 
 def open_masks(paths: Sequence[Path], time_range: TimeRange) -> MaskFilms | None:
-    """None when every mask is a picture, which needs no film's care. Raises BadInput."""
+    """Open the masks if any is a film; None if all are pictures. Raises BadInput."""
     if not any(is_film(path) for path in paths):
         return None
     opened: list[Gray | MaskFilm] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from st.runtime.errors import BadInput
+from st.runtime.errors import BadInput, printable
 from st.video.film.color import Tags
 from st.video.film.rotation import UPRIGHT, DisplayRotation
 
@@ -78,5 +78,8 @@ def parse_size(text: str) -> tuple[int, int] | int:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2) or not all(2 <= n <= 16384 for n in numbers):
-        raise BadInput("--size takes WIDTHxHEIGHT or the longer side, 2 to 16384: --size 1280x720")
+        raise BadInput(
+            f"{printable(text, 40)!r} is not a size; give WIDTHxHEIGHT or the longer side, "
+            "2 to 16384, such as 1280x720"
+        )
     return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]

@@ -1,4 +1,4 @@
-"""Bare frames on a pipe: rgb24, width × height × 3 bytes a frame, nothing between them."""
+"""Raw rgb24 frames on a pipe: width × height × 3 bytes per frame, without headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from st.runtime.errors import BadInput
+from st.runtime.errors import BadInput, printable
 from st.video.film.color import FULL, RGB_MATRIX, Converter, RgbFrame, Tags
 from st.video.film.constant_rate import ConstantRate
 from st.video.film.picture_format import VideoFormat
@@ -20,7 +20,7 @@ SRGB = Tags(matrix=RGB_MATRIX, range=FULL, primaries=1, transfer=13)
 
 
 def parse_raw(text: str) -> tuple[int, int, Fraction]:
-    """ "640x360@25" or "640x360@30000/1001" -> width, height, frames a second. Raises BadInput."""
+    """ "640x360@25" or "640x360@30000/1001" -> (width, height, frame rate). Raises BadInput."""
     try:
         size, rate = text.split("@")
         width, height = (int(n) for n in size.lower().split("x"))
@@ -28,12 +28,15 @@ def parse_raw(text: str) -> tuple[int, int, Fraction]:
         if not (1 <= width <= 16384 and 1 <= height <= 16384 and 0 < fps <= 1000):
             raise ValueError
     except (ValueError, ZeroDivisionError):
-        raise BadInput("--raw takes WIDTHxHEIGHT@FPS, like 640x360@25") from None
+        raise BadInput(
+            f"{printable(text, 40)!r} is not a size and rate; give WIDTHxHEIGHT@FPS, "
+            "such as 640x360@25"
+        ) from None
     return width, height, fps
 
 
 class RawSource:
-    """Frames from a pipe."""
+    """Reads frames from a pipe."""
 
     expected = None
     damaged = 0
@@ -53,14 +56,14 @@ class RawSource:
             count += 1
             yield frame
         if not count:
-            raise BadInput("standard input: not one whole frame of the size that --raw says")
+            raise BadInput(f"standard input: ended before one whole frame of {shape[1]}×{shape[0]}")
 
     def close(self) -> None:
-        """The pipe is not ours to close."""
+        """The caller closes the pipe."""
 
 
 class RawSink:
-    """Frames to a pipe, at a constant rate."""
+    """Writes frames to a pipe at a constant rate: frames are repeated or dropped to fit."""
 
     def __init__(
         self, stream: BinaryIO, video_format: VideoFormat, width: int, height: int, rate: Fraction
@@ -81,8 +84,8 @@ class RawSink:
         assert source.time_base is not None
         return rgb.tobytes(), source.pts * source.time_base
 
-    def write(self, developed: tuple[bytes, Fraction]) -> None:
-        frame, seconds = developed
+    def write(self, prepared: tuple[bytes, Fraction]) -> None:
+        frame, seconds = prepared
         gap, shown = self._steady.repeats(seconds)
         if self._before is not None:
             for _ in range(gap):
@@ -92,10 +95,10 @@ class RawSink:
             self._before = frame
 
     def copy(self, packet: Packet[Any]) -> None:
-        """Bare frames have no sound."""
+        """Raw frames carry no sound."""
 
     def close(self) -> None:
         self._stream.flush()
 
     def abandon(self) -> None:
-        """The pipe is not ours to close."""
+        """The caller closes the pipe."""

@@ -34,7 +34,7 @@ class TemporalFilter:
     def __init__(self, strength: float = 0.75) -> None:
         """Raises BadControl: a strength outside 0..1."""
         if not 0 <= strength <= 1:
-            raise BadControl(f"--steady {strength:g} is outside 0..1")
+            raise BadControl(f"filter strength {strength:g} is outside 0..1")
         self.strength = strength
         self._source: Picture | None = None  # (h, w, 3), reduced
         self._painted: Picture | None = None

@@ -58,7 +58,7 @@ class Sink(Protocol):
         source: the decoded frame, for its time.
         """
 
-    def write(self, developed: Any) -> None: ...
+    def write(self, prepared: Any) -> None: ...
     def copy(self, packet: Packet[Any]) -> None: ...
     def close(self) -> None:
         """Finish; what is written is then whole and playable."""
@@ -188,8 +188,8 @@ class FilmSink:
                 self._lost["captions"] = "closed captions are left out: h264 keeps them"
         return frame
 
-    def write(self, developed: VideoFrame) -> None:
-        self._target.mux(self._video.encode(developed))
+    def write(self, prepared: VideoFrame) -> None:
+        self._target.mux(self._video.encode(prepared))
 
     @property
     def plan(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Paints the segments of a film on a Ray cluster.
 
-Each worker opens the engine once and paints one segment after another, decoded from the keyframe
-before it. This process paints what cannot be split, so the result is always the film of a run
-without a cluster.
+Each worker opens the engine once and paints one segment after another. It decodes each segment
+from the keyframe before it. This process paints whatever cannot be split, so the result always
+equals that of a run without a cluster.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from st.video.jobs.segment_store import SegmentStore
 from st.video.jobs.segments import segment_frames
 
 ON_GPU = ("cuda", "rtx", "tensorrt")
-MOST_SENT = 2 << 30  # bytes of a film that is sent to workers that do not see its file
-KNOCK = 5.0  # seconds for an address to answer at all
-CONNECT = 30.0  # and for Ray to answer there
-BEGIN = 120.0  # for the first worker to have opened the engine
+MOST_SENT = 2 << 30  # bytes; larger films are not sent to workers without access to the file
+KNOCK = 5.0  # timeout of the first TCP connection, in seconds
+CONNECT = 30.0  # timeout of ray.init at an address
+BEGIN = 120.0  # timeout until the first worker has opened the engine
 MOST_THREADS = 4
-AHEAD = 64  # parts after the first that is missing: what comes early is held in memory
-TRIES = 3  # of a part whose worker is lost
+AHEAD = 64  # segments past the first missing one: early results stay in memory
+TRIES = 3  # attempts per segment if its worker is lost
 _POLL = 0.5
 
 
 def connect(address: str) -> Any:
-    """The module ray, connected. address: host:port, ray://host:port, auto, or local.
+    """Connect, and return the module ray. address: host:port, ray://host:port, auto, or local.
 
-    Raises MissingExtra: ray is not installed. Unavailable: nothing answers there.
+    Raises MissingExtra: Ray is not installed. Unavailable: no cluster answers there.
     """
     try:
         import ray
     except ImportError:
-        raise MissingExtra("--ray", "scale") from None
+        raise MissingExtra("a Ray cluster", "scale") from None
     if ray.is_initialized():
         return ray
     shown = printable(address, 80)
@@ -59,12 +59,14 @@ def connect(address: str) -> Any:
             socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
         except (OSError, ValueError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
-            raise Unavailable(f"--ray {shown}: no Ray cluster there ({why})") from None
+            raise Unavailable(f"{shown}: no Ray cluster there ({why})") from None
     elif address not in ("auto", "local"):
-        raise Unavailable(f"--ray {shown}: give host:port, ray://host:port, auto or local")
+        raise Unavailable(
+            f"{shown}: not an address; give host:port, ray://host:port, auto or local"
+        )
     trouble: list[Exception] = []
 
-    def begin() -> None:  # Ray would try for minutes, and cannot be told otherwise
+    def begin() -> None:  # ray.init retries for minutes and has no timeout
         try:
             ray.init(
                 address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None
@@ -73,24 +75,25 @@ def connect(address: str) -> Any:
             trouble.append(error)
         done.set()
         if not trouble:
-            threading.Event().wait()  # what Ray starts ends with the thread that started it
+            threading.Event().wait()  # Ray's processes end with the thread that started them
 
     done = threading.Event()
     threading.Thread(target=begin, name="ray", daemon=True).start()
     answered = done.wait(CONNECT if colon else BEGIN)
     if trouble:
         why = printable(str(trouble[0]).partition("\n")[0], 120)
-        raise Unavailable(f"--ray {shown}: no Ray cluster there ({why})")
+        raise Unavailable(f"{shown}: no Ray cluster there ({why})")
     if not answered:
-        raise Unavailable(f"--ray {shown}: something is there, but no Ray cluster that answers")
+        raise Unavailable(f"{shown}: something listens there, but no Ray cluster answers")
     return ray
 
 
 @dataclass(frozen=True)
 class RayPainter:
-    """Paints on a cluster. ray: `connect`ed. engine: as the stylizer was opened.
+    """Paints on a cluster.
 
-    threads: that a frame is painted on here.
+    ray: the module that `connect` returned. engine: the name or path that opened the stylizer.
+    threads: CPU threads per frame in a run without a cluster.
     """
 
     ray: Any
@@ -107,24 +110,26 @@ class RayPainter:
         container: str,
         callbacks: Callbacks,
     ) -> None:
-        """Paint and keep the parts that are not there yet, up to one that cannot be cut, or a stop.
+        """Paint and store the missing segments, until one cannot be split or a stop is requested.
 
         Raises:
-            StError: painting failed there. Unavailable: the cluster has no worker to give.
+            StError: painting failed on a worker. Unavailable: the cluster has no free worker.
         """
         assert isinstance(job.source, Path)
         try:
             cuts = split(job.source, film, segment_frames(sink.video_format))
             if parts.frames != sum(len(cut.times) for cut in cuts[: len(parts.done)]):
-                raise NotSplittable("its finished parts are of other lengths")
+                raise NotSplittable("its finished segments have other lengths")
         except NotSplittable as error:
-            callbacks.warn(f"--ray: {error}: painted here")
+            callbacks.warn(f"the film is painted here, not on the Ray cluster: {error}")
             return
         left = cuts[len(parts.done) :]
         if not left:
             return
         path, threads = engine_path(self.engine), self.threads
-        if self.stylizer.device == "cpu":  # where any number paints the same, and few pay best
+        if (
+            self.stylizer.device == "cpu"
+        ):  # the result does not depend on the number; few are most efficient
             threads = min(threads, MOST_THREADS)
         task = Task(
             engine=path.name,
@@ -154,11 +159,11 @@ def _spread(
     parts: SegmentStore,
     callbacks: Callbacks,
 ) -> None:
-    """Give out the cuts, and keep what comes back in order."""
+    """Distribute the segments, and store the results in order."""
     waiting, tries = deque(cuts), dict.fromkeys((cut.number for cut in cuts), 0)
     by_number = {cut.number: cut for cut in cuts}
     early: dict[int, Painted] = {}
-    end = cuts[-1].number + 1  # parts from here on are not painted elsewhere
+    end = cuts[-1].number + 1  # the cluster paints the segments before this one
     while len(parts.done) < end and not callbacks.stop.is_set():
         while waiting and waiting[0].number < min(end, len(parts.done) + AHEAD) and workers.idle:
             workers.give(waiting.popleft())
@@ -166,15 +171,16 @@ def _spread(
             if result is None:
                 tries[number] += 1
                 if tries[number] == TRIES:
-                    raise StError(f"{TRIES} Ray workers were lost at the same part of the film")
+                    raise StError(
+                        f"{TRIES} Ray workers were lost at segment {number + 1} of the film"
+                    )
                 waiting.appendleft(by_number[number])
             elif result.problem:
-                raise StError(f"--ray: {result.problem}")
+                raise StError(f"Ray worker {result.problem}")
             elif result.not_splittable:
                 if number < end:
                     end, why = number, result.not_splittable
-                    where = f"from segment {number + 1} on the film is painted here"
-                    callbacks.warn(f"--ray: {where}: {why}")
+                    callbacks.warn(f"from segment {number + 1} on, the film is painted here: {why}")
             else:
                 early[number] = result
         while (number := len(parts.done)) in early and number < end:
@@ -185,10 +191,10 @@ def _spread(
 
 
 class _Workers:
-    """Actors on the cluster, and what each is at."""
+    """Actors on the cluster, and the task of each."""
 
     def __init__(self, ray: Any, task: Task, most: int, warn: Callable[[str], None]) -> None:
-        """most: more of them would have nothing to do. Raises Unavailable: no room for one."""
+        """most: maximum number of workers. Raises Unavailable: the cluster is too small for one."""
         self._ray = ray
         self._warn = warn
         self._film = task.source
@@ -206,14 +212,14 @@ class _Workers:
         if task.device in ON_GPU:
             needs = {"num_cpus": 1, "num_gpus": 1}
             kind, of_one = "GPU", 1
-        # Not of those that are free now: the last film's may just be given back. A worker that
-        # finds no room waits for it, while others paint.
+        # Count all resources, not only the free ones: those of the last film may still be in
+        # release. A worker without resources waits while the others paint.
         have = ray.cluster_resources().get(kind, 0)
         room = int(have // of_one)
         if not room:
-            more = ", give fewer --threads" if kind == "CPU" else ""
+            more = "; use fewer threads" if kind == "CPU" else ""
             raise Unavailable(
-                f"--ray: a worker needs {of_one} {kind}, the cluster has {have:g}{more}"
+                f"a Ray worker needs {of_one} {kind}, but the cluster has {have:g}{more}"
             )
         self._task = ray.put(task)
         actor = ray.remote(SegmentWorker).options(**needs)
@@ -227,16 +233,16 @@ class _Workers:
         self._painting[worker.paint.remote(cut)] = (worker, cut.number)
 
     def results(self, seconds: float) -> list[tuple[int, Painted | None]]:
-        """(number of the part, what came of it) of those that end within that time; None for a
-        worker that was lost.
+        """(segment number, result) of tasks that finish within `seconds`; the result is None if
+        the worker was lost.
 
-        Raises Unavailable: no worker is left, or none begins.
+        Raises Unavailable: no worker is left, or none starts.
         """
         found: list[tuple[int, Painted | None]] = []
         refs = [*self._beginning, *self._painting]
         if not refs and not self.idle:
             why = f" ({self._why})" if self._why else ""
-            raise Unavailable(f"--ray: no worker is left{why}; finished parts are kept")
+            raise Unavailable(f"no Ray worker is left{why}; finished segments are kept")
         done, _ = self._ray.wait(refs, num_returns=1, timeout=seconds) if refs else ([], [])
         for ref in done:
             if ref in self._beginning:
@@ -250,7 +256,7 @@ class _Workers:
         self._waited += 0 if done or self._began else seconds
         if self._waited > BEGIN:
             raise Unavailable(
-                f"--ray: no worker has begun within {BEGIN:g} seconds: is the cluster busy?"
+                f"no Ray worker started within {BEGIN:g} seconds; is the cluster busy?"
             )
         return found
 
@@ -261,41 +267,41 @@ class _Workers:
         if ready.blind:
             self._beginning[worker.begin.remote(self._task, self._bytes(ready.where))] = worker
         elif ready.problem:
-            self._why = f"worker {printable(ready.where, 60)}: {ready.problem}"
-            self._warn(f"--ray: does without {self._why}")
+            self._why = f"Ray worker {printable(ready.where, 60)}: {ready.problem}"
+            self._warn(f"not used: {self._why}")
         else:
             self._began = True
             self.idle.append(worker)
 
     def _get(self, ref: Any) -> Any:
-        """What a worker made; None when it was lost. Raises StError: its program failed."""
+        """The result of a worker; None if it was lost. Raises StError: its code failed."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(ref)
         except errors.RayTaskError as error:
             why = printable(str(error).strip().rpartition("\n")[2], 200)
-            raise StError(f"--ray: a worker failed: {why}") from None
+            raise StError(f"a Ray worker failed: {why}") from None
         except errors.RayError as error:
             self._why = printable(str(error).strip().rpartition("\n")[2], 200)
             return None
 
     def _bytes(self, where: str) -> Any:
-        """The film in the cluster's memory, put there once.
+        """A reference to the film in the cluster's object store; the film is stored once.
 
-        Raises Unavailable: it is too large for that.
+        Raises Unavailable: the film is too large.
         """
         if self._size > MOST_SENT:
             raise Unavailable(
-                f"--ray: worker {printable(where, 60)} does not see {printable(self._film)}, and "
-                f"over {MOST_SENT >> 30} GB are not sent: put it where every machine has it"
+                f"{printable(self._film)}: Ray worker {printable(where, 60)} has no such file, and "
+                f"more than {MOST_SENT >> 30} GB are not sent; put it on a disk that all share"
             )
         if self._sent is None:
-            # An array, since Ray maps these into every worker of a machine, and copies others.
+            # An array: Ray shares arrays among the workers of a machine, but copies other objects.
             self._sent = self._ray.put(np.fromfile(self._film, np.uint8))
         return self._sent
 
     def end(self) -> None:
-        """Let every worker clean up, and give them back."""
+        """Let the workers clean up, then release them."""
         ends = [worker.end.remote() for worker in self.idle]
         if ends:
             self._ray.wait(ends, num_returns=len(ends), timeout=KNOCK)

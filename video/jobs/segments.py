@@ -70,8 +70,8 @@ class SegmentSink:
     ) -> tuple[VideoFrame, dict[str, Any]]:
         return self._film.prepare_frame(converter, rgb, opened, source), self._state()
 
-    def write(self, developed: tuple[VideoFrame, dict[str, Any]]) -> None:
-        frame, after = developed
+    def write(self, prepared: tuple[VideoFrame, dict[str, Any]]) -> None:
+        frame, after = prepared
         if self._frames == self._enough:
             self._finish(last=False)
             self._encoder = self._film.encoder()

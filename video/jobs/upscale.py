@@ -1,4 +1,4 @@
-"""Films that an engine enlarges."""
+"""Films painted by an upscaling engine."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from st.video.jobs.pipeline import Paint
 
 
 def with_upscaling(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, Paint]:
-    """The job and the paint of an engine that enlarges pictures; of another, as they are.
+    """Adapt the job and the paint function to an upscaling engine; return others unchanged.
 
-    The film gets the engine's size, or that of --size. Frames come to a paint in the size of the
-    film that is written, so each is scaled down to what the engine takes first.
+    The film gets the size of the job, or the source's size times the engine's scale. The paint
+    function receives frames of the output size, so it scales each one down for the engine.
 
-    Raises BadInput: raw frames, whose size their reader is told beforehand.
+    Raises BadInput: the job writes raw frames, whose reader expects the source's size.
     """
     scale = stylizer.metadata.scale
     if scale == 1:
         return job, stylizer
     if job.raw:
-        raise BadInput("--raw frames keep their size, and this engine enlarges: leave out --raw")
+        raise BadInput("raw frames keep their size, but this engine enlarges; use a film format")
     if job.size is None:
         video_format = reader.video_format.upright()
         job = replace(job, size=(scale * video_format.width, scale * video_format.height))
