@@ -1,4 +1,4 @@
-"""st-video: a film in, a stylized film out."""
+"""st-video: paints films."""
 
 from __future__ import annotations
 
@@ -76,53 +76,55 @@ output_options = option_group(
         "-o",
         "--output",
         metavar="FILE",
-        help="A film (.mp4 .mov .mkv .webm .ts), a folder or frames/%05d.png for pictures, or - "
-        "for Matroska on standard output. [default: FILM with _stylized]",
+        help="Output film (.mp4 .mov .mkv .webm .ts), folder or pattern (frames/%05d.png) for "
+        "pictures, or - for Matroska on standard output. [default: FILM with _stylized]",
     ),
     click.option(
         "--codec",
         type=click.Choice(list(CODECS)),
-        help="Video codec. [default: h264; vp9 in .webm; one with transparency for a source with "
-        "it]",
+        help="Video codec. [default: h264; vp9 in .webm; a codec with transparency if the source "
+        "has it]",
     ),
     click.option(
         "--quality",
         type=int,
         metavar="N",
-        help="Constant quality on the codec's own scale, lower is better: h264 and hevc 0..51 "
-        "[20, 22], vp9 0..63 [28], prores 0..32 [its profile's].",
+        help="Constant quality on the codec's own scale; lower is better: h264 and hevc 0..51 "
+        "[20, 22], vp9 0..63 [28], prores 0..32 [set by the profile].",
     ),
     click.option(
         "--preset",
         metavar="NAME",
-        help="Encoder speed: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9; "
-        "profile of prores: proxy, lt, standard, hq [hq].",
+        help="Encoder speed: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9. "
+        "ProRes profile: proxy, lt, standard, hq [hq].",
     ),
-    click.option("--no-audio", is_flag=True, help="Leave the sound out."),
+    click.option("--no-audio", is_flag=True, help="Leave out the sound."),
     click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
 )
 source_options = option_group(
     "Film",
-    click.option("--size", metavar="WxH|N", help="Paint at this size; N is the longer side."),
-    click.option("--start", metavar="TIME", help="Begin here: seconds or H:MM:SS."),
-    click.option("--duration", metavar="TIME", help="Length of the part to paint."),
+    click.option("--size", metavar="WxH|N", help="Output size; N is the longer side."),
+    click.option("--start", metavar="TIME", help="Start time: seconds or H:MM:SS."),
+    click.option(
+        "--duration", metavar="TIME", help="Length of the part to paint: seconds or H:MM:SS."
+    ),
     click.option(
         "--fps",
         metavar="N",
         default="25",
-        help="Frame rate of a film that is read from pictures. [default: 25]",
+        help="Frame rate of a folder or pattern of pictures. [default: 25]",
     ),
     click.option(
         "--raw",
         metavar="WxH@FPS",
-        help="Read and write raw rgb24 frames of this size and rate on pipes, not Matroska.",
+        help="Size and rate of raw rgb24 frames, which pipes then carry instead of Matroska.",
     ),
     click.option(
         "--steady",
         type=float,
         metavar="0..1",
-        help="Flicker reduction: the fraction of each frame that is the last one moved along the "
-        "film's motion; 0.75 is strong. [default: 0; 0.85 for engines that color films]",
+        help="Flicker filter: the weight of the previous painted frame, warped along the motion; "
+        "0.75 is strong. [default: 0; 0.85 for colorizers]",
     ),
     click.option(
         "--resume/--anew",
@@ -133,8 +135,8 @@ source_options = option_group(
         "--ray",
         "cluster",
         metavar="ADDRESS",
-        help="Paint on a Ray cluster: host:port, ray://host:port, auto, or local. The frames are "
-        "the same as without.",
+        help="Ray cluster to paint on: host:port, ray://host:port, auto, or local. The frames are "
+        "the same as on one machine.",
     ),
 )
 
@@ -146,32 +148,32 @@ source_options = option_group(
 @control_options
 @source_options
 def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices: Any) -> None:
-    """Paint every frame of FILM in a style; sound, subtitles, chapters and timing stay.
+    """Paint every frame of FILM in a style; keep sound, subtitles, chapters and timing.
 
     FILM is a video file, a folder of pictures, a pattern such as frames/%05d.png, or - for
-    standard input. Several films, a folder of films or a quoted glob are painted one after the
-    other; -o is then a folder.
+    standard input. Several films, a folder of films or a quoted glob are painted one after
+    another; -o is then a folder.
 
-    H.264 is 8 bits a channel, also of 10-bit sources; hevc and prores keep 10. HDR becomes
-    standard range. Films of odd width or height stay so, in 4:4:4, which some players refuse:
-    --size brings them to even numbers. lossless keeps what was painted bit for bit.
+    h264 has 8 bits per channel, even for 10-bit sources; hevc and prores keep 10. HDR is
+    tone-mapped to standard range. Films of odd width or height are written as 4:4:4, which some
+    players reject; give an even --size for those. lossless stores the painted pixels bit for bit.
 
-    A region's mask is a picture, or a film of the same length, of any size.
+    A region's mask is a picture, or a film of the same length; both can have any size.
 
-    Ctrl-C ends the film where it is, playable and named NAME_partial: NAME itself is always whole.
-    After Ctrl-C, a crash or a power cut, the same command goes on after the last finished part
-    (some ten seconds), which lie hidden beside the film until then.
+    Ctrl-C ends the film early, as a playable file NAME_partial; NAME itself is always complete.
+    After Ctrl-C, a crash or a power cut, the same command resumes after the last finished segment
+    (96 frames). Segments are kept in a hidden folder beside the film until it is complete.
     """
     asked = Choices(**choices)
     if not sources:
         raise missing("FILM...")
     if asked.raw and sources != ("-",) and output != "-":
-        raise BadInput("--raw is for pipes: FILM or -o must be -")
+        raise BadInput("--raw is for pipes; FILM or -o must be -")
     if as_json and output == "-":
-        raise BadInput("--json and -o - both want standard output: leave one out")
+        raise BadInput("--json and -o - both write to standard output; leave one out")
     if asked.cluster and asked.steady:
         raise BadInput(
-            "--steady goes from frame to frame, so parts cannot be painted apart: no --ray"
+            "--steady filters frames in order, so --ray cannot split the film; leave one out"
         )
     films = films_of(sources)
     ray = _parsed("--ray", connect, asked.cluster)
@@ -186,7 +188,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
             _tell(*_paint(film, place, asked, ray), as_json, is_quiet())
         except KeptError as error:
             say(str(error))
-        except BadControl:  # would be so for every film
+        except BadControl:  # the same for every film
             raise
         except BadInput as error:
             failed += 1
@@ -199,7 +201,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
 
 @dataclass(frozen=True)
 class Choices:
-    """The options of `main`, as they were given."""
+    """The options of `main`, unparsed."""
 
     engine: str
     styles: tuple[str, ...]
@@ -240,9 +242,10 @@ def _paint(
     asked: Choices,
     ray: Any = None,
 ) -> tuple[str, Result, list[str]]:
-    """Paint one film; its name, what came of it, and the warnings.
+    """Paint one film; returns its name, the result and the warnings.
 
-    place: what to write, or a function that tells when the film is open. ray: to paint on.
+    place: the output, or a function that chooses it from the opened film.
+    ray: the connected module ray, or None.
     """
     job = asked.job(_binary(sys.stdin, "read") if source == "-" else _path(source))
     warnings: list[str] = []
@@ -270,7 +273,7 @@ def _paint(
         with for_option("--steady"):
             steady = temporal_filter_for(stylizer.metadata, asked.steady)
         if ray and steady:
-            raise BadInput("colors go along from frame to frame: --ray needs --steady 0")
+            raise BadInput("--ray: colorizers filter frames in order; add --steady 0")
         remote = RayPainter(ray, asked.engine, stylizer, threads) if ray else None
         job, paint = with_upscaling(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
@@ -279,7 +282,7 @@ def _paint(
                 job, reader, target, painter, Callbacks(warn, advance, stop), asked.resume
             )
         if masks and masks.short():
-            warn("a mask film ends before the film: its last frame stayed")
+            warn("a mask film ends before the film; its last frame was used from there on")
     finally:
         reader.close()
         if masks:
@@ -288,7 +291,7 @@ def _paint(
 
 
 def _check_overwrite(target: Path | BinaryIO) -> None:
-    """Raises KeptError where --no-overwrite protects the film, or any picture of its folder."""
+    """Raises KeptError: --no-overwrite protects the film, or a picture of its folder."""
     if isinstance(target, Path):
         pictures = target.parent.glob(f"*{target.suffix}") if is_pattern(target) else [target]
         for path in pictures:
@@ -304,12 +307,12 @@ def _tell(source: str, result: Result, warnings: list[str], as_json: bool, quiet
 
 
 def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, int]:
-    """A Stylizer, how many frames to give it at a time, and on how many threads it paints each.
+    """Returns a Stylizer, the number of frames to paint concurrently, and the threads per frame.
 
-    On ONNX Runtime's CPU, frames side by side with a thread or so each need a fifth less time than
-    one after the other on all threads; very large frames would need too much memory for that.
+    On ONNX Runtime's CPU provider, concurrent frames on few threads each take a fifth less time
+    than frames in sequence on all threads. Very large frames would need too much memory for that.
 
-    moving: the masks come with the frames.
+    moving: whether the masks come with the frames.
     """
     threads = asked.threads or usable_cpus()
     side_by_side = asked.device in ("auto", "cpu") and pixels <= LARGE
@@ -319,22 +322,22 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
     with for_option("--steady"):
         steady = temporal_filter_for(stylizer.metadata, asked.steady)
     if share < threads and steady:
-        stylizer.close()  # frames go one after the other: each has all threads
+        stylizer.close()  # frames are painted in sequence, each on all threads
         workers, share = 1, threads
         stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
     stand_in = np.ones((1, 1), np.uint8)
     read = (lambda _: stand_in) if moving else (lambda path: path)
     options = asked.paint_options
-    if options.paint_size == "auto":  # chosen when all else is set
+    if options.paint_size == "auto":  # chosen later, by `_fit_size`
         options = replace(options, paint_size=None)
     options.apply(stylizer, bool(asked.styles), read)
     return stylizer, workers, share
 
 
 def _fit_size(stylizer: Stylizer, film: VideoFormat, workers: int, target: Path | BinaryIO) -> None:
-    """Set the paint size of --paint-size auto, and say which."""
+    """Choose and set the paint size of --paint-size auto, and print it."""
     if stylizer.metadata.kind == "colorizer" or stylizer.metadata.scale > 1:
-        raise BadInput("--paint-size: for engines that paint in a style")
+        raise BadInput("--paint-size: not for colorizers and upscalers")
     path = target if isinstance(target, Path) else None
     choice = choose_size(stylizer, film.height, film.width, float(film.rate), workers, path)
     stylizer.set_paint_size(choice.paint_size)
@@ -354,7 +357,9 @@ def _target(output: str | None) -> Path | BinaryIO | None:
         return None
     if output == "-":
         if sys.stdout.isatty():
-            raise BadInput("-o - writes a film to standard output: send it to a file or program")
+            raise BadInput(
+                "-o - writes a film to standard output; redirect it to a file or a program"
+            )
         return _binary(sys.stdout, "write")
     target = _path(output)
     return target / "%05d.png" if target.is_dir() or output.endswith("/") else target
@@ -387,5 +392,5 @@ def _fps(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= 1000:
-        raise BadInput("--fps takes frames a second, like 25 or 30000/1001")
+        raise BadInput("--fps: give frames per second, such as 25 or 30000/1001")
     return rate

@@ -48,7 +48,7 @@ def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
 
 def test_nothing_in_the_window(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4")
-    with pytest.raises(BadInput, match="no picture from 5 s on"):
+    with pytest.raises(BadInput, match="no frame after 5 s"):
         stylize(source, tmp_path / "out.mp4", time_range=TimeRange(Fraction(5)))
     assert not (tmp_path / "out.mp4").exists()
 

@@ -1,4 +1,4 @@
-"""A film file or pipe, opened without trust and read packet by packet."""
+"""Reads a film from an untrusted file or pipe, packet by packet."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ from st.video.film.pipes import Pipe, open_pipe
 from st.video.film.rotation import DisplayRotation
 from st.video.film.time_range import TimeRange
 
-MAX_SCANNED = 400_000_000  # pixels of an animation that are searched for transparency
-FINE = 10_000  # ticks a second, at least, where times are moved
+MAX_SCANNED = 400_000_000  # pixels of an animation to search for transparency
+FINE = 10_000  # minimum ticks per second if times are shifted
 MAX_PIXELS = 178_000_000
-MAX_GAP = 3600  # seconds from a frame to the next; more is a damaged clock
-SEEKABLE = ("matroska", "mov")  # formats whose index makes a seek land before the moment
+MAX_GAP = 3600  # seconds between frames; a larger gap is a damaged timestamp
+SEEKABLE = ("matroska", "mov")  # formats whose index lets a seek land before its target
 
 
 class Film:
-    """A film to be painted: its main picture stream decoded, the others as packets.
+    """A film to paint: frames of its main video stream, packets of the others.
 
     Attributes:
-        look: of the first frame.
+        video_format: the format of the first frame.
         video: the stream that is decoded.
         others: the streams to copy.
-        expected: about how many frames to come; None when unknown.
-        damaged: packets that could not be decoded and frames that the decoder had to guess, so far.
+        expected: the approximate number of frames; None if unknown.
+        damaged: so far, packets that failed to decode and frames that the decoder concealed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Film:
         """Open `source` and decode its first frame.
 
         Raises:
-            BadInput: missing, no film, a playlist, no picture stream, nothing in the window.
+            BadInput: no such file, not a film, no video stream, or no frame in the time range.
         """
         self.time_range = time_range or TimeRange()
         self.name = "standard input" if not isinstance(source, Path) else printable(source)
@@ -80,7 +80,7 @@ class Film:
             self.others = [s for s in self.container.streams if s is not self.video]
             self._decoder = _decoder(self.video)
             own = self.video.time_base or Fraction(1, 90000)
-            # Coarse ticks (a frame's length in AVI) could not hold times less the offset.
+            # Coarse ticks (one frame in AVI) cannot represent shifted times.
             self.ticks = max(1, math.ceil(own * FINE)) if self.time_range.start else 1
             self.time_base = own / self.ticks
             rate = self.video.average_rate or self.video.guessed_rate
@@ -113,20 +113,20 @@ class Film:
 
     @property
     def deinterlaced(self) -> bool:
-        """Whether some frames were interlaced, so far; they come whole, as many as before."""
+        """Whether any frame so far was deinterlaced; the number of frames stays."""
         return self._deinterlacer.used
 
     @property
     def jumps(self) -> int:
-        """How many jumps of the file's clock were closed, so far."""
+        """How many timestamp jumps were removed so far."""
         return self._clock.jumps
 
     @property
     def offset(self) -> Fraction:
-        """Seconds taken off every timestamp."""
+        """Seconds that are subtracted from every timestamp."""
         if self.time_range.start:
             return self.begins + self.time_range.start
-        # A broadcast's clock starts anywhere; films that st writes keep a meaningful start.
+        # Broadcasts start at an arbitrary time; in these formats the start is meaningful.
         return Fraction(0) if self.container.format.name in _KEEP_START else self.begins
 
     @property
@@ -138,14 +138,14 @@ class Film:
         return self.video.frames
 
     def items(self) -> Iterator[VideoFrame | Packet]:
-        """Frames, in order and with rising `pts` in `look.time_base`, and the packets of `others`
-        as they lie between them."""
+        """Frames with increasing `pts` in `video_format.time_base`, interleaved with the packets
+        of `others` in file order."""
         while self._early:
             yield self._early.popleft()
         yield from self._items
 
     def copied(self) -> Iterator[Packet]:
-        """Only the packets of `others`, no picture decoded; instead of `items`, not after it."""
+        """Only the packets of `others`, without decoding. Call this instead of `items`."""
         while self._early:
             item = self._early.popleft()
             if isinstance(item, Packet):
@@ -158,11 +158,11 @@ class Film:
                 yield packet
 
     def begin_at(self, ticks: int) -> None:
-        """Go on from the keyframe at or before that moment, as if opened there.
+        """Seek to the keyframe at or before this time, as if the film were opened there.
 
-        ticks: of the picture stream's clock. `damaged` counts from there. Frames of before the
-        keyframe that come after it in the file may be damaged.
-        Raises FFmpegError: the file cannot be sought in.
+        ticks: in the time base of the video stream. `damaged` restarts at 0. Frames that follow
+        the keyframe in the file but precede it in time may be damaged.
+        Raises FFmpegError: the file is not seekable.
         """
         self.container.seek(ticks, stream=self.video)
         self._decoder.flush_buffers()
@@ -173,7 +173,7 @@ class Film:
         self._items = self._read()
 
     def samples(self) -> Samples:
-        """The first packets of every stream; to be closed."""
+        """The first packets of every stream. The caller closes the result."""
         sampled = open_samples(self.source, self.name)
         if sampled is not None:
             return sampled
@@ -197,13 +197,13 @@ class Film:
         for item in self._items:
             self._early.append(item)
             if isinstance(item, VideoFrame):
-                return self._look(item)
+                return self._format_of(item)
         if self.time_range.start:
             start = float(self.time_range.start)
-            raise BadInput(f"{self.name}: has no picture from {start:g} s on; start earlier")
+            raise BadInput(f"{self.name}: no frame after {start:g} s; start earlier")
         raise BadInput(f"{self.name}: not one frame could be decoded")
 
-    def _look(self, frame: VideoFrame) -> VideoFormat:
+    def _format_of(self, frame: VideoFrame) -> VideoFormat:
         if frame.width * frame.height > MAX_PIXELS:
             raise BadInput(f"{self.name}: frames of {frame.width}×{frame.height} are too large")
         aspect = self.video.sample_aspect_ratio
@@ -220,7 +220,7 @@ class Film:
         )
 
     def _opaque_animation(self) -> bool:
-        """Whether a GIF or APNG, whose frames all have an alpha channel, never uses it."""
+        """Whether this is a GIF or APNG without transparent pixels; all have alpha channels."""
         if self.container.format.name not in ("gif", "apng"):
             return False
         if not isinstance(self.source, Path | MemoryFile):
@@ -251,7 +251,7 @@ class Film:
             yield from self._timed(frame, done)
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
-        """Every packet, reading on after damage; then None: time to flush the decoder."""
+        """All packets, past read errors; then None, to flush the decoder."""
         errors = 0
         while errors < MAX_READ_ERRORS:
             try:
@@ -277,7 +277,7 @@ class Film:
         return frames
 
     def _timed(self, frame: VideoFrame, done: set[int]) -> Iterator[VideoFrame]:
-        """The frame with a pts after the last one's, less the offset; none outside the window."""
+        """Yield the frame with an increasing, shifted pts; nothing outside the time range."""
         last = self._last_pts
         if frame.pts is not None:
             frame.pts *= self.ticks
@@ -301,7 +301,7 @@ class Film:
             yield frame
 
     def _within(self, packet: Packet[Any], done: set[int]) -> bool:
-        """Whether a copied packet belongs to the window; takes the offset off its times."""
+        """Whether a copied packet lies in the time range; shifts its times by the offset."""
         when = packet.pts if packet.pts is not None else packet.dts
         if when is None or packet.time_base is None:
             return not self.time_range.start
@@ -328,11 +328,11 @@ _KEEP_START = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
 def _decoder(stream: VideoStream) -> VideoCodecContext:
-    """The stream's decoder; for VP8 and VP9 with alpha, libvpx, since FFmpeg's own drops it."""
+    """The stream's decoder. VP8 and VP9 with alpha use libvpx; FFmpeg's own drops alpha."""
     context = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and context.name in ("vp8", "vp9"):
         name = "libvpx" if context.name == "vp8" else "libvpx-vp9"
         context = VideoCodecContext.create(name, "r")  # type: ignore[assignment]
     if not isinstance(context, VideoCodecContext):
-        raise StError("the picture stream has no picture decoder")
+        raise StError("no decoder for the video stream")
     return context

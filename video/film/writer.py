@@ -1,4 +1,4 @@
-"""Painted frames into a film file or pipe, with everything else that the source had."""
+"""Writes painted frames to a film file or pipe, with the other streams of the source."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from st.video.film.pipes import Pipe
 from st.video.film.reader import Film
 from st.video.film.tracks import Track, add_tracks, copy_metadata, described, file_metadata
 
-logging.getLogger("av").setLevel(logging.CRITICAL)  # PyAV's own one-line reports of options
+logging.getLogger("av").setLevel(logging.CRITICAL)  # PyAV logs unused options by itself
 
 _HOLDS_TURN = ("mp4", "mov", "matroska", "webm")
-_HOLDS_ASPECT = ("mp4", "mov")  # others only where the coded stream carries it
+_HOLDS_ASPECT = ("mp4", "mov")  # others only if the coded stream stores it
 
 
 class Sink(Protocol):
-    """Takes painted frames in order.
+    """Receives painted frames in order.
 
-    look: what frames must be like: `develop` gets pictures of this size.
+    video_format: the format of the output; `prepare_frame` gets frames of this size.
     """
 
     video_format: VideoFormat
@@ -52,24 +52,24 @@ class Sink(Protocol):
         opened: RgbFrame,
         source: VideoFrame,
     ) -> Any:
-        """What `write` takes, made of a painted picture; called from many threads.
+        """Convert a painted frame to the input of `write`. Called from several threads.
 
-        opened: the picture before it was painted, for `Converter.to_film` and its alpha.
-        source: the decoded frame, for its time.
+        rgb: (H, W, 3) uint8. opened: the frame before painting, for its alpha channel.
+        source: the decoded frame, for its timestamp.
         """
 
     def write(self, prepared: Any) -> None: ...
     def copy(self, packet: Packet[Any]) -> None: ...
     def close(self) -> None:
-        """Finish; what is written is then whole and playable."""
+        """Finish the output, which is then complete and playable."""
 
     def abandon(self) -> None:
-        """Let go of what is open, after a failure; what is written may be broken."""
+        """Release resources after a failure; the output may be unusable."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How to write: the user's choices."""
+    """The user's encoding options."""
 
     codec: Codec
     quality: int | None = None
@@ -79,7 +79,7 @@ class Encoding:
 
 
 class FilmSink:
-    """Encodes into `container` (FFmpeg's name) at `target`."""
+    """Encodes frames into `target`. container: FFmpeg's name of the format."""
 
     def __init__(
         self,
@@ -90,10 +90,10 @@ class FilmSink:
         film: Film | None,
         warn: Callable[[str], None],
     ) -> None:
-        """film: where the other streams, names and chapters come from.
+        """film: the source of the other streams, the metadata and the chapters.
 
         Raises:
-            BadInput: the container does not take the codec, or the codec not the choices.
+            BadInput: the container cannot hold the codec, or the codec lacks such an option.
         """
         codec = encoding.codec
         self._warn = warn
@@ -104,10 +104,10 @@ class FilmSink:
         self._tags = _tagged(video_format.tags, codec, self._pixels, warn)
         self._codec = codec
         self._captions = CaptionDetector()
-        self._lost: dict[str, str] = {}  # what frames had and the film has not, and its warning
+        self._lost: dict[str, str] = {}  # what the output lacks -> the warning
         self.threads = encoding.threads
         self._options = codec.encoder_options(self._pixels, encoding.quality, encoding.preset)
-        self.written = Fraction(0)  # seconds up to which packets were put
+        self.written = Fraction(0)  # end of the packets so far, in seconds
         self._target = _open(target, container, film)
         self._tracks: dict[int, Track] = {}
         try:
@@ -130,18 +130,18 @@ class FilmSink:
         try:
             video: Any = self._target.add_stream(codec.encoder, rate=video_format.rate)
         except ValueError:
-            raise BadInput(f"{container} does not hold {codec.encoder}: try .mkv or .mov") from None
+            raise BadInput(f"{container} cannot hold {codec.encoder}; use .mkv or .mov") from None
         context = video.codec_context
         video.time_base = video_format.time_base
         self._set(context)
         if codec.encoder == "libx265" and container in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # QuickTime plays no other
+            context.codec_tag = "hvc1"  # QuickTime requires this tag
         if video_format.rotation.matrix:
             video.set_display_matrix(video_format.rotation.matrix)
         return video
 
     def _set(self, context: Any) -> None:
-        """Give an encoder the film's look and the user's choices."""
+        """Set the format of the film and the user's options on an encoder."""
         video_format, options = self.video_format, dict(self._options)
         context.width, context.height, context.pix_fmt = (
             video_format.width,
@@ -154,7 +154,7 @@ class FilmSink:
         context.thread_count = self.threads
         context.thread_type = "FRAME" if self._codec.encoder.startswith("libx264") else "SLICE"
         context.flags |= Flags.frame_duration
-        if "global_quality" in options:  # in FFmpeg's lambda units, and only with this flag
+        if "global_quality" in options:  # in FFmpeg's lambda units; requires this flag
             context.qscale = True
             options["global_quality"] = str(int(options["global_quality"]) * 118)
         context.options = options
@@ -165,7 +165,7 @@ class FilmSink:
         except FFmpegError as error:
             if isinstance(error, OSError) and error.errno and error.errno < 200 and error.filename:
                 raise
-            raise StError(f"the encoder does not start: {printable(error.strerror, 80)}") from None
+            raise StError(f"the encoder failed to start: {printable(error.strerror, 80)}") from None
 
     def prepare_frame(
         self,
@@ -193,12 +193,12 @@ class FilmSink:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What the coded picture depends on, beside the frames: as JSON takes it."""
+        """All settings that the coded stream depends on, as JSON values."""
         told = (self._codec.encoder, self._options, self._pixels, self._tags, self.video_format)
         return {"coding": repr(told), "threads": self.threads}
 
     def encoder(self) -> VideoCodecContext:
-        """An encoder like the film's own, beginning with a keyframe; `put` takes its packets."""
+        """A new encoder with the settings of the film's own; `put` writes its packets."""
         own = self._video.codec_context
         context: Any = VideoCodecContext.create(self._codec.encoder, "w")
         context.framerate = own.framerate
@@ -207,7 +207,7 @@ class FilmSink:
         return context
 
     def put(self, packet: Packet[Any]) -> None:
-        """Write a packet of one of `encoder`'s; in order, its times in `look.time_base`."""
+        """Write a packet of an `encoder`, in order, with times in `video_format.time_base`."""
         packet.time_base = self.video_format.time_base
         packet.stream = self._video
         if packet.pts is not None:
@@ -223,7 +223,7 @@ class FilmSink:
                 if _of_the_system(error):
                     raise
                 del self._tracks[packet.stream_index]
-                self._warn(f"{what} cannot be written from {when:.1f} s on: left out from there")
+                self._warn(f"{what} cannot be written after {when:.1f} s; the rest is left out")
 
     def close(self) -> None:
         if not self.written:
@@ -235,13 +235,13 @@ class FilmSink:
             self._warn(warning)
 
     def abandon(self) -> None:
-        # It failed before; the first error is the one to tell.
+        # Keep the first error; later ones follow from it.
         with contextlib.suppress(FFmpegError, OSError, ValueError):
             self._target.close()
 
 
 def _of_the_system(error: FFmpegError) -> bool:
-    """Whether writing failed (a full disk), not the muxer's or encoder's check of a packet."""
+    """Whether the system failed, as on a full disk; else FFmpeg rejected the packet."""
     code = error.errno or 0
     return 0 < code < 200 and code not in (errno.EINVAL, errno.ERANGE, errno.ENOSYS, errno.EDOM)
 
@@ -249,33 +249,35 @@ def _of_the_system(error: FFmpegError) -> bool:
 def _held(
     video_format: VideoFormat, container: str, codec: Codec, warn: Callable[[str], None]
 ) -> VideoFormat:
-    """The look as this container and codec can hold it; what they can't is put into the pixels."""
+    """The format that container and codec can hold; the rest is applied to the pixels."""
     if container not in _HOLDS_TURN and video_format.rotation.matrix:
         video_format = video_format.upright()
     if video_format.aspect != 1 and not (codec.carries_aspect or container in _HOLDS_ASPECT):
-        warn(f"{container} with {codec.encoder} holds no pixel aspect: made square")
+        warn(
+            f"{container} with {codec.encoder} stores no pixel aspect ratio; pixels are made square"
+        )
         video_format = video_format.square()
     return video_format
 
 
 def _tagged(tags: Tags, codec: Codec, pixels: str, warn: Callable[[str], None]) -> Tags:
-    """Tags of the painted film: the source's, unless that was HDR or the pixels are RGB."""
+    """Color tags of the output: the source's, unless it is HDR or the output is RGB."""
     if tags.hdr:
-        warn("HDR source: mapped to standard range (BT.709), as engines paint it")
+        warn("HDR source: tone-mapped to standard range (BT.709), which engines paint")
         tags = BT709
     elif not tags.known_matrix:
-        warn("its color matrix is unknown to st: treated as BT.709")
+        warn("unknown color matrix: treated as BT.709")
     if is_rgb(pixels):
         return tags.of_rgb()
     tags = tags.of_yuv()
-    # ProRes knows limited range only.
+    # ProRes supports limited range only.
     return replace(tags, range=LIMITED) if codec.encoder == "prores_ks" else tags
 
 
 def _open(target: Path | BinaryIO, container: str, film: Film | None) -> OutputContainer:
     options = {}
     names = film.container.metadata if film is not None else {}
-    # Names such as com.apple.quicktime.make fit only the newer kind of metadata.
+    # Keys such as com.apple.quicktime.make need this kind of metadata.
     if container in ("mp4", "mov") and any("." in name for name in names):
         options["movflags"] = "use_metadata_tags"
     if isinstance(target, Path):
@@ -284,7 +286,7 @@ def _open(target: Path | BinaryIO, container: str, film: Film | None) -> OutputC
 
 
 def _chapters(film: Film) -> list[Any]:
-    """The film's chapters, moved and cut to the window."""
+    """The film's chapters, shifted and cut to the time range."""
     kept = []
     for chapter in film.container.chapters():
         base = chapter["time_base"] or Fraction(1, 1000)

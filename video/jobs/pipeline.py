@@ -1,6 +1,6 @@
-"""Decode, paint and encode at once: a reader thread, painters, and the caller who writes.
+"""Decodes, paints and encodes concurrently: a reader thread, painter threads, and the caller.
 
-Frames come out in the order they went in, and only a few are in memory at a time.
+The caller writes frames in their original order. Only a few frames are in memory at a time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from st.video.film.mask_films import MaskFilms
 from st.video.film.picture_format import VideoFormat
 from st.video.film.writer import Sink
 
-Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) for films with masks
-_POLL = 0.2  # seconds after which a waiting reader looks whether it should stop
-_PACKETS = 1024  # between reader and writer, at most
+Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) if the film has masks
+_POLL = 0.2  # seconds between checks for a stop request
+_PACKETS = 1024  # maximum queue length between reader and writer
 
 
 class Source(Protocol):
-    """Gives frames in order, and the packets of other streams as they lie between them."""
+    """Yields frames in order, interleaved with the packets of other streams."""
 
     video_format: VideoFormat
 
@@ -44,22 +44,22 @@ def run(
     stop: threading.Event | None = None,
     masks: MaskFilms | None = None,
 ) -> int:
-    """Paint every frame of `source` into `sink`; return how many.
+    """Paint every frame of `source` into `sink`; return the number of frames.
 
-    paint: (H, W, 3) uint8 RGB upright -> same; called from `workers` threads at a time.
-    masks: of the regions, given to `paint` with each frame.
-    painted: called after each frame that is written.
-    stop: when set, no more frames are taken; what is written so far stays whole.
+    paint: upright (H, W, 3) uint8 RGB -> the same shape; called from `workers` threads.
+    painted: called after each written frame.
+    stop: when set, no more frames are written; the output so far stays valid.
+    masks: the masks of the regions, passed to `paint` with each frame.
 
-    Raises: whatever reading, painting or writing raises, the first of them.
+    Raises: the first error of reading, painting or writing.
     """
     stop = stop or threading.Event()
     line: queue.Queue[Future[Any] | Packet[Any] | Exception | None] = queue.Queue(_PACKETS)
-    # Frames that are read and not yet written: one a painter, one for each to take up next, and
-    # some for the writer, whose encoder works in bursts.
+    # Frames that are read but not yet written: one per painter, its next one, and two for the
+    # writer, since the encoder works in bursts.
     room = threading.Semaphore(2 * workers + 2)
     leaving = threading.Event()
-    prepare_frame = _developer(source.video_format, sink, paint)
+    prepare_frame = _frame_preparer(source.video_format, sink, paint)
     count = 0
     with ThreadPoolExecutor(workers, "paint") as pool:
         reader = threading.Thread(
@@ -101,7 +101,7 @@ def _read(
     leaving: threading.Event,
     masks: MaskFilms | None,
 ) -> None:
-    """The reader thread: frames to the painters, and everything in order to the line."""
+    """The reader thread: submits frames to the pool, and queues all items in order."""
 
     def put(item: Any) -> None:
         while not leaving.is_set():
@@ -124,15 +124,15 @@ def _read(
             try:
                 own = {} if masks is None else {"masks": masks.of(item)}
                 put(pool.submit(prepare_frame, item, **own))
-            except RuntimeError:  # the pool is shut: the writer has left
+            except RuntimeError:  # the pool is shut down: the writer has stopped
                 return
         put(None)
     except Exception as error:
         put(error)
 
 
-def _developer(video_format: VideoFormat, sink: Sink, paint: Paint) -> Callable[..., Any]:
-    """A function from a decoded frame to what the sink writes, for many threads."""
+def _frame_preparer(video_format: VideoFormat, sink: Sink, paint: Paint) -> Callable[..., Any]:
+    """A thread-safe function that paints a decoded frame and converts it for the sink."""
     own = threading.local()
     rotation, wanted = video_format.rotation, sink.video_format
     keeps_turn = wanted.rotation.matrix is not None
@@ -146,7 +146,7 @@ def _developer(video_format: VideoFormat, sink: Sink, paint: Paint) -> Callable[
         upright = rotation.apply(opened.rgb)
         painted = paint(upright, **masks)
         if painted.shape != upright.shape or painted.dtype != np.uint8:
-            raise StError(f"the engine made {painted.shape} of a frame of {upright.shape}")
+            raise StError(f"the engine returned {painted.shape} for a frame of {upright.shape}")
         if keeps_turn:
             painted = rotation.undo(painted)
         return sink.prepare_frame(own.converter, painted, opened, frame)
