@@ -162,7 +162,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
 
     Ctrl-C ends the film early, as a playable file NAME_partial; NAME itself is always complete.
     After Ctrl-C, a crash or a power cut, the same command resumes after the last finished segment
-    (96 frames). Segments are kept in a hidden folder beside the film until it is complete.
+    (at most 96 frames). Segments are kept in a hidden folder beside the film until it is complete.
     """
     asked = Choices(**choices)
     if not sources:
