@@ -119,7 +119,7 @@ def _announce(method: Any, config: Any, run: Any, saved: Any) -> None:
     from st.train.loop.resume import differences
 
     if method.styles != "any":
-        named_styles(run.styles, warn)
+        named_styles(run.styles, lambda line: warn(f"warning: {line}"))
     if saved is not None:
         now = {"seed": run.seed, "hold_out": run.hold_out, "average": run.average}
         if run.content and not method.style_only(config):

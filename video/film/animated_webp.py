@@ -19,11 +19,14 @@ _SHORTEST = 10  # ms that browsers show a frame at least
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Whether it is a file whose header says so. Raises OSError: it cannot be read."""
+    """Whether it is a file whose header says so. Raises BadInput: it cannot be read."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        head = file.read(21)
+    try:
+        with path.open("rb") as file:
+            head = file.read(21)
+    except OSError as error:
+        raise BadInput(f"{printable(path)}: {error.strerror or 'cannot be read'}") from None
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
