@@ -103,7 +103,7 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.wait(lambda: near(one.mean("painted"), negative(one.mean("camera"))))
         assert not one.shown("add-style"), "an engine of its own styles takes no pictures"
         assert not one.shown("notice")
-        assert one.run("return document.activeElement.id") == "stop"
+        assert one.focused == "stop"
 
         one.choose("black")
         one.wait(lambda: max(one.mean("painted")) < 12)

@@ -120,6 +120,7 @@ class Page:
         self.click("start")
         self.wait(lambda: self.run("return document.getElementById('painted').currentTime > 0.5"))
         self.wait(lambda: "frames/s" in self.text("figures"))
+        self.focused = self.run("return document.activeElement.id")
         if not self.shown("own"):
             self.click("beside")
         assert self.shown("own")
