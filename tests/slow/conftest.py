@@ -1,8 +1,6 @@
-"""A real photograph and a real painting, small, and the network that sees them."""
+"""A real photograph, a real picture as style, both small, and the network that sees them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +8,7 @@ from torch import Tensor
 
 from st.train.data.pictures import load_style
 from st.train.features import VGG, load_vgg
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.support.photos import painting, photograph
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +19,7 @@ def vgg() -> VGG:
 @pytest.fixture(scope="session")
 def pair() -> tuple[Tensor, Tensor]:
     """Content and style, (1, 3, H, W), short side 64."""
-    photo, painting = DATA / "content" / "chicago.jpg", DATA / "style" / "wave.jpg"
-    if not photo.is_file() or not painting.is_file():
-        pytest.skip("no pictures beside the checkout (../shared/data)")
-    return load_style(photo, 64).clamp(0, 1), load_style(painting, 64).clamp(0, 1)
+    return load_style(photograph(), 64).clamp(0, 1), load_style(painting(), 64).clamp(0, 1)
 
 
 @pytest.fixture

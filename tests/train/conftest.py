@@ -16,8 +16,7 @@ from torch import Tensor
 from st.train.data.pictures import to_tensor
 from st.train.features import VGG, FeatureNetwork, load_squeezenet, load_vgg
 from st.train.method import Method
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.support import photos
 
 
 @pytest.fixture(autouse=True)
@@ -98,22 +97,11 @@ def network_of(vgg: VGG, squeezenet: FeatureNetwork) -> Callable[[Method, Any], 
 
 @pytest.fixture(scope="session")
 def real_pair() -> tuple[Tensor, Tensor]:
-    """A photograph and a painting, (1, 3, 64, 64) each; generated ones where there is no data."""
-    files = (DATA / "content" / "chicago.jpg", DATA / "style" / "wave.jpg")
-    if all(file.is_file() for file in files):
-        images = [Image.open(file).convert("RGB") for file in files]
-    else:
-        images = [photograph(0), painting(0)]
+    """A photograph and a picture to use as a style, (1, 3, 64, 64) each."""
+    files = (photos.photograph(), photos.painting())
+    images = [Image.open(file).convert("RGB") for file in files]
     content, style = (to_tensor(image.resize((64, 64)))[None] for image in images)
     return content, style
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """For bounds that only features of a real photograph and a real painting reach."""
-    if not DATA.is_dir():
-        pytest.skip("no pictures beside the checkout (../shared/data)")
-    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from st.runtime import Stylizer
 from st.runtime.engine.metadata import PALETTE
 from st.runtime.errors import BadInput
 from st.runtime.painting import chroma as played
-from st.train.data.files import held_out
 from st.train.features import VGG
 from st.train.features.resnet import ResNet
 from st.train.features.squeezenet import load_squeezenet
@@ -46,6 +45,7 @@ from st.train.networks.chroma import (
     random_hints,
 )
 from st.train.networks.color_net import ShuffleUp, SpectralConv, blur, folded
+from tests.support.photos import PHOTOGRAPHS, photograph
 
 
 def gradients(module: torch.nn.Module) -> float:
@@ -348,23 +348,21 @@ def test_hints_change_their_object_and_not_the_far_side() -> None:
 # --- the shipped engine ---------------------------------------------------------------------------
 
 
-def test_the_shipped_colorizer_is_nearer_than_gray(real_data: Path) -> None:
+def test_the_shipped_colorizer_is_nearer_than_gray() -> None:
     """On photographs that it never saw: luma to the bit, colors, and fewer errors than without."""
-    photographs = sorted((real_data / "content").rglob("*.jpg"))
-    unseen = [path for path in photographs if held_out(path, 40)][:12]
-    assert len(unseen) == 12
+    unseen = [photograph(name) for name in PHOTOGRAPHS]
     paint = Stylizer("colorize")
     error, error_of_gray, size, size_wanted = 0.0, 0.0, 0.0, 0.0
     for path in unseen:
         with Image.open(path) as opened:
-            photograph = np.asarray(opened.convert("RGB").resize((256, 192)))
-        light = np.rint(played.luma_of(photograph)).astype(np.uint8)
+            original = np.asarray(opened.convert("RGB").resize((256, 192)))
+        light = np.rint(played.luma_of(original)).astype(np.uint8)
         made = paint(np.repeat(light[..., None], 3, axis=2))
         np.testing.assert_array_equal(np.rint(played.luma_of(made)).astype(np.uint8), light)
-        got, want = (played.chroma_of(x).astype(np.float64) for x in (made, photograph))
+        got, want = (played.chroma_of(x).astype(np.float64) for x in (made, original))
         error += float(np.square(got - want).mean())
         error_of_gray += float(np.square(want).mean())
         size += float(np.abs(got).mean())
         size_wanted += float(np.abs(want).mean())
-    assert error < 0.97 * error_of_gray
-    assert size > 0.35 * size_wanted
+    assert error < 0.7 * error_of_gray
+    assert size > 0.45 * size_wanted
