@@ -368,7 +368,7 @@ def test_on_a_cluster(
         make(source, tmp_path / "sent.mp4", cluster, warnings)
         assert clips.all_packets(tmp_path / "sent.mp4") == whole
         patch.setattr(ray_cluster, "MOST_SENT", 1)
-        with pytest.raises(Unavailable, match=r"does not see .*every machine has it"):
+        with pytest.raises(Unavailable, match=r"has no such file.*put it on a disk that all share"):
             make(source, tmp_path / "large.mp4", cluster)
 
     words = [str(source), "--engine", str(engine), "-s", "negative:0.7", "-s", "black:0.3"]
