@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# The distribution's name on PyPI: `st` there is another project, so installing `st` would install
-# a stranger's code. The import name and the commands are st.
+# The distribution's name on PyPI. `st` on PyPI is an unrelated project, so messages must never tell
+# users to install it. The import name and the commands are st.
 DISTRIBUTION = "painterly"
 
 
@@ -32,22 +32,23 @@ class Unavailable(StError):
 
 
 class MissingExtra(Unavailable):
-    """A library that is not installed, which an extra installs."""
+    """A library that is not installed, and that an extra of st installs."""
 
     def __init__(self, what: str, *extras: str) -> None:
-        """extras: any one of them brings it; one that names several ("train,export") all."""
+        """what: the library. extras: alternatives; "train,export" means that both are needed."""
         commands = " or ".join(f"'{DISTRIBUTION}[{extra}]'" for extra in extras)
         super().__init__(f"{what} needs an extra: pip install {commands}")
 
 
 class StWarning(UserWarning):
-    """Something that works, but probably not as the user wants; commands print it as one line."""
+    """Something works, but probably not as the user intends. Commands print it as one line."""
 
 
 def printable(text: object, limit: int = 200) -> str:
-    """Text from outside (file names, stream names, style names), safe for a terminal.
+    """Make untrusted text (file names, style names) safe for a terminal.
 
-    Control characters are escaped, so that no name can move the cursor or forge a line.
+    Control characters are escaped, so that a name cannot move the cursor or forge a line. Longer
+    text is cut to `limit` characters.
     """
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)

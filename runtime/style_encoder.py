@@ -15,14 +15,14 @@ from st.runtime.engine.style_code import StyleCode
 from st.runtime.errors import BadEngine, BadInput
 from st.runtime.painting.frames import Frames, as_batch, fitted_size, pad
 
-SHORT_SIDE = 512  # pixels: larger style pictures are scaled down to it, as in training
+SHORT_SIDE = 512  # pixels; larger style pictures are scaled down to it, as in training
 LONG_SIDE = 4 * SHORT_SIDE
-MOST_PIXELS = 2 << 20  # of a style picture that was scaled up
-KEPT = 32  # codes
+MAX_PIXELS = 2 << 20  # of a style picture after upscaling
+KEPT = 32  # style codes in the cache
 
 
 class StyleEncoder:
-    """Encodes style pictures, each once."""
+    """Encodes style pictures, and caches the last style codes."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -30,9 +30,9 @@ class StyleEncoder:
         self._lock = threading.Lock()
 
     def __call__(self, picture: Frames, scale: float = 1.0) -> StyleCode:
-        """(H, W, 3) uint8 RGB -> its code. scale: see `as_style`. Raises BadInput: no picture."""
+        """Encode a picture, (H, W, 3) uint8 RGB. scale: see `as_style`. Raises BadInput."""
         if isinstance(picture, np.ndarray) and picture.ndim == 4:
-            raise BadInput(f"a style is one picture, (height, width, 3), not {picture.shape}")
+            raise BadInput(f"a style must be one picture, (height, width, 3), not {picture.shape}")
         batch = as_batch(picture)
         mark = repr((batch.shape, scale)).encode() + hashlib.blake2b(batch.data).digest()
         with self._lock:
@@ -50,7 +50,9 @@ class StyleEncoder:
         metadata = self._backend.metadata
         (values,) = self._backend.run({"style": as_style(picture, metadata, scale)}, ["code"])
         if values.shape != (1, metadata.code_size) or not np.isfinite(values).all():
-            raise BadEngine(f"the style encoder gave no style code of {metadata.code_size} numbers")
+            raise BadEngine(
+                f"the style encoder must return {metadata.code_size} finite numbers, but it did not"
+            )
         values[0].flags.writeable = False
         return StyleCode(values[0], metadata.fingerprint)
 
@@ -59,11 +61,13 @@ class StyleEncoder:
 
 
 def as_style(picture: Frames, metadata: Metadata, scale: float = 1.0) -> Frames:
-    """(H, W, 3) -> (1, H', W', 3) of a size that the encoder takes: scaled down and cropped, since
-    padding would change the style's statistics; padded only where it is too small.
+    """Fit a style picture to the encoder: (H, W, 3) -> (1, H', W', 3).
 
-    scale: of the strokes. Twice it and the encoder sees the picture twice as large, or its middle
-    where that would be more than `MOST_PIXELS`.
+    The picture is scaled down and cropped, because padding would change the style's statistics. It
+    is padded only if it is too small.
+
+    scale: stroke size multiplier. At 2 the encoder sees the picture twice as large, cropped to its
+        center where that would exceed `MAX_PIXELS`.
     """
     if metadata.fixed_size:
         height, width = metadata.fixed_size
@@ -78,7 +82,7 @@ def as_style(picture: Frames, metadata: Metadata, scale: float = 1.0) -> Frames:
         factor = min(factor, *(m / s for m, s in zip(metadata.sizes[1], sides, strict=True)))
     if factor != 1:
         if scale > 1:
-            picture = _middle(picture, MOST_PIXELS / factor**2)
+            picture = _middle(picture, MAX_PIXELS / factor**2)
         height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
         picture = _resized(picture, height, width)
     step, sides = metadata.multiple, picture.shape[:2]
@@ -89,7 +93,7 @@ def as_style(picture: Frames, metadata: Metadata, scale: float = 1.0) -> Frames:
 
 
 def _of_shape(picture: Frames, ratio: float) -> Frames:
-    """The middle of a picture, with that width over its height: strokes keep their shape."""
+    """Crop the center of a picture to this ratio of width to height, without distortion."""
     height, width = picture.shape[:2]
     rows, columns = min(height, round(width / ratio)), min(width, round(height * ratio))
     top, left = (height - max(1, rows)) // 2, (width - max(1, columns)) // 2
@@ -97,14 +101,14 @@ def _of_shape(picture: Frames, ratio: float) -> Frames:
 
 
 def _middle(picture: Frames, pixels: float) -> Frames:
-    """The middle of a picture, of the same shape, with at most that many pixels."""
+    """Crop the center of a picture to at most this many pixels, with the same aspect ratio."""
     height, width = picture.shape[:2]
     part = min(1.0, (pixels / (height * width)) ** 0.5)
     return _cut(picture, max(1, int(height * part)), max(1, int(width * part)))
 
 
 def _cut(picture: Frames, height: int, width: int) -> Frames:
-    """The middle of a picture, or the picture with its reflection around it."""
+    """Crop the center of a picture, after padding it by reflection where it is too small."""
     down, right = (max(0, n - m) for n, m in zip((height, width), picture.shape, strict=False))
     if down or right:
         edges = (down // 2, down - down // 2, right // 2, right - right // 2)
@@ -121,6 +125,6 @@ def _resized(picture: Frames, height: int, width: int) -> Frames:
 
 
 def check_encoder(encoder: Metadata, engine: Metadata) -> None:
-    """Raises BadEngine unless an encoder makes codes for this engine."""
+    """Raises BadEngine unless the encoder's codes fit this engine."""
     if (encoder.fingerprint, encoder.code_size) != (engine.fingerprint, engine.code_size):
-        raise BadEngine("this style encoder belongs to another engine: export both anew")
+        raise BadEngine("this style encoder belongs to another engine: export both again")

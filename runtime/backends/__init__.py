@@ -1,1 +1,1 @@
-"""One module a library that runs engines, behind one protocol."""
+"""Inference backends: one module for each library, all with the same protocol."""

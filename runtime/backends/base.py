@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import StError
 
-Shape = tuple[int | None, ...]  # None: any size
+Shape = tuple[int | None, ...]  # None: a dynamic dimension
 
 
 class Port(NamedTuple):
-    """An input or output of a graph. dtype: as NumPy calls it."""
+    """An input or output of a graph. dtype: the NumPy name of its type."""
 
     dtype: str
     shape: Shape
@@ -25,27 +25,30 @@ class Backend(Protocol):
     """An opened engine. `run` may be called by many threads at once."""
 
     metadata: Metadata
-    device: str  # the one really used
+    device: str  # the device in use, never "auto"
     inputs: Mapping[str, Port]
     outputs: Mapping[str, Port]
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
-        """The named outputs, in that order; nothing is computed that they do not need.
+        """Return the named outputs, in that order. Other outputs are not computed.
 
-        inputs: C-contiguous arrays for all of the engine's inputs.
-        The results are the caller's own: nobody writes to them later.
-        Raises StError when the run fails, or in a process forked off the one that opened it.
+        inputs: C-contiguous arrays for all inputs of the engine.
+        The results belong to the caller; a later run does not overwrite them.
+        Raises StError: the run failed, or this process was forked after the engine was opened.
         """
         ...
 
     def close(self) -> None:
-        """Give back memory and threads; a second call does nothing."""
+        """Release memory and threads. A second call does nothing."""
         ...
 
 
 def check_process(opened_in: int) -> None:
-    """Raises StError in a process forked off the one that opened an engine: its threads are not
-    here, and a run could wait for them for ever."""
+    """Raises StError in a process that was forked after the engine was opened.
+
+    The engine's threads do not exist in the child, so a run could wait for them forever.
+    opened_in: the ID of the process that opened the engine.
+    """
     if os.getpid() != opened_in:
         raise StError(
             "this engine was opened before a fork: open a new Stylizer in the new process"

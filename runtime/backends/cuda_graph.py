@@ -1,6 +1,6 @@
-"""CUDA graphs: work that was put on a stream once, put there again by one call.
+"""CUDA graphs: capture the work of a stream once, then launch all of it with one call.
 
-PyCUDA has no call for capturing a stream, so the driver is called as `nvcuda` or `libcuda` itself.
+PyCUDA does not wrap stream capture, so the driver library (`nvcuda`, `libcuda`) is called directly.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE: other threads' calls do not disturb a capture
+THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE: calls of other threads do not break the capture
 
 
 class CaptureError(Exception):
@@ -17,10 +17,10 @@ class CaptureError(Exception):
 
 
 class CudaGraph:
-    """What `work` puts on a stream, to be put there again by `launch`.
+    """The captured work of a function, to be launched repeatedly.
 
-    work is called once and must put all of it on that stream; nothing of it runs.
-    Raises CaptureError; the stream is as it was.
+    work: called once; must enqueue everything on `stream`. The capture itself executes nothing.
+    Raises CaptureError: the work cannot be captured; the stream is unchanged.
     """
 
     def __init__(self, driver: Any, stream: int, work: Callable[[], object]) -> None:
@@ -42,7 +42,7 @@ class CudaGraph:
             raise CaptureError
 
     def launch(self, stream: int) -> None:
-        """Raises CaptureError with the driver's number when it refuses."""
+        """Raises CaptureError, with the driver's error number, when the launch fails."""
         if error := self._driver.cuGraphLaunch(self._executable, ctypes.c_void_p(stream)):
             raise CaptureError(f"CUDA error {error}")
 

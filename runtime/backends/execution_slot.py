@@ -1,6 +1,6 @@
 """A stream, an execution context and buffers on host and device, for one run at a time on a GPU.
 
-Two slots make a double buffer: while one computes, the other's frame is copied.
+Two slots make a double buffer: one computes while the frame of the other is copied.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from st.runtime.backends.cuda_graph import CaptureError, CudaGraph
 from st.runtime.errors import BadEngine, StError, printable
 
 Array = NDArray[Any]
-BEFORE_CAPTURE = 2  # runs of one size: the first allocates and compiles, which no graph may hold
+BEFORE_CAPTURE = 2  # runs of one size: the first allocates and compiles, and cannot be captured
 
 
 class ExecutionSlot:
-    """Not for two threads at once. The caller has made the CUDA context current.
+    """Not thread-safe. The caller must make the CUDA context current.
 
-    cuda: pycuda.driver. context: an IExecutionContext. dtypes: of every tensor, as NumPy has them.
-    driver: the CUDA driver's library, to capture graphs with; None leaves that to TensorRT.
-    complaint: the last that TensorRT said.
+    cuda: pycuda.driver. context: an IExecutionContext. dtypes: the NumPy dtype of every tensor.
+    driver: the CUDA driver library, used to capture graphs; None if TensorRT captures them itself.
+    complaint: returns the last error message of TensorRT.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class ExecutionSlot:
         self._context: Any = context
         self._dtypes, self._complaint = dtypes, complaint
         self._stream = cuda.Stream()
-        self._host: dict[str, Array] = {}  # pinned, so that copies need not wait
+        self._host: dict[str, Array] = {}  # pinned, for asynchronous copies
         self._device: dict[str, Any] = {}
-        self._views: dict[str, Array] = {}  # of what a run needs of `_host`
+        self._views: dict[str, Array] = {}  # the used part of `_host`, in the tensor's shape
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._asked: tuple[str, ...] = ()
-        self._runs = 0  # of these shapes and outputs
+        self._runs = 0  # with these shapes and outputs
         self._graph: CudaGraph | None = None
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[list[Array], bool]:
-        """(the outputs, whether it was the first run of these sizes)."""
+        """Return the outputs, and whether this was the first run with these sizes."""
         shapes = {name: array.shape for name, array in inputs.items()}
         first = shapes != self._shapes
         if first or self._asked != tuple(outputs):
             self._drop_graph()
             if first:
-                self._shapes = {}  # unknown, should the next line raise
+                self._shapes = {}  # stays unknown if the next line raises
                 self._resize(shapes)
             self._shapes, self._asked, self._runs = shapes, tuple(outputs), 0
         for name, array in inputs.items():
@@ -67,18 +67,18 @@ class ExecutionSlot:
         for name, shape in shapes.items():
             if not self._context.set_input_shape(name, shape):
                 raise BadEngine(
-                    f"the engine takes no {name} of {'×'.join(map(str, shape))}: "
+                    f"the engine does not accept {name} of size {'×'.join(map(str, shape))}: "
                     f"{self._complaint()}"
                 )
         for name, dtype in self._dtypes.items():
             shape = tuple(int(n) for n in self._context.get_tensor_shape(name))
             if min(shape, default=1) < 0:
-                raise BadEngine(f"the engine does not know how large its {name} is")
+                raise BadEngine(f"the engine does not define the size of its output {name}")
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             if name not in self._host or self._host[name].nbytes < size:
                 self._allocate(name, max(size, 1))
             if not self._context.set_tensor_address(name, int(self._device[name])):
-                raise StError(f"TensorRT takes no memory for {name}: {self._complaint()}")
+                raise StError(f"TensorRT rejected the buffer for {name}: {self._complaint()}")
             self._views[name] = self._host[name][:size].view(dtype).reshape(shape)
 
     def _allocate(self, name: str, size: int) -> None:
@@ -89,11 +89,11 @@ class ExecutionSlot:
         self._host[name] = self._cuda.pagelocked_empty(size, np.uint8)
 
     def _start(self) -> None:
-        """Copy in, compute, copy out: on the stream, by one call where it has been captured."""
+        """Enqueue copy in, compute and copy out, as one graph launch once it has been captured."""
         if self._graph is None and self._driver is not None and self._runs == BEFORE_CAPTURE:
             try:
                 self._graph = CudaGraph(self._driver, self._stream.handle, self._enqueue)
-            except CaptureError:  # some layers cannot be captured; they run as they did
+            except CaptureError:  # some layers cannot be captured: keep enqueuing them
                 self._driver = None
         if self._graph is None:
             self._enqueue()

@@ -1,4 +1,4 @@
-"""Find the NVIDIA GPU of this machine, by its driver."""
+"""Query the NVIDIA driver for a GPU of this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
 @dataclass(frozen=True)
 class Gpu:
-    """name: as its driver calls it. capability: 89 is 8.9. driver: the newest CUDA that it
-    supports, 13000 is 13.0."""
+    """An NVIDIA GPU.
+
+    name: the driver's name of the device. capability: compute capability; 89 means 8.9.
+    driver: the newest CUDA version that the driver supports; 13000 means 13.0.
+    """
 
     name: str
     capability: int
@@ -26,13 +29,11 @@ def find_gpu(index: int = 0) -> Gpu:
     """Raises Unavailable: no driver, or no such device."""
     name = DRIVER.get(sys.platform)
     if name is None:
-        raise Unavailable("there are no NVIDIA GPUs on this operating system")
+        raise Unavailable("NVIDIA GPUs are not supported on this operating system")
     try:
         cuda = ctypes.CDLL(name)
     except OSError:
-        raise Unavailable(
-            f"no NVIDIA driver here ({name} is not found): look at nvidia-smi"
-        ) from None
+        raise Unavailable(f"no NVIDIA driver found ({name} is missing): check nvidia-smi") from None
     if error := cuda.cuInit(0):
         raise Unavailable(f"the NVIDIA driver finds no GPU (CUDA error {error})")
     device, number = ctypes.c_int(), ctypes.c_int()
@@ -48,6 +49,6 @@ def find_gpu(index: int = 0) -> Gpu:
         or cuda.cuDriverGetVersion(ctypes.byref(driver))
     )
     if failed:
-        raise Unavailable(f"the NVIDIA driver tells nothing of GPU {index} (CUDA error {failed})")
+        raise Unavailable(f"the NVIDIA driver cannot describe GPU {index} (CUDA error {failed})")
     capability = 10 * major.value + minor.value
     return Gpu(label.value.decode(errors="replace"), capability, driver.value)

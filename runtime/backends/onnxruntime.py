@@ -1,5 +1,7 @@
-"""Engines on ONNX Runtime: `cpu`, `cuda` where onnxruntime-gpu is installed, and `rtx`, which is
-TensorRT-RTX as a provider of ONNX Runtime's (the extra tensorrt-rtx)."""
+"""The ONNX Runtime backend: the devices `cpu`, `cuda` and `rtx`.
+
+`cuda` needs onnxruntime-gpu. `rtx` is the TensorRT-RTX execution provider (extra `tensorrt-rtx`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from st.runtime.system.fork_safety import keep_in_children
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
-SILENT = 4  # log only what ends the process; every failure is raised as an error too
+SILENT = 4  # log level: fatal only, since every other failure is raised as an exception
 
 
 class OrtBackend:
@@ -42,13 +44,13 @@ class OrtBackend:
             self.inputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[0]}
             self.outputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[1]}
         except UnicodeDecodeError:
-            raise BadEngine("a name in its graph is no text") from None
+            raise BadEngine("a name in its graph is not valid UTF-8") from None
         self._process = os.getpid()
         self._options = ort.RunOptions()
         self._options.log_severity_level = SILENT
         self._threads = threads
         self._lock = threading.Lock()
-        # A model of several outputs is cut to those asked for, and opened anew when these change.
+        # A model of several outputs is reduced to the requested ones, and reopened if they change.
         self._data = data if len(self.outputs) > 1 else b""
         self._asked = tuple(self.outputs)
 
@@ -75,7 +77,7 @@ class OrtBackend:
 
 
 def run_error(error: Exception) -> StError:
-    """What a library raised in the middle of a run, in one line."""
+    """Convert the exception of a failed run to an error with a one-line message."""
     text = str(error)
     if "bad_alloc" in text or "llocate memory" in text or isinstance(error, MemoryError):
         return StError("out of memory: try a smaller picture or a smaller batch")
@@ -85,19 +87,19 @@ def run_error(error: Exception) -> StError:
 def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:
     if device == "cuda" and CUDA not in ort.get_available_providers():
         raise Unavailable(
-            "this ONNX Runtime has no CUDA: pip uninstall onnxruntime, then "
+            "this ONNX Runtime does not support CUDA: pip uninstall onnxruntime, then "
             f"pip install '{DISTRIBUTION}[cuda]'"
         )
     if device == "cuda":
-        ort.set_default_logger_severity(SILENT)  # else a driver's absence fills the terminal
-        ort.preload_dlls()  # CUDA's libraries from NVIDIA's wheels, where those are installed
+        ort.set_default_logger_severity(SILENT)  # a missing driver would log many lines
+        ort.preload_dlls()  # CUDA libraries of NVIDIA's wheels, if installed
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Bytes that open as ONNX for us must not open as ONNX Runtime's own format there.
+    # The data was validated as ONNX; ONNX Runtime must not read it as its own ORT format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Threads wait busily within a run, which is faster, and not between runs: others want them.
+    # Threads spin within a run, which is faster, but not between runs, to free the processor.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     providers = {"cuda": [CUDA, CPU], "cpu": [CPU], "rtx": None}[device]  # None: in the options
     if device == "rtx":
@@ -107,19 +109,19 @@ def _open(data: bytes, device: str, threads: int) -> ort.InferenceSession:
         add_rtx(options)
     try:
         session = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # its errors share no base but Exception
+    except Exception as error:  # ONNX Runtime's errors share no base but Exception
         if device != "cpu":
             library = {"cuda": "CUDA", "rtx": "TensorRT-RTX"}[device]
-            raise Unavailable(f"{library} cannot be used here: {printable(error)}") from None
+            raise Unavailable(f"{library} is not available: {printable(error)}") from None
         raise BadEngine(f"ONNX Runtime cannot open it: {printable(error)}") from None
     keep_in_children(session)
     if device == "cuda" and CUDA not in session.get_providers():
         raise Unavailable(
-            "ONNX Runtime could not load CUDA: look at nvidia-smi and at the CUDA and cuDNN "
-            "versions that onnxruntime-gpu asks for"
+            "ONNX Runtime could not load CUDA: check nvidia-smi, and the CUDA and cuDNN versions "
+            "that onnxruntime-gpu requires"
         )
     if device == "rtx" and all("RTX" not in name for name in session.get_providers()):
-        raise Unavailable("ONNX Runtime runs nothing of this engine on TensorRT-RTX: use cpu")
+        raise Unavailable("TensorRT-RTX supports no operator of this engine: use cpu")
     return session
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime's module, silenced, or a clear error where no extra has installed it.
+"""Import ONNX Runtime without telemetry, or raise MissingExtra.
 
 Import it from here: `from st.runtime.backends.onnxruntime_library import ort`.
 """
@@ -9,8 +9,8 @@ import os
 
 from st.runtime.errors import MissingExtra
 
-# Since 1.29 ONNX Runtime reports its use to Microsoft unless this is set before its import; the
-# user's own setting wins. It also spares a background thread that a forked child would wait for.
+# Since 1.29 ONNX Runtime sends telemetry to Microsoft unless this is set before the import. A
+# setting of the user takes precedence. It also avoids a thread that would block a forked child.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 try:

@@ -1,4 +1,4 @@
-"""TensorRT-RTX as ONNX Runtime's provider, from the wheel that carries it as a plugin."""
+"""The TensorRT-RTX execution provider of ONNX Runtime, loaded from its plugin wheel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _lock = threading.Lock()
 
 
 def add_rtx(options: ort.SessionOptions) -> None:
-    """Let a session run on the first GPU that TensorRT-RTX has; kernels are kept between runs.
+    """Add the first TensorRT-RTX GPU to a session. Compiled kernels are cached on disk.
 
     Raises:
         MissingExtra: the wheel is not installed.
@@ -27,19 +27,19 @@ def add_rtx(options: ort.SessionOptions) -> None:
     _register()
     devices = [device for device in ort.get_ep_devices() if device.ep_name == NAME]
     if not devices:
-        raise Unavailable("TensorRT-RTX finds no GPU: it takes RTX 30 and later; use cpu or cuda")
+        raise Unavailable("TensorRT-RTX found no GPU; it needs RTX 30 or later: use cpu or cuda")
     options.add_provider_for_devices(devices[:1], _settings())
 
 
 def _settings() -> dict[str, str]:
     try:
         return {"nv_runtime_cache_path": str(cache_folder() / "rtx-provider")}
-    except OSError:  # no home that can be written to: every start compiles
+    except OSError:  # no writable cache folder: every start compiles again
         return {}
 
 
 def _register() -> None:
-    """Once a process: ONNX Runtime refuses a second time."""
+    """Register the provider once per process; ONNX Runtime rejects a second registration."""
     with _lock:
         if _registered:
             return
@@ -47,16 +47,15 @@ def _register() -> None:
             wheel: Any = importlib.import_module(PACKAGE)
         except ModuleNotFoundError:
             raise MissingExtra("the TensorRT-RTX provider", "tensorrt-rtx") from None
-        except OSError as error:  # it loads its libraries at its import
-            raise Unavailable(f"TensorRT-RTX does not load: {printable(error, 300)}") from None
+        except OSError as error:  # the wheel loads its libraries when imported
+            raise Unavailable(f"cannot load TensorRT-RTX: {printable(error, 300)}") from None
         try:
             ort.register_execution_provider_library(NAME, wheel.get_library_path())
         except Exception as error:  # ONNX Runtime's errors share no base but Exception
             text = str(error)
             if "libcuda" in text or "nvcuda" in text:
                 raise Unavailable(
-                    "no NVIDIA driver here, which TensorRT-RTX needs: look at nvidia-smi, or use "
-                    "cpu"
+                    "TensorRT-RTX found no NVIDIA driver: check nvidia-smi, or use cpu"
                 ) from None
-            raise Unavailable(f"TensorRT-RTX does not load: {printable(text, 300)}") from None
+            raise Unavailable(f"cannot load TensorRT-RTX: {printable(text, 300)}") from None
         _registered.append(NAME)

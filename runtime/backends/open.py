@@ -17,28 +17,28 @@ ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
 TRT_DEVICES = ("tensorrt",)
 REAL_DEVICES = (*ONNX_DEVICES, *TRT_DEVICES)
 DEVICES = ("auto", *REAL_DEVICES)
-PLAYED = ("stylizer", "texture", "colorizer")  # kinds that a Stylizer opens
+PLAYED = ("stylizer", "texture", "colorizer")  # kinds that a Stylizer accepts
 
 
 def open_engine(
     path: Path, device: str = "auto", threads: int | None = None, kind: str = "stylizer"
 ) -> Backend:
-    """Open an engine by its suffix; imports only the library that it needs.
+    """Open an engine file with the backend for its suffix; other backends are not imported.
 
-    device: one of `DEVICES`; "auto" is tensorrt for a `.trt` file, else cuda where ONNX Runtime has
-        it, else cpu.
-    threads: processor threads of one run; by default all that this process may use.
-    kind: what the engine must be, one of `st.runtime.engine.metadata.KINDS`; a texture engine and a
-        colorizer will do for a stylizer.
+    device: one of `DEVICES`; "auto" selects tensorrt for a `.trt` file, else cuda if ONNX Runtime
+        supports it, else cpu.
+    threads: processor threads of a run; by default all that this process may use.
+    kind: the required kind, one of `st.runtime.engine.metadata.KINDS`; "stylizer" also accepts a
+        texture engine and a colorizer.
 
     Raises:
         BadInput: no such file.
-        BadEngine: not an engine, of another kind, or its graph is not what its metadata says.
-        BadControl: no such device, or no such number of threads.
-        Unavailable: the device is not here. MissingExtra: its library is not installed.
+        BadEngine: not an engine, another kind, or a graph that contradicts its metadata.
+        BadControl: unknown device, or invalid number of threads.
+        Unavailable: the device is not available. MissingExtra: its library is not installed.
     """
     if device not in DEVICES:
-        raise BadControl(f"no device {printable(device)!r}: choose from {', '.join(DEVICES)}")
+        raise BadControl(f"unknown device {printable(device)!r}: choose from {', '.join(DEVICES)}")
     if threads is not None and threads < 1:
         raise BadControl(f"{threads} threads: give 1 or more")
     threads = threads or usable_cpus()
@@ -46,7 +46,7 @@ def open_engine(
     playing = devices_of(path)
     if device not in ("auto", *playing):
         raise BadControl(
-            f"{name}: {path.suffix} engines play on {', '.join(playing)}, not on {device}"
+            f"{name}: {path.suffix} engines run on {', '.join(playing)}, not on {device}"
         )
     data = b""
     if path.suffix == ".trt":
@@ -75,7 +75,7 @@ def open_engine(
 
 
 def _warn_if_outdated(path: Path, metadata: Metadata) -> None:
-    """Warn where the .onnx of a TensorRT engine's name is newer and has other weights."""
+    """Warn if the .onnx source of a TensorRT engine is newer and has other weights."""
     source = onnx_source(path)
     try:
         if source.stat().st_mtime <= path.stat().st_mtime:
@@ -86,14 +86,14 @@ def _warn_if_outdated(path: Path, metadata: Metadata) -> None:
     if newer.fingerprint != metadata.fingerprint:
         warnings.warn(
             f"{printable(path)}: {printable(source.name)} beside it is newer and from another "
-            "network; build the TensorRT engine again to play that one",
+            "network; build the TensorRT engine again to use that one",
             StWarning,
             stacklevel=3,
         )
 
 
 def _load(path: Path, data: bytes, metadata: Metadata, device: str, threads: int) -> Backend:
-    """Open an engine with the library of its device. data: the bytes of an .onnx file."""
+    """Open an engine with the backend of its device. data: the contents of an .onnx file."""
     if path.suffix == ".trt":
         from st.runtime.backends.tensorrt import TensorRtBackend
 
@@ -108,12 +108,12 @@ def _load(path: Path, data: bytes, metadata: Metadata, device: str, threads: int
 
 
 def devices_of(path: Path) -> tuple[str, ...]:
-    """The devices that play an engine of this suffix. Raises BadEngine: it is of no engine."""
+    """The devices that run engines with this suffix. Raises BadEngine: not an engine's suffix."""
     if path.suffix == ".trt":
         return TRT_DEVICES
     if path.suffix == ".onnx":
         return ONNX_DEVICES
-    raise BadEngine(f"{printable(path)}: not an engine, st plays .onnx and .trt files")
+    raise BadEngine(f"{printable(path)}: not an engine; st runs .onnx and .trt files")
 
 
 def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]]:
@@ -145,7 +145,7 @@ def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]
 def check_ports(
     metadata: Metadata, inputs: Mapping[str, Port], outputs: Mapping[str, Port]
 ) -> None:
-    """Raises BadEngine unless a graph's inputs and outputs are what its metadata says."""
+    """Raises BadEngine unless the inputs and outputs of a graph match its metadata."""
     needed, more = {
         "stylizer": ({"content"}, {"weights", "code", "strength", "noise"}),
         "texture": ({"noise"}, {"weights"}),
@@ -156,26 +156,28 @@ def check_ports(
     allowed = needed | more
     named = set(metadata.inputs)
     if not needed <= named <= allowed or {"weights", "code"} <= named:
-        raise BadEngine(f"no {metadata.kind} takes {', '.join(metadata.inputs)}")
+        raise BadEngine(
+            f"a {metadata.kind} engine cannot have the inputs {', '.join(metadata.inputs)}"
+        )
     for what, actual, expected in zip(
         ("input", "output"), (inputs, outputs), expected_ports(metadata), strict=True
     ):
         if set(actual) != set(expected):
             shown = printable(", ".join(sorted(actual)), 100)
-            raise BadEngine(f"its graph has the {what}s {shown}; {_list(expected)} were expected")
+            raise BadEngine(f"its graph has the {what}s {shown}; expected {_list(expected)}")
         for name, port in actual.items():
             if not _fits(port, expected[name]):
                 raise BadEngine(
-                    f"its {what} {name} is {_shown(port)}; {_shown(expected[name])} was expected"
+                    f"its {what} {name} is {_shown(port)}; expected {_shown(expected[name])}"
                 )
 
 
 def _fits(actual: Port, expected: Port) -> bool:
-    """An open size takes any where one is expected; a graph of fixed sizes must say so."""
+    """A dynamic size is accepted where a fixed one is expected, but not the other way round."""
     if actual.dtype != expected.dtype or len(actual.shape) != len(expected.shape):
         return False
     sizes = list(zip(actual.shape, expected.shape, strict=True))
-    if len(sizes) == 4 and sizes[0] == (1, None):  # one picture a run: the Stylizer sends one
+    if len(sizes) == 4 and sizes[0] == (1, None):  # batch size 1: the Stylizer sends one picture
         sizes = sizes[1:]
     return all(have == want or (have is None and want is not None) for have, want in sizes)
 

@@ -1,4 +1,4 @@
-"""Engines on OpenVINO, the faster CPU backend: float32, or bfloat16 where the processor has it."""
+"""The OpenVINO backend, the faster one on CPUs: float32, or bfloat16 if the processor has it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPORTER = "openvino_telemetry"
 
 
 class OpenVinoBackend:
-    """See st.runtime.backends.base.Backend. Concurrent runs take turns: each uses all threads."""
+    """See st.runtime.backends.base.Backend. Runs are serialized: each uses all threads."""
 
     def __init__(self, data: bytes, metadata: Metadata, device: str, threads: int) -> None:
         self.metadata = metadata
@@ -35,19 +35,19 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,  # the system knows better where other work runs
+            "ENABLE_CPU_PINNING": False,  # the scheduler knows which cores are busy
         }
         if device == "openvino-bf16":
             has = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             if "BF16" not in has:
-                raise Unavailable("this processor has no bfloat16: use openvino or cpu")
+                raise Unavailable("this processor does not support bfloat16: use openvino or cpu")
         try:
             self._model = self._core.read_model(data)
             optimize_graph(self._ov, self._model)
             self.inputs: Mapping[str, Port] = {p.any_name: _port(p) for p in self._model.inputs}
             self.outputs: Mapping[str, Port] = {p.any_name: _port(p) for p in self._model.outputs}
             self._requests = Requests(self._ov, self._core, self._model, self._settings)
-            # What the processor cannot do shows now, not at the first picture.
+            # Compile now, so that an unsupported operator fails here and not at the first picture.
             self._requests.get(Kind(tuple(self.outputs)[:1], None, ()))
         except RuntimeError as error:
             raise BadEngine(f"OpenVINO cannot open it: {_reason(error)}") from None
@@ -72,8 +72,8 @@ class OpenVinoBackend:
 
 
 def _load() -> tuple[Any, Any]:
-    # Importing OpenVINO reports the import to Google Analytics, from a process of its own, unless
-    # the user has opted out. With its reporting package hidden it uses a stand-in that is silent.
+    # OpenVINO reports its import to Google Analytics, from a separate process, unless the user
+    # opted out. If its telemetry package cannot be imported, it uses a silent stub instead.
     hidden = REPORTER not in sys.modules
     if hidden:
         sys.modules[REPORTER] = None  # type: ignore[assignment]
@@ -94,7 +94,7 @@ def _port(port: Any) -> Port:
 
 
 def _reason(error: RuntimeError) -> str:
-    """OpenVINO's messages open with lines of its own source files; the last line says what."""
+    """The reason in an OpenVINO error, without the lines that name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '", "While "))]
     return printable((told or lines or ["unknown"])[0], 200)

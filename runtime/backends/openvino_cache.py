@@ -1,12 +1,12 @@
 """Compiled OpenVINO models of one engine, one for each size and style that is used repeatedly.
 
-A model compiled for one size, with the style in its constants, takes seven tenths of the time of
-one for all (36 ms and 51 ms at 1280×720, bfloat16): the plugin plans memory and layouts once, and
-norms take their scales and shifts along. Compiling takes a tenth of a second. So a film or a camera
-gets its own, and a folder of pictures of all sizes does not.
+A model compiled for one size, with the style as constants, needs 70% of the time of a model for all
+sizes (36 ms and 51 ms at 1280×720, bfloat16): the plugin plans memory and layouts once, and folds
+the scales and shifts of the norms. Compiling takes 0.1 s. So a video or a camera gets a model of
+its own, and a folder of pictures of different sizes does not.
 
-What is compiled depends only on the runs before, in a way that gives a film of one size the same
-models wherever it begins: a film that is taken up again is the same to the bit.
+The choice of the model depends only on the previous runs, and is the same at any start position of
+a video of one size. So a resumed video has the same bits as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from st.runtime.errors import Unavailable
 from st.runtime.system.fork_safety import keep_in_children
 
 PRECISION = "INFERENCE_PRECISION_HINT"
-HELD = ("weights", "code", "strength")  # inputs that are the style
-MOST_HELD = 1 << 16  # bytes of them all
-STYLES = 2  # the first of them are compiled in, where there is memory for it
-LARGE = 8_000_000  # values of a run's inputs, over two megapixels: one style
+HELD = ("weights", "code", "strength")  # inputs that define the style
+MAX_HELD = 1 << 16  # bytes, of all these inputs together
+STYLES = 2  # models with a style as constants, one for each of the first styles
+LARGE = 8_000_000  # values in the inputs (2.7 megapixels); above, one style, to save memory
 
 Sizes = tuple[tuple[str, tuple[int, ...]], ...]
 Held = tuple[tuple[str, bytes], ...]
 
 
 class Kind(NamedTuple):
-    """What a model is compiled for.
+    """The key of a compiled model.
 
-    sizes: of its inputs; None for any. held: inputs that are constants in it.
+    sizes: the sizes of its inputs; None for a dynamic model. held: inputs compiled as constants.
     """
 
     outputs: tuple[str, ...]
@@ -43,10 +43,10 @@ class Kind(NamedTuple):
 
 
 class Requests:
-    """Compiled models by their kind. For one thread at a time.
+    """Cache of compiled models by their kind. Not thread-safe.
 
-    At most one model for any size, and those of one size: that of the first run, and then any that
-    comes twice in a row.
+    It holds at most one dynamic model, and the models for one size: the size of the first run, then
+    any size that two successive runs have.
     """
 
     def __init__(self, ov: Any, core: Any, model: Any, settings: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Requests:
         self._last: Sizes = ()
 
     def kind(self, inputs: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> Kind:
-        """Which model is to run these inputs."""
+        """Choose the model for these inputs."""
         sizes: Sizes = tuple((name, value.shape) for name, value in inputs.items())
         repeated, self._last = sizes == self._last or not self._last, sizes
         if sizes != self._sizes:
@@ -66,7 +66,7 @@ class Requests:
             self._sizes = sizes
             self._made.clear()
         style = {name: value for name, value in inputs.items() if name in HELD}
-        if not style or sum(value.nbytes for value in style.values()) > MOST_HELD:
+        if not style or sum(value.nbytes for value in style.values()) > MAX_HELD:
             return Kind(outputs, sizes, ())
         held = tuple((name, value.tobytes()) for name, value in style.items())
         most = STYLES if sum(value.size for value in inputs.values()) <= LARGE else 1
@@ -75,9 +75,9 @@ class Requests:
         return Kind(outputs, sizes, held if held in self._styles else ())
 
     def get(self, kind: Kind) -> Any:
-        """Its request, compiled at first use. Raises RuntimeError, Unavailable."""
+        """The request of a model, compiled on first use. Raises RuntimeError, Unavailable."""
         if kind not in self._made:
-            # Other outputs are another pass over the same tiles: they do not come back soon.
+            # Each pass over tiles has other outputs; models of earlier passes are not reused soon.
             self._made = {k: made for k, made in self._made.items() if k.outputs == kind.outputs}
             self._made[kind] = self._compiled(kind)
         return self._made[kind]
@@ -104,7 +104,7 @@ class Requests:
         compiled = self._core.compile_model(part, "CPU", self._settings)
         used = compiled.get_property(PRECISION).get_type_name()
         if used != self._settings[PRECISION]:
-            raise Unavailable(f"OpenVINO computes in {used} here: use cpu")
+            raise Unavailable(f"OpenVINO computes in {used} on this processor: use cpu")
         request = compiled.create_infer_request()
         keep_in_children(request)
         return request

@@ -1,12 +1,12 @@
 """Rewrite a graph into an equivalent one that OpenVINO's CPU plugin runs faster.
 
-Engine files are the same for all backends, so this is done when OpenVINO opens one. Each rewrite
-matches one pattern of nodes and changes nothing else.
+Engine files are the same for all backends, so graphs are rewritten when OpenVINO opens them. Each
+rewrite matches one pattern of nodes and changes nothing else.
 
-upsampling  A 3×3 convolution to the four phases of a pixel shuffle has five zeros in nine: it is a
-            transposed convolution of 4×4, stride 2, with neither the zeros nor the shuffle.
-first       Pixels are gathered into channels as bytes, and the division by 255 is in the weights:
-            bytes are whole in bfloat16, what they are divided to is not.
+upsampling  A 3×3 convolution before a pixel shuffle by 2 with five zero taps of nine in each phase
+            becomes a 4×4 transposed convolution of stride 2, without the zeros and the shuffle.
+first       The pixel unshuffle of the input works on bytes, and the division by 255 moves into the
+            weights: bytes are exact in bfloat16, and their quotients are not.
 layouts     The plugin keeps feature maps channels-last for convolutions. The planar scale and shift
             of a norm forced a layout change of the whole map. A 1×1 convolution with ones makes
             scale and shift channels-last.
@@ -20,19 +20,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST = 8  # channels: below, a block of the plugin's is mostly empty and the shuffle is faster
+MIN_CHANNELS = 8  # output channels; with fewer, the plugin's blocks are mostly empty and slower
 SCALED = 255.0
 UNSHUFFLING = [
     *["Reshape", "Transpose"] * 2,
     "Reshape",
 ]  # see st.train.networks.transform.unshuffled
-TURNS = [[0, 3, 1, 2], [0, 1, 3, 2, 4], [0, 1, 4, 2, 3]]  # colors, rows, columns
-# Along one side: the phase and the tap of its 3×3 kernel that the four taps of the 4×4 one are.
+# The transpositions of the unshuffle: of colors, rows and columns.
+TURNS = [[0, 3, 1, 2], [0, 1, 3, 2, 4], [0, 1, 4, 2, 3]]
+# For each of the 4 taps along one side of the 4×4 kernel: the phase, and the tap of its 3×3 kernel.
 TAPS = ((1, 2), (0, 1), (1, 1), (0, 0))
 
 
 def optimize_graph(ov: Any, model: Any) -> None:
-    """Rewrite a model in place; inputs and outputs stay. ov: the openvino module."""
+    """Rewrite a model in place; its inputs and outputs do not change. ov: the openvino module."""
     for change in (_upsampling, _first):
         change(ov.opset13, model)
         model.validate_nodes_and_infer_types()
@@ -64,7 +65,7 @@ def _upsampling(op: Any, model: Any) -> None:
             continue
         conv, weights, bias = found
         outputs = len(weights) // 4
-        if outputs < LEAST:
+        if outputs < MIN_CHANNELS:
             continue
         phases = weights.reshape(outputs, 2, 2, -1, 3, 3)
         zeros = [phases[:, 0, ..., 2, :], phases[:, 1, ..., 0, :]]
@@ -120,7 +121,7 @@ def _all(model: Any, kind: str) -> Iterator[Any]:
 
 
 def _following(node: Any, kinds: Sequence[str]) -> list[Any]:
-    """The nodes after this one, each the only user of the last, for as long as of these kinds."""
+    """The chain of nodes of these kinds after `node`, each the only user of the one before."""
     chain: list[Any] = []
     while (user := _only_user(chain[-1] if chain else node)) is not None and _kind(user) in kinds:
         chain.append(user)
@@ -136,7 +137,7 @@ def _shuffles(model: Any) -> Iterator[Any]:
 
 
 def _convolved(shuffle: Any) -> tuple[Any, NDArray[Any], NDArray[Any]] | None:
-    """The 3×3 convolution that a shuffle takes, its weights (4 · o, i, 3, 3), and its bias."""
+    """The 3×3 convolution before a shuffle, its weights (4 · o, i, 3, 3), and its bias (4 · o,)."""
     total = _source(shuffle)
     if _kind(total) != "Add" or _only_user(total) is None:
         return None
@@ -148,7 +149,7 @@ def _convolved(shuffle: Any) -> tuple[Any, NDArray[Any], NDArray[Any]] | None:
 
 
 def _plain_weights(conv: Any) -> NDArray[Any] | None:
-    """Of a 3×3 convolution, stride 1, of a padded map: (o, i, 3, 3)."""
+    """The weights (o, i, 3, 3) of a 3×3 convolution of stride 1 without padding, else None."""
     if _kind(conv) != "Convolution":
         return None
     settings, weights = conv.get_attributes(), _constant(_source(conv, 1))
@@ -158,7 +159,7 @@ def _plain_weights(conv: Any) -> NDArray[Any] | None:
 
 
 def _valid() -> tuple[list[int], ...]:
-    """Strides, pads and dilations of a convolution of a padded map."""
+    """Strides, pads and dilations of a convolution of stride 1 without padding."""
     return [1, 1], [0, 0], [0, 0], [1, 1]
 
 
@@ -171,14 +172,14 @@ def _source(node: Any, number: int = 0) -> Any:
 
 
 def _only_user(node: Any) -> Any | None:
-    """The one node that takes this one's output, but for those that ask for its shape alone."""
+    """The only node that uses this one's output, not counting ShapeOf; None if there are more."""
     users = [port.get_node() for port in node.output(0).get_target_inputs()]
     users = [user for user in users if _kind(user) != "ShapeOf"]
     return users[0] if len(users) == 1 else None
 
 
 def _constant(node: Any) -> NDArray[Any] | None:
-    """The float32 numbers of a node that is constant, perhaps kept in half or given a shape."""
+    """The float32 values of a constant, looking through Convert and Reshape, else None."""
     while _kind(node) in ("Convert", "Reshape"):
         node = _source(node)
     return np.asarray(node.data, np.float32) if _kind(node) == "Constant" else None
@@ -202,7 +203,7 @@ def _reflects_one(pad: Any) -> bool:
 
 
 def _sizes(op: Any, node: Any) -> list[Any]:
-    """The four sides of what a node gives, each (1,)."""
+    """The four dimensions of a node's output, each a tensor of shape (1,)."""
     size = op.shape_of(node)
     return [op.gather(size, _number(op, i), op.constant(0)) for i in range(4)]
 
@@ -212,7 +213,7 @@ def _number(op: Any, value: int) -> Any:
 
 
 def _replace(node: Any, new: Any) -> None:
-    """Let all that take a node's output take the new one's, under the same name."""
+    """Replace a node's output with that of `new` in all its users, under the same name."""
     new.output(0).get_tensor().set_names(node.output(0).get_names())
     for port in list(node.output(0).get_target_inputs()):
         port.replace_source_output(new.output(0))

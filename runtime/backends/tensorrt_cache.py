@@ -1,5 +1,4 @@
-"""TensorRT-RTX's runtime cache: it compiles kernels when an engine is first run, and finds them
-here the next time."""
+"""The runtime cache of TensorRT-RTX: kernels that it compiles when an engine first runs."""
 
 from __future__ import annotations
 
@@ -17,14 +16,14 @@ MAX_FILE = 1 << 30  # bytes
 
 
 class RuntimeCache:
-    """One engine's compiled kernels, in memory and in a file of the cache folder.
+    """The compiled kernels of one engine, in memory and in a file in the cache folder.
 
-    A file that TensorRT-RTX does not take (another GPU, driver or library) is written anew. Without
-    a writable folder there is no file, and the next first frame is slow again.
+    A file that TensorRT-RTX rejects (another GPU, driver or library) is replaced. Without a
+    writable folder no file is written, and the first frame is slow at every start.
     """
 
     def __init__(self, config: Any, build: Build) -> None:
-        """config: an IRuntimeConfig, which gets the cache."""
+        """config: the IRuntimeConfig to attach the cache to."""
         self._cache = config.create_runtime_cache()
         self._lock = threading.Lock()
         self._written = ""
@@ -42,7 +41,7 @@ class RuntimeCache:
                     self._written = hashlib.sha256(data).hexdigest()
 
     def save(self) -> None:
-        """Write what has been compiled since; does nothing when that is nothing."""
+        """Write the cache file if kernels have been compiled since the last write."""
         with self._lock:
             serialized = self._cache.serialize() if self._file is not None else None
             data = bytes(serialized) if serialized is not None else b""
@@ -56,5 +55,5 @@ class RuntimeCache:
 
 
 def cache_file(build: Build) -> Path:
-    """Named by the engine's hash and the library's version."""
+    """The path of the cache file, named by the engine's hash and the library's version."""
     return cache_folder() / f"{build.sha256[:32]}-{build.version}.rtx-cache"

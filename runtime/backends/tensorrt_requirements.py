@@ -1,4 +1,4 @@
-"""What a TensorRT engine requires of the machine, and what to run where that is missing."""
+"""The requirements of a TensorRT engine, and the alternative where they are not met."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from st.runtime.errors import StError, Unavailable, printable
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that the engine requires.
+    """A requirement of an engine.
 
-    what: its name. met: whether this machine has it. found: what this machine has, or the reason
+    what: its name. met: whether this machine meets it. found: what this machine has, or the reason
     why it does not meet the requirement.
     """
 
@@ -36,7 +36,7 @@ def requirements(build: Build) -> list[Requirement]:
 def check_fits(build: Build, version: str) -> None:
     """Raises Unavailable unless this machine, with this release of the library, can load an engine.
 
-    Asked before TensorRT is, whose answer is a number and a line of its source.
+    Call this before TensorRT loads the engine: its own error has only a number and a source line.
     """
     check_release(build, version)
     check_system(build)
@@ -44,25 +44,27 @@ def check_fits(build: Build, version: str) -> None:
 
 
 def check_release(build: Build, version: str) -> str:
-    """The version; raises Unavailable unless it loads the engine: one of the same release does."""
+    """Return the version. Raises Unavailable unless it is of the same release as the engine."""
     if _release(build.version) != _release(version):
         raise Unavailable(
-            f"this engine is for {title(build.flavor)} {build.version}, here is {version}: export "
-            "it with this release, or install that one"
+            f"this engine is for {title(build.flavor)} {build.version}, not {version}: "
+            "export it with this release, or install that one"
         )
     return version
 
 
 def check_system(build: Build) -> str:
-    """Operating system and processor; raises Unavailable unless the engine is for them."""
+    """Return the operating system and processor. Raises Unavailable: the engine is for others."""
     here = system()
     if build.platform not in ("any", here):
-        raise Unavailable(f"this engine is for {build.platform}, here is {here}: export it here")
+        raise Unavailable(
+            f"this engine is for {build.platform}, not {here}: export it on this machine"
+        )
     return here
 
 
 def check_gpu(build: Build) -> str:
-    """The GPU; raises Unavailable: none, or the engine was built for others."""
+    """Describe the GPU. Raises Unavailable: no GPU, or the engine was built for others."""
     gpu = find_gpu()
     name = printable(gpu.name, 60)
     if not build.runs_on(gpu.capability):
@@ -78,14 +80,14 @@ def system() -> str:
 
 
 def cpu_alternative(engine: Path) -> str:
-    """What to do without a GPU: the .onnx that an engine was made of, if it can be found."""
+    """Advice for a machine without a GPU: the .onnx that the engine was built from, if found."""
     name = engine.name.removesuffix(SUFFIX).removesuffix(".rtx").removesuffix(".fp16")
     for other in (engine.with_name(f"{name}.onnx"), engine.with_name(f"{name}.fp16.onnx")):
         if other.is_file():
             return f"on the CPU, {printable(other)} runs"
     if engines.find(name):
         return f"on the CPU, the shipped engine {name} runs"
-    return "the .onnx that it was made of runs on the CPU"
+    return "the .onnx that it was built from runs on the CPU"
 
 
 def _requirements(build: Build) -> Iterator[Requirement]:

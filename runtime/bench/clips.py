@@ -1,4 +1,4 @@
-"""Frames for measurements: of a film, or of a moving texture."""
+"""Frames for measurements: from a video, or of a moving texture."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
 
 
 def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[Rgb]:
-    """The first frames of a film, at most that many; size: (width, height), or the film's own.
+    """Decode up to `most` frames from the start of a video.
 
-    Raises BadInput when nothing can be decoded.
+    size: (width, height) to scale to; by default the size of the video.
+    Raises BadInput: no frame can be decoded.
     """
-    import av  # not for those who only want a texture
+    import av  # only needed for videos
     from av.error import FFmpegError
 
     found: list[Rgb] = []
@@ -35,15 +36,17 @@ def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[R
     except (FFmpegError, OSError, IndexError) as error:
         if not found:
             why = printable(error, 80)
-            raise BadInput(f"{printable(clip)}: no film that can be read ({why})") from None
+            raise BadInput(f"{printable(clip)}: not a video that can be read ({why})") from None
     if not found:
-        raise BadInput(f"{printable(clip)}: not one frame could be decoded")
+        raise BadInput(f"{printable(clip)}: no frame could be decoded")
     return found
 
 
 def frames_of(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]:
-    """So many frames of that (width, height): of the clip, to and fro if it is short, or of a
-    texture that drifts by. Raises BadInput: no clip that can be decoded."""
+    """Return `count` frames of `size` (width, height) of a clip, or of a moving texture.
+
+    A clip that is too short is repeated forward and backward. Raises BadInput: see `frames`.
+    """
     if clip is None:
         return drifting(size, count)
     own = frames(clip, count, size)
@@ -51,7 +54,7 @@ def frames_of(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]
 
 
 def drifting(size: tuple[int, int], count: int) -> list[Rgb]:
-    """A soft texture, moving by 2 pixels a frame."""
+    """A blurred noise texture that moves by 2 pixels per frame. size: (width, height)."""
     width, height = size
     noise = np.random.default_rng(0).normal(0, 1, (height, width + 2 * count, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), 4)

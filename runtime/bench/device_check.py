@@ -1,4 +1,4 @@
-"""Whether a device of this machine runs an engine."""
+"""Check whether a device of this machine can run an engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = (64, 64)
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a device can run an engine here. milliseconds: its second small frame."""
+    """The result of a check. milliseconds: time of the second of two small frames."""
 
     device: str
     runs: bool
@@ -28,7 +28,7 @@ class Verdict:
 def installed_twice() -> str:
     """A warning if onnxruntime and onnxruntime-gpu are both installed, else "".
 
-    Both wheels write the same files, so the one that pip installed last decides whether CUDA works.
+    Both wheels write the same files, so the one installed last decides whether CUDA works.
     """
     for wheel in ("onnxruntime", "onnxruntime-gpu"):
         try:
@@ -43,7 +43,7 @@ def installed_twice() -> str:
 
 
 def verdict_of(engine: str, device: str, threads: int | None) -> Verdict:
-    """Run two small frames. Raises BadInput when the engine itself is at fault."""
+    """Run two small frames. Raises BadInput: the engine itself is invalid."""
     frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     try:
         with Stylizer(engine, device=device, threads=threads) as stylizer:
@@ -56,5 +56,5 @@ def verdict_of(engine: str, device: str, threads: int | None) -> Verdict:
         raise
     except StError as error:
         return Verdict(device, False, why_not=printable(error, 500))
-    except Exception as error:  # a provider's own failure is what this command is asked for
+    except Exception as error:  # the command reports failures of a provider
         return Verdict(device, False, why_not=f"{type(error).__name__}: {printable(error, 300)}")

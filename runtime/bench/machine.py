@@ -1,4 +1,4 @@
-"""Peak matrix-multiplication rate of this machine, a lower bound for the time of any engine."""
+"""Peak matrix-multiplication rate of this machine, which bounds the speed of any engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def matrix_rate(size: int = 1024, seconds: float = 1.0) -> float:
-    """GFLOP/s of the fastest of NumPy's float32 products of two size × size matrices."""
+    """Peak GFLOP/s of NumPy's float32 product of two size × size matrices, for `seconds`."""
     random = np.random.default_rng(0)
     left, right = random.random((2, size, size), dtype=np.float32)
     out = np.empty_like(left)
@@ -18,8 +18,10 @@ def matrix_rate(size: int = 1024, seconds: float = 1.0) -> float:
 
 
 def bfloat16_rate(size: int = 1024, seconds: float = 1.0) -> float | None:
-    """GFLOP/s of the fastest of OpenVINO's bfloat16 products of two size × size matrices; None
-    where it is not installed, or the processor does not compute in bfloat16."""
+    """Peak GFLOP/s of OpenVINO's bfloat16 product of two size × size matrices.
+
+    None if OpenVINO is not installed or the processor does not support bfloat16.
+    """
     try:
         import openvino as ov
         from openvino import opset13 as ops
@@ -31,13 +33,13 @@ def bfloat16_rate(size: int = 1024, seconds: float = 1.0) -> float | None:
     random = np.random.default_rng(0)
     left = random.random((size, size), dtype=np.float32)
     given = ops.parameter([size, size], np.float32)
-    # Products of products: what goes in and comes out as float32 is little beside them.
+    # A chain of products, so that the conversion from and to float32 takes little of the time.
     product, layers = given, 8
     for _ in range(layers):
         weights = random.random((size, size), dtype=np.float32) / size
         product = ops.matmul(product, ops.constant(weights), False, False)
     hints = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}
-    make: Any = ov.Model  # its stub is of another class
+    make: Any = ov.Model  # the type stub declares another class
     model = make([product], [given], "products")
     run = core.compile_model(model, "CPU", hints).create_infer_request()
     return layers * _rate(lambda: run.infer([left]), size, seconds)

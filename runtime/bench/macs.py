@@ -1,4 +1,4 @@
-"""Multiply-adds of an engine: those of its convolutions and matrix products."""
+"""Count the multiply-adds of an engine: those of its convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def multiply_adds(model: bytes, feed: Mapping[str, NDArray[Any]]) -> int:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.enable_profiling = True
-    # Weights that are laid out anew beforehand are not told of.
+    # The profile does not report the shapes of prepacked weights.
     options.add_session_config_entry("session.disable_prepacking", "1")
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder, "run"))
@@ -47,7 +47,7 @@ def _of_node(node: dict[str, Any]) -> int:
         return made * math.prod(inputs[1][1:])
     if name == "ConvTranspose":  # weights: (C, M / groups, kernel…)
         return math.prod(inputs[0]) * math.prod(inputs[1][1:])
-    if name == "Gemm":  # either factor may be transposed: their sizes are all that is known
+    if name == "Gemm":  # either factor may be transposed, so only their sizes are known
         rows, columns = outputs[0]
         return made * math.isqrt(math.prod(inputs[0]) * math.prod(inputs[1]) // (rows * columns))
     return made * inputs[0][-1]
@@ -58,7 +58,7 @@ def _shapes(told: list[dict[str, list[int]]]) -> list[list[int]]:
 
 
 def zeros_for(path: Path, height: int, width: int) -> dict[str, NDArray[Any]]:
-    """Inputs of zeros for an .onnx engine, the picture of that size. Raises BadEngine."""
+    """Zero-filled inputs for an .onnx engine and a picture of this size. Raises BadEngine."""
     data, metadata = read_engine(path)
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
     kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}

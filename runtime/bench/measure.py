@@ -12,20 +12,20 @@ import numpy as np
 
 from st.runtime.bench.clips import Rgb, frames_of
 from st.runtime.bench.startup import StartupCost, give_style, measure_startup, paint_one
-from st.runtime.painting.optical_flow import LEAST_SEEN, backward_flow, warping_error
+from st.runtime.painting.optical_flow import MIN_SEEN, backward_flow, warping_error
 from st.runtime.stylizer import Stylizer
 
-WARM_UP = 5  # frames of each turn that do not count
-ROUNDS = 4  # turns of each device, so that what else the machine does hits all alike
-PAIRS = 24  # of frames, at most, that the warping error is measured on
+WARM_UP = 5  # frames at the start of each round that are not measured
+ROUNDS = 4  # devices alternate, so that other load on the machine affects all of them equally
+PAIRS = 24  # maximum number of frame pairs for the warping error
 
 
 @dataclass(frozen=True)
 class Figures:
     """Measurements of one device.
 
-    p50, p95: milliseconds of a frame, from the picture in memory to the painting there.
-    error: warping error, of 0..1 squared; NaN where it has no meaning.
+    p50, p95: milliseconds per frame, from the picture in memory to the painting in memory.
+    error: warping error, in units of (0..1)²; NaN where it is undefined.
     """
 
     device: str
@@ -41,7 +41,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Bench:
-    """source_error: the warping error of the frames themselves."""
+    """Measurements of all devices. source_error: the warping error of the source frames."""
 
     devices: list[Figures]
     source_error: float
@@ -56,10 +56,11 @@ def bench(
     clip: Path | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> Bench:
-    """Measure `count` frames of (height, width) on each device, in turns.
+    """Measure `count` frames of `size` (height, width) on each device, in alternating rounds.
 
-    clip: where frames come from. step: called ROUNDS + 1 times for each device.
-    Raises: as Stylizer does; BadInput: a clip that cannot be decoded.
+    clip: a video to take frames from; by default a moving texture.
+    step: called ROUNDS + 1 times for each device, to report progress.
+    Raises what Stylizer raises, and BadInput: the clip cannot be decoded.
     """
     height, width = size
     given = frames_of(clip, (width, height), WARM_UP + -(-count // ROUNDS))
@@ -93,7 +94,7 @@ def bench(
 
 
 def _turn(stylizer: Stylizer, given: list[Rgb]) -> tuple[list[Rgb], list[float]]:
-    """The first paintings, and the seconds of each frame after WARM_UP."""
+    """Return the first paintings, and the seconds of each frame after WARM_UP."""
     shown: list[Rgb] = []
     taken = []
     for frame in given:
@@ -106,12 +107,14 @@ def _turn(stylizer: Stylizer, given: list[Rgb]) -> tuple[list[Rgb], list[float]]
 
 
 def film_errors(source: list[Rgb], films: dict[str, list[Rgb]]) -> dict[str, float]:
-    """The warping error of each film along the flow of `source`, averaged over pairs of frames; NaN
-    where there is none. Pairs across a cut are left out."""
+    """Mean warping error of each film along the optical flow of `source`.
+
+    Pairs of frames across a cut are skipped; NaN if no pair is left.
+    """
     errors: dict[str, list[float]] = {name: [] for name in films}
     for at, (previous, current) in enumerate(itertools.pairwise(source)):
         flow, seen = backward_flow(previous, current)
-        if seen.mean() < LEAST_SEEN:
+        if seen.mean() < MIN_SEEN:
             continue
         for name, film in films.items():
             errors[name].append(warping_error(film[at], film[at + 1], flow, seen))

@@ -1,4 +1,4 @@
-"""Measure start-up: a new process, from its start to its first painted frame."""
+"""Measure the start-up of a new process, up to its first painted frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from st.runtime.errors import StError, printable
 from st.runtime.stylizer import Stylizer
 
-FRAMES = 8  # that the process paints: its memory has then grown to what it will be
+FRAMES = 8  # painted by the process, after which its memory no longer grows
 _PAINTED = "painted"
 _CODE = (
     "import json, sys; from st.runtime.bench.startup import paint; paint(*json.loads(sys.argv[1]))"
@@ -25,8 +25,11 @@ _CODE = (
 
 @dataclass(frozen=True)
 class StartupCost:
-    """seconds: to the first painted frame. mebibytes: the most memory that the process held, with
-    Python and all libraries; None where the system does not tell (Windows)."""
+    """Start-up cost of a process.
+
+    seconds: time to the first painted frame. mebibytes: peak resident memory, including Python and
+    all libraries; None where the system does not report it (Windows).
+    """
 
     seconds: float
     mebibytes: float | None
@@ -60,7 +63,7 @@ def measure_process(code: str, *arguments: str) -> StartupCost:
         if process.wait() or seconds is None:
             errors.seek(0)
             why = printable((errors.read() or rest).strip().rpartition("\n")[2], 200)
-            raise StError(f"a process that was to paint failed: {why}")
+            raise StError(f"the measured process failed: {why}")
     peak = rest.strip().rpartition("\n")[2]
     return StartupCost(seconds, float(peak) / 1024 if peak.isdigit() else None)
 
@@ -72,8 +75,10 @@ def report() -> None:
 
 
 def _peak() -> int | None:
-    """KiB that this process held at most. Not what `getrusage` says on Linux: that begins with what
-    the parent held."""
+    """Peak resident memory of this process in KiB, or None.
+
+    On Linux `getrusage` is wrong here, because it starts with the peak of the parent process.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():

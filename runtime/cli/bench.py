@@ -1,4 +1,4 @@
-"""`st-engines bench`: the speed of an engine on this machine, and that of the machine."""
+"""`st-engines bench`: measure an engine and the peak rate of this machine."""
 
 from __future__ import annotations
 
@@ -65,24 +65,22 @@ def processor() -> str:
 
 @command(name="bench", examples="st-engines bench paintings --size 1280x720 --clip film.mp4")
 @click.argument("engine", default=engines.DEFAULT, shell_complete=names_completion(engines.names))
-@click.option("--size", type=SIZE, default="640x360", show_default=True, help="Size of the frames.")
+@click.option("--size", type=SIZE, default="640x360", show_default=True, help="Frame size.")
 @click.option(
     "--frames",
     type=click.IntRange(1, 100_000),
     default=100,
     show_default=True,
     metavar="N",
-    help="Frames to measure.",
+    help="Number of frames to measure.",
 )
 @click.option(
     "--clip",
     type=click.Path(path_type=Path),
     metavar="FILM",
-    help="Measure on the frames of this film. [default: a moving texture]",
+    help="Video to take frames from. [default: a moving texture]",
 )
-@click.option(
-    "--device", type=click.Choice(REAL_DEVICES), help="Measure only this device. [default: all]"
-)
+@click.option("--device", type=click.Choice(REAL_DEVICES), help="Device to measure. [default: all]")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -99,12 +97,12 @@ def bench_engine(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Measure ENGINE on each device of this machine, alternately on the same frames.
+    """Measure ENGINE on each device of this machine. Devices alternate on the same frames.
 
-    The columns: milliseconds a frame, median and 95th percentile; frames a second; the fraction
-    of the processor's peak matmul rate, in float32 or, for openvino-bf16, in bfloat16; seconds
-    from the start of a process to its first frame, and its peak memory; and the warping error,
-    the temporal inconsistency of the result along the optical flow.
+    The columns: milliseconds per frame (median and 95th percentile), frames per second, the
+    fraction of the processor's peak matmul rate (in bfloat16 for openvino-bf16, else in float32),
+    seconds from the start of a process to its first frame, peak memory, and the warping error: the
+    temporal inconsistency along the optical flow.
     """
     height, width = size
     path = engine_path(engine)
@@ -114,7 +112,7 @@ def bench_engine(
     if not here and len(devices) == 1:
         raise fail(f"{devices[0]}: {verdicts[0].why_not}", 1)
     if not here:
-        raise fail(f"{printable(engine)} does not run on any device here", 1)
+        raise fail(f"{printable(engine)}: no device of this machine can run it", 1)
     machine = Machine(processor(), usable_cpus(), matrix_rate(), bfloat16_rate())
     adds = None
     if path.suffix != SUFFIX:
@@ -154,7 +152,7 @@ def _row(figures: Figures, machine: Machine, adds: int | None) -> dict[str, Any]
 def _print(
     rows: list[dict[str, Any]], found: Bench, machine: Machine, adds: int | None, pixels: int
 ) -> None:
-    names = ("device", "ms a frame", "95 %", "frames/s", "of the rate", "start s", "MiB", "warping")
+    names = ("device", "ms/frame", "95 %", "frames/s", "of peak", "start s", "MiB", "warping")
     table = Table(*names, box=None)
     for row in rows:
         table.add_row(
@@ -170,10 +168,10 @@ def _print(
     print_table(table)
     bfloat16 = _text(machine.bfloat16, "{:.0f}")
     if adds is not None:
-        click.echo(f"{adds / 1e9:.2f} G multiply-adds a frame, {adds / pixels:,.0f} a pixel")
-    click.echo(f"warping error of the frames themselves: {found.source_error:.5f}")
+        click.echo(f"{adds / 1e9:.2f} G multiply-adds per frame, {adds / pixels:,.0f} per pixel")
+    click.echo(f"warping error of the source frames: {found.source_error:.5f}")
     click.echo(
-        f"{machine.processor}, {machine.cores} processors; matrix products: "
+        f"{machine.processor}, {machine.cores} processors; peak matmul rate: "
         f"{machine.float32:.0f} GFLOP/s in float32, {bfloat16} in bfloat16"
     )
 

@@ -28,7 +28,7 @@ def format_capabilities(build: Build) -> str:
 
 
 def describe_rounding(metadata: Metadata) -> list[str]:
-    """How much an FP16 or INT8 engine differs from FP32."""
+    """The difference between an FP16 or INT8 engine and its FP32 original."""
     if metadata.rounding_error is None:
         return [metadata.precision.upper()]
     largest, mean = metadata.rounding_error
@@ -37,7 +37,7 @@ def describe_rounding(metadata: Metadata) -> list[str]:
 
 
 def error_unit(metadata: Metadata) -> str:
-    """The unit of its errors, as in "differs by … of 255"."""
+    """The unit of an engine's rounding error, as in "differs by … of 255"."""
     return "of its largest entry" if metadata.relative else "of 255"
 
 

@@ -16,7 +16,7 @@ from st.runtime.engine.metadata import MAX_BYTES, PROPERTY, Metadata, parse
 from st.runtime.errors import BadEngine, BadInput, printable
 
 MAX_FILE = 1 << 29  # bytes
-MAX_FIELDS = 150_000  # an engine has some thousands; keeps the scan under a second
+MAX_FIELDS = 150_000  # an engine has some thousands; this keeps the scan under a second
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
@@ -45,12 +45,12 @@ LOOPS = (b"Loop", b"Scan")
 
 
 def read_engine(path: Path) -> tuple[bytes, Metadata]:
-    """An engine's bytes and what they say of themselves.
+    """Read and validate an engine file. Returns its bytes and its metadata.
 
     Raises:
         BadInput: no such file, or it cannot be read.
-        BadEngine: not an ONNX file, cut short, of more than `MAX_FILE` bytes, without st metadata
-            or with bad ones, or with weights in other files.
+        BadEngine: not an ONNX file, cut short, larger than `MAX_FILE` bytes, with missing or
+            invalid st metadata, or with weights in other files.
     """
     data = engine_bytes(path, "an engine (.onnx)")
     try:
@@ -60,9 +60,10 @@ def read_engine(path: Path) -> tuple[bytes, Metadata]:
 
 
 def engine_bytes(path: Path, what: str, most: int = MAX_FILE) -> bytes:
-    """A regular file's bytes, at least one and at most `most`.
+    """Read a regular file of 1 to `most` bytes.
 
-    what: shown to who gave a folder. Raises BadInput or BadEngine, as `read_engine` does.
+    what: the expected file, for the error message about a folder.
+    Raises BadInput or BadEngine, as `read_engine` does.
     """
     name = printable(path)
     try:
@@ -74,7 +75,7 @@ def engine_bytes(path: Path, what: str, most: int = MAX_FILE) -> bytes:
         if info.st_size > most:
             shown = (info.st_size, most) if most < 1 << 20 else (info.st_size >> 20, most >> 20)
             unit = "bytes" if most < 1 << 20 else "MB"
-            raise BadEngine(f"{name}: {shown[0]} {unit}, engines have up to {shown[1]}")
+            raise BadEngine(f"{name}: {shown[0]} {unit}; at most {shown[1]} are allowed")
         data = path.read_bytes()
     except FileNotFoundError:
         raise BadInput(f"{name}: no such engine file") from None
@@ -88,9 +89,9 @@ def engine_bytes(path: Path, what: str, most: int = MAX_FILE) -> bytes:
 
 
 def check_onnx(data: bytes) -> None:
-    """Check an ONNX model of any program as `read_engine` checks an engine's graph.
+    """Check an ONNX model of any origin as `read_engine` checks an engine's graph.
 
-    Raises BadEngine: not an ONNX file, weights in other files, loops or functions in it.
+    Raises BadEngine: not an ONNX file, weights in other files, or loops or functions in it.
     """
     _scan(data)
 
@@ -99,24 +100,26 @@ def metadata_text(data: bytes) -> str:
     """The metadata property `st` of an ONNX model. Raises BadEngine: see `read_engine`."""
     found = _scan(data)
     if not found:
-        raise BadEngine("an ONNX file without st metadata: make engines with st-export")
+        raise BadEngine("an ONNX file without st metadata: create engines with st-export")
     if len(found) > 1:
         raise BadEngine("it has st metadata twice")
     if len(found[0]) > MAX_BYTES:
-        raise BadEngine(f"engine metadata of {len(found[0])} bytes, at most {MAX_BYTES} are read")
+        raise BadEngine(
+            f"engine metadata of {len(found[0])} bytes; at most {MAX_BYTES} are allowed"
+        )
     try:
         return found[0].decode()
     except UnicodeDecodeError:
-        raise BadEngine("engine metadata is no text") from None
+        raise BadEngine("engine metadata is not valid UTF-8") from None
 
 
 def is_engine(data: bytes) -> bool:
-    """Whether an ONNX model, checked as `check_onnx` does, has st metadata, good or bad."""
+    """Whether an ONNX model has st metadata, valid or not. Checks it as `check_onnx` does."""
     return bool(_scan(data))
 
 
 def _scan(data: bytes) -> list[bytes]:
-    """The values of all metadata properties `st`, once the whole model has been looked at."""
+    """Validate the whole model. Returns the values of all its metadata properties `st`."""
     found: list[bytes] = []
     pending: list[tuple[str, memoryview]] = [("model", memoryview(data))]
     count = graphs = functions = 0
@@ -133,25 +136,25 @@ def _scan(data: bytes) -> list[bytes]:
                 raise BadEngine("not an engine: it has too many parts")
             if kind == "tensor":
                 if number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value):
-                    raise BadEngine("its weights lie in another file; an engine is one file")
+                    raise BadEngine("its weights are in another file; an engine must be one file")
             elif kind == "node" and number == NODE_OPERATOR and value in LOOPS:
                 raise BadEngine(
-                    "it has a loop, which may never end; engines of st-export have none"
+                    "it has a loop, which may never end; engines written by st-export have none"
                 )
             elif number in children:
                 if not isinstance(value, memoryview):
                     raise _damaged()
                 graphs += kind == "model" and number == MODEL_GRAPH
                 pending.append((children[number], value))
-    if graphs != 1:  # of two, every library would make one of its own
+    if graphs != 1:  # libraries would combine two graphs in different ways
         raise _damaged()
-    if functions:  # calling one another, a few make billions of operators
-        raise BadEngine("it has functions of its own; engines of st-export have none")
+    if functions:  # a few functions that call each other can expand to billions of operators
+        raise BadEngine("it has functions; engines written by st-export have none")
     return found
 
 
 def _own_property(message: memoryview) -> list[bytes]:
-    """[value] of a key-value pair whose key is ours, else []."""
+    """[value] of a key-value pair whose key is `PROPERTY`, else []."""
     pair = {number: value for number, value in _fields(message) if number in (1, 2)}
     key, value = pair.get(1), pair.get(2, memoryview(b""))
     if isinstance(key, memoryview) and key == PROPERTY.encode():
@@ -160,7 +163,7 @@ def _own_property(message: memoryview) -> list[bytes]:
 
 
 def node_ports(data: bytes) -> dict[str, int]:
-    """Of a model that `metadata_text` has passed: each named node's inputs and outputs, counted."""
+    """The number of inputs and outputs of each named node. data: checked by `metadata_text`."""
     (graph,) = (v for n, v in _fields(memoryview(data)) if n == MODEL_GRAPH)
     counts: dict[str, int] = {}
     for number, node in _fields(graph if isinstance(graph, memoryview) else memoryview(b"")):
@@ -171,9 +174,10 @@ def node_ports(data: bytes) -> dict[str, int]:
 
 
 def cut(data: bytes, outputs: Sequence[str]) -> bytes:
-    """A model that `metadata_text` has passed, with only these of its outputs and what they need.
+    """Reduce a model to these outputs and the nodes that they need.
 
-    ONNX Runtime computes all of a model's outputs, whichever are asked for.
+    ONNX Runtime computes all outputs of a model, even if only some are requested.
+    data: checked by `metadata_text`.
     """
     kept = bytearray()
     for field in _spans(memoryview(data)):
@@ -187,7 +191,7 @@ def cut(data: bytes, outputs: Sequence[str]) -> bytes:
 
 def _cut_graph(graph: memoryview, needed: set[str]) -> bytes:
     parts: list[memoryview] = []
-    for field in reversed(list(_spans(graph))):  # nodes come after those that feed them
+    for field in reversed(list(_spans(graph))):  # nodes are in topological order
         if isinstance(field.value, memoryview):
             if field.number == GRAPH_NODE:
                 if not needed & set(_texts(field.value, NODE_OUTPUT)):
@@ -200,14 +204,14 @@ def _cut_graph(graph: memoryview, needed: set[str]) -> bytes:
 
 
 def _used(node: memoryview) -> set[str]:
-    """Names that a node reads, itself or within the graphs of its attributes (If, Loop)."""
+    """Names that a node reads, directly or in the subgraphs of its attributes (If)."""
     names: set[str] = set()
     pending = [("node", node)]
     while pending:
         kind, message = pending.pop()
         if kind == "node":
             names.update(_texts(message, NODE_INPUT))
-        elif kind == "graph":  # its outputs may be names of the graph around it
+        elif kind == "graph":  # its outputs may be names of the enclosing graph
             outputs = (v for n, v in _fields(message) if n == GRAPH_OUTPUT)
             names.update(*(_texts(v, 1) for v in outputs if isinstance(v, memoryview)))
         for number, value in _fields(message):
@@ -224,8 +228,8 @@ def _texts(message: memoryview, wanted: int) -> list[str]:
 
 class _Field(NamedTuple):
     number: int
-    value: int | memoryview  # fixed-size numbers as their bytes
-    raw: memoryview  # key and all
+    value: int | memoryview  # numbers of fixed size as bytes
+    raw: memoryview  # the encoded field, with its key
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

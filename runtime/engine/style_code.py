@@ -1,4 +1,4 @@
-"""Style codes: the output of a style encoder, which can be kept, saved and blended."""
+"""Style codes: the output of a style encoder, which can be saved, loaded and blended."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import atomic_write
 
 SUFFIX = ".npz"
-MAX_FILE = 4 * MAX_CODE + 64 * 1024  # bytes: the longest code and its wrapping
+MAX_FILE = 4 * MAX_CODE + 64 * 1024  # bytes: the longest code and the file's headers
 
 
 @dataclass(frozen=True, eq=False)
 class StyleCode:
-    """A style as numbers, for the engines with the fingerprint of the encoder that made it.
+    """A style as a vector, for engines with the same fingerprint as its encoder.
 
-    values: (K,) float32, finite.
+    values: (K,) float32, finite. fingerprint: of the encoder.
     """
 
     values: NDArray[np.float32]
     fingerprint: str
 
     def save(self, path: str | Path) -> None:
-        """Write the code as an .npz file: plain arrays, nothing that could run.
+        """Write the code as an .npz file of plain arrays, without pickled objects.
 
         Raises BadInput: another suffix, or no such folder.
         """
@@ -38,7 +38,7 @@ class StyleCode:
         if path.suffix != SUFFIX:
             raise BadInput(f"{printable(path)}: style codes are {SUFFIX} files")
         with atomic_write(path) as part, part.open("wb") as file:
-            # As UTF-8 bytes: NumPy's texts lose NULs at their end.
+            # As UTF-8 bytes, because NumPy strings lose trailing NULs.
             mark = np.frombuffer(self.fingerprint.encode(), np.uint8)
             np.savez(file, allow_pickle=False, values=self.values, fingerprint=mark)
 
@@ -54,7 +54,7 @@ class StyleCode:
                 raise BadInput(f"{name}: not a regular file")
             with zipfile.ZipFile(path) as archive:
                 if len(set(archive.namelist())) != len(archive.namelist()):
-                    raise BadInput(f"{name}: holds two arrays of one name, not a style code")
+                    raise BadInput(f"{name}: not a style code: two arrays have the same name")
                 values = _member(archive, "values.npy", np.float32, MAX_CODE)
                 mark = _member(archive, "fingerprint.npy", np.uint8, 1000)
             fingerprint = mark.tobytes().decode()
@@ -62,15 +62,15 @@ class StyleCode:
             raise BadInput(f"{name}: no such style code") from None
         except (BadInput, MemoryError):
             raise
-        except Exception:  # zipfile and NumPy raise a dozen kinds on a stranger's bytes
+        except Exception:  # zipfile and NumPy raise a dozen types on untrusted files
             raise BadInput(f"{name}: not a style code, or a damaged one") from None
         if not np.isfinite(values).all():
-            raise BadInput(f"{name}: a style code with numbers that are not finite")
+            raise BadInput(f"{name}: not a style code: some numbers are not finite")
         return cls(values, fingerprint)
 
 
 def _member(archive: zipfile.ZipFile, name: str, dtype: type, most: int) -> NDArray:
-    """A stored (never deflated, so never larger than the file) 1-D array of an .npz file."""
+    """Read a 1-D array of an .npz file. It must be stored, so it cannot exceed the file's size."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > MAX_FILE:
         raise ValueError(name)

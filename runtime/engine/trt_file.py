@@ -28,17 +28,17 @@ Size = tuple[int, int]  # (height, width)
 
 @dataclass(frozen=True)
 class Build:
-    """How a TensorRT engine was made, and so where it runs.
+    """How a TensorRT engine was built, which decides where it runs.
 
-    flavor: the library that made it, and alone can load it.
-    version: of that library: "11.4.0.106". Engines load in the same release only.
-    capabilities: of the GPUs that it was built for: 89 is 8.9.
-    later: it runs on every capability from the least of `capabilities` on.
-    platform: operating system and processor that it is for, "linux-x86_64"; "any" where portable.
-    profile: the least, the optimal and the largest (height, width) of its picture input.
-    plugin: it carries st's own kernels.
-    device: the GPU that built it, for people; empty where none was needed.
-    size, sha256: of the engine's file.
+    flavor: the library that built it; only this library can load it.
+    version: of the library, such as "11.4.0.106". Engines load in the same release only.
+    capabilities: compute capabilities of the GPUs that it was built for; 89 means 8.9.
+    later: it runs on every capability from the smallest of `capabilities` up.
+    platform: its operating system and processor, such as "linux-x86_64", or "any".
+    profile: the smallest, the optimal and the largest (height, width) of its picture input.
+    plugin: it contains st's own kernels.
+    device: name of the GPU that built it, for display; empty if none was needed.
+    size, sha256: of the engine file; the size in bytes.
     """
 
     flavor: Flavor
@@ -53,7 +53,7 @@ class Build:
     device: str = ""
 
     def runs_on(self, capability: int) -> bool:
-        """Whether a GPU of this compute capability (89 for 8.9) was built for."""
+        """Whether the engine was built for a GPU of this compute capability (89 means 8.9)."""
         return capability in self.capabilities or (
             self.later and capability >= min(self.capabilities)
         )
@@ -70,7 +70,7 @@ def onnx_source(engine: Path) -> Path:
 
 
 def write_trt(path: Path, data: bytes, metadata: Metadata, build: Build) -> None:
-    """Write an engine and its JSON; an interrupted write leaves no pair that reads as whole."""
+    """Write an engine and its JSON. An interrupted write leaves no pair that passes the checks."""
     text = json.dumps(
         {"format": FORMAT, "engine": json.loads(metadata.dump()), "build": asdict(build)},
         indent=1,
@@ -84,9 +84,9 @@ def write_trt(path: Path, data: bytes, metadata: Metadata, build: Build) -> None
 
 
 def describe_trt(path: Path) -> tuple[Metadata, Build]:
-    """What lies beside an engine; its bytes are not read.
+    """Read the JSON of an engine, but not the engine itself.
 
-    Raises BadInput: no such engine. BadEngine: no JSON beside it, or a bad one.
+    Raises BadInput: no such engine. BadEngine: its JSON is missing or invalid.
     """
     if not path.exists():
         raise BadInput(f"{printable(path)}: no such engine file")
@@ -94,7 +94,7 @@ def describe_trt(path: Path) -> tuple[Metadata, Build]:
     if not beside.exists():
         raise BadEngine(
             f"{printable(path)}: {printable(beside.name)}, its description, is not beside it: "
-            "copy both files, or make them with st-export"
+            "copy both files, or create them with st-export"
         )
     text = engine_bytes(beside, "a .trt.json file", MAX_BYTES).decode("utf-8", "replace")
     try:
@@ -104,32 +104,32 @@ def describe_trt(path: Path) -> tuple[Metadata, Build]:
 
 
 def read_trt(path: Path) -> tuple[bytes, Metadata, Build]:
-    """An engine's bytes, and what is beside them, checked to be theirs. Raises as above."""
+    """Read an engine and its JSON, and check its size and hash. Raises as `describe_trt` does."""
     metadata, build = describe_trt(path)
     data = engine_bytes(path, "an engine (.trt)", MAX_FILE)
     if len(data) != build.size:
         raise BadEngine(
-            f"{printable(path)}: {len(data)} bytes, {build.size} were written: it is cut short, or "
-            f"{printable(json_beside(path).name)} is another engine's"
+            f"{printable(path)}: {len(data)} bytes, {build.size} expected: it is cut short, or "
+            f"{printable(json_beside(path).name)} belongs to another engine"
         )
     if hashlib.sha256(data).hexdigest() != build.sha256:
         raise BadEngine(
-            f"{printable(path)}: damaged, or {printable(json_beside(path).name)} is another "
-            "engine's: export it anew"
+            f"{printable(path)}: damaged, or {printable(json_beside(path).name)} belongs to "
+            "another engine: export it again"
         )
     return data, metadata, build
 
 
 def parse_trt(text: str) -> tuple[Metadata, Build]:
-    """A `.trt.json` file's text. Raises BadEngine with what is wrong."""
+    """Parse the text of a `.trt.json` file. Raises BadEngine: invalid; the message says why."""
     try:
         values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BadEngine(f"no JSON: {printable(error, 80)}") from None
+        raise BadEngine(f"no valid JSON: {printable(error, 80)}") from None
     if not isinstance(values, dict) or set(values) != {"format", "engine", "build"}:
-        raise BadEngine("not an engine's description of st-export")
+        raise BadEngine("not an engine's description written by st-export")
     if values["format"] != FORMAT:
-        raise BadEngine(f"not of format {FORMAT}: export the engine with this version")
+        raise BadEngine(f"its format is not {FORMAT}: export the engine with this version")
     return parse(json.dumps(values["engine"])), _build(values["build"])
 
 
@@ -168,14 +168,14 @@ def _profile(value: Any) -> tuple[Size, Size, Size]:
         for size in value
     )
     if not all(a <= b <= c for a, b, c in zip(least, best, most, strict=True)):
-        raise BadEngine("build: profile must grow from its least to its largest size")
+        raise BadEngine("build: profile must grow from its smallest to its largest size")
     return least, best, most
 
 
 def _text(values: dict[str, Any], key: str) -> str:
     value = values.get(key, "")
     if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
-        raise BadEngine(f"build: {key} must be a printable text of up to 200 characters")
+        raise BadEngine(f"build: {key} must be printable text of up to 200 characters")
     return value
 
 
@@ -193,7 +193,7 @@ def _number(value: Any, key: str, least: int, most: int) -> int:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def title(flavor: Flavor) -> str:

@@ -1,1 +1,1 @@
-"""What the operating system offers and takes: files, signals, processors, forks."""
+"""Operating system services: files, signals, processors, memory, forks."""

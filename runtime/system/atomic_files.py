@@ -1,6 +1,6 @@
 """Atomic writes: write to a temporary file in the same folder, then rename it.
 
-A file under its final name is therefore always complete.
+So a file with its final name is always complete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from st.runtime.errors import BadInput, printable
 
-MAX_SUFFIX = 32  # bytes; a longer "suffix" is a part of the name
+MAX_SUFFIX = 32  # bytes; a longer "suffix" is part of the name
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # some network file systems
 
 
@@ -26,8 +26,8 @@ def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
 
     On any exception the temporary file is removed and an existing `final` is left unchanged. The
     temporary file has the suffix of `final`, because writers choose the format by it. A symbolic
-    link stays: the file that it leads to is replaced. What is no regular file, such as a named pipe
-    or /dev/stdout, is never replaced: the complete file is copied into it.
+    link is kept, and its target is replaced. A special file, such as a named pipe or /dev/stdout,
+    is never replaced: the complete file is copied into it.
 
     fsync: flush the file to the disk before it is renamed (see `durable_rename`). Pass False for
         thousands of files, where a power failure may leave the last ones empty.
@@ -61,7 +61,7 @@ def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
             part.chmod(0o666 & ~_umask())
             part.replace(final)
     except OSError as error:
-        if type(error) is OSError and error.filename is None:  # as write(2) and fsync(2) fail
+        if type(error) is OSError and error.filename is None:  # write(2), fsync(2) name no file
             error.filename = str(final)
         raise
     finally:
@@ -69,7 +69,7 @@ def atomic_write(final: Path, fsync: bool = True) -> Iterator[Path]:
 
 
 def _end_of_link(link: Path) -> Path:
-    """The path that a symbolic link leads to, which need not exist. Raises BadInput."""
+    """The target of a symbolic link, which need not exist. Raises BadInput."""
     final = Path(os.path.realpath(link))
     if final.is_symlink():
         raise BadInput(f"{printable(link)}: a symbolic link that leads in a circle")
@@ -79,7 +79,7 @@ def _end_of_link(link: Path) -> Path:
 
 
 def short_stem(stem: str) -> str:
-    """The start of a name, of at most 40 characters and 120 bytes, for a name made of it."""
+    """The start of a name, at most 40 characters and 120 bytes, to build a temporary name from."""
     short = stem[:40]
     while len(os.fsencode(short)) > 120:
         short = short[:-1]
@@ -87,7 +87,7 @@ def short_stem(stem: str) -> str:
 
 
 def durable_rename(complete: Path, final: Path) -> None:
-    """Flush a complete file to the disk, then rename it, replacing what is there.
+    """Flush a complete file to the disk, then rename it, replacing an existing file.
 
     Without the flush the system may write the name first and the contents seconds later, and a
     power failure in between leaves an empty file where a good one was. Raises OSError: the disk
@@ -101,7 +101,7 @@ def durable_rename(complete: Path, final: Path) -> None:
                 raise
     complete.chmod(0o666 & ~_umask())
     complete.replace(final)
-    with suppress(OSError):  # Windows opens no folders; some network file systems sync none
+    with suppress(OSError):  # Windows cannot open folders; some file systems cannot sync them
         folder = os.open(final.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -117,7 +117,7 @@ def atomic_folder(final: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
     exception the new folder is removed and an existing one is left unchanged.
 
     Raises:
-        BadInput: the folder around it does not exist, or something else stands there.
+        BadInput: the parent folder does not exist, or the path is taken by something else.
     """
     final = Path(os.path.abspath(final))  # noqa: PTH100 - resolve() would follow a link
     name = printable(final)

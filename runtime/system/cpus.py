@@ -11,10 +11,10 @@ from pathlib import Path
 def usable_cpus(
     membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> int:
-    """Processors in this process's affinity, or fewer where a cgroup's quota allows only fewer.
+    """The number of processors in this process's affinity, limited by the quotas of its cgroups.
 
-    A container with a quota of 1.5 processors on a machine of 64 gives 2: a thread for each of the
-    64 would only wait for its turn.
+    A quota of 1.5 processors gives 2, even on a machine with 64: more threads would only wait.
+    membership: the file that lists this process's cgroups. root: where cgroups are mounted.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -25,10 +25,10 @@ def usable_cpus(
 
 
 def _quotas(membership: Path, root: Path) -> Iterator[float]:
-    """The quota, in processors, of every cgroup that holds this process, version 2 and 1."""
+    """The quotas, in processors, of all cgroups (versions 1 and 2) that contain this process."""
     for line in _read(membership).splitlines():
         _, controllers, own = (*line.split(":", 2), "", "")[:3]
-        # A container may see its own group mounted as the root, so every parent is asked.
+        # Check all parents too: a container may see its own group mounted as the root.
         groups = [own.strip("/"), *(str(p) for p in Path(own.strip("/")).parents)]
         if not controllers:
             for group in groups:
@@ -42,7 +42,7 @@ def _quotas(membership: Path, root: Path) -> Iterator[float]:
 
 
 def _ratio(quota: str, period: str) -> Iterator[float]:
-    """The quota; nothing for "max", -1 and missing files, which mean no limit."""
+    """Yield the quota, unless it is "max", -1 or missing, which mean no limit."""
     try:
         limit = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):
@@ -54,5 +54,5 @@ def _ratio(quota: str, period: str) -> Iterator[float]:
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except (OSError, ValueError):  # not there, or a name that cannot be
+    except (OSError, ValueError):  # missing file, or an invalid name
         return ""

@@ -1,4 +1,4 @@
-"""A digest of a nested value: equal values have equal digests."""
+"""Digests of nested values: equal values have equal digests, in every process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PLAIN = (str, bytes, bool, int, float, np.generic, PurePath)
 
 
 def identity(value: object) -> str:
-    """SHA-256 over numbers, texts, arrays, and dataclasses, mappings and sequences of them.
+    """SHA-256 of a value of numbers, strings, paths, arrays, dataclasses, mappings and sequences.
 
-    The same in every process. Raises TypeError for anything else.
+    Raises TypeError: a value of another type.
     """
     digest = hashlib.sha256()
     for piece in _pieces(value):
@@ -47,4 +47,4 @@ def _pieces(value: Any) -> Iterator[bytes]:
         yield kind
         yield repr(value).encode()
     else:
-        raise TypeError(f"no identity of a {type(value).__name__}")
+        raise TypeError(f"cannot compute a digest of a {type(value).__name__}")

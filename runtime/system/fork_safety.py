@@ -1,7 +1,7 @@
-"""Objects that a forked child process must not destroy.
+"""Keep forked child processes from destroying inherited inference sessions.
 
-The libraries' thread pools do not survive a fork, and their destructors wait for the threads: a
-child that merely ends (or collects its garbage) would hang. So a child keeps what it inherited.
+The thread pools of inference libraries do not survive a fork, and their destructors wait for the
+threads: a child would hang at exit or in garbage collection. So a child never frees these objects.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _held: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def keep_in_children(thing: Any) -> None:
-    """Never run `thing`'s destructor in a process forked off this one."""
+    """Never run the destructor of `thing` in a forked child of this process."""
     _held[id(thing)] = thing
 
 
 def _keep_all() -> None:
     for thing in list(_held.values()):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))  # one reference too many: never freed
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))  # an extra reference: never freed
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""How much memory is free for this process."""
+"""The memory that is free for this process."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")  # of this process, as containers see it
+CGROUP = Path("/sys/fs/cgroup")  # this process's control group, as mounted in containers
 
 
 def free_memory() -> int | None:
-    """Bytes that can be allocated without swapping, or None where the system does not tell.
+    """Bytes that can be allocated without swapping; None if unknown.
 
-    On Linux, the smaller of MemAvailable and what the limit of the control group leaves. Elsewhere
+    On Linux, the smaller of MemAvailable and the rest below the control group's limit. Elsewhere,
     half of the physical memory.
     """
     if (available := _mem_available()) is None:
@@ -30,12 +30,12 @@ def _mem_available() -> int | None:
 
 
 def cgroup_room(folder: Path = CGROUP) -> int | None:
-    """What the memory limit of a version 2 control group leaves; None without a limit."""
+    """Free bytes below the memory limit of a version 2 control group; None without a limit."""
     with suppress(OSError, ValueError):
         limit = int((folder / "memory.max").read_text())  # "max" without a limit
         used = int((folder / "memory.current").read_text())
         lines = (folder / "memory.stat").read_text().splitlines()
-        cached = dict(line.split() for line in lines).get("inactive_file", "0")  # can be dropped
+        cached = dict(line.split() for line in lines).get("inactive_file", "0")  # page cache
         return max(0, limit - used + int(cached))
     return None
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 @contextmanager
 def stoppable() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once."""
+    """Yield an event that the first Ctrl-C or SIGTERM sets. A second Ctrl-C interrupts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may handle signals
@@ -33,14 +33,14 @@ def stoppable() -> Iterator[threading.Event]:
 
 
 class _Ended(SystemExit):
-    """By SIGTERM."""
+    """Exit caused by SIGTERM."""
 
 
 @contextmanager
 def tidy_end() -> Iterator[None]:
-    """SIGTERM ends the program as an exception would, so that unfinished files are removed.
+    """Turn SIGTERM into an exception, so that unfinished files are removed.
 
-    `stoppable` within it goes first. The exit code is what a shell calls such an end: 143.
+    A nested `stoppable` takes precedence. The exit code is 143, as in a shell.
     """
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -50,7 +50,7 @@ def tidy_end() -> Iterator[None]:
         if not isinstance(lost.exc_value, _Ended):
             told(lost)
             return
-        # It came in the middle of a destructor, where Python drops exceptions.
+        # Raised in a destructor, where Python drops exceptions: send the signal again.
         again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM))
         again.daemon = True
         again.start()
@@ -70,10 +70,10 @@ def tidy_end() -> Iterator[None]:
 
 @contextmanager
 def quick_interrupt() -> Iterator[None]:
-    """Ctrl-C ends the program at once, with one line: for imports that take seconds.
+    """Make Ctrl-C exit at once, with one line. Use it around imports that take seconds.
 
-    Python raises KeyboardInterrupt wherever it is, which some extension modules turn into other
-    errors. Nothing must be half written meanwhile.
+    KeyboardInterrupt does not work there: some extension modules turn it into other errors. No file
+    may be half written at the time.
     """
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -95,7 +95,7 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
     (tmp_path / "any.encoder.onnx").unlink()
     again = CliRunner().invoke(main, [str(tmp_path / "any.onnx"), "--int8", str(folder)])
     assert again.exit_code == 2
-    assert "any.encoder.onnx: not there" in again.output
+    assert "any.encoder.onnx: not found" in again.output
 
 
 def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

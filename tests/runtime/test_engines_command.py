@@ -137,7 +137,7 @@ def test_bench_gives_the_figures_of_each_device_here(
     if find_spec("openvino"):
         assert "openvino" in rows
     shown = run("bench", tint, "--size", "64x48", "--frames", "5", "--device", "cpu").stdout
-    assert "ms a frame" in shown
+    assert "ms/frame" in shown
     assert "GFLOP/s in float32" in shown
 
 

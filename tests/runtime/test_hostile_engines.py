@@ -179,7 +179,7 @@ def test_metadata_twice_or_no_text(tmp_path: Path) -> None:
     refused(write(tmp_path / "twice.onnx", model, Metadata("identity").dump()), "twice")
     data = described(tmp_path / "x.onnx", Metadata("METHOD").dump()).read_bytes()
     (tmp_path / "x.onnx").write_bytes(data.replace(b"METHOD", b"\xff\xfe\xff\xfe\xff\xfe"))
-    refused(tmp_path / "x.onnx", "no text")
+    refused(tmp_path / "x.onnx", "not valid UTF-8")
 
 
 def test_a_million_parts_are_not_walked(tmp_path: Path) -> None:

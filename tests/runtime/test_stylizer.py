@@ -264,7 +264,7 @@ def test_an_encoder_of_another_engine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadEngine, match="another engine"):
         Stylizer(path, device="cpu").set_style(picture())
     encoder.unlink()
-    with pytest.raises(BadEngine, match=r"code\.encoder\.onnx: not there"):
+    with pytest.raises(BadEngine, match=r"code\.encoder\.onnx: not found"):
         Stylizer(path, device="cpu").set_style(picture())
 
 

@@ -250,10 +250,10 @@ HERE = f"{platform.system().lower()}-{platform.machine().lower()}"
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": "11.3.0.99"}, r"is for TensorRT 11\.3\.0\.99, here is 11\.4\.0\.106: export"),
+        ({"version": "11.3.0.99"}, r"is for TensorRT 11\.3\.0\.99, not 11\.4\.0\.106: export"),
         ({"capabilities": (86, 120)}, r"8\.6, 12\.0; Fake RTX 4090 has 8\.9: export it for"),
         ({"capabilities": (90,), "later": True}, r"capability 9\.0 and later; Fake"),
-        ({"platform": "windows-amd64"}, rf"is for windows-amd64, here is {HERE}"),
+        ({"platform": "windows-amd64"}, rf"is for windows-amd64, not {HERE}"),
     ],
 )
 def test_engines_of_elsewhere_are_refused_before_tensorrt_sees_them(
@@ -321,9 +321,9 @@ def test_a_forked_process_is_told(machine: Machine, tmp_path: Path) -> None:
 def test_devices_and_suffixes_go_together(tmp_path: Path) -> None:
     onnx = toys.identity_engine(tmp_path / "same.onnx")
     path = make_trt(onnx)
-    with pytest.raises(BadControl, match=r"\.trt engines play on tensorrt, not on cpu"):
+    with pytest.raises(BadControl, match=r"\.trt engines run on tensorrt, not on cpu"):
         Stylizer(path, device="cpu")
-    with pytest.raises(BadControl, match=r"\.onnx engines play on cpu, .* not on tensorrt"):
+    with pytest.raises(BadControl, match=r"\.onnx engines run on cpu, .* not on tensorrt"):
         Stylizer(onnx, device="tensorrt")
 
 

@@ -140,7 +140,7 @@ def test_batches_are_tiled_one_by_one() -> None:
 def test_without_its_tiles_an_engine_says_what_is_missing(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "plain.onnx")
     path.with_suffix(".tiles.onnx").unlink()
-    with pytest.raises(BadEngine, match=r"80×90 is too large.*plain\.tiles\.onnx.* not there"):
+    with pytest.raises(BadEngine, match=r"80×90 is too large.*plain\.tiles\.onnx.* was not found"):
         Stylizer(path, device="cpu", whole_pixels=5000)(uneven(90, 80))
 
 
