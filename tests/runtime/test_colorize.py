@@ -318,7 +318,7 @@ def test_controls_that_do_not_go_together(engine: Path, tmp_path: Path) -> None:
         lambda: painter.set_hints([(1, 1, "red")]),
         lambda: painter.set_render_factor(8),
     ):
-        with pytest.raises(BadControl, match="this one paints"):
+        with pytest.raises(BadControl, match="this one stylizes"):
             change()
     # Strength and regions are as everywhere.
     picture = gray(40, 60)
@@ -371,7 +371,7 @@ def test_commands_take_and_show_it(engine: Path, tmp_path: Path) -> None:
         ({"render_factor": 65}, "render_factor"),
         ({"render_factor": True}, "render_factor"),
         ({"kind": "stylizer"}, "render_factor"),
-        ({"kind": "stylizer", "render_factor": 0}, "no stylizer takes"),
+        ({"kind": "stylizer", "render_factor": 0}, "a stylizer engine cannot have the inputs"),
         ({"inputs": ["content"]}, "content, hints and palette"),
         ({"inputs": ["content", "hints", "palette", "strength"]}, "content, hints and palette"),
         ({"scale": 2}, "enlarges"),

@@ -160,7 +160,10 @@ def test_random_damage_never_gets_past_our_own_errors(
         (edited(styles=["a", "a"], inputs=["content", "weights"]), "twice"),
         (edited(inputs=["content", "shell"]), "unknown input"),
         (edited(inputs=["content", "content"]), "twice"),
-        (edited(inputs=["content", "moments", "margins"]), "no stylizer takes"),
+        (
+            edited(inputs=["content", "moments", "margins"]),
+            "a stylizer engine cannot have the inputs",
+        ),
         (edited(kind="virus"), "kind"),
         (edited(plugin="evil.so"), "unknown entries"),
         (edited(format=99), "format"),
@@ -403,5 +406,7 @@ def test_a_tiles_engine_of_bad_inputs_is_refused(tmp_path: Path) -> None:
     changed = json.loads(model.metadata_props[0].value) | {"norms": [6, 9]}
     del model.metadata_props[:]
     write(path, model, json.dumps(changed))
-    with pytest.raises(BadEngine, match=r"moments.* is float32 \(2, 14\); float32 \(2, 15\)"):
+    with pytest.raises(
+        BadEngine, match=r"moments.* is float32 \(2, 14\); expected float32 \(2, 15\)"
+    ):
         open_engine(path, kind="tiles")
