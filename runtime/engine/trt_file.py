@@ -125,7 +125,7 @@ def parse_trt(text: str) -> tuple[Metadata, Build]:
     try:
         values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BadEngine(f"no valid JSON: {printable(error, 80)}") from None
+        raise BadEngine(f"not valid JSON: {printable(error, 80)}") from None
     if not isinstance(values, dict) or set(values) != {"format", "engine", "build"}:
         raise BadEngine("not an engine's description written by st-export")
     if values["format"] != FORMAT:

@@ -242,7 +242,7 @@ def test_tiles_need_their_companion(here: Path, tint: str) -> None:
     pair = toys.tiles_pair(here / "pair.onnx")
     pair.with_suffix(".tiles.onnx").unlink()
     assert "pair.tiles.onnx" in error_line(run(*words, str(pair), code=2))
-    assert "tint has no tiles" in error_line(run(*words, tint, code=2))
+    assert "tint cannot paint in tiles" in error_line(run(*words, tint, code=2))
 
 
 # --- many

@@ -104,7 +104,7 @@ def test_a_method_without_tiles_needs_much_memory(
     monkeypatch.setattr("st.runtime.loaded_engine.free_memory", lambda: 4000 * 90 * 80)
     np.testing.assert_array_equal(paint(frame), 255 - frame)
     monkeypatch.setattr("st.runtime.loaded_engine.free_memory", lambda: 1000 * 90 * 80)
-    with pytest.raises(BadInput, match="has no tiles"):
+    with pytest.raises(BadInput, match="cannot paint in tiles"):
         paint(frame)
 
 
@@ -146,7 +146,9 @@ def test_without_its_tiles_an_engine_says_what_is_missing(tmp_path: Path) -> Non
 
 def test_without_tiles_by_its_method_an_engine_says_so(tmp_path: Path) -> None:
     path = toys.tint_engine(tmp_path / "tint.onnx")
-    with pytest.raises(BadInput, match=r"80×90 is too large.* tint has no tiles, since it looks"):
+    with pytest.raises(
+        BadInput, match=r"80×90 is too large.* tint cannot paint in tiles, because it needs"
+    ):
         Stylizer(path, device="cpu", whole_pixels=5000)(uneven(90, 80))
 
 

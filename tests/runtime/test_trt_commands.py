@@ -135,7 +135,7 @@ def test_bad_pairs_are_one_line(engine: Path) -> None:
     whole = json_beside(engine).read_text()
     for change, message in (
         (lambda: engine.write_bytes(DATA[:5]), "cut short"),
-        (lambda: json_beside(engine).write_text("{"), "no JSON"),
+        (lambda: json_beside(engine).write_text("{"), "not valid JSON"),
         (lambda: json_beside(engine).unlink(), "is not beside it"),
     ):
         change()
