@@ -109,7 +109,7 @@ def test_what_needs_a_gpu_says_so_in_one_line(engine: Path, no_gpu: None) -> Non
     [
         ({}, Gpu("RTX 4090", 89, 13000), None),
         ({}, Gpu("RTX 2080", 75, 13000), "RTX 2080 has 7.5"),
-        ({"version": "1.6.0.1"}, Gpu("RTX 4090", 89, 13000), "is for TensorRT-RTX 1.6.0.1, here"),
+        ({"version": "1.6.0.1"}, Gpu("RTX 4090", 89, 13000), "is for TensorRT-RTX 1.6.0.1, not"),
         ({"platform": "plan9-vax"}, Gpu("RTX 4090", 89, 13000), "is for plan9-vax"),
         ({"later": False}, Gpu("RTX 4090", 89, 13000), "8.0, 8.6; RTX 4090 has 8.9"),
     ],
