@@ -19,7 +19,7 @@ from st.runtime.painting.color_transfer import COLORS
 from st.runtime.painting.hints import parse_point
 from st.runtime.painting.noise import SEEDS
 from st.runtime.painting.paint_size import MAX_PAINT_SIZE, MAX_SCALE, MIN_PAINT_SIZE, MIN_SCALE
-from st.runtime.painting.regions import MOST_FEATHER, Mask
+from st.runtime.painting.regions import MAX_FEATHER, Mask
 from st.runtime.stylizer import Stylizer
 
 
@@ -195,7 +195,7 @@ def region_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         ),
         click.option(
             "--feather",
-            type=click.IntRange(0, MOST_FEATHER),
+            type=click.IntRange(0, MAX_FEATHER),
             default=0,
             show_default=True,
             metavar="N",

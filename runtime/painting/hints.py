@@ -20,7 +20,7 @@ from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.painting.chroma import chroma_of, palette_of
 from st.runtime.painting.frames import Frames
 
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 PALETTE_SIDE = 256  # longer side to which a palette picture is reduced, pixels
 COLORFUL = 24  # least max - min of RGB, of 255, for a pixel of a stroke without alpha
 DRAWN = 0.02  # least coverage of a pixel by a stroke, at the size that the engine sees
@@ -90,8 +90,8 @@ def make_hints(
 ) -> Hints:
     """See `Stylizer.set_hints`. Raises BadControl, BadInput."""
     listed = list(points)
-    if len(listed) > MOST_POINTS:
-        raise BadControl(f"{len(listed)} hints: at most {MOST_POINTS} are allowed")
+    if len(listed) > MAX_POINTS:
+        raise BadControl(f"{len(listed)} hints: at most {MAX_POINTS} are allowed")
     if not all(isinstance(point, tuple | list) and len(point) == 3 for point in listed):
         raise BadControl("a hint must be (x, y, color)")
     return Hints(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 # Least share of pixels with a consistent flow; below it there is a cut. Real cuts had at most 0.05,
 # the fastest motion at least 0.55.
-LEAST_SEEN = 0.25
+MIN_SEEN = 0.25
 
 
 def backward_flow(

@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.painting.frames import Frames
 
-FULL = 4095  # weight of a white pixel; sums of MOST products with a byte are exact in float32
-MOST = 15  # regions
-MOST_FEATHER = 4096
+FULL = (
+    4095  # weight of a white pixel; sums of MAX_REGIONS products with a byte are exact in float32
+)
+MAX_REGIONS = 15  # regions
+MAX_FEATHER = 4096
 UNSEEN = FULL // 64  # a rest that is below this everywhere comes from the rounding of masks
 TILE = 128  # side of a piece, pixels
 
@@ -111,11 +113,11 @@ def make_regions(
     Raises BadControl: too many regions, or a bad feather radius. BadInput: a bad mask. Also what
     `encode` raises.
     """
-    if not isinstance(feather, int | float) or not 0 <= feather <= MOST_FEATHER:
-        raise BadControl(f"feather must be 0 to {MOST_FEATHER} pixels, not {printable(feather)}")
+    if not isinstance(feather, int | float) or not 0 <= feather <= MAX_FEATHER:
+        raise BadControl(f"feather must be 0 to {MAX_FEATHER} pixels, not {printable(feather)}")
     listed = list(pairs)
-    if not 1 <= len(listed) <= MOST:
-        raise BadControl(f"{len(listed)} regions: 1 to {MOST} can be painted")
+    if not 1 <= len(listed) <= MAX_REGIONS:
+        raise BadControl(f"{len(listed)} regions: 1 to {MAX_REGIONS} can be painted")
     masks = tuple(as_mask(mask) for _, mask in listed)
     given = tuple(style for style, _ in listed)
     values = tuple(None if style is None else encode(style) for style in given)

@@ -33,8 +33,7 @@ from st.runtime.pictures.coded_color import CodedColor, coded_color, deep_sample
 from st.runtime.pictures.encode16 import encode_png, encode_tiff
 from st.runtime.pictures.exif import carried_exif, with_resolution
 from st.runtime.pictures.icc import srgb_profile, to_srgb
-from st.runtime.pictures.jpeg_scans import MOST as MOST_SCANS
-from st.runtime.pictures.jpeg_scans import endless
+from st.runtime.pictures.jpeg_scans import MAX_SCANS, endless
 from st.runtime.pictures.resize import with_long_side
 from st.runtime.pictures.transparency_key import deep_key_alpha, packing, scale_key
 from st.runtime.system.atomic_files import atomic_write, check_no_pipe
@@ -131,7 +130,7 @@ def read_picture(
                 f"{max_pixels / 1e6:.0f} allowed"
             )
         if endless(image):
-            raise BadInput(f"{name}: a JPEG with over {MOST_SCANS} scans, an attack")
+            raise BadInput(f"{name}: a JPEG with over {MAX_SCANS} scans, an attack")
         try:
             if min_side is not None:
                 image.draft(None, (min_side, min_side))

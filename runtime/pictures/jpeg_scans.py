@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from PIL import ImageFile
 
-MOST = 100  # scans; encoders write at most a dozen, and embedded thumbnails have their own
+MAX_SCANS = 100  # scans; encoders write at most a dozen, and embedded thumbnails have their own
 START = b"\xff\xda"  # marker of a scan; it does not occur within one
 PIECE = 1 << 20
 
 
 def endless(image: ImageFile.ImageFile) -> bool:
-    """Whether an opened, not yet loaded image is a JPEG with more than `MOST` scans."""
+    """Whether an opened, not yet loaded image is a JPEG with more than `MAX_SCANS` scans."""
     file = image.fp
     if image.format not in ("JPEG", "MPO") or file is None:
         return False
@@ -20,4 +20,4 @@ def endless(image: ImageFile.ImageFile) -> bool:
         count += (last + piece).count(START)
         last = piece[-1:]
     file.seek(place)
-    return count > MOST
+    return count > MAX_SCANS

@@ -169,7 +169,7 @@ def test_enlarging(engines: Path) -> None:
         lambda: enlarge.set_paint_size(64),
         lambda: enlarge.set_regions([(None, np.ones((4, 4), np.uint8))]),
     ):
-        with pytest.raises(BadControl, match="upscales"):
+        with pytest.raises(BadControl, match="enlarges"):
             change()
 
 

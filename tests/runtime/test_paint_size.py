@@ -18,7 +18,7 @@ from st.runtime.engine.metadata import Metadata
 from st.runtime.painting import paint_size
 from st.runtime.painting.banded_resize import enlarged, row_taps
 from st.runtime.painting.paint_size import bands, painting_size, restore_size, scaled
-from st.runtime.style_encoder import MOST_PIXELS, as_style
+from st.runtime.style_encoder import MAX_PIXELS, as_style
 from tests.support import toys
 
 
@@ -192,7 +192,7 @@ def test_a_style_picture_is_scaled_before_it_is_encoded(tmp_path: Path) -> None:
     assert as_style(style, metadata, 0.5).shape == (1, 256, 336, 3)
     assert as_style(style, metadata, 2).shape == (1, 1024, 1360, 3)
     largest = as_style(style, metadata, 4).shape
-    assert MOST_PIXELS * 0.9 < largest[1] * largest[2] <= MOST_PIXELS
+    assert MAX_PIXELS * 0.9 < largest[1] * largest[2] <= MAX_PIXELS
     fixed = Metadata("add", "style-encoder", ("style",), code_size=3, fixed_size=(64, 96))
     for scale in (0.25, 1, 3):
         assert as_style(style, fixed, scale).shape == (1, 64, 96, 3)

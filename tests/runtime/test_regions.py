@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from st.runtime import BadControl, BadInput, Stylizer
-from st.runtime.painting.regions import FULL, MOST, as_mask, compose, make_plan, shape_weights
+from st.runtime.painting.regions import (
+    FULL,
+    MAX_REGIONS,
+    as_mask,
+    compose,
+    make_plan,
+    shape_weights,
+)
 from tests.support import toys
 
 
@@ -179,7 +186,7 @@ def test_batches_strength_and_pictures_as_styles(tmp_path: Path) -> None:
     ("regions", "settings", "error", "message"),
     [
         ({}, {}, BadControl, "0 regions"),
-        ([("black", np.ones((1, 1), bool))] * (MOST + 1), {}, BadControl, "16 regions"),
+        ([("black", np.ones((1, 1), bool))] * (MAX_REGIONS + 1), {}, BadControl, "16 regions"),
         ({"nosuch": np.ones((1, 1), bool)}, {}, BadControl, "negative, black"),
         ({"black": np.ones(3)}, {}, BadInput, "mask"),
         ({"black": np.ones((3, 3, 2))}, {}, BadInput, "mask"),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from st.runtime.errors import BadInput, printable
-from st.runtime.painting.optical_flow import LEAST_SEEN, backward_flow, inside, warp
+from st.runtime.painting.optical_flow import MIN_SEEN, backward_flow, inside, warp
 
 Frame = NDArray[np.float32]  # (H, W, 3), RGB, 0..1
 
@@ -151,7 +151,7 @@ def _clip(path: Path) -> Clip | None:
 def filmed(earlier: NDArray[np.uint8], later: NDArray[np.uint8]) -> Pair | None:
     """A pair of a film's frames, (H, W, 3), RGB; None across a cut."""
     flow, seen = backward_flow(earlier, later)
-    if seen.mean() < LEAST_SEEN:
+    if seen.mean() < MIN_SEEN:
         return None
     first, second = (np.float32(1 / 255) * frame for frame in (earlier, later))
     return Pair(first, second, flow, seen)
