@@ -1,6 +1,7 @@
 """CUDA graphs: capture the work of a stream once, then launch all of it with one call.
 
 PyCUDA does not wrap stream capture, so the driver library (`nvcuda`, `libcuda`) is called directly.
+cuda-python does; one way serves both.
 """
 
 from __future__ import annotations

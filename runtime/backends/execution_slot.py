@@ -9,26 +9,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from st.runtime.backends.cuda_driver import Array, CudaDriver
 from st.runtime.backends.cuda_graph import CaptureError, CudaGraph
 from st.runtime.errors import BadEngine, StError, printable
 
-Array = NDArray[Any]
 BEFORE_CAPTURE = 2  # runs of one size: the first allocates and compiles, and cannot be captured
 
 
 class ExecutionSlot:
     """Not thread-safe. The caller must make the CUDA context current.
 
-    cuda: pycuda.driver. context: an IExecutionContext. dtypes: the NumPy dtype of every tensor.
+    context: an IExecutionContext. dtypes: the NumPy dtype of every tensor.
     driver: the CUDA driver library, used to capture graphs; None if TensorRT captures them itself.
     complaint: returns the last error message of TensorRT.
     """
 
     def __init__(
         self,
-        cuda: Any,
+        cuda: CudaDriver,
         context: Any,
         dtypes: Mapping[str, np.dtype[Any]],
         driver: Any,
@@ -37,7 +36,7 @@ class ExecutionSlot:
         self._cuda, self._driver = cuda, driver
         self._context: Any = context
         self._dtypes, self._complaint = dtypes, complaint
-        self._stream = cuda.Stream()
+        self._stream: Any = cuda.create_stream()
         self._host: dict[str, Array] = {}  # pinned, for asynchronous copies
         self._device: dict[str, Any] = {}
         self._views: dict[str, Array] = {}  # the used part of `_host`, in the tensor's shape
@@ -85,8 +84,9 @@ class ExecutionSlot:
         if name in self._device:
             self._device.pop(name).free()
         self._host.pop(name, None)
-        self._device[name] = self._cuda.mem_alloc(size)
-        self._host[name] = self._cuda.pagelocked_empty(size, np.uint8)
+        self._views.pop(name, None)  # it would keep the pinned memory
+        self._device[name] = self._cuda.allocate(size)
+        self._host[name] = self._cuda.allocate_pinned(size)
 
     def _start(self) -> None:
         """Enqueue copy in, compute and copy out, as one graph launch once it has been captured."""
@@ -105,11 +105,11 @@ class ExecutionSlot:
 
     def _enqueue(self) -> None:
         for name in self._shapes:
-            self._cuda.memcpy_htod_async(self._device[name], self._views[name], self._stream)
+            self._cuda.copy_to_device(self._device[name], self._views[name], self._stream)
         if not self._context.execute_async_v3(self._stream.handle):
             raise StError(f"the engine failed on this picture: {printable(self._complaint(), 300)}")
         for name in self._asked:
-            self._cuda.memcpy_dtoh_async(self._views[name], self._device[name], self._stream)
+            self._cuda.copy_to_host(self._views[name], self._device[name], self._stream)
 
     def _drop_graph(self) -> None:
         if self._graph is not None:
@@ -120,4 +120,5 @@ class ExecutionSlot:
         self._drop_graph()
         for memory in self._device.values():
             memory.free()
-        self._device, self._host, self._views, self._context = {}, {}, {}, None
+        self._device, self._host, self._views = {}, {}, {}
+        self._context = self._stream = None

@@ -1,7 +1,7 @@
 """TensorRT engines (`NAME.trt`) on an NVIDIA GPU, of both libraries: TensorRT and TensorRT-RTX.
 
-Pictures go to the GPU as bytes and come back as bytes: the conversion is in the graph. Device
-memory, streams and pinned memory are PyCUDA's.
+Pictures go to the GPU as bytes and come back as bytes: the conversion is in the graph. cuda-python
+or PyCUDA makes the calls for memory, streams and copies.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.backends.base import Port, check_process
+from st.runtime.backends.cuda_driver import CudaError, OutOfGpuMemory
 from st.runtime.backends.execution_slot import ExecutionSlot
 from st.runtime.backends.gpu import DRIVER
 from st.runtime.backends.tensorrt_cache import RuntimeCache
-from st.runtime.backends.tensorrt_library import load_pycuda, load_tensorrt
+from st.runtime.backends.tensorrt_library import load_cuda_driver, load_tensorrt
 from st.runtime.backends.tensorrt_requirements import check_fits
 from st.runtime.engine.trt_file import read_trt, title
 from st.runtime.errors import BadEngine, StError, Unavailable, printable
@@ -42,52 +43,68 @@ class TensorRtBackend:
         Raises:
             BadInput, BadEngine: no such file, or damaged, or without its description.
             Unavailable: no GPU, or it is for another GPU, system or release of the library.
-            MissingExtra: the library or PyCUDA is not installed.
+            MissingExtra: TensorRT is not installed, or neither cuda-python nor PyCUDA is.
         """
         data, self.metadata, self._build = read_trt(path)
         self.device = DEVICE
         self._process = os.getpid()
         self._trt = load_tensorrt(self._build.flavor)
         check_fits(self._build, self._trt.__version__)
-        self._cuda = load_pycuda()
-        self._primary = self._cuda.Device(0).retain_primary_context()
+        self._cuda = load_cuda_driver()
         self._log = _logger(self._trt)
         self._turn = threading.Condition()
         self._free: list[ExecutionSlot] = []
         self._slots = 0
         self._closed = False
-        with self._current():
-            self._runtime = self._trt.Runtime(self._log)
-            self._engine: Any = self._runtime.deserialize_cuda_engine(data)
-            if self._engine is None:
-                raise Unavailable(
-                    f"{title(self._build.flavor)} does not load it: {self._log.last()}"
-                )
-            self.inputs: Mapping[str, Port]
-            self.outputs: Mapping[str, Port]
-            self.inputs, self.outputs = _ports(self._trt, self._engine)
-            self._sizes = _profile(self._engine, self.inputs)
-            self._config, self._cache = self._configure()
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._config: Any = None
+        self._cache: RuntimeCache | None = None
+        try:
+            self._cuda.retain()
+            with self._current():
+                self._load(data)
+        except BaseException as error:
+            self._runtime = self._engine = self._config = self._cache = None
+            self._cuda.release()
+            if isinstance(error, CudaError):
+                raise Unavailable(f"the GPU cannot be used: {error}") from None
+            raise
         keep_in_children(self)
+
+    def _load(self, data: bytes) -> None:
+        self._runtime = self._trt.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(data)
+        if self._engine is None:
+            raise Unavailable(f"{title(self._build.flavor)} does not load it: {self._log.last()}")
+        self.inputs: Mapping[str, Port]
+        self.outputs: Mapping[str, Port]
+        self.inputs, self.outputs = _ports(self._trt, self._engine)
+        self._sizes = _profile(self._engine, self.inputs)
+        self._config, self._cache = self._configure()
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
         check_process(self._process)
         self._check_sizes(inputs)
-        with self._current():
-            slot = self._take()
-            try:
-                results, first = slot.run(inputs, outputs)
-            except (MemoryError, self._cuda.MemoryError):
-                raise StError("out of GPU memory: try a smaller picture") from None
-            except (self._cuda.Error, RuntimeError) as error:
-                raise StError(
-                    f"the engine failed on this picture: {printable(error, 300)}"
-                ) from None
-            finally:
-                self._give_back(slot)
-            cache = self._cache  # None after another thread's close
-            if first and cache is not None:
-                cache.save()
+        try:
+            with self._current():
+                return self._run(inputs, outputs)
+        except (MemoryError, OutOfGpuMemory):
+            raise StError("out of GPU memory: try a smaller picture") from None
+        except (CudaError, RuntimeError) as error:
+            raise StError(f"the engine failed on this picture: {printable(error, 300)}") from None
+
+    def _run(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> list[NDArray[Any]]:
+        slot = self._take()
+        try:
+            results, first = slot.run(inputs, outputs)
+        finally:
+            self._give_back(slot)
+        cache = self._cache  # None after another thread's close
+        if first and cache is not None:
+            cache.save()
         return results
 
     def close(self) -> None:
@@ -107,16 +124,16 @@ class TensorRtBackend:
                 self._cache.save()
             self._free = []
             self._cache = self._config = self._engine = self._runtime = None
-        self._primary.detach()
+        self._cuda.release()
 
     @contextmanager
     def _current(self) -> Iterator[None]:
         """The GPU's primary context on this thread: CUDA has one current context a thread."""
-        self._primary.push()
+        self._cuda.push()
         try:
             yield
         finally:
-            self._primary.pop()
+            self._cuda.pop()
 
     def _configure(self) -> tuple[Any, RuntimeCache | None]:
         """TensorRT-RTX compiles kernels at run time, keeps them, and captures its own graphs."""

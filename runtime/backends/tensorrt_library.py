@@ -1,4 +1,4 @@
-"""Import TensorRT's Python modules, `tensorrt` and `tensorrt_rtx`, and PyCUDA.
+"""Import TensorRT's Python modules, `tensorrt` and `tensorrt_rtx`, and a library for CUDA's driver.
 
 The bindings of TensorRT-RTX look for their shared libraries on the loader's path. They are located
 in the installed wheels and loaded first, so that no LD_LIBRARY_PATH is needed.
@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from st.runtime.backends.cuda_driver import CudaDriver
+from st.runtime.backends.cuda_driver_bindings import BindingsDriver
+from st.runtime.backends.cuda_driver_pycuda import PyCudaDriver
 from st.runtime.engine.trt_file import Flavor, title
 from st.runtime.errors import DISTRIBUTION, MissingExtra, Unavailable, printable
 
@@ -20,6 +23,8 @@ MODULES = {
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
+# Libraries that call the CUDA driver, the preferred one first: it is installed without a compiler.
+CUDA_DRIVERS = (("cuda.bindings.driver", BindingsDriver), ("pycuda.driver", PyCudaDriver))
 # Packages whose folders hold TensorRT-RTX's libraries, and the libraries, each before those that
 # need it.
 RTX_PACKAGES = ("tensorrt_rtx_libs", "onnxruntime_ep_nv_tensorrt_rtx")
@@ -54,16 +59,24 @@ def check_installed(flavor: Flavor) -> str:
     raise MissingExtra(title(flavor), flavor)
 
 
-def load_pycuda() -> ModuleType:
-    """pycuda.driver, initialized. Raises MissingExtra or Unavailable."""
-    if importlib.util.find_spec("pycuda") is None:
-        raise MissingExtra("TensorRT engines", "pycuda")
-    try:
-        cuda = importlib.import_module("pycuda.driver")
-        cuda.init()
-    except Exception as error:  # an ImportError without a driver; PyCUDA's own without a GPU
-        raise Unavailable(f"PyCUDA finds no GPU: {printable(error, 200)}") from None
-    return cuda
+def load_cuda_driver() -> CudaDriver:
+    """The CUDA driver, initialized, through cuda-python where it is installed, else PyCUDA.
+
+    Raises MissingExtra: neither is installed. Unavailable: there is no driver or no GPU.
+    """
+    for module, driver in CUDA_DRIVERS:
+        try:
+            return driver(importlib.import_module(module))
+        except Exception as error:  # ImportError: no driver; the library's own: no GPU
+            if not _is_absent(module, error):
+                raise Unavailable(f"{driver.name} finds no GPU: {printable(error)}") from None
+    raise MissingExtra("playing a TensorRT engine", "cuda-python", "pycuda")
+
+
+def _is_absent(module: str, error: Exception) -> bool:
+    """Whether an import failed because the module or its package is not installed."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return missing is not None and f"{module}.".startswith(f"{missing}.")
 
 
 def preload_rtx() -> list[Path]:

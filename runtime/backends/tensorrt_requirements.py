@@ -91,7 +91,7 @@ def cpu_alternative(engine: Path) -> str:
 
 
 def _requirements(build: Build) -> Iterator[Requirement]:
-    from st.runtime.backends.tensorrt_library import load_pycuda
+    from st.runtime.backends.tensorrt_library import load_cuda_driver
 
     library = f"{title(build.flavor)} {build.version}"
     yield _requirement(
@@ -102,7 +102,7 @@ def _requirements(build: Build) -> Iterator[Requirement]:
     )
     yield _requirement("an NVIDIA driver", _driver)
     yield _requirement(f"a GPU of {format_capabilities(build)}", lambda: check_gpu(build))
-    yield _requirement("PyCUDA", lambda: load_pycuda().__name__)
+    yield _requirement("cuda-python or PyCUDA", lambda: load_cuda_driver().name)
 
 
 def _driver() -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from tests.support import toys
 
-HEAVY = "{'torch', 'triton', 'tensorrt', 'pycuda', 'onnx', 'openvino', 'matplotlib', 'tkinter'}"
+HEAVY = (
+    "{'torch', 'triton', 'tensorrt', 'pycuda', 'cuda', 'onnx', 'openvino', 'matplotlib', 'tkinter'}"
+)
 
 
 def run(code: str) -> str:

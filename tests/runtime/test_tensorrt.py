@@ -23,13 +23,14 @@ from st.runtime.backends import tensorrt as backend
 from st.runtime.backends import tensorrt_requirements
 from st.runtime.backends.gpu import Gpu
 from st.runtime.backends.tensorrt_cache import cache_file
-from st.runtime.backends.tensorrt_library import load_tensorrt
+from st.runtime.backends.tensorrt_library import load_cuda_driver, load_tensorrt
 from st.runtime.cli.engines import main as engines
 from st.runtime.cli.image import main as image
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import Build, read_trt, write_trt
 from st.video.command import main as video
 from tests.support import toys
+from tests.support.fake_cuda_bindings import fake_bindings
 from tests.support.fake_tensorrt import Machine
 
 SIZES = ((16, 16), (64, 64), (256, 256))
@@ -55,12 +56,21 @@ def make_trt(onnx: Path, flavor: str = "tensorrt", data: bytes = b"", **changes:
     return path
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
-    """A fake RTX 4090."""
+def install(monkeypatch: pytest.MonkeyPatch, machine: Machine, *libraries: str) -> None:
+    """Let the machine have these of the libraries that call the CUDA driver."""
+    fakes = {"cuda.bindings.driver": fake_bindings(machine), "pycuda.driver": machine.cuda}
+    for module, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, module, fake if module in libraries else None)
+
+
+@pytest.fixture(params=["cuda.bindings.driver", "pycuda.driver"])
+def machine(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Machine:
+    """A fake RTX 4090, with each library that calls the CUDA driver in turn."""
     made = Machine()
+    install(monkeypatch, made, request.param)
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: made.trt)
-    monkeypatch.setattr(backend, "load_pycuda", lambda: made.cuda)
     monkeypatch.setattr(tensorrt_requirements, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
     monkeypatch.setattr(backend, "_driver", lambda: made.driver)
     monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
@@ -327,15 +337,72 @@ def test_devices_and_suffixes_go_together(tmp_path: Path) -> None:
         Stylizer(onnx, device="tensorrt")
 
 
-def test_without_pycuda_its_extra_is_named(
+def test_without_a_library_for_the_driver_both_extras_are_named(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: machine.trt)
-    monkeypatch.setattr(tensorrt_requirements, "find_gpu", lambda: Gpu("Fake RTX 4090", 89, 13000))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'painterly\[pycuda\]'"):
+    install(monkeypatch, machine)
+    both = r"pip install 'painterly\[cuda-python\]' or 'painterly\[pycuda\]'"
+    with pytest.raises(MissingExtra, match=both):
         Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+
+
+def test_cuda_python_is_preferred(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, machine, "cuda.bindings.driver", "pycuda.driver")
+    assert load_cuda_driver().name == "cuda-python"
+
+
+@pytest.mark.parametrize(
+    "function", ["cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent"]
+)
+def test_a_driver_that_fails_at_the_start_is_one_line(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    install(monkeypatch, machine, "cuda.bindings.driver")
+    machine.fails[function] = "CUDA_ERROR_NO_DEVICE"
+    path = make_trt(toys.identity_engine(tmp_path / "same.onnx"))
+    with pytest.raises(Unavailable, match=f"{function} failed: CUDA_ERROR_NO_DEVICE") as caught:
+        Stylizer(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "cuCtxPushCurrent",
+        "cuStreamCreate",
+        "cuMemAlloc",
+        "cuMemHostAlloc",
+        "cuMemcpyHtoDAsync",
+        "cuMemcpyDtoHAsync",
+        "cuStreamSynchronize",
+    ],
+)
+def test_a_driver_that_fails_in_a_run_is_one_line(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    install(monkeypatch, machine, "cuda.bindings.driver")
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    machine.fails[function] = "CUDA_ERROR_ILLEGAL_ADDRESS"
+    with pytest.raises(
+        StError, match=f"on this picture: {function} failed: CUDA_ERROR_ILLEGAL_ADDRESS$"
+    ):
+        paint(picture())
+    machine.fails.clear()
+    assert np.array_equal(paint(picture()), picture())
+
+
+def test_cuda_python_frees_everything(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, machine, "cuda.bindings.driver")
+    paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
+    paint(picture())
+    paint(picture(100, 100))
+    paint.close()
+    assert not machine.memory
+    assert len(machine.told("free pinned")) == len(machine.told("pagelocked_empty")) == 4
+    assert len(machine.told("stream freed")) == 1
+    assert machine.calls[-1] == ("detach",)
 
 
 def test_commands_play_it(machine: Machine, tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ def test_requirements(
     monkeypatch.setattr(tensorrt_requirements, "find_gpu", lambda: gpu)
     monkeypatch.setattr(tensorrt_requirements, "load_tensorrt", lambda flavor: module)
     monkeypatch.setattr(
-        "st.runtime.backends.tensorrt_library.load_pycuda",
-        lambda: type("PyCuda", (), {"__name__": "pycuda"})(),
+        "st.runtime.backends.tensorrt_library.load_cuda_driver",
+        lambda: type("Driver", (), {"name": "cuda-python"})(),
     )
     found = requirements(replace(BUILD, **changes))
     lacking = [need.found for need in found if not need.met]

@@ -32,6 +32,7 @@ class Machine:
         self.addresses = itertools.count(0x1000, 0x1000)
         self.thread = threading.local()
         self.out_of_memory = False
+        self.fails: dict[str, str] = {}  # a function of the driver: its CUresult
         self.refuses_capture = False
         self.refuses_to_run = False
         self.least, self.most = 16, 256
@@ -126,13 +127,13 @@ def _cuda(machine: Machine) -> Any:
         assert is_pinned(host), "a copy from memory that is not pinned is not asynchronous"
         machine.record("htod", host.nbytes, stream.handle)
         target = machine.memory[int(device)]
-        stream.put(lambda: _copy(target, host.reshape(-1).view(np.uint8)))
+        stream.put(lambda: copy(target, host.reshape(-1).view(np.uint8)))
 
     def memcpy_dtoh_async(host: np.ndarray, device: Allocation, stream: Stream) -> None:
         assert is_pinned(host), "a copy to memory that is not pinned is not asynchronous"
         machine.record("dtoh", host.nbytes, stream.handle)
         source = machine.memory[int(device)]
-        stream.put(lambda: _copy(host.reshape(-1).view(np.uint8), source))
+        stream.put(lambda: copy(host.reshape(-1).view(np.uint8), source))
 
     return SimpleNamespace(
         Device=Device,
@@ -147,7 +148,7 @@ def _cuda(machine: Machine) -> Any:
     )
 
 
-def _copy(target: np.ndarray, source: np.ndarray) -> None:
+def copy(target: np.ndarray, source: np.ndarray) -> None:
     size = min(target.size, source.size)
     target[:size] = source[:size]
 
@@ -235,7 +236,7 @@ def _trt(machine: Machine) -> Any:
             names = list(self.engine.outputs)
             for name, value in zip(names, self.engine.session.run(names, inputs), strict=True):
                 raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-                _copy(machine.memory[addresses[name]], raw)
+                copy(machine.memory[addresses[name]], raw)
             if self.config is not None and self.config.cache is not None:
                 self.config.cache.kernels += b"" if self.config.cache.kernels else b"kernels"
             with machine.lock:
