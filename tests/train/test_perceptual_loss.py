@@ -14,7 +14,7 @@ from st.train.losses.basic import gram, relative_distance
 from st.train.losses.perceptual import StyleLoss, compare_style, rescaled
 from st.train.method import Batch
 from st.train.methods import cin, perceptual
-from st.train.methods.perceptual_loss import STYLE_LAYERS
+from st.train.perceptual_loss import STYLE_LAYERS
 
 Pair = tuple[Tensor, Tensor]
 

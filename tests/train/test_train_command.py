@@ -312,7 +312,7 @@ def test_config_file_that_is_none(st_train: Invoke) -> None:
         (["--shape", "huge"], "huge"),
         (["--content-layer", "relu9_9"], "relu9_9"),
         (["--style-layers", "conv"], "conv"),
-        (["--vgg", "absent.pth"], "--vgg is for vgg16"),
+        (["--vgg", __file__], "--vgg is for vgg16"),
         (["--loss-network", "vgg16", "--vgg", "absent.pth"], "absent.pth: no such weights"),
         (["--style-scales", 0.5], "too small for fire7"),
         (["--device", "abacus"], "abacus"),

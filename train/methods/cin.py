@@ -21,7 +21,8 @@ from st.train.losses.basic import raster, wide
 from st.train.losses.perceptual import Grams
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, ExportSpec, Method
-from st.train.methods.perceptual_loss import (
+from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
+from st.train.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
     loss_network_of,
@@ -29,7 +30,6 @@ from st.train.methods.perceptual_loss import (
     of_index,
     perceptual_terms,
 )
-from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
     by_network,
     learning_rate_option,

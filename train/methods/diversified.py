@@ -30,7 +30,9 @@ from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import gram, wide
 from st.train.losses.perceptual import Grams, compare_style
 from st.train.method import Batch, ExportSpec, Method, shifted
-from st.train.methods.perceptual_loss import (
+from st.train.networks.noise import draw, every
+from st.train.networks.transform import InstanceNorm, ReflectConv, UpsampleConv
+from st.train.perceptual_loss import (
     CONTENT_HELP,
     LAYERS,
     STYLE_LAYERS,
@@ -42,8 +44,6 @@ from st.train.methods.perceptual_loss import (
     style_loss,
     weighted_terms,
 )
-from st.train.networks.noise import draw, every
-from st.train.networks.transform import InstanceNorm, ReflectConv, UpsampleConv
 from st.train.settings import (
     batch_option,
     by_network,

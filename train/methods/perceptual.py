@@ -29,7 +29,8 @@ from st.train.losses.patches import Bank
 from st.train.losses.perceptual import Grams, compare_style
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import Batch, ExportSpec, Method, shifted
-from st.train.methods.perceptual_loss import (
+from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
+from st.train.perceptual_loss import (
     LAYERS,
     RASTER_HELP,
     Perceptual,
@@ -38,7 +39,6 @@ from st.train.methods.perceptual_loss import (
     style_loss,
     weighted_terms,
 )
-from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import by_network, option, shape_option, style_size_option
 
 

@@ -31,14 +31,14 @@ from st.train.losses.basic import moments, raster, wide
 from st.train.losses.perceptual import Grams, compare_style, rescaled
 from st.train.losses.temporal import EVERY_HELP, WEIGHT_HELP, temporal_terms
 from st.train.method import SHIFT, Batch, ExportSpec, Method, shifted
-from st.train.methods.perceptual_loss import (
+from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
+from st.train.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
     loss_network_of,
     style_loss,
     weighted_terms,
 )
-from st.train.networks.transform import Norm, TransformNet, instance_norm, parse_shape
 from st.train.settings import (
     by_network,
     learning_rate_option,

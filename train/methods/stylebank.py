@@ -31,7 +31,8 @@ from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import raster, wide
 from st.train.losses.perceptual import Grams
 from st.train.method import Batch, ExportSpec, Method
-from st.train.methods.perceptual_loss import (
+from st.train.networks.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
+from st.train.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
     loss_network_of,
@@ -39,7 +40,6 @@ from st.train.methods.perceptual_loss import (
     of_index,
     perceptual_terms,
 )
-from st.train.networks.transform import InstanceNorm, Norm, ReflectConv, UpsampleConv, instance_norm
 from st.train.settings import (
     by_network,
     learning_rate_option,

@@ -27,7 +27,9 @@ from torch.nn import functional
 from st.train.features.base import FeatureNetwork
 from st.train.losses.perceptual import Grams
 from st.train.method import Batch, ExportSpec, Method
-from st.train.methods.perceptual_loss import (
+from st.train.networks.noise import draw, every
+from st.train.networks.transform import InstanceNorm
+from st.train.perceptual_loss import (
     CONTENT_HELP,
     CONTENT_LAYER_HELP,
     LAYERS,
@@ -38,8 +40,6 @@ from st.train.methods.perceptual_loss import (
     named_grams,
     perceptual_terms,
 )
-from st.train.networks.noise import draw, every
-from st.train.networks.transform import InstanceNorm
 from st.train.settings import (
     by_network,
     learning_rate_option,
