@@ -73,7 +73,14 @@ def gatys(
     """
     config = config or Config()
     network = perceptual(vgg, content, config.pooling, config.loss_network)
-    return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
+    return paint(
+        content,
+        style,
+        config,
+        lambda c, s: objective(network, c, s, config),
+        callback,
+        least_side=network.least_side,
+    )
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:

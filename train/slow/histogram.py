@@ -54,7 +54,14 @@ def histogram(
     """Paint the content with the style's Gram matrices and histograms. Arguments as for `gatys`."""
     config = config or Config()
     network = perceptual(vgg, content, config.pooling, config.loss_network)
-    return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
+    return paint(
+        content,
+        style,
+        config,
+        lambda c, s: objective(network, c, s, config),
+        callback,
+        least_side=network.least_side,
+    )
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:

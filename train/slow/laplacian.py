@@ -48,7 +48,14 @@ def laplacian(
     """Paint the content in the style and keep its edges. Arguments and errors as for `gatys`."""
     config = config or Config()
     network = perceptual(vgg, content, config.pooling, config.loss_network)
-    return paint(content, style, config, lambda c, s: objective(network, c, s, config), callback)
+    return paint(
+        content,
+        style,
+        config,
+        lambda c, s: objective(network, c, s, config),
+        callback,
+        least_side=network.least_side,
+    )
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:

@@ -11,8 +11,10 @@ from torch import Tensor
 from st.runtime.errors import BadInput, printable
 from st.train.features import VGG, FeatureNetwork, open_network
 from st.train.losses.basic import wide
+from st.train.slow.optimize import LEAST_SIDE
 
 POOLINGS = ("max", "average")
+SQUEEZENET_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Network:
     @property
     def names(self) -> list[str]:
         return self.network.names
+
+    @property
+    def least_side(self) -> int:
+        """Pixels of a short side that all layers can see: SqueezeNet's fire7 needs more."""
+        return LEAST_SIDE if isinstance(self.network, VGG) else SQUEEZENET_SIDE
 
     def __call__(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """(1, 3, H, W), RGB, 0..1 -> activations by layer."""

@@ -22,7 +22,7 @@ Losses = Callable[[Tensor], dict[str, Tensor]]  # (1, 3, H, W) -> weighted scala
 
 INITS = ("content", "noise", "style")
 COLORS = ("style", "luminance", "histogram")  # as st-image --color has them
-LEAST_SIDE = 32  # pixels: VGG's relu4_1 has a 3x3 patch, SqueezeNet's fire7 a cell
+LEAST_SIDE = 24  # pixels: relu4_1 has one 3x3 patch
 JUMP = 2.0  # times the best loss: what L-BFGS is not allowed
 FIRST_MOVE = 1 / 255  # of a pixel, on average, while L-BFGS knows no curvature
 
