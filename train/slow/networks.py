@@ -11,9 +11,9 @@ from torch import Tensor
 from st.runtime.errors import BadInput, printable
 from st.train.features import VGG, FeatureNetwork, open_network
 from st.train.losses.basic import wide
-from st.train.slow.optimize import LEAST_SIDE
 
 POOLINGS = ("max", "average")
+VGG_SIDE = 24  # pixels: relu4_1 has one 3x3 patch
 SQUEEZENET_SIDE = 32
 
 
@@ -35,7 +35,7 @@ class Network:
     @property
     def least_side(self) -> int:
         """Pixels of a short side that all layers can see: SqueezeNet's fire7 needs more."""
-        return LEAST_SIDE if isinstance(self.network, VGG) else SQUEEZENET_SIDE
+        return VGG_SIDE if isinstance(self.network, VGG) else SQUEEZENET_SIDE
 
     def __call__(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """(1, 3, H, W), RGB, 0..1 -> activations by layer."""

@@ -16,13 +16,13 @@ from torch import Tensor
 from st.runtime.errors import BadInput, printable
 from st.train.settings import option
 from st.train.slow.colors import keep_chroma, match_colors
+from st.train.slow.networks import VGG_SIDE
 from st.train.slow.styles import Style, Styles, as_styles, resize
 
 Losses = Callable[[Tensor], dict[str, Tensor]]  # (1, 3, H, W) -> weighted scalars, summed later
 
 INITS = ("content", "noise", "style")
 COLORS = ("style", "luminance", "histogram")  # as st-image --color has them
-LEAST_SIDE = 24  # pixels: relu4_1 has one 3x3 patch
 JUMP = 2.0  # times the best loss: what L-BFGS is not allowed
 FIRST_MOVE = 1 / 255  # of a pixel, on average, while L-BFGS knows no curvature
 
@@ -150,7 +150,7 @@ def _lbfgs(x: Tensor, history: int) -> torch.optim.LBFGS:
 
 
 def pyramid(
-    height: int, width: int, longest: int, coarsest: int, least_side: int = LEAST_SIDE
+    height: int, width: int, longest: int, coarsest: int, least_side: int = VGG_SIDE
 ) -> list[tuple[int, int]]:
     """(height, width) of each level, small to large by 2; the last has that longest side.
 
@@ -191,7 +191,7 @@ def paint(
     objective: Objective,
     callback: Callback | None = None,
     tasks: int = 1,
-    least_side: int = LEAST_SIDE,
+    least_side: int = VGG_SIDE,
     fall: float = 2.0,
 ) -> Tensor:
     """Minimize an objective over the pixels, coarse to fine.
