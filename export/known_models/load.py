@@ -103,8 +103,7 @@ def _adain(path: Path, state: dict[str, Tensor], vgg: Path | None) -> Exportable
     beside = vgg or path.with_name(VGG_NAME)
     if not beside.is_file():
         raise BadInput(
-            f"{printable(path)}: AdaIN's decoder without its encoder; put {VGG_NAME} beside it, or "
-            "give its path"
+            f"AdaIN's decoder; its encoder, {VGG_NAME}, is needed: put it beside, or give its path"
         )
     encoder = state_dict_of(load_torch_file(beside))
     if encoder is None:

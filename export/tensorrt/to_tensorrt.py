@@ -26,8 +26,8 @@ def check(settings: Settings) -> None:
         find_gpu()
     except Unavailable as error:
         raise Unavailable(
-            f"TensorRT builds on the GPU that will run the engine: {error}. Without one, use the "
-            "format tensorrt-rtx, or run the .onnx on the CPU"
+            f"TensorRT builds on the GPU that will run the engine: {error}. The format "
+            "tensorrt-rtx builds without a GPU, and the .onnx runs on the CPU"
         ) from None
     check_installed("tensorrt")
 

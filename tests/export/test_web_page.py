@@ -379,7 +379,8 @@ def test_a_page_without_a_camera_says_so(page: Page) -> None:
 
 @pytest.mark.parametrize("color", ["luminance", "histogram", "only"])
 def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
-    picture = trial_picture(61, 75, seed=5)[0]
+    # Soft edges: the histogram's map multiplies what two runtimes round apart.
+    picture = cv2.GaussianBlur(trial_picture(61, 75, seed=5)[0], (0, 0), 1)
     page.click("[data-style=the_scream]")
     page.set("#color", color)
     page.open(picture)
