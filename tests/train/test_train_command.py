@@ -398,6 +398,7 @@ def test_pause_says_how_to_continue(st_train: Invoke) -> None:
 def test_ctrl_c_during_the_imports_is_one_line(photographs: Path, tmp_path: Path) -> None:
     script = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 from st.runtime.system.signals import quick_interrupt
 with quick_interrupt():
     from st.train.command import main
