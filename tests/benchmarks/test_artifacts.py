@@ -95,15 +95,15 @@ def test_blobs_are_found() -> None:
 
 
 def test_engines_are_inspected(tmp_path: Path) -> None:
-    figures = inspect(Stylizer(identity_engine(tmp_path / "identity.onnx"), "cpu"), None)
+    figures = inspect(Stylizer(identity_engine(tmp_path / "identity.onnx"), device="cpu"), None)
     assert figures["in bounds"] is True
     assert figures["tiled"] is None  # it has no tiles companion
-    stylizer = Stylizer(tint_engine(tmp_path / "tint.onnx"), "cpu")
+    stylizer = Stylizer(tint_engine(tmp_path / "tint.onnx"), device="cpu")
     assert inspect(stylizer, "negative")["in bounds"] is True
 
 
 def test_an_engine_of_any_style_is_inspected_in_pictures(tmp_path: Path) -> None:
-    stylizer = Stylizer(code_engine(tmp_path / "any.onnx"), "cpu")
+    stylizer = Stylizer(code_engine(tmp_path / "any.onnx"), device="cpu")
     assert list(styles_of(stylizer)) == ["a texture"]
     painting = tmp_path / "painting.png"
     Image.fromarray(texture(64, 64)).save(painting)
@@ -111,7 +111,7 @@ def test_an_engine_of_any_style_is_inspected_in_pictures(tmp_path: Path) -> None
     row = inspect(stylizer, style, name)
     assert row["style"] == "painting"
     assert row["grid"] == pytest.approx(0, abs=0.1)
-    assert styles_of(Stylizer(tint_engine(tmp_path / "tint.onnx"), "cpu")) == {
+    assert styles_of(Stylizer(tint_engine(tmp_path / "tint.onnx"), device="cpu")) == {
         "negative": "negative",
         "black": "black",
     }
