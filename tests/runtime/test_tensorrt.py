@@ -202,6 +202,7 @@ def test_closing_waits_for_runs_and_ends_the_waiting(machine: Machine, tmp_path:
         running = [pool.submit(paint, picture(seed=seed)) for seed in range(3)]
         while machine.running < 2:
             threading.Event().wait(0.005)
+        threading.Event().wait(0.3)  # until the third waits for a slot: nothing shows that
         closing = pool.submit(paint.close)
         threading.Event().wait(0.05)
         assert not closing.done()
