@@ -95,7 +95,7 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
     (tmp_path / "any.encoder.onnx").unlink()
     again = CliRunner().invoke(main, [str(tmp_path / "any.onnx"), "--int8", str(folder)])
     assert again.exit_code == 2
-    assert "any.encoder.onnx: not found" in again.output
+    assert "any.encoder.onnx: not there" in again.output
 
 
 def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_cannot_be_quantized(tmp_path: Path, made: tuple[Path, str]) -> None:
     with pytest.raises(BadInput, match="8 pictures or more"):
         int8_engine(*read_engine(engine_path("paintings")), pictures(LEAST - 1), [])
-    with pytest.raises(BadEngine, match="INT8 already"):
+    with pytest.raises(BadEngine, match="already in INT8"):
         int8_engine(*read_engine(made[0]), pictures(LEAST), [])
     tint = read_engine(toys.tint_engine(tmp_path / "tint.onnx"))
     with pytest.raises(BadEngine, match="nothing to quantize"):

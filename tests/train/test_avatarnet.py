@@ -27,7 +27,6 @@ def network(
     return made.eval()
 
 
-@pytest.mark.usefixtures("real_data")
 def test_whitened_features_have_covariance_one(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
@@ -55,7 +54,6 @@ def test_the_decorator_gives_a_picture_its_own_features(
     assert (full - none).norm() < 0.05 * (other - none).norm()
 
 
-@pytest.mark.usefixtures("real_data")
 def test_the_decoder_is_given_the_styles_statistics(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:

@@ -86,5 +86,5 @@ def test_stylizing_wants_photographs(
     from st.runtime.errors import BadInput
 
     run = Run((), (str(paintings / "strokes.png"),), tmp_path / "m.pt", device="cpu", workers=0)
-    with pytest.raises(BadInput, match="--content"):
+    with pytest.raises(BadInput, match="no photographs given"):
         next(train(METHOD, small(METHOD), run, lambda: squeezenet))
