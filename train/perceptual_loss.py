@@ -11,7 +11,7 @@ from torch import Tensor
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
 from st.train.features.networks import NETWORKS, layer_names_of
-from st.train.losses.basic import gram, relative_distance, total_variation
+from st.train.losses.basic import gram, relative_distance, standardized, total_variation
 from st.train.losses.perceptual import (
     Compared,
     Gram,
@@ -41,6 +41,7 @@ SCALES = {"squeezenet": (1.0, 0.5, 1.5), "vgg16": (1.0,)}
 
 
 CONTENT_HELP = "Weight of the relative distance of features."
+CONTENT_DISTANCES = ("standardized", "relative")
 CONTENT_LAYER_HELP = "Layer that content is compared on."
 STYLE_LAYERS_HELP = "Layer that style is compared on; repeat for several."
 RASTER_HELP = "Weight of the pattern that repeats on the network's own pixel raster."
@@ -76,6 +77,18 @@ class Perceptual(Training):
     tv_weight: float = by_network(
         {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0
     )
+    contrast_weight: float = by_network(
+        {"squeezenet": 2.0, "vgg16": 0.0},
+        "Weight of the channels' standard deviations beside the Gram matrices, within the style "
+        "loss; keeps the style's contrast.",
+        0,
+    )
+    content_distance: str = by_network(
+        {"squeezenet": "standardized", "vgg16": "relative"},
+        "Compare features of the content as they are (relative), or each channel less its mean "
+        "and over its standard deviation (standardized), which leaves colors and contrast free.",
+        choices=CONTENT_DISTANCES,
+    )
     content_layer: str = by_network(
         {"squeezenet": "fire4", "vgg16": "relu3_3"},
         CONTENT_LAYER_HELP,
@@ -109,7 +122,7 @@ def loss_network_of(config: Perceptual) -> str:
 
 
 def style_loss(config: Perceptual, gram: Gram = gram) -> StyleLoss:
-    return StyleLoss(config.style_layers, config.style_scales, gram)
+    return StyleLoss(config.style_layers, config.style_scales, gram, config.contrast_weight)
 
 
 def named_grams(
@@ -156,8 +169,11 @@ def weighted_terms(
     found: Compared, network: FeatureNetwork, seen: Tensor, batch: Batch, config: Perceptual
 ) -> dict[str, Tensor]:
     """The terms of paintings that are compared already. seen: the `shifted` paintings."""
+    own = found.features[config.content_layer]
     wanted = content_features(network, batch, config.content_layer)
-    content = relative_distance(found.features[config.content_layer], wanted)
+    if config.content_distance == "standardized":
+        own, wanted = standardized(own), standardized(wanted)
+    content = relative_distance(own, wanted)
     return {
         "content": config.content_weight * content,
         "style": config.style_weight * found.style,

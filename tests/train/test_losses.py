@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
-from st.train.losses.basic import gram, moments, relative_distance, total_variation
+from st.train.losses.basic import gram, moments, relative_distance, standardized, total_variation
 from st.train.methods.adain import adain, statistics
 from st.train.networks.transform import EPS, instance_norm
 
@@ -81,6 +81,19 @@ def test_moments_are_those_of_float64(offset: float) -> None:
         own = moments(wide)
         np.testing.assert_allclose(own.mean.numpy(), exact_mean, rtol=tolerance, atol=1e-6)
         np.testing.assert_allclose(own.std.numpy(), exact_std, rtol=tolerance)
+
+
+def test_standardized_is_that_of_float64() -> None:
+    features = noise(2, 5, 40, 30) * torch.tensor([1.0, 3, 0.5, 2, 0])[:, None, None].double() + 7
+    x = features.numpy()
+    variance = x.var((2, 3), keepdims=True)
+    exact = (x - x.mean((2, 3), keepdims=True)) / np.sqrt(
+        variance + 0.01 * variance.mean(1, keepdims=True)
+    )
+    np.testing.assert_allclose(standardized(features).numpy(), exact, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(standardized(features.float()).numpy(), exact, atol=1e-4)
+    assert standardized(features.bfloat16()).dtype == torch.float32
+    assert np.abs(exact[:, 4]).max() == 0
 
 
 def test_adain_gives_the_styles_statistics() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from st.runtime.errors import BadInput
 from st.train.features import FeatureNetwork, SqueezeNet, open_network
-from st.train.losses.basic import gram, relative_distance
+from st.train.losses.basic import gram, moments, relative_distance, standardized
 from st.train.losses.perceptual import StyleLoss, compare_style, rescaled
 from st.train.method import Batch
 from st.train.methods import cin, perceptual
@@ -33,6 +33,8 @@ def test_defaults_follow_the_loss_network() -> None:
     assert plain.style_layers == STYLE_LAYERS["squeezenet"]
     assert plain.style_scales == (1.0, 0.5, 1.5)
     assert (other.content_layer, other.content_weight) == ("relu3_3", 1.7)
+    assert (plain.contrast_weight, plain.content_distance) == (2.0, "standardized")
+    assert (other.contrast_weight, other.content_distance) == (0.0, "relative")
     assert (other.style_layers, other.style_scales) == (STYLE_LAYERS["vgg16"], (1.0,))
     assert cin.Config(content_weight=9.0).content_weight == 9.0
 
@@ -100,6 +102,30 @@ def test_style_loss_by_hand(squeezenet: SqueezeNet, real_pair: Pair) -> None:
     torch.testing.assert_close(found.style, torch.stack(expected).mean())
     assert set(found.features) == {"conv1", "fire2", "fire3"}
     assert float(loss.distance(squeezenet(style, loss.layers), targets[1.0])) < 1e-9
+
+
+def test_style_loss_sees_contrast(squeezenet: SqueezeNet, real_pair: Pair) -> None:
+    """A style at three quarters of its contrast is nearly twice as far as by Gram matrices."""
+    style = real_pair[1]
+    pale = style.mean((2, 3), keepdim=True).lerp(style, 0.75)
+    found = []
+    for contrast in (0.0, 2.0):
+        loss = StyleLoss(("conv1", "fire2", "fire3"), contrast=contrast)
+        with torch.no_grad():
+            targets = loss.of_styles(squeezenet, [style], 64)[1.0]
+            found.append(float(loss.distance(squeezenet(pale, loss.layers), targets)))
+    a, b = (squeezenet(x, ["conv1", "fire2", "fire3"]) for x in (pale, style))
+    deviations = [relative_distance(moments(a[k]).std, moments(b[k]).std) for k in a]
+    assert found[1] - found[0] == pytest.approx(2 * float(sum(deviations)) / 3, rel=1e-4)
+    assert found[1] > 1.8 * found[0]
+
+
+def test_content_distance_leaves_contrast_free(squeezenet: SqueezeNet, real_pair: Pair) -> None:
+    content, other = real_pair
+    features, unlike = (squeezenet(x, ["fire4"])["fire4"].double() for x in (content, other))
+    own = standardized(features)
+    assert relative_distance(standardized(0.5 * features + 3), own) < 1e-6
+    assert relative_distance(standardized(unlike), own) > 0.5
 
 
 def test_small_crops_are_refused(squeezenet: SqueezeNet, real_pair: Pair) -> None:

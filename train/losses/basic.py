@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+FLAT = 0.01  # of the channels' mean variance: what a channel needs to count as varying
+
 
 def wide(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 as they are."""
@@ -99,3 +101,13 @@ def moments(features: Tensor, eps: float = 1e-5) -> Moments:
     x = wide(features)
     variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
     return Moments(mean, (variance + eps).sqrt())
+
+
+def standardized(features: Tensor) -> Tensor:
+    """Each channel of each sample to mean 0 and deviation 1: (N, C, H, W) -> the same, float32.
+
+    Channels that hardly vary stay small, instead of becoming noise of full size.
+    """
+    x = wide(features)
+    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    return (x - mean) / (variance + FLAT * variance.mean(1, keepdim=True) + 1e-12).sqrt()

@@ -18,10 +18,10 @@ from torch.nn import functional
 
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
-from st.train.losses.basic import gram, relative_distance, wide
+from st.train.losses.basic import gram, moments, relative_distance, wide
 
 Gram = Callable[[Tensor], Tensor]
-Grams = Mapping[str, Tensor]  # by layer, each (S, C, C)
+Grams = Mapping[str, Tensor]  # by layer, each (S, C, C + 1); the last column holds deviations
 ENLARGED = 0.9  # side of an enlarged part, relative to the crop: what a step may cost
 
 
@@ -30,12 +30,14 @@ class StyleLoss:
     """The distance of Gram matrices, averaged over layers, at one scale in every step.
 
     layers: compared. scales: 1 counts in every step, the others take turns, at equal weight.
-    gram: (N, C, h, w) -> (N, C, C). limit: see `relative_distance`.
+    gram: (N, C, h, w) -> (N, C, C). contrast: weight of the distance of the channels' standard
+    deviations beside that of the Gram matrices. limit: see `relative_distance`.
     """
 
     layers: tuple[str, ...]
     scales: tuple[float, ...] = (1.0,)
     gram: Gram = gram
+    contrast: float = 0.0
     limit: float = math.inf
 
     def scale(self, step: int) -> float | None:
@@ -44,13 +46,22 @@ class StyleLoss:
         return others[step % len(others)] if others else None
 
     def grams(self, features: Mapping[str, Tensor]) -> Grams:
-        return {name: self.gram(features[name]) for name in self.layers}
+        return {name: self._statistics(features[name]) for name in self.layers}
+
+    def _statistics(self, features: Tensor) -> Tensor:
+        """The Gram matrix and the deviations: (N, C, h, w) -> (N, C, C + 1)."""
+        return torch.cat([self.gram(features), moments(features).std.flatten(2)], dim=2)
 
     def distance(self, features: Mapping[str, Tensor], targets: Grams) -> Tensor:
-        """Relative distance of the Gram matrices: a scalar."""
-        return torch.stack(
-            [relative_distance(self.gram(features[k]), targets[k], self.limit) for k in self.layers]
-        ).mean()
+        """Mean over the layers of the relative distance from the targets: a scalar."""
+        return torch.stack([self._of_layer(features[k], targets[k]) for k in self.layers]).mean()
+
+    def _of_layer(self, features: Tensor, target: Tensor) -> Tensor:
+        distance = relative_distance(self.gram(features), target[..., :-1], self.limit)
+        if not self.contrast:
+            return distance
+        deviations = moments(features).std.flatten(1)
+        return distance + self.contrast * relative_distance(deviations, target[..., -1], self.limit)
 
     def of_styles(
         self, network: FeatureNetwork, styles: Sequence[Tensor], side: int
