@@ -72,12 +72,12 @@ engine_options = option_group(
 tensorrt_options = option_group(
     "TensorRT",
     click.option(
-        "--min", "least", type=SIZE, help="Smallest frame. [default: the smallest possible]"
+        "--min", "minimum", type=SIZE, help="Smallest frame. [default: the smallest possible]"
     ),
     click.option(
-        "--opt", "best", type=SIZE, help="Frame size to optimize for. [default: 1280x720]"
+        "--opt", "optimum", type=SIZE, help="Frame size to optimize for. [default: 1280x720]"
     ),
-    click.option("--max", "most", type=SIZE, help="Largest frame. [default: 1920x1080]"),
+    click.option("--max", "maximum", type=SIZE, help="Largest frame. [default: 1920x1080]"),
     click.option(
         "--capability",
         "capabilities",
@@ -215,11 +215,11 @@ def _options(request: Request) -> Options:
     try:
         from st.export.formats import Options
         from st.export.tensorrt.job import Settings
-        from st.export.tensorrt.profile import Asked
+        from st.export.tensorrt.profile import FrameSizes
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "export") from None
     tensorrt = request.tensorrt
-    sizes = (tensorrt[name] for name in ("least", "best", "most"))
+    sizes = (tensorrt[name] for name in ("minimum", "optimum", "maximum"))
     settings = Settings(
         "tensorrt-rtx",
         capabilities=tuple(dict.fromkeys(tensorrt["capabilities"])),
@@ -228,21 +228,23 @@ def _options(request: Request) -> Options:
         plugin=not tensorrt["no_plugin"],
     )
     photos = () if request.photos is None else _pictures(request.photos)
-    return Options(request.half, photos, Asked(*sizes), settings)
+    return Options(request.half, photos, FrameSizes(*sizes), settings)
 
 
 def _pictures(folder: Path) -> list[Any]:
     """Pictures to calibrate on, evenly spaced over a folder. Raises BadInput: too few."""
-    from st.export.precision.int8 import LEAST, MOST
+    from st.export.precision.int8 import MAX_PICTURES, MIN_PICTURES
     from st.runtime.pictures.batch import pictures_in
     from st.runtime.pictures.io import read_picture
 
     if not folder.is_dir():
         raise BadInput(f"{printable(folder)}: no such folder")
     files = pictures_in(folder)
-    if len(files) < LEAST:
-        raise BadInput(f"{printable(folder)}: {len(files)} pictures, INT8 needs {LEAST} or more")
-    return [read_picture(path).rgb for path in files[:: -(-len(files) // MOST)]]
+    if len(files) < MIN_PICTURES:
+        raise BadInput(
+            f"{printable(folder)}: {len(files)} pictures, INT8 needs {MIN_PICTURES} or more"
+        )
+    return [read_picture(path).rgb for path in files[:: -(-len(files) // MAX_PICTURES)]]
 
 
 def _convert(request: Request) -> None:

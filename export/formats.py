@@ -16,7 +16,7 @@ from st.export.precision.int8 import Int8, Rgb, int8_engine
 from st.export.tensorrt import to_tensorrt, to_tensorrt_rtx
 from st.export.tensorrt.build import Progress
 from st.export.tensorrt.job import Settings
-from st.export.tensorrt.profile import Asked
+from st.export.tensorrt.profile import FrameSizes
 from st.runtime.backends.open import PLAYED
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import read_engine
@@ -42,7 +42,7 @@ class Options:
 
     half: bool = False
     int8: Sequence[Rgb] = ()
-    asked: Asked = field(default_factory=Asked)
+    asked: FrameSizes = field(default_factory=FrameSizes)
     settings: Settings = field(default_factory=lambda: Settings("tensorrt-rtx"))
 
 
@@ -53,12 +53,12 @@ class Format(NamedTuple):
     suffix: str
     check: Callable[[Settings], None]
     write: Callable[
-        [bytes, Metadata, Path, Asked, Settings, Progress], tuple[Metadata, Build | None]
+        [bytes, Metadata, Path, FrameSizes, Settings, Progress], tuple[Metadata, Build | None]
     ]
 
 
 def _write_onnx(
-    data: bytes, metadata: Metadata, path: Path, asked: Asked, settings: Settings, _: Progress
+    data: bytes, metadata: Metadata, path: Path, asked: FrameSizes, settings: Settings, _: Progress
 ) -> tuple[Metadata, None]:
     with atomic_write(path) as part:
         part.write_bytes(data)

@@ -101,7 +101,7 @@ def _fits(value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> bool:
     if typing.get_origin(kind) is tuple:
         part = typing.get_args(kind)[0]
         return type(value) is tuple and value != () and all(_fits(v, part, limits) for v in value)
-    choices, least, check = limits["choices"], limits["least"], limits["check"]
+    choices, minimum, check = limits["choices"], limits["minimum"], limits["check"]
     if choices and value not in choices:
         return False
     right = type(value) is kind or (kind is float and type(value) is int)
@@ -110,7 +110,7 @@ def _fits(value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> bool:
             check(value)
         except ValueError:
             return False
-    return right and (least is None or value >= least)
+    return right and (minimum is None or value >= minimum)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -127,10 +127,10 @@ def _announce(method: Any, config: Any, run: Any, saved: Any) -> None:
             now["content"] = content_text(run.content, count)
         for line in differences(saved, config, now):
             warn(f"resumed with changed {line}")
-    if config.steps < method.least_steps and run.base is None:
+    if config.steps < method.min_steps and run.base is None:
         warn(
             f"warning: {config.steps} steps give little more than gray,"
-            f" {method.name} needs {method.least_steps} or more"
+            f" {method.name} needs {method.min_steps} or more"
         )
 
 

@@ -113,7 +113,7 @@ class Method:
     content_only: trained on photographs alone; style pictures, if given, are for previews.
     style_only: config -> whether it trains on style pictures alone; the batches' contents are then
         black.
-    least_steps: with fewer steps than this the pictures are gray, so the command warns.
+    min_steps: with fewer steps than this the pictures are gray, so the command warns.
     rates: learning rate multipliers by parameter name or dotted prefix; 1 for the others.
     bank: name of the parameter whose rows are the styles, if styles can be added to a trained
         network by training their rows alone; `step` then returns a "style" term. Else "".
@@ -137,7 +137,7 @@ class Method:
     export_spec: Callable[[Any], ExportSpec]
     content_only: bool = False
     style_only: Callable[[Any], bool] = lambda config: False
-    least_steps: int = 500
+    min_steps: int = 500
     loss_network: Callable[[Any], str] = lambda config: "vgg16"
     rates: Mapping[str, float] = field(default_factory=dict)
     bank: str = ""

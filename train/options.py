@@ -37,8 +37,8 @@ def _click_type(hint: Any, limits: typing.Mapping[str, Any]) -> Any:
         return click.Choice(limits["choices"])
     if limits["check"] is not None:
         return _CheckedText(limits["check"])
-    if limits["least"] is not None:
-        return (click.IntRange if hint is int else click.FloatRange)(min=limits["least"])
+    if limits["minimum"] is not None:
+        return (click.IntRange if hint is int else click.FloatRange)(min=limits["minimum"])
     return hint
 
 

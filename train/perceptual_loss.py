@@ -99,7 +99,7 @@ class Perceptual(Training):
         SCALES,
         "Scale that paintings and style pictures are compared at; repeat for several. 1 counts in "
         "every step, the others take turns.",
-        least=0.1,
+        minimum=0.1,
     )
 
     def __post_init__(self) -> None:

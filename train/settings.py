@@ -15,18 +15,18 @@ VGG16_LAYERS = layer_names(16)
 def option(
     default: Any,
     text: str,
-    least: float | None = None,
+    minimum: float | None = None,
     choices: Sequence[str] = (),
     check: Callable[[str], Any] | None = None,
     by_network: Mapping[str, Any] | None = None,
 ) -> Any:
     """A dataclass field with the help text that `st-train METHOD --help` shows.
 
-    least: the smallest number allowed. choices: the allowed values of a text, or of each text of a
-    tuple. check: raises ValueError, with a message for the user, for a text that is not allowed.
+    minimum: the smallest number allowed. choices: the allowed values of a text, or of each text of
+    a tuple. check: raises ValueError, with a message for the user, for a text that is not allowed.
     by_network: the default of each loss network, where it depends on that; `default` is then None.
     """
-    limits = {"help": text, "least": least, "choices": tuple(choices), "check": check}
+    limits = {"help": text, "minimum": minimum, "choices": tuple(choices), "check": check}
     return field(default=default, metadata=limits | {"by_network": by_network})
 
 
@@ -69,11 +69,11 @@ def style_layers_option(*default: str) -> Any:
 
 
 def by_network(
-    values: Mapping[str, Any], text: str, least: float | None = None, choices: Sequence[str] = ()
+    values: Mapping[str, Any], text: str, minimum: float | None = None, choices: Sequence[str] = ()
 ) -> Any:
     """A setting whose default depends on the loss network: {network: value}."""
     shown = "; ".join(f"{network}: {_shown(value)}" for network, value in values.items())
-    return option(None, f"{text} [default: {shown}]", least, choices, by_network=values)
+    return option(None, f"{text} [default: {shown}]", minimum, choices, by_network=values)
 
 
 def _shown(value: Any) -> str:

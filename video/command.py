@@ -55,7 +55,7 @@ from st.video.jobs.ray_cluster import RayPainter, connect
 from st.video.jobs.upscale import with_upscaling
 
 LARGE = 3_000_000  # pixels; from this frame size on, each frame uses all threads
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 T = TypeVar("T")
 
 EXAMPLES = """
@@ -316,7 +316,7 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
     """
     threads = asked.threads or usable_cpus()
     side_by_side = asked.device in ("auto", "cpu") and pixels <= LARGE
-    workers = min(threads, MOST_WORKERS) if side_by_side else 2
+    workers = min(threads, MAX_WORKERS) if side_by_side else 2
     share = max(1, threads // workers) if side_by_side else threads
     stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
     with for_option("--steady"):

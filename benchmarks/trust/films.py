@@ -14,7 +14,7 @@ from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 from tests.support.hostile.goods import film
 
 FRAMES, SIDES = 72, (320, 180)
-LEAST_FRAMES = 0.99
+MIN_FRAMES = 0.99
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def damaged_films(bench: Bench) -> Reached:
         f"{found.films} films: {found.frames:.1%} of the frames and {found.sound:.1%} of the sound "
         f"at least, {found.refused} refused, {found.silent} not told"
     )
-    kept = found.frames >= LEAST_FRAMES and found.sound == 1
+    kept = found.frames >= MIN_FRAMES and found.sound == 1
     return Reached(figure, kept and not (found.refused or found.silent or found.unplayable))
 
 

@@ -22,7 +22,7 @@ from st.runtime import Stylizer
 from tests.support import toys
 
 TOKEN = "a token of the server's own choice"
-MOST_BODY = 64 * 1024
+MAX_BODY = 64 * 1024
 FREED = 30.0  # seconds within which a dead peer must be removed
 SESSIONS = 2
 JSON = {"Content-Type": "application/json"}
@@ -93,14 +93,14 @@ async def _strangers(here, tally: Tally) -> None:
 
 async def _bodies(here, tally: Tally) -> None:
     async def in_pieces() -> AsyncIterator[bytes]:
-        for _ in range(MOST_BODY // 1024 + 8):
+        for _ in range(MAX_BODY // 1024 + 8):
             yield b"x" * 1024
 
-    large = json.dumps({"sdp": "v=0\r\n" + "a=x\r\n" * (MOST_BODY // 5)}).encode()
+    large = json.dumps({"sdp": "v=0\r\n" + "a=x\r\n" * (MAX_BODY // 5)}).encode()
     for name, body in (("of a length", large), ("in pieces", in_pieces())):
         async with here.http.post(f"{here.url}/offer", data=body, headers=JSON) as answer:
             tally.expect(f"a body {name} over 64 kB", answer.status, 413)
-    fitting = json.dumps({"sdp": "x" * (MOST_BODY - 100)}).encode()
+    fitting = json.dumps({"sdp": "x" * (MAX_BODY - 100)}).encode()
     async with here.http.post(f"{here.url}/offer", data=fitting, headers=JSON) as answer:
         tally.expect("an offer of 64 kB that is none", answer.status, 400)
 

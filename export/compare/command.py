@@ -20,7 +20,7 @@ from st.runtime.system.digest import identity
 if TYPE_CHECKING:
     from st.export.compare.methods import Comparison, Painting, Wanted
 
-MOST_PIXELS = 2048  # of --size: slow methods keep activations of every layer
+MAX_PIXELS = 2048  # of --size: slow methods keep activations of every layer
 
 EXAMPLES = """
 st-compare --content a.jpg --style wave.jpg gatys cnnmrf paintings any.onnx -o sheet.jpg
@@ -41,7 +41,7 @@ st-compare --content a.jpg --style b.jpg any.onnx paintings=wave bank.pt=wave
 )
 @click.option(
     "--size",
-    type=click.IntRange(64, MOST_PIXELS),
+    type=click.IntRange(64, MAX_PIXELS),
     default=512,
     show_default=True,
     metavar="N",

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-LEAST = 4096  # numbers in a weight that is worth a node
+MIN_VALUES = 4096  # numbers in a weight that is worth a node
 
 
 def halve_exact(model: onnx.ModelProto) -> None:
@@ -17,7 +17,7 @@ def halve_exact(model: onnx.ModelProto) -> None:
     """
     casts = []
     for weight in model.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < LEAST:
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < MIN_VALUES:
             continue
         values = numpy_helper.to_array(weight)
         with np.errstate(over="ignore"):

@@ -23,7 +23,7 @@ from st.export.plugin.tiles import (
     whiten_tiles,
 )
 
-LEAST = 1024  # minimum number of pixels per part
+MIN_PIXELS = 1024  # minimum number of pixels per part
 
 
 def adain(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def covariance(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
     """
     x = x.contiguous()
     images, channels, pixels = x.shape[0], x.shape[1], x[0, 0].numel()
-    parts = max(1, min(parts_for(channels), pixels // LEAST))
+    parts = max(1, min(parts_for(channels), pixels // MIN_PIXELS))
     means = x.new_empty(images, parts, channels, dtype=torch.float32)
     moments = x.new_empty(images, parts, channels, channels, dtype=torch.float32)
     mean = x.new_empty(images, channels, dtype=torch.float32)

@@ -30,8 +30,8 @@ from st.runtime.errors import BadEngine, BadInput
 from st.runtime.painting.frames import fitted_size
 from st.runtime.pictures.resize import to_size
 
-LEAST = 8  # minimum number of calibration pictures
-MOST = 64  # maximum number of calibration pictures
+MIN_PICTURES = 8  # minimum number of calibration pictures
+MAX_PICTURES = 64  # maximum number of calibration pictures
 SIDE = 256  # pictures are resized to squares of this side, in pixels
 HELD = 4  # every fourth picture is held out to measure the error
 MEAN_LIMIT = 6.0  # mean difference from FP32, in steps of 1/255
@@ -56,13 +56,16 @@ def int8_engine(
 ) -> Int8:
     """Quantize the convolutions of an ONNX engine; the measured error goes into its metadata.
 
-    pictures: calibration photographs (H, W, 3), uint8, LEAST or more; MOST of them are used.
+    pictures: calibration photographs (H, W, 3), uint8: at least MIN_PICTURES, of which at most
+        MAX_PICTURES are used.
     codes: style codes, for an engine that takes one.
     Raises BadInput: too few pictures. BadEngine: the engine cannot be quantized. ParityError: the
     mean difference from FP32 exceeds MEAN_LIMIT.
     """
-    if len(pictures) < LEAST:
-        raise BadInput(f"INT8 calibration needs {LEAST} pictures or more, not {len(pictures)}")
+    if len(pictures) < MIN_PICTURES:
+        raise BadInput(
+            f"INT8 calibration needs {MIN_PICTURES} pictures or more, not {len(pictures)}"
+        )
     if metadata.precision != "fp32":
         raise BadEngine(
             f"the engine is already in {metadata.precision.upper()}; quantize the FP32 one"
@@ -74,7 +77,7 @@ def int8_engine(
         raise BadEngine(
             "nothing to quantize: the engine has no convolution between its first and its last"
         )
-    trials = list(_trials(metadata, pictures[:MOST], codes))
+    trials = list(_trials(metadata, pictures[:MAX_PICTURES], codes))
     measured = [t for i, t in enumerate(trials) if i % HELD]
     quantized = _quantized(model, inner, measured)
     largest, mean = _error(model, quantized, trials[::HELD], metadata.relative)
@@ -96,7 +99,7 @@ def _trials(metadata: Metadata, pictures: Sequence[Rgb], codes: Sequence[Code]) 
     height, width = fitted_size(metadata, SIDE, SIDE)
     # A multiple of HELD, so that the same pictures are held out in every round.
     whole = len(pictures) - len(pictures) % HELD
-    for i in range(max(whole, HELD * max(len(metadata.styles), min(len(codes), MOST)))):
+    for i in range(max(whole, HELD * max(len(metadata.styles), min(len(codes), MAX_PICTURES)))):
         style = i // HELD  # so that the held-out pictures cover all styles too
         picture = to_size(pictures[i % whole], height, width)
         inputs = inputs_of(metadata, picture[None], codes, style)

@@ -68,10 +68,10 @@ def _shapes(metadata: Metadata, profile: Profile) -> dict[str, tuple[Shape, Shap
     """Minimum, optimum and maximum shapes of the inputs that vary with the frame size."""
     if profile.fixed:
         return {}
-    least, best, most = profile.least, profile.best, profile.most
+    minimum, optimum, maximum = profile.minimum, profile.optimum, profile.maximum
 
     def three(shape: Callable[[int, int], Shape]) -> tuple[Shape, Shape, Shape]:
-        return shape(*least), shape(*best), shape(*most)
+        return shape(*minimum), shape(*optimum), shape(*maximum)
 
     shapes = {
         "content": three(lambda height, width: (1, height, width, 3)),
@@ -84,8 +84,8 @@ def _shapes(metadata: Metadata, profile: Profile) -> dict[str, tuple[Shape, Shap
 
 def _sized(metadata: Metadata, profile: Profile) -> Metadata:
     if profile.fixed:
-        return replace(metadata, fixed_size=profile.least)
-    return replace(metadata, sizes=(profile.least, profile.most))
+        return replace(metadata, fixed_size=profile.minimum)
+    return replace(metadata, sizes=(profile.minimum, profile.maximum))
 
 
 def _described(engine: bytes, profile: Profile, settings: Settings, built: Built) -> Build:
@@ -96,7 +96,7 @@ def _described(engine: bytes, profile: Profile, settings: Settings, built: Built
         capabilities=built.capabilities,
         later=built.later,
         platform="any" if portable else system(),
-        profile=(profile.least, profile.best, profile.most),
+        profile=(profile.minimum, profile.optimum, profile.maximum),
         size=len(engine),
         sha256=hashlib.sha256(engine).hexdigest(),
         plugin=settings.plugin,

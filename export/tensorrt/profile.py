@@ -13,7 +13,7 @@ from st.runtime.painting.colorize import RENDER_STEP
 from st.runtime.painting.tiling import TILE
 from st.runtime.style_encoder import SHORT_SIDE
 
-BEST, MOST = (720, 1280), (1080, 1920)  # (height, width)
+OPT_SIZE, MAX_SIZE = (720, 1280), (1080, 1920)  # (height, width)
 NAMES = ("smallest frame", "frame to optimize for", "largest frame")
 
 
@@ -21,27 +21,27 @@ NAMES = ("smallest frame", "frame to optimize for", "largest frame")
 class Profile:
     """Minimum, optimum and maximum frame size, (height, width)."""
 
-    least: Size
-    best: Size
-    most: Size
+    minimum: Size
+    optimum: Size
+    maximum: Size
 
     @property
     def fixed(self) -> bool:
-        return self.least == self.most
+        return self.minimum == self.maximum
 
 
 @dataclass(frozen=True)
-class Asked:
+class FrameSizes:
     """The user's sizes; None for a default of `profile_of`. Raises BadInput: not ascending."""
 
-    least: Size | None = None
-    best: Size | None = None
-    most: Size | None = None
+    minimum: Size | None = None
+    optimum: Size | None = None
+    maximum: Size | None = None
 
     def __post_init__(self) -> None:
         given = [
             (name, size)
-            for name, size in zip(NAMES, (self.least, self.best, self.most), strict=True)
+            for name, size in zip(NAMES, (self.minimum, self.optimum, self.maximum), strict=True)
             if size
         ]
         for (low, small), (high, large) in pairwise(given):
@@ -50,7 +50,7 @@ class Asked:
                 raise BadInput(f"{low} exceeds {high}: sizes must grow")
 
 
-def profile_of(metadata: Metadata, asked: Asked) -> Profile:
+def profile_of(metadata: Metadata, asked: FrameSizes) -> Profile:
     """The profile of an engine; its sides are rounded up to the engine's multiple.
 
     The sizes asked for are those of frames. A style encoder is built for style pictures of up to
@@ -61,27 +61,29 @@ def profile_of(metadata: Metadata, asked: Asked) -> Profile:
         return Profile(metadata.fixed_size, metadata.fixed_size, metadata.fixed_size)
     small = _square(metadata.min_size, metadata)
     if metadata.kind == "style-encoder":
-        best, most = (_square(side, metadata) for side in (SHORT_SIDE, 2 * SHORT_SIDE))
-        return Profile(small, best, most)
-    if metadata.kind == "colorizer" and asked == Asked():
-        best = _square(RENDER_STEP * metadata.render_factor, metadata)
-        return Profile(small, best, _square(RENDER_STEP * MAX_RENDER, metadata))
+        optimum, maximum = (_square(side, metadata) for side in (SHORT_SIDE, 2 * SHORT_SIDE))
+        return Profile(small, optimum, maximum)
+    if metadata.kind == "colorizer" and asked == FrameSizes():
+        optimum = _square(RENDER_STEP * metadata.render_factor, metadata)
+        return Profile(small, optimum, _square(RENDER_STEP * MAX_RENDER, metadata))
     if metadata.kind == "tiles":
         tile = _square(TILE + 2 * metadata.halo, metadata)
         return Profile(small, tile, tile)
     return _asked(metadata, asked, small)
 
 
-def _asked(metadata: Metadata, asked: Asked, small: Size) -> Profile:
-    for name, size in zip(NAMES, (asked.least, asked.best, asked.most), strict=True):
+def _asked(metadata: Metadata, asked: FrameSizes, small: Size) -> Profile:
+    for name, size in zip(NAMES, (asked.minimum, asked.optimum, asked.maximum), strict=True):
         if size and min(size) < metadata.min_size:
-            least = f"{metadata.min_size} pixels a side or more"
-            raise BadInput(f"{name} {format_size(size)}: this engine takes {least}")
-    usual, large = (_each(max, small, _divided(size, metadata.scale)) for size in (BEST, MOST))
-    most = asked.most or _each(max, large, asked.best or asked.least or large)
-    least = asked.least or _each(min, small, asked.best or most)
-    best = asked.best or _each(max, least, _each(min, usual, most))
-    return Profile(*(_up(size, metadata.multiple) for size in (least, best, most)))
+            needed = f"{metadata.min_size} pixels a side or more"
+            raise BadInput(f"{name} {format_size(size)}: this engine takes {needed}")
+    usual, large = (
+        _each(max, small, _divided(size, metadata.scale)) for size in (OPT_SIZE, MAX_SIZE)
+    )
+    maximum = asked.maximum or _each(max, large, asked.optimum or asked.minimum or large)
+    minimum = asked.minimum or _each(min, small, asked.optimum or maximum)
+    optimum = asked.optimum or _each(max, minimum, _each(min, usual, maximum))
+    return Profile(*(_up(size, metadata.multiple) for size in (minimum, optimum, maximum)))
 
 
 def _divided(size: Size, scale: int) -> Size:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from st.export.tensorrt.build import Progress, build
 from st.export.tensorrt.job import Settings
-from st.export.tensorrt.profile import Asked, profile_of
+from st.export.tensorrt.profile import FrameSizes, profile_of
 from st.runtime.backends.tensorrt_library import check_installed
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.trt_file import Build, write_trt
@@ -27,7 +27,7 @@ def write(
     data: bytes,
     metadata: Metadata,
     path: Path,
-    asked: Asked,
+    asked: FrameSizes,
     settings: Settings,
     progress: Progress,
 ) -> tuple[Metadata, Build]:

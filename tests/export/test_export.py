@@ -19,7 +19,7 @@ from st.export.parity.trial_inputs import codes_of, trial_picture
 from st.export.precision.half_parity import half_engine
 from st.export.tensorrt import to_tensorrt_rtx
 from st.export.tensorrt.job import Settings
-from st.export.tensorrt.profile import Asked
+from st.export.tensorrt.profile import FrameSizes
 from st.runtime import BadInput, Stylizer, Unavailable
 from st.runtime.backends.tensorrt_library import load_tensorrt
 from st.runtime.engine.metadata import PROPERTY, parse
@@ -143,7 +143,7 @@ def test_tensorrt_rtx_builds_it(exported) -> None:
             half = half_engine(data, metadata, codes_of_engine(path))
             data, metadata = half.data, half.metadata
         built = file.with_suffix(".rtx.trt")
-        settings, asked = Settings("tensorrt-rtx"), Asked(best=(64, 64), most=(128, 128))
+        settings, asked = Settings("tensorrt-rtx"), FrameSizes(optimum=(64, 64), maximum=(128, 128))
         to_tensorrt_rtx.write(data, metadata, built, asked, settings, lambda told: None)
         _, written, build = read_trt(built)
         assert written.fingerprint == metadata.fingerprint

@@ -14,7 +14,7 @@ from st.export.command import main
 from st.export.parity import ParityError
 from st.export.parity.trial_inputs import trial_picture
 from st.export.precision import int8
-from st.export.precision.int8 import LEAST, int8_engine
+from st.export.precision.int8 import MIN_PICTURES, int8_engine
 from st.runtime import BadEngine, BadInput, Stylizer
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import read_engine
@@ -28,7 +28,7 @@ def pictures(count: int) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photographs")
-    for i, pixels in enumerate(pictures(LEAST + 1)):
+    for i, pixels in enumerate(pictures(MIN_PICTURES + 1)):
         Image.fromarray(pixels).save(folder / f"{i}.png")
     return folder
 
@@ -101,17 +101,17 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
 def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "MEAN_LIMIT", 0.01)
     with pytest.raises(ParityError, match="keep this engine in FP32"):
-        int8_engine(*read_engine(engine_path("paintings")), pictures(LEAST), [])
+        int8_engine(*read_engine(engine_path("paintings")), pictures(MIN_PICTURES), [])
 
 
 def test_what_cannot_be_quantized(tmp_path: Path, made: tuple[Path, str]) -> None:
     with pytest.raises(BadInput, match="8 pictures or more"):
-        int8_engine(*read_engine(engine_path("paintings")), pictures(LEAST - 1), [])
+        int8_engine(*read_engine(engine_path("paintings")), pictures(MIN_PICTURES - 1), [])
     with pytest.raises(BadEngine, match="already in INT8"):
-        int8_engine(*read_engine(made[0]), pictures(LEAST), [])
+        int8_engine(*read_engine(made[0]), pictures(MIN_PICTURES), [])
     tint = read_engine(toys.tint_engine(tmp_path / "tint.onnx"))
     with pytest.raises(BadEngine, match="nothing to quantize"):
-        int8_engine(*tint, pictures(LEAST), [])
+        int8_engine(*tint, pictures(MIN_PICTURES), [])
 
 
 def test_usage(tmp_path: Path, folder: Path) -> None:

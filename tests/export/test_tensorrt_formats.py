@@ -19,7 +19,7 @@ from st.export.tensorrt import to_tensorrt, to_tensorrt_rtx
 from st.export.tensorrt import worker as trt_worker
 from st.export.tensorrt.graph import for_tensorrt
 from st.export.tensorrt.job import Settings
-from st.export.tensorrt.profile import Asked, Profile, profile_of
+from st.export.tensorrt.profile import FrameSizes, Profile, profile_of
 from st.runtime import BadEngine, BadInput, MissingExtra, StError, Unavailable
 from st.runtime.backends.gpu import Gpu
 from st.runtime.backends.tensorrt_library import check_installed, load_tensorrt
@@ -115,7 +115,7 @@ def test_a_plugins_node_without_its_plugin_is_one_line(
             del node.attribute[:]
     monkeypatch.setattr(trt_build, "for_tensorrt", lambda *a, **k: model.SerializeToString())
     with pytest.raises(StError, match="TensorRT-RTX rejects this graph") as caught:
-        to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", Asked(), RTX, lambda m: None)
+        to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", FrameSizes(), RTX, lambda m: None)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("a.trt*"))
 
@@ -137,7 +137,7 @@ def test_a_building_process_that_dies_is_one_line(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     data, metadata = read_engine(toy)
     with pytest.raises(StError, match=r"ended its process on this graph \(SIGABRT\)") as caught:
-        to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", Asked(), RTX, lambda m: None)
+        to_tensorrt_rtx.write(data, metadata, tmp_path / "a.trt", FrameSizes(), RTX, lambda m: None)
     assert str(caught.value).endswith("Assertion failed: creator")
     assert not list(tmp_path.glob("a.trt*"))
 
@@ -147,7 +147,7 @@ def test_progress_is_told(toy: Path, tmp_path: Path) -> None:
     told: list[dict] = []
     data, metadata = read_engine(toy)
     to_tensorrt_rtx.write(
-        data, metadata, tmp_path / "a.rtx.trt", Asked(most=(64, 64)), RTX, told.append
+        data, metadata, tmp_path / "a.rtx.trt", FrameSizes(maximum=(64, 64)), RTX, told.append
     )
     started = [message["start"] for message in told if "start" in message]
     finished = [message["finish"] for message in told if "finish" in message]
@@ -260,21 +260,25 @@ def test_bad_models(tmp_path: Path, toy: Path) -> None:
 
 def test_profiles() -> None:
     engine = Metadata("m", multiple=8, min_size=16)
-    assert profile_of(engine, Asked()) == Profile((16, 16), (720, 1280), (1080, 1920))
-    large = profile_of(engine, Asked(best=(2160, 3840)))
+    assert profile_of(engine, FrameSizes()) == Profile((16, 16), (720, 1280), (1080, 1920))
+    large = profile_of(engine, FrameSizes(optimum=(2160, 3840)))
     assert large == Profile((16, 16), (2160, 3840), (2160, 3840))
-    assert profile_of(engine, Asked(most=(100, 200))) == Profile((16, 16), (104, 200), (104, 200))
-    assert profile_of(engine, Asked((33, 33), (33, 33), (33, 33))).fixed
+    assert profile_of(engine, FrameSizes(maximum=(100, 200))) == Profile(
+        (16, 16), (104, 200), (104, 200)
+    )
+    assert profile_of(engine, FrameSizes((33, 33), (33, 33), (33, 33))).fixed
     four = Metadata("sr", multiple=1, scale=4)
-    assert profile_of(four, Asked()) == Profile((1, 1), (180, 320), (270, 480))
+    assert profile_of(four, FrameSizes()) == Profile((1, 1), (180, 320), (270, 480))
     fixed = Metadata("m", fixed_size=(48, 48))
-    assert profile_of(fixed, Asked(most=(8, 8))) == Profile((48, 48), (48, 48), (48, 48))
+    assert profile_of(fixed, FrameSizes(maximum=(8, 8))) == Profile((48, 48), (48, 48), (48, 48))
     encoder = Metadata("m", kind="style-encoder", inputs=("style",), code_size=4, min_size=16)
-    assert profile_of(encoder, Asked(most=(8, 8))) == Profile((16, 16), (512, 512), (1024, 1024))
+    assert profile_of(encoder, FrameSizes(maximum=(8, 8))) == Profile(
+        (16, 16), (512, 512), (1024, 1024)
+    )
     tiles = Metadata("m", kind="tiles", norms=(4,), halo=30, multiple=8)
-    assert profile_of(tiles, Asked()).most == (1088, 1088)
+    assert profile_of(tiles, FrameSizes()).maximum == (1088, 1088)
     with pytest.raises(BadInput, match="16 pixels"):
-        profile_of(engine, Asked(best=(8, 64)))
+        profile_of(engine, FrameSizes(optimum=(8, 64)))
 
 
 def test_uint8_is_only_cast(toy: Path) -> None:

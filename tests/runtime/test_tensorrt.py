@@ -184,7 +184,7 @@ def test_two_runs_overlap_and_more_take_turns(machine: Machine, tmp_path: Path) 
         results = list(pool.map(paint, frames))
     for frame, result in zip(frames, results, strict=True):
         assert np.array_equal(frame, result)
-    assert machine.most_running == 2
+    assert machine.max_running == 2
     assert len(machine.told("context")) == len(machine.told("Stream")) == 2
 
 

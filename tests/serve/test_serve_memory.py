@@ -13,7 +13,7 @@ pytest.importorskip("aiohttp")
 from tests.support import toys
 from tests.support.serve.visiting import visits_growth
 
-MOST = 50 << 20
+MAX_GROWTH = 50 << 20
 
 
 @pytest.mark.slow
@@ -21,4 +21,4 @@ MOST = 50 << 20
 def test_a_hundred_visits_keep_the_memory(tmp_path: Path) -> None:
     grown = asyncio.run(visits_growth(toys.tint_engine(tmp_path / "tint.onnx"), 100))
     print(f"{grown / 2**20:+.1f} MB after 100 visits")
-    assert grown <= MOST
+    assert grown <= MAX_GROWTH

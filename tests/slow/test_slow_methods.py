@@ -82,7 +82,7 @@ def test_a_callback_stops_early(name, pair, vgg):
 def test_reshuffle_counts_what_it_uses(pair, vgg):
     steps = run("reshuffle", pair, vgg, steps=2)
     for step in steps:
-        assert 1 <= step.figures["most"] <= 4  # most_uses, and twice where the style has fewer
+        assert 1 <= step.figures["max uses"] <= 4  # max_uses, and twice where the style has fewer
         assert 30 < step.figures["used %"] <= 100
 
 
@@ -245,7 +245,7 @@ def test_pyramids():
         ("gatys", {"size": 8}, "short side"),
         ("cnnmrf", {"rotations": ()}, "rotation"),
         ("cnnmrf", {"match_every": 0}, "match every"),
-        ("reshuffle", {"most_uses": 0}, "most uses"),
+        ("reshuffle", {"max_uses": 0}, "max uses"),
         ("reshuffle", {"layers": ("relu5_1:-1",)}, "0 or more"),
     ],
 )

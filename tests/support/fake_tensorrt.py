@@ -37,7 +37,7 @@ class Machine:
         self.refuses_to_run = False
         self.least, self.most = 16, 256
         self.running = 0
-        self.most_running = 0
+        self.max_running = 0
         self.together: threading.Barrier | None = None
         self.lock = threading.Lock()
         self.cuda = _cuda(self)
@@ -224,7 +224,7 @@ def _trt(machine: Machine) -> Any:
         def compute(self, shapes: dict[str, Any], addresses: dict[str, int]) -> None:
             with machine.lock:
                 machine.running += 1
-                machine.most_running = max(machine.most_running, machine.running)
+                machine.max_running = max(machine.max_running, machine.running)
             if machine.together is not None:
                 machine.together.wait(timeout=30)
             inputs = {}

@@ -87,7 +87,7 @@ def test_is_described(method: Method, small: Callable[..., Any]) -> None:
     assert METHODS[method.name] is method
     assert method.title
     assert method.example.startswith(f"st-train {method.name} ")
-    assert method.config().steps >= method.least_steps
+    assert method.config().steps >= method.min_steps
 
 
 def test_step_teaches_every_weight(

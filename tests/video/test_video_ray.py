@@ -367,7 +367,7 @@ def test_on_a_cluster(
         patch.setattr(Fingerprint, "of", lambda path: Fingerprint(true.size, b"of another"))
         make(source, tmp_path / "sent.mp4", cluster, warnings)
         assert clips.all_packets(tmp_path / "sent.mp4") == whole
-        patch.setattr(ray_cluster, "MOST_SENT", 1)
+        patch.setattr(ray_cluster, "MAX_SENT", 1)
         with pytest.raises(Unavailable, match=r"has no such file.*put it on a disk that all share"):
             make(source, tmp_path / "large.mp4", cluster)
 

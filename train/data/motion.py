@@ -33,7 +33,7 @@ NODES = 4  # a side, of that deformation
 GRAIN = 4 / 255  # standard deviation of the noise, at most
 BLOCKS = (1, 2, 4)  # pixels of a grain: a sensor's, and a codec's
 LIGHT = 0.02  # standard deviation of the exposure's change
-MOST_FRAMES = 600  # decoded on the way to a place in a clip
+MAX_FRAMES = 600  # decoded on the way to a place in a clip
 
 
 class Pair(NamedTuple):
@@ -117,7 +117,7 @@ def _two(
     """The first frames of which the second is after `place` (seconds), or the last two."""
     last: tuple[av.VideoFrame, av.VideoFrame] | None = None
     before = None
-    for _, frame in zip(range(MOST_FRAMES), decoded, strict=False):
+    for _, frame in zip(range(MAX_FRAMES), decoded, strict=False):
         if before is not None:
             last = (before, frame)
             if frame.time is None or frame.time > place:

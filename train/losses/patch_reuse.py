@@ -18,7 +18,7 @@ from torch import Tensor
 from st.train.losses.patches import Bank, candidates
 
 FLOATS = 1 << 24  # scores held at once: 64 MB
-MOST_CANDIDATES = 512
+MAX_CANDIDATES = 512
 PAIRS = 1 << 25  # patch pairs compared in full; beyond, the coarser layer's matches guide
 REACH = 2  # cells around the guided place that are tried first
 
@@ -53,12 +53,12 @@ Proposals = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def hand_out(
-    features: Tensor, style: Tensor, most_uses: int, price: float, guide: Grid | None = None
+    features: Tensor, style: Tensor, max_uses: int, price: float, guide: Grid | None = None
 ) -> Handed:
     """A style patch for every patch of the features; none is used more than the bound.
 
     features: (1, C, h, w), style: (1, C, h', w'), 3x3 patches of both at stride 1. price: what each
-    earlier use takes off a correlation. most_uses: the bound, where there are as many style patches
+    earlier use takes off a correlation. max_uses: the bound, where there are as many style patches
     as places; with fewer it is that many times ceil(places / patches). guide: the coarser layer's
     result; with it patches are sought around where it points, and time and memory grow with the
     places alone.
@@ -66,7 +66,7 @@ def hand_out(
     bank = Bank.of([style])
     rows, columns = features.shape[-2] - 2, features.shape[-1] - 2
     places = rows * columns
-    bound = most_uses * -(-places // len(bank))
+    bound = max_uses * -(-places // len(bank))
     if guide is None or places * len(bank) <= PAIRS:
         propose = everywhere(features, bank)
     else:
@@ -111,7 +111,7 @@ def everywhere(features: Tensor, bank: Bank) -> Proposals:
 
     def propose(left: Tensor, free: Tensor, attempt: int) -> tuple[Tensor, Tensor]:
         numbers = free.nonzero()[:, 0]
-        count = max(1, min(MOST_CANDIDATES << 2 * attempt, FLOATS // len(left)))
+        count = max(1, min(MAX_CANDIDATES << 2 * attempt, FLOATS // len(left)))
         rows = left if attempt else None  # the first time, all of them
         scores, where = candidates(features, bank.subset(numbers), count, rows)
         return scores, numbers[where]

@@ -194,7 +194,7 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    least_steps=2_000,
+    min_steps=2_000,
     begin=begin,
     example="st-train adain --content photos/ --style paintings/ -o any.pt",
 )

@@ -60,8 +60,8 @@ BEND = 0.05  # a difference of chroma up to which errors count by their square
 GRAY = 0.004  # mean magnitude: a photograph without color, which teaches nothing
 GROWTH = ((0.3, 0.5), (0.6, 0.75))  # up to a part of the steps, crops of a part of the size
 HINTS_EVERY, PALETTE_EVERY = 4, 8  # pictures, one with hints, one with a palette
-MOST_HINTS = 12
-LEAST = 2 * MULTIPLE  # pixels
+MAX_HINTS = 12
+MIN_SIDE = 2 * MULTIPLE  # pixels
 CRITIC_RATE = 0.5  # of the generator's learning rate
 PUBLISHED_RATE = 0.2  # of an encoder that learned before
 
@@ -126,7 +126,7 @@ def phase(step: int, config: Config) -> str:
 def working_size(step: int, config: Config) -> int:
     """Side of the crops in a step: a multiple of 32, at least 64."""
     part = next((size for until, size in GROWTH if step < until * config.steps), 1.0)
-    return max(LEAST, int(config.size * part) // MULTIPLE * MULTIPLE)
+    return max(MIN_SIDE, int(config.size * part) // MULTIPLE * MULTIPLE)
 
 
 def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
@@ -180,7 +180,7 @@ def step(
     random = torch.Generator().manual_seed(batch.seed)
     number = torch.arange(len(real), device=real.device)
     hinted = (number + batch.step) % HINTS_EVERY == 0
-    hints = random_hints(want, random, MOST_HINTS) * hinted[:, None, None, None]
+    hints = random_hints(want, random, MAX_HINTS) * hinted[:, None, None, None]
     told = (number + batch.step // HINTS_EVERY) % PALETTE_EVERY == 0
     palette = palette_of(want) * told[:, None]
     with torch.set_grad_enabled(who != "critic"):
@@ -222,7 +222,7 @@ def nothing_given(network: Network, content: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def export_spec(net: Network) -> ExportSpec:
-    return ExportSpec(("hints", "palette"), MULTIPLE, LEAST, render_factor=net.render_factor)
+    return ExportSpec(("hints", "palette"), MULTIPLE, MIN_SIDE, render_factor=net.render_factor)
 
 
 METHOD = Method(
@@ -236,7 +236,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     content_only=True,
-    least_steps=2_000,
+    min_steps=2_000,
     rates={"critic": CRITIC_RATE, "generator.encoder.squeezenet": PUBLISHED_RATE},
     example="st-train colorize --content photos/ -o colorize.pt",
 )

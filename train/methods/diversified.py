@@ -253,7 +253,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     style_only=lambda config: config.mode == "texture",
-    least_steps=1_000,
+    min_steps=1_000,
     loss_network=loss_network_of,
     example="st-train diversified --content photos/ --style paintings/ -o many.pt",
 )

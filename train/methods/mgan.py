@@ -144,7 +144,7 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    least_steps=1_000,
+    min_steps=1_000,
     rates={"discriminator": CRITIC_RATE},
     example="st-train mgan --content photos/ --style wave.jpg -o wave.pt",
 )

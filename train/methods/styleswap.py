@@ -148,6 +148,6 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    least_steps=1_000,
+    min_steps=1_000,
     example="st-train styleswap --content photos/ --style paintings/ -o any.pt",
 )

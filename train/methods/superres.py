@@ -166,6 +166,6 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     content_only=True,
-    least_steps=300,
+    min_steps=300,
     example="st-train superres --factor 4 --content photos/ -o x4.pt",
 )

@@ -195,7 +195,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     style_only=lambda config: config.mode == "texture",
-    least_steps=300,
+    min_steps=300,
     loss_network=loss_network_of,
     example="st-train texture --content photos/ --style wave.jpg -o wave.pt",
 )

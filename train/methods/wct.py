@@ -148,6 +148,6 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     content_only=True,
-    least_steps=1_000,
+    min_steps=1_000,
     example="st-train wct --content photos/ -o any.pt",
 )

@@ -49,24 +49,26 @@ TURNED = "relu3_1"  # the finest layer that the style is scaled and rotated for
 
 @dataclass(frozen=True)
 class Config(Settings):
-    size: int = option(384, "longest side of the result, pixels", least=1)
-    steps: int = option(400, "evaluations of the losses, over all sizes", least=1)
+    size: int = option(384, "longest side of the result, pixels", minimum=1)
+    steps: int = option(400, "evaluations of the losses, over all sizes", minimum=1)
     coarsest: int = option(32, "halve the size while it stays above this: under 64 at the start")
-    content_weight: float = option(2.0, "alpha_1 of eq. 1", least=0)
-    style_weight: float = option(15.0, "of the energy of patches, eq. 1", least=0)
-    tv_weight: float = option(10.0, "alpha_2 of eq. 1, of the squared gradient", least=0)
+    content_weight: float = option(2.0, "alpha_1 of eq. 1", minimum=0)
+    style_weight: float = option(15.0, "of the energy of patches, eq. 1", minimum=0)
+    tv_weight: float = option(10.0, "alpha_2 of eq. 1, of the squared gradient", minimum=0)
     content_layer: str = option("relu4_2", "VGG layer that content is compared on")
     style_layers: tuple[str, ...] = option(
         ("relu2_1", "relu3_1", "relu4_1"),
         "LAYER or LAYER:WEIGHT that patches are cut from; may be repeated",
     )
-    patch: int = option(3, "cells of a patch's side", least=1)
+    patch: int = option(3, "cells of a patch's side", minimum=1)
     scales: tuple[float, ...] = option((0.85, 1.0, 1.15), "of the style picture; may be repeated")
     rotations: tuple[float, ...] = option(
         (-7.5, 0.0, 7.5), "of the style picture, degrees; may be repeated"
     )
-    match_every: int = option(15, "evaluations between two matchings of patches", least=1)
-    most_patches: int = option(0, "style patches kept of a layer, drawn at random; 0: all", least=0)
+    match_every: int = option(15, "evaluations between two matchings of patches", minimum=1)
+    max_patches: int = option(
+        0, "style patches kept of a layer, drawn at random; 0: all", minimum=0
+    )
 
 
 def cnnmrf(
@@ -98,8 +100,8 @@ def cnnmrf(
 
 def check_config(config: Config) -> None:
     """Raises BadInput."""
-    if config.patch < 1 or config.match_every < 1 or config.most_patches < 0:
-        raise BadInput("patch and match every must be 1 or more, most patches 0 or more")
+    if config.patch < 1 or config.match_every < 1 or config.max_patches < 0:
+        raise BadInput("patch and match every must be 1 or more, max patches 0 or more")
     if not config.scales or not config.rotations:
         raise BadInput("give at least one scale and one rotation")
     if not all(0.1 <= scale <= 10 for scale in config.scales):
@@ -191,8 +193,8 @@ def find_patches(
                 maps[name].append(seen)
         for name in layers:
             bank = Bank.of(maps[name], config.patch)
-            if config.most_patches and len(bank) > config.most_patches:
-                kept = torch.randperm(len(bank), generator=source)[: config.most_patches]
+            if config.max_patches and len(bank) > config.max_patches:
+                kept = torch.randperm(len(bank), generator=source)[: config.max_patches]
                 bank = bank.subset(kept.sort().values.to(bank.start.device))
             matches[name].banks.append(bank)
     return matches

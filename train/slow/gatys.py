@@ -37,8 +37,8 @@ class Config(Settings):
         "Pretrained network that compares pictures: squeezenet is many times faster.",
         choices=NETWORKS,
     )
-    content_weight: float = option(1.0, "Weight of the content term, alpha of eq. 7.", least=0)
-    style_weight: float = option(50.0, "Weight of the style term, beta of eq. 7.", least=0)
+    content_weight: float = option(1.0, "Weight of the content term, alpha of eq. 7.", minimum=0)
+    style_weight: float = option(50.0, "Weight of the style term, beta of eq. 7.", minimum=0)
     content_layer: str = by_network(
         {"vgg16": "relu4_2", "squeezenet": "fire5"}, "Layer that content is compared on."
     )
@@ -79,7 +79,7 @@ def gatys(
         config,
         lambda c, s: objective(network, c, s, config),
         callback,
-        least_side=network.least_side,
+        min_side=network.min_side,
     )
 
 

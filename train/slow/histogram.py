@@ -34,10 +34,10 @@ from st.train.slow.styles import Style, Styles, region, resize, shares, weighted
 
 @dataclass(frozen=True)
 class Config(GatysConfig):
-    content_weight: float = option(0.03, "pull of the content term beside the others", least=0)
-    style_weight: float = option(1.0, "pull of the Gram term", least=0)
-    histogram_weight: float = option(1.0, "pull of the histogram term", least=0)
-    tv_weight: float = option(0.005, "pull of the total variation", least=0)
+    content_weight: float = option(0.03, "pull of the content term beside the others", minimum=0)
+    style_weight: float = option(1.0, "pull of the Gram term", minimum=0)
+    histogram_weight: float = option(1.0, "pull of the histogram term", minimum=0)
+    tv_weight: float = option(0.005, "pull of the total variation", minimum=0)
     histogram_layers: tuple[str, ...] = by_network(
         {"vgg16": ("relu1_1", "relu4_1"), "squeezenet": ("conv1", "fire4")},
         "LAYER or LAYER:WEIGHT whose histograms are matched; repeat for several.",
@@ -60,7 +60,7 @@ def histogram(
         config,
         lambda c, s: objective(network, c, s, config),
         callback,
-        least_side=network.least_side,
+        min_side=network.min_side,
     )
 
 

@@ -32,7 +32,9 @@ from st.train.slow.styles import Style, Styles, weighted
 
 @dataclass(frozen=True)
 class Config(GatysConfig):
-    laplacian_weight: float = option(5.0, "gamma, of the relative distance of Laplacians", least=0)
+    laplacian_weight: float = option(
+        5.0, "gamma, of the relative distance of Laplacians", minimum=0
+    )
     pools: tuple[str, ...] = option(
         ("2", "4", "16"), "P or P:WEIGHT, pixels averaged before the Laplacian; may be repeated"
     )
@@ -54,7 +56,7 @@ def laplacian(
         config,
         lambda c, s: objective(network, c, s, config),
         callback,
-        least_side=network.least_side,
+        min_side=network.min_side,
     )
 
 

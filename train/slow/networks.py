@@ -33,7 +33,7 @@ class Network:
         return self.network.names
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Pixels of a short side that all layers can see: SqueezeNet's fire7 needs more."""
         return VGG_SIDE if isinstance(self.network, VGG) else SQUEEZENET_SIDE
 

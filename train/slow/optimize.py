@@ -49,13 +49,13 @@ Objective = Callable[[Tensor, list[Style]], Sequence[Task]]  # in this order, at
 class Settings:
     """What every method is told. A method's Config adds its own entries."""
 
-    size: int = option(512, "longest side of the result, pixels", least=1)
-    steps: int = option(300, "evaluations of the losses, over all sizes", least=1)
+    size: int = option(512, "longest side of the result, pixels", minimum=1)
+    steps: int = option(300, "evaluations of the losses, over all sizes", minimum=1)
     init: str = option("content", "what to start from", choices=INITS)
     seed: int = option(0, "of the noise")
     coarsest: int = option(128, "paint small first: halve the size down to about this many pixels")
     style_scale: float = option(
-        1.0, "longest side of the style pictures over that of the result", least=0.1
+        1.0, "longest side of the style pictures over that of the result", minimum=0.1
     )
     color: str = option(
         "style",
@@ -150,25 +150,25 @@ def _lbfgs(x: Tensor, history: int) -> torch.optim.LBFGS:
 
 
 def pyramid(
-    height: int, width: int, longest: int, coarsest: int, least_side: int = VGG_SIDE
+    height: int, width: int, longest: int, coarsest: int, min_side: int = VGG_SIDE
 ) -> list[tuple[int, int]]:
     """(height, width) of each level, small to large by 2; the last has that longest side.
 
-    Halving ends before the longest side falls under `coarsest` or the shortest under `least_side`.
+    Halving ends before the longest side falls under `coarsest` or the shortest under `min_side`.
     Raises BadInput when the last level itself is under that.
     """
     sizes: list[tuple[int, int]] = []
     factor = longest / max(height, width)
     while not sizes or factor * max(height, width) >= coarsest:
         size = round(height * factor), round(width * factor)
-        if min(size) < least_side:
+        if min(size) < min_side:
             break
         sizes.insert(0, size)
         factor /= 2
     if not sizes:
         raise BadInput(
             f"at a size of {longest} the short side of the picture would be"
-            f" {round(min(height, width) * factor)} pixels: {least_side} or more are needed"
+            f" {round(min(height, width) * factor)} pixels: {min_side} or more are needed"
         )
     return sizes
 
@@ -191,24 +191,24 @@ def paint(
     objective: Objective,
     callback: Callback | None = None,
     tasks: int = 1,
-    least_side: int = VGG_SIDE,
+    min_side: int = VGG_SIDE,
     fall: float = 2.0,
 ) -> Tensor:
     """Minimize an objective over the pixels, coarse to fine.
 
-    content: (1, 3, H, W), RGB, 0..1. tasks: how many the objective has. least_side: pixels that
+    content: (1, 3, H, W), RGB, 0..1. tasks: how many the objective has. min_side: pixels that
     every level's short side has. fall: see `share_out`. Returns (1, 3, h, w), RGB, 0..1, longest
     side settings.size, or the size of the level where the callback stopped it.
     Raises BadInput for settings and pictures that cannot be used.
     """
     given = check(content, styles, settings)
     wide, high = content.shape[-1], content.shape[-2]
-    levels = pyramid(high, wide, settings.size, settings.coarsest, least_side)
+    levels = pyramid(high, wide, settings.size, settings.coarsest, min_side)
     counts = share_out(settings.steps, len(levels), tasks, fall)
     picture, result, done = None, content, 0
     for (height, width), count in zip(levels, counts, strict=True):
         small = resize(content, height, width).clamp(0, 1)
-        scaled = [at_size(style, small, settings, least_side) for style in given]
+        scaled = [at_size(style, small, settings, min_side) for style in given]
         picture = (
             first(small, scaled, settings) if picture is None else resize(picture, height, width)
         )
@@ -244,12 +244,12 @@ def check(content: Tensor, styles: Styles, settings: Settings) -> list[Style]:
     return given
 
 
-def at_size(style: Style, content: Tensor, settings: Settings, least_side: int) -> Style:
+def at_size(style: Style, content: Tensor, settings: Settings, min_side: int) -> Style:
     """A style as it goes with the content of one level."""
     longest = max(content.shape[-2:]) * settings.style_scale
     height, width = style.picture.shape[-2:]
     factor = longest / max(height, width)
-    size = [max(least_side, round(side * factor)) for side in (height, width)]
+    size = [max(min_side, round(side * factor)) for side in (height, width)]
     mask = style.mask
     if mask is not None:
         mask = resize(mask, content.shape[-2], content.shape[-1]).clamp(0, 1)

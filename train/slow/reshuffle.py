@@ -33,20 +33,20 @@ from st.train.slow.styles import Style, Styles, as_styles, known_layers, weighte
 
 @dataclass(frozen=True)
 class Config(Settings):
-    size: int = option(384, "longest side of the result, pixels", least=1)
-    steps: int = option(250, "evaluations of the losses, over all sizes and layers", least=1)
+    size: int = option(384, "longest side of the result, pixels", minimum=1)
+    steps: int = option(250, "evaluations of the losses, over all sizes and layers", minimum=1)
     layers: tuple[str, ...] = option(
         ("relu5_1:1", "relu4_1:0.6", "relu3_1:0.3", "relu2_1:0", "relu1_1:0"),
         "LAYER:CONTENT, deepest first: layers to reshuffle and the content's weight there",
     )
-    tv_weight: float = option(1.0, "of the total variation", least=0)
+    tv_weight: float = option(1.0, "of the total variation", minimum=0)
     price: float = option(
-        0.05, "taken off a patch's correlation for each time it is in use", least=0
+        0.05, "taken off a patch's correlation for each time it is in use", minimum=0
     )
-    most_uses: int = option(
-        2, "times a style patch is used at most, or more where they are fewer", least=1
+    max_uses: int = option(
+        2, "times a style patch is used at most, or more where they are fewer", minimum=1
     )
-    matchings: int = option(2, "times that patches are matched on each layer", least=1)
+    matchings: int = option(2, "times that patches are matched on each layer", minimum=1)
 
 
 def reshuffle(
@@ -58,15 +58,15 @@ def reshuffle(
 ) -> Tensor:
     """Paint the content with the style's features moved about. Arguments and errors as for `gatys`.
 
-    One style, everywhere: BadInput for more. Steps carry the figures `used %`, the part of the
-    layer's style patches in use, and `most`, how often the most used one is.
+    One style, everywhere: BadInput for more. Steps carry the figures `used %`, the share of the
+    layer's style patches in use, and `max uses`, the uses of the most used one.
     """
     config = config or Config()
     given = as_styles(style)
     if len(given) > 1 or given[0].mask is not None:
         raise BadInput("reshuffle counts the patches of one style: give one, without a mask")
-    if config.most_uses < 1 or config.matchings < 1 or not config.price >= 0:
-        raise BadInput("most uses and matchings must be 1 or more, price 0 or more")
+    if config.max_uses < 1 or config.matchings < 1 or not config.price >= 0:
+        raise BadInput("max uses and matchings must be 1 or more, price 0 or more")
     network = perceptual(vgg, content)
     layers = content_weights(config, network)
     return paint(
@@ -76,7 +76,7 @@ def reshuffle(
         lambda c, s: objective(network, c, s[0], layers, config),
         callback,
         tasks=len(layers),
-        least_side=48,  # pixels: relu5_1 has one 3x3 patch
+        min_side=48,  # pixels: relu5_1 has one 3x3 patch
     )
 
 
@@ -110,7 +110,7 @@ class Layer:
         if coarser and coarser.handed and self.follows(coarser):
             chosen = coarser.handed.chosen
             guide = Grid(chosen, _cells(coarser.content), _cells(coarser.style))
-        self.handed = hand_out(features, self.style, config.most_uses, config.price, guide)
+        self.handed = hand_out(features, self.style, config.max_uses, config.price, guide)
         self.votes = lay(self.bank, self.handed.chosen, *_cells(features))
 
     def follows(self, coarser: Layer) -> bool:
@@ -129,7 +129,7 @@ class Layer:
     def figures(self) -> dict[str, float]:
         if self.handed is None:
             return {}
-        return {"used %": 100 * self.handed.used(), "most": float(self.handed.uses.max())}
+        return {"used %": 100 * self.handed.used(), "max uses": float(self.handed.uses.max())}
 
 
 def _cells(features: Tensor) -> tuple[int, int]:

@@ -31,11 +31,11 @@ from st.video.jobs.segment_store import SegmentStore
 from st.video.jobs.segments import segment_frames
 
 ON_GPU = ("cuda", "rtx", "tensorrt")
-MOST_SENT = 2 << 30  # bytes; larger films are not sent to workers without access to the file
+MAX_SENT = 2 << 30  # bytes; larger films are not sent to workers without access to the file
 KNOCK = 5.0  # timeout of the first TCP connection, in seconds
 CONNECT = 30.0  # timeout of ray.init at an address
 BEGIN = 120.0  # timeout until the first worker has opened the engine
-MOST_THREADS = 4
+MAX_THREADS = 4
 AHEAD = 64  # segments past the first missing one: early results stay in memory
 TRIES = 3  # attempts per segment if its worker is lost
 _POLL = 0.5
@@ -130,7 +130,7 @@ class RayPainter:
         if (
             self.stylizer.device == "cpu"
         ):  # the result does not depend on the number; few are most efficient
-            threads = min(threads, MOST_THREADS)
+            threads = min(threads, MAX_THREADS)
         task = Task(
             engine=path.name,
             files={file.name: file.read_bytes() for file in engine_files(path)},
@@ -290,10 +290,10 @@ class _Workers:
 
         Raises Unavailable: the film is too large.
         """
-        if self._size > MOST_SENT:
+        if self._size > MAX_SENT:
             raise Unavailable(
                 f"{printable(self._film)}: Ray worker {printable(where, 60)} has no such file, and "
-                f"more than {MOST_SENT >> 30} GB are not sent; put it on a disk that all share"
+                f"more than {MAX_SENT >> 30} GB are not sent; put it on a disk that all share"
             )
         if self._sent is None:
             # An array: Ray shares arrays among the workers of a machine, but copies other objects.

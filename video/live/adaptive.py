@@ -21,17 +21,17 @@ FULL, ROOM = 0.97, 0.8  # of a frame's time: more is too slow, less will surely 
 WINDOW = 8  # frames whose median counts
 FORGOTTEN = 2  # frames after a change that do not count: many engines prepare for a new size
 CALM = 2.0  # seconds before a rise
-MOST_CALM = 64.0
+MAX_CALM = 64.0
 
 
-def sizes(width: int, height: int, most_pixels: int | None = None) -> list[tuple[int, int]]:
+def sizes(width: int, height: int, max_pixels: int | None = None) -> list[tuple[int, int]]:
     """(width, height) to choose from, largest first; the first is the whole picture's own size
-    where `most_pixels` allows it."""
+    where `max_pixels` allows it."""
     found: list[tuple[int, int]] = []
     scale = 1.0
     while not found or min(width, height) * scale >= SMALLEST:
         size = (width, height) if scale == 1 else (_step(width * scale), _step(height * scale))
-        allowed = most_pixels is None or size[0] * size[1] <= most_pixels
+        allowed = max_pixels is None or size[0] * size[1] <= max_pixels
         if (allowed or min(size) <= SMALLEST) and size not in found:
             found.append(size)
         scale *= RATIO
@@ -80,7 +80,7 @@ class Resolution:
         if self._at + 1 == len(self._sizes):
             return
         if self._rose:
-            self._wanted_calm = min(MOST_CALM, 2 * self._wanted_calm)
+            self._wanted_calm = min(MAX_CALM, 2 * self._wanted_calm)
         self._rose = False
         smaller = range(self._at + 1, len(self._sizes))
         self._go(next((i for i in smaller if self._fits(i, took)), smaller[-1]))

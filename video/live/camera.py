@@ -17,7 +17,7 @@ from st.runtime.errors import BadInput, Unavailable, printable
 from st.video.live.capture import Captured, Lost
 
 SYSFS = Path("/sys/class/video4linux")
-MOST = 10  # numbers that are tried where the system gives no list
+MAX_PROBED = 10  # numbers that are tried where the system gives no list
 READ_SECONDS = 5
 
 # A camera that was unplugged is noticed after this long. OpenCV reads it at the first camera.
@@ -53,7 +53,7 @@ class CameraRequest:
 def list_cameras(root: Path = SYSFS) -> list[Device]:
     """The cameras here, by number. Names are known on Linux only."""
     if not sys.platform.startswith("linux"):
-        return [Device(index, "") for index in range(MOST) if _answers(index)]
+        return [Device(index, "") for index in range(MAX_PROBED) if _answers(index)]
     found = []
     for folder in root.glob("video*"):
         # One camera has several nodes; the first gives pictures, the others what belongs to them.

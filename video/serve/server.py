@@ -26,7 +26,7 @@ from st.video.serve.pictures import MAX_PIXELS
 from st.video.serve.qr import qr_text
 from st.video.serve.session import SessionDefaults
 
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def _serve(
     certificate, context = _tls(config, names)
     token = None if address.loopback else secrets.token_urlsafe(24)
     guard = Guard(token)
-    workers = min(config.threads or usable_cpus(), MOST_WORKERS)
+    workers = min(config.threads or usable_cpus(), MAX_WORKERS)
     visits = Visits(defaults, config.max_sessions, workers, max_pixels=config.max_pixels)
     runner = runner_of(visits.app(guard))
     await runner.setup()

@@ -36,9 +36,9 @@ from st.video.serve.settings import Settings, parse_settings, styled
 SILENCE = 10.0  # seconds without a frame or a message, after which a peer is taken for dead
 PATIENCE = 5.0  # seconds for a connection to close
 PICTURES = 8  # style pictures a visitor may have sent
-MOST_MESSAGE = 4096  # characters
-MOST_UNREAD = 64 * 1024  # bytes
-MOST_MEDIA, MOST_CANDIDATES = 4, 64  # in an offer
+MAX_MESSAGE = 4096  # characters
+MAX_UNREAD = 64 * 1024  # bytes
+MAX_MEDIA, MAX_CANDIDATES = 4, 64  # in an offer
 LARGEST = 4096 * 2304  # pixels of a frame
 
 # aiortc has no setting for it. Brush strokes need more than a face before a wall; the visitor's
@@ -106,7 +106,7 @@ class Session:
 
         Raises BadInput: no offer, or one without a camera.
         """
-        if sdp.count("\nm=") > MOST_MEDIA or sdp.count("a=candidate") > MOST_CANDIDATES:
+        if sdp.count("\nm=") > MAX_MEDIA or sdp.count("a=candidate") > MAX_CANDIDATES:
             raise BadInput("an offer of too many parts")
         peer = self._peer
         peer.on("track", self._on_track)
@@ -192,7 +192,7 @@ class Session:
     def _on_message(self, message: str | bytes) -> None:
         """{"settings": {…}}, {"ping": number}, or both."""
         self._heard = time.monotonic()
-        if not isinstance(message, str) or len(message) > MOST_MESSAGE:
+        if not isinstance(message, str) or len(message) > MAX_MESSAGE:
             self.close()
             return
         try:
@@ -212,7 +212,7 @@ class Session:
         channel = self._channel
         if channel is None or channel.readyState != "open":
             return
-        if channel.bufferedAmount < MOST_UNREAD:  # else the peer does not read, and need not know
+        if channel.bufferedAmount < MAX_UNREAD:  # else the peer does not read, and need not know
             with contextlib.suppress(ConnectionError, aiortc.exceptions.InvalidStateError):
                 channel.send(json.dumps(values))
 

@@ -1,6 +1,6 @@
 // Decodes pictures to RGBA bytes at the size to paint.
 
-const MOST_PIXELS = 9_000_000; // limit of one engine run, as in st.runtime
+const MAX_PIXELS = 9_000_000; // limit of one engine run, as in st.runtime
 
 /** Decode a file. Throws Error with a message for the visitor if it is not a picture. */
 export async function decoded(file) {
@@ -21,7 +21,7 @@ export function pixels(source, longest, limits = null, mirror = false) {
   const scale = Math.min(
     1,
     longest / Math.max(across, down),
-    Math.sqrt(MOST_PIXELS / (across * down)),
+    Math.sqrt(MAX_PIXELS / (across * down)),
     ...(limits ? [limits[0] / down, limits[1] / across] : []),
   );
   const width = Math.max(1, Math.floor(across * scale + 1e-6));

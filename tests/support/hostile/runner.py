@@ -19,8 +19,8 @@ from typing import Any
 from tests.support.hostile.doors import BEFORE, DOORS, Case
 from tests.support.hostile.goods import Goods
 
-MOST_SECONDS = 10.0
-MOST_MEMORY = 2000  # MB
+MAX_SECONDS = 10.0
+MAX_MEMORY = 2000  # MB
 IDLE = 10.0  # seconds that a worker may wait for something
 BUSY = 30.0  # processor seconds that a case may take
 TICK = 0.5  # seconds between checks
@@ -201,9 +201,9 @@ def _faults_of_end(case: Case, result: dict[str, Any]) -> Iterator[str]:
         return  # only running the engine shows its memory use
     elif code != 2 and not (code == 0 and (case.kind.usable or DOORS[case.door].glances)):
         yield f"exit code {code}: {result['err'].strip()[-300:]}"
-    elif code and result["processor"] > MOST_SECONDS:
+    elif code and result["processor"] > MAX_SECONDS:
         yield f"took {result['processor']:.0f} s"
-    if result["peak"] > MOST_MEMORY:
+    if result["peak"] > MAX_MEMORY:
         yield f"took {result['peak']} MB"
 
 
