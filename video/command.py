@@ -52,6 +52,7 @@ from st.video.jobs.job import (
 from st.video.jobs.paint_rate import choose_size
 from st.video.jobs.progress import progress
 from st.video.jobs.ray_cluster import RayPainter, connect
+from st.video.jobs.stage_times import describe
 from st.video.jobs.upscale import with_upscaling
 
 LARGE = 3_000_000  # pixels; from this frame size on, each frame uses all threads
@@ -303,7 +304,8 @@ def _tell(source: str, result: Result, warnings: list[str], as_json: bool, quiet
         click.echo(json.dumps(asdict(result) | {"input": source, "warnings": warnings}))
     elif not quiet:
         rate = f"{result.frames_per_second:.1f} frames/s"
-        click.echo(f"{printable(result.output, 1000)}  {result.frames} frames, {rate}")
+        stages = f"; {describe(result.busy)}" if result.busy else ""
+        click.echo(f"{printable(result.output, 1000)}  {result.frames} frames, {rate}{stages}")
 
 
 def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, int]:

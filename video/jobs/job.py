@@ -34,6 +34,7 @@ from st.video.film.writer import Encoding, FilmSink, Sink
 from st.video.jobs.pipeline import Paint, Source, run
 from st.video.jobs.segment_store import SegmentStore
 from st.video.jobs.segments import RemainingFrames, SegmentSink, assemble
+from st.video.jobs.stage_times import Stage, StageTimes, bottleneck
 from st.video.jobs.targets import (
     Stream,
     Target,
@@ -107,19 +108,25 @@ class Painter:
     temporal_filter: TemporalFilter | None = None
     remote: RemotePainter | None = None
 
-    def run(self, source: Source, sink: Sink, callbacks: Callbacks) -> int:
-        """Paint `source` into `sink`; return how many frames."""
+    def run(self, source: Source, sink: Sink, callbacks: Callbacks, times: StageTimes) -> int:
+        """Paint `source` into `sink`; return the number of frames."""
         paint, workers = self.paint, self.workers
         if self.temporal_filter is not None:
             paint, workers = with_temporal_filter(paint, self.temporal_filter), 1
-        return run(source, sink, paint, workers, callbacks.frame_done, callbacks.stop, self.masks)
+        return run(
+            source, sink, paint, workers, callbacks.frame_done, callbacks.stop, self.masks, times
+        )
 
 
 @dataclass
 class Result:
-    """What came of a job.
+    """The outcome of a job.
 
-    frames_per_second: of work, not of the film. resumed: frames that an earlier run had painted.
+    frames_per_second: frames painted per second of work; not the frame rate of the film.
+    resumed: frames that an earlier run had painted.
+    busy: the fraction of the time, 0..1, in which each stage was busy; see `StageTimes`. Empty if
+        this process painted no frame, or a cluster painted some.
+    slowest_stage: the stage that limited the rate; "" if `busy` is empty.
     """
 
     output: str
@@ -130,10 +137,12 @@ class Result:
     seconds: float
     frames_per_second: float
     resumed: int = 0
+    busy: dict[Stage, float] = field(default_factory=dict)
+    slowest_stage: str = ""
 
 
 class Interrupted(StError):
-    """Stopped on request; the message says what was kept."""
+    """Stopped on request; the message names the output that was kept."""
 
 
 def open_reader(job: Job) -> Reader:
@@ -205,6 +214,7 @@ def perform(
     if done.stopped:
         raise Interrupted(f"stopped after {done.frames} frames: {name} ends there")
     seconds = time.monotonic() - began
+    busy = work.times.shares() if done.frames > done.resumed and painter.remote is None else {}
     return Result(
         output=str(target) if isinstance(target, Path) else name,
         frames=done.frames,
@@ -214,6 +224,8 @@ def perform(
         seconds=round(seconds, 3),
         frames_per_second=round((done.frames - done.resumed) / seconds, 2),
         resumed=done.resumed,
+        busy={stage: round(share, 3) for stage, share in busy.items()},
+        slowest_stage=bottleneck(busy) if busy else "",
     )
 
 
@@ -237,13 +249,14 @@ class _Done:
 
 @dataclass(frozen=True)
 class _Work:
-    """A job on its way."""
+    """A job in progress."""
 
     job: Job
     reader: Reader
     target: Target
     painter: Painter
     callbacks: Callbacks
+    times: StageTimes = field(default_factory=StageTimes)
 
     @property
     def resumable(self) -> bool:
@@ -268,10 +281,11 @@ class _Work:
         with writing(self.job.source, self.target) as place:
             sink = _open_sink(self.job, self.reader, place, self.callbacks.warn)
             with _abandoning(sink, self.target):
-                frames = self.painter.run(self.reader, sink, self.callbacks)
+                frames = self.painter.run(self.reader, sink, self.callbacks, self.times)
                 if not frames and not stop.is_set():
                     raise StError("not one frame could be decoded")
-                sink.close()
+                with self.times.busy("encoding"):
+                    sink.close()
             if stop.is_set() and isinstance(self.target, Path) and place != self.target:
                 assert isinstance(place, Path)
                 _keep_partial(place, self.job.source, self.target, frames)
@@ -295,20 +309,29 @@ class _Work:
                 segments = self._paint_segments(sink, store, container)
                 frames = store.frames + segments.frames
                 stopped = self.callbacks.stop.is_set()
-                if not stopped:
-                    segments.close()
                 if not frames and not stopped:
                     raise StError("not one frame could be decoded")
-                if frames:
-                    with closing(Film(job.source, job.time_range)) as again:
-                        assemble(sink, again, store.done, segments.unfinished(), cut=stopped)
-                sink.close()
+                with self.times.busy("encoding"):
+                    self._write(sink, store, segments, stopped)
             if stopped:
                 go_on = ": start it again to go on" if store.done else ""
                 _keep_partial(place, job.source, target, frames, go_on)
             durable_rename(place, target)
             store.discard()
         return _Done(frames, sink.video_format, resumed)
+
+    def _write(
+        self, sink: FilmSink, store: SegmentStore, segments: SegmentSink, stopped: bool
+    ) -> None:
+        """Finish the last segment, and write the film from all segments."""
+        job = self.job
+        assert isinstance(job.source, Path)
+        if not stopped:
+            segments.close()
+        if store.frames or segments.frames:
+            with closing(Film(job.source, job.time_range)) as again:
+                assemble(sink, again, store.done, segments.unfinished(), cut=stopped)
+        sink.close()
 
     def _paint_segments(self, sink: FilmSink, store: SegmentStore, container: str) -> SegmentSink:
         """Paint what is missing; the last segment is not closed yet."""
@@ -326,7 +349,7 @@ class _Work:
             skipped_frame = _already_counted
         if not store.whole and not callbacks.stop.is_set():
             remaining = RemainingFrames(self.reader, store.frames, skipped_frame)
-            painter.run(remaining, segments, callbacks)
+            painter.run(remaining, segments, callbacks, self.times)
         return segments
 
 

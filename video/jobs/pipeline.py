@@ -21,6 +21,7 @@ from st.video.film.color import Converter
 from st.video.film.mask_films import MaskFilms
 from st.video.film.picture_format import VideoFormat
 from st.video.film.writer import Sink
+from st.video.jobs.stage_times import StageTimes
 
 Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) if the film has masks
 _POLL = 0.2  # seconds between checks for a stop request
@@ -43,6 +44,7 @@ def run(
     painted: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
     masks: MaskFilms | None = None,
+    times: StageTimes | None = None,
 ) -> int:
     """Paint every frame of `source` into `sink`; return the number of frames.
 
@@ -50,21 +52,24 @@ def run(
     painted: called after each written frame.
     stop: when set, no more frames are written; the output so far stays valid.
     masks: the masks of the regions, passed to `paint` with each frame.
+    times: counts the busy time of each stage.
 
     Raises: the first error of reading, painting or writing.
     """
     stop = stop or threading.Event()
+    times = times or StageTimes()
+    times.painters = workers
     line: queue.Queue[Future[Any] | Packet[Any] | Exception | None] = queue.Queue(_PACKETS)
     # Frames that are read but not yet written: one per painter, its next one, and two for the
     # writer, since the encoder works in bursts.
     room = threading.Semaphore(2 * workers + 2)
     leaving = threading.Event()
-    prepare_frame = _frame_preparer(source.video_format, sink, paint)
+    prepare_frame = _frame_preparer(source.video_format, sink, paint, times)
     count = 0
     with ThreadPoolExecutor(workers, "paint") as pool:
         reader = threading.Thread(
             target=_read,
-            args=(source, pool, prepare_frame, line, room, leaving, masks),
+            args=(source, pool, prepare_frame, line, room, leaving, masks, times),
             name="read",
         )
         reader.start()
@@ -81,7 +86,9 @@ def run(
                 if isinstance(item, Packet):
                     sink.copy(item)
                 else:
-                    sink.write(item.result())
+                    prepared = item.result()
+                    with times.busy("encoding"):
+                        sink.write(prepared)
                     room.release()
                     count += 1
                     painted()
@@ -100,6 +107,7 @@ def _read(
     room: threading.Semaphore,
     leaving: threading.Event,
     masks: MaskFilms | None,
+    times: StageTimes,
 ) -> None:
     """The reader thread: submits frames to the pool, and queues all items in order."""
 
@@ -112,7 +120,7 @@ def _read(
                 continue
 
     try:
-        for item in source.items():
+        for item in times.decoded(source.items()):
             if leaving.is_set():
                 return
             if isinstance(item, Packet):
@@ -122,7 +130,8 @@ def _read(
                 if leaving.is_set():
                     return
             try:
-                own = {} if masks is None else {"masks": masks.of(item)}
+                with times.busy("decoding"):
+                    own = {} if masks is None else {"masks": masks.of(item)}
                 put(pool.submit(prepare_frame, item, **own))
             except RuntimeError:  # the pool is shut down: the writer has stopped
                 return
@@ -131,7 +140,9 @@ def _read(
         put(error)
 
 
-def _frame_preparer(video_format: VideoFormat, sink: Sink, paint: Paint) -> Callable[..., Any]:
+def _frame_preparer(
+    video_format: VideoFormat, sink: Sink, paint: Paint, times: StageTimes
+) -> Callable[..., Any]:
     """A thread-safe function that paints a decoded frame and converts it for the sink."""
     own = threading.local()
     rotation, wanted = video_format.rotation, sink.video_format
@@ -151,4 +162,8 @@ def _frame_preparer(video_format: VideoFormat, sink: Sink, paint: Paint) -> Call
             painted = rotation.undo(painted)
         return sink.prepare_frame(own.converter, painted, opened, frame)
 
-    return prepare_frame
+    def timed(frame: VideoFrame, **masks: Any) -> Any:
+        with times.busy("painting"):
+            return prepare_frame(frame, **masks)
+
+    return timed
