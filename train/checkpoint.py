@@ -21,6 +21,7 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import atomic_write
 from st.train.method import Method
 from st.train.methods import METHODS
+from st.train.settings import settings_before
 
 FORMAT = 1
 MAX_BYTES = 4 << 30
@@ -198,6 +199,7 @@ def checkpoint_of(values: Any, shown: str) -> Checkpoint:
         isinstance(k, str) and type(v) in (str, int, float) for k, v in values["card"].items()
     ):
         raise BadInput(f"{shown}: its card is not of texts and numbers")
+    values["config"] = settings_before(METHODS[values["method"]].config) | values["config"]
     return Checkpoint(**values)
 
 

@@ -39,11 +39,18 @@ STYLE_LAYERS = {
 }
 SCALES = {"squeezenet": (1.0, 0.5, 1.5), "vgg16": (1.0,)}
 
-
 CONTENT_HELP = "Weight of the relative distance of features."
 CONTENT_DISTANCES = ("standardized", "relative")
 CONTENT_LAYER_HELP = "Layer that content is compared on."
 STYLE_LAYERS_HELP = "Layer that style is compared on; repeat for several."
+STYLE_SCALES_HELP = (
+    "Scale that paintings and style pictures are compared at; repeat for several. 1 counts in "
+    "every step, the others take turns."
+)
+CONTRAST_HELP = (
+    "Weight of the channels' standard deviations beside the Gram matrices, within the style loss; "
+    "keeps the style's contrast."
+)
 RASTER_HELP = "Weight of the pattern that repeats on the network's own pixel raster."
 
 
@@ -77,12 +84,7 @@ class Perceptual(Training):
     tv_weight: float = by_network(
         {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0
     )
-    contrast_weight: float = by_network(
-        {"squeezenet": 2.0, "vgg16": 0.0},
-        "Weight of the channels' standard deviations beside the Gram matrices, within the style "
-        "loss; keeps the style's contrast.",
-        0,
-    )
+    contrast_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, CONTRAST_HELP, 0)
     content_distance: str = by_network(
         {"squeezenet": "standardized", "vgg16": "relative"},
         "Compare features of the content as they are (relative), or each channel less its mean "
@@ -95,26 +97,26 @@ class Perceptual(Training):
         choices=LAYERS,
     )
     style_layers: tuple[str, ...] = by_network(STYLE_LAYERS, STYLE_LAYERS_HELP, choices=LAYERS)
-    style_scales: tuple[float, ...] = by_network(
-        SCALES,
-        "Scale that paintings and style pictures are compared at; repeat for several. 1 counts in "
-        "every step, the others take turns.",
-        minimum=0.1,
-    )
+    style_scales: tuple[float, ...] = by_network(SCALES, STYLE_SCALES_HELP, minimum=0.1)
 
     def __post_init__(self) -> None:
         network = self.loss_network or self._network_of_layers()
         object.__setattr__(self, "loss_network", network)
         fill_defaults(self, network)
-        known = layer_names_of(network)
-        for layer in (self.content_layer, *self.style_layers):
-            if layer not in known:
-                raise BadInput(f"{network} has no layer {layer}; it has {', '.join(known)}")
+        check_layers(network, (self.content_layer, *self.style_layers))
 
     def _network_of_layers(self) -> str:
         layers = [*(self.style_layers or ()), self.content_layer or "conv1"]
         own = layer_names_of("squeezenet")
         return "squeezenet" if all(layer in own for layer in layers) else "vgg16"
+
+
+def check_layers(network: str, layers: Sequence[str]) -> None:
+    """Raises BadInput for a layer that the pretrained network does not have."""
+    known = layer_names_of(network)
+    for layer in layers:
+        if layer not in known:
+            raise BadInput(f"{network} has no layer {layer}; it has {', '.join(known)}")
 
 
 def loss_network_of(config: Perceptual) -> str:

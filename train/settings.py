@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from typing import Any
 
+from st.train.features.networks import NETWORKS
 from st.train.features.vgg import layer_names
 from st.train.networks.transform import SHAPES, parse_shape
 
@@ -19,15 +20,17 @@ def option(
     choices: Sequence[str] = (),
     check: Callable[[str], Any] | None = None,
     by_network: Mapping[str, Any] | None = None,
+    before: Any = None,
 ) -> Any:
     """A dataclass field with the help text that `st-train METHOD --help` shows.
 
     minimum: the smallest number allowed. choices: the allowed values of a text, or of each text of
     a tuple. check: raises ValueError, with a message for the user, for a text that is not allowed.
-    by_network: the default of each loss network, where it depends on that; `default` is then None.
+    by_network: the default of each pretrained network, where it depends on that; `default` is then
+    None. before: the value that checkpoints from before the setting existed were trained with.
     """
     limits = {"help": text, "minimum": minimum, "choices": tuple(choices), "check": check}
-    return field(default=default, metadata=limits | {"by_network": by_network})
+    return field(default=default, metadata=limits | {"by_network": by_network, "before": before})
 
 
 def steps_option(default: int) -> Any:
@@ -48,8 +51,17 @@ def batch_option(default: int, note: str = "") -> Any:
     return option(default, f"Crops per step{note}.", 1)
 
 
+RATE_HELP = "Learning rate of Adam; decays to 0 over the last 40 % of the steps."
+
+
 def learning_rate_option(default: float) -> Any:
-    return option(default, "Learning rate of Adam; decays to 0 over the last 40 % of the steps.", 0)
+    return option(default, RATE_HELP, 0)
+
+
+def encoder_option() -> Any:
+    """The network whose features are decoded. Before SqueezeNet there was only VGG."""
+    text = "Pretrained network that encodes the content and the style."
+    return option("squeezenet", text, choices=NETWORKS, before="vgg16")
 
 
 def style_size_option(default: int) -> Any:
@@ -71,7 +83,7 @@ def style_layers_option(*default: str) -> Any:
 def by_network(
     values: Mapping[str, Any], text: str, minimum: float | None = None, choices: Sequence[str] = ()
 ) -> Any:
-    """A setting whose default depends on the loss network: {network: value}."""
+    """A setting whose default depends on the pretrained network: {network: value}."""
     shown = "; ".join(f"{network}: {_shown(value)}" for network, value in values.items())
     return option(None, f"{text} [default: {shown}]", minimum, choices, by_network=values)
 
@@ -80,8 +92,19 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
 
 
+def swap_size_option(values: Mapping[str, int]) -> Any:
+    text = "Side of the square that style pictures are scaled to, in pixels: sets the stroke size."
+    return by_network(values, text, 32)
+
+
 def fill_defaults(config: Any, network: str) -> None:
-    """Give the entries of a frozen Config that are None the defaults of a loss network."""
+    """Give the entries of a frozen Config that are None the defaults of a pretrained network."""
     for entry in fields(config):
         if getattr(config, entry.name) is None:
             object.__setattr__(config, entry.name, entry.metadata["by_network"][network])
+
+
+def settings_before(config: type) -> dict[str, Any]:
+    """The settings that older checkpoints lack, with the values they were trained with."""
+    entries = {entry.name: entry.metadata["before"] for entry in fields(config)}
+    return {name: value for name, value in entries.items() if value is not None}

@@ -115,7 +115,7 @@ def small() -> Callable[..., Any]:
             "size": 48,
             "batch": 2,
             "style_scales": (1.0,),
-            "style_size": 48,
+            "style_size": 64,
             "shape": "fast",
         }
         values |= {"width": 8, "kernel": 3, "scales": 3, "levels": ("3", "2")}

@@ -1,4 +1,4 @@
-"""AdaIN with VGG as its encoder, and with a student of it."""
+"""AdaIN with each of its encoders, and with a student of VGG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from st.train.networks.autoencoder import FULL
 
 def ready(width: int, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> tuple[Any, Any, Any]:
     torch.manual_seed(0)
-    config = small(adain.METHOD, width=width)
+    config = small(adain.METHOD, encoder="vgg16", width=width)
     network = adain.Network(config, ())
     with torch.no_grad():
         teacher = adain.targets(network, vgg, real_pair, config)
@@ -29,7 +29,7 @@ def test_vgg_encodes_and_stays(
 ) -> None:
     """The target is made of the very features that the decoder is given."""
     network, teacher, config = ready(FULL, small, vgg, real_pair)
-    assert teacher is network.encoder
+    assert teacher.network is network.encoder
     assert not any(p.requires_grad for p in network.encoder.parameters())
     content, style = real_pair
     terms = adain.step(network, vgg, teacher, Batch(content, torch.zeros(1), style), config)
@@ -45,7 +45,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     """A small part of VGG, from whose features a linear map makes VGG's better and better."""
     network, teacher, config = ready(8, small, vgg, real_pair)
     size = sum(p.numel() for p in network.encoder.parameters())
-    assert size < 0.05 * sum(p.numel() for p in teacher.parameters())
+    assert size < 0.05 * sum(p.numel() for p in teacher.network.parameters())
     assert adain.export_spec(network).code_size == 2 * 64
     content, style = real_pair
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)

@@ -20,7 +20,7 @@ def network(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> avatarnet.Network:
     torch.manual_seed(0)
-    config = small(avatarnet.METHOD, style_size=64)
+    config = small(avatarnet.METHOD, style_size=64, encoder="vgg16")
     made = avatarnet.Network(config, ())
     with torch.no_grad():
         avatarnet.targets(made, vgg, real_pair, config)

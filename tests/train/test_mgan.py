@@ -29,7 +29,7 @@ def test_each_player_has_its_own_terms(
 ) -> None:
     torch.manual_seed(0)
     content, style = real_pair
-    config = small(METHOD)
+    config = small(METHOD, loss_network="vgg16")
     network = Network(config, ("wave",))
     with torch.no_grad():
         patches = targets(network, vgg, [style], config)
@@ -63,7 +63,7 @@ def test_the_discriminator_learns_to_tell_patches_apart(
     """Its own term falls while the generator stands still, and the generator's rises."""
     torch.manual_seed(0)
     content, style = painted_pair
-    config = small(METHOD)
+    config = small(METHOD, loss_network="vgg16")
     network = Network(config, ("wave",))
     with torch.no_grad():
         patches = targets(network, vgg, [style], config)
@@ -87,7 +87,7 @@ def test_the_hinge() -> None:
 
 
 def test_the_discriminator_has_a_rate_of_its_own(small: Callable[..., Any]) -> None:
-    network = Network(small(METHOD), ("wave",))
+    network = Network(small(METHOD, loss_network="vgg16"), ("wave",))
     factors = {
         parameter: group["factor"]
         for group in parameter_groups(METHOD, network)

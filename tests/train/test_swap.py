@@ -73,7 +73,7 @@ def engine(
 ) -> Path:
     """With VGG's own features and an untrained inverse network."""
     torch.manual_seed(0)
-    config = small(styleswap.METHOD, level="2")
+    config = small(styleswap.METHOD, level="2", encoder="vgg16")
     network = styleswap.Network(config, ())
     with torch.no_grad():
         styleswap.targets(network, vgg, real_pair, config)

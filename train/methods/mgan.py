@@ -1,19 +1,23 @@
-"""Markovian GAN: a generator that decodes VGG features into the patches of one style.
+"""Markovian GAN: a generator that decodes features into the patches of one style.
 
 Li and Wand, "Precomputed real-time texture synthesis with Markovian generative adversarial
-networks", ECCV 2016, arXiv:1604.04382. The generator sees the photograph as VGG's relu4_1 and
-decodes it. The discriminator sees VGG's relu3_1, of a painting or of the generator's picture, and
-judges each place of it, so patches of it, and never the picture as a whole: it learns by the hinge
-loss to tell the style's patches from the generator's, and the generator to have its patches taken
-for the style's (eq. 2), while the photograph's features stay (eq. 1) and neighbors are smooth.
+networks", ECCV 2016, arXiv:1604.04382. The generator decodes a deep feature map of the photograph.
+The discriminator sees a shallower one, of the style picture or of the generator's, and classifies
+each patch of it, never the whole picture. It learns by the hinge loss to tell the style's patches
+from the generator's, and the generator to have its patches taken for the style's (eq. 2), while the
+photograph's deep features stay (eq. 1) and neighboring pixels are smooth.
 
     st-train mgan --content photos/ --style wave.jpg -o wave.pt
 
-Unlike the paper's: the discriminator's patches come from the style picture itself and the content
-from the photograph, where the paper first makes pairs by optimization (its MDAN) to train on; no
-Gram matrix is used anywhere, as there. Distances are relative; VGG-16. Generator and discriminator
-take their steps at once, each on gradients of its own terms alone: Adam keeps its state by
-parameter, so one optimizer is two.
+Differences from the paper:
+
+- The features are SqueezeNet's: fire5 is decoded, and fire3 discriminated. `--loss-network vgg16`
+  is VGG-16 with relu4_1 and relu3_1 (the paper has VGG-19).
+- The discriminator's patches come from the style picture itself and the content from the
+  photograph, where the paper first makes training pairs by optimization (its MDAN). As there, no
+  Gram matrix is used.
+- Distances are relative. Generator and discriminator are updated in the same step, each by the
+  gradients of its own terms alone. Adam keeps its state by parameter, so one optimizer acts as two.
 """
 
 from __future__ import annotations
@@ -26,12 +30,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from st.train.features.vgg import VGG, WIDTHS
+from st.train.features.base import FeatureNetwork
+from st.train.features.networks import NETWORKS
 from st.train.losses.basic import hinge, relative_distance, total_variation, wide
 from st.train.method import Batch, ExportSpec, Method, shifted
-from st.train.networks.autoencoder import deepest, encoder, fill, mirror, stride
+from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, decoder, encoder, fill
 from st.train.settings import (
     batch_option,
+    by_network,
+    fill_defaults,
     learning_rate_option,
     option,
     size_option,
@@ -39,7 +46,8 @@ from st.train.settings import (
     style_size_option,
 )
 
-CONTENT, PATCH = 4, 3  # levels of VGG: relu4_1, relu3_1
+CONTENT = {"squeezenet": 3, "vgg16": 4}  # level that is decoded; both at 1/8 of the size
+PATCH = {"squeezenet": 2, "vgg16": 3}  # level whose patches are discriminated; both at 1/4
 SLOPE = 0.2  # of the discriminator's leaky ReLU
 CRITIC_RATE = 0.5  # of the generator's learning rate
 
@@ -50,24 +58,33 @@ class Config:
     size: int = size_option(192)
     batch: int = batch_option(4)
     learning_rate: float = learning_rate_option(5e-4)
-    width: int = option(64, "channels of the generator's last block", 1)
-    critic: int = option(64, "channels of the discriminator", 1)
+    loss_network: str = option(
+        "squeezenet",
+        "Pretrained network whose features are decoded and compared.",
+        choices=NETWORKS,
+        before="vgg16",
+    )
+    width: int = by_network(WIDTH, WIDTH_HELP, 1)
+    critic: int = option(64, "Channels of the discriminator.", 1)
     style_size: int = style_size_option(384)
-    style_weight: float = option(1.0, "of the patches' hinge loss", 0)
-    content_weight: float = option(2.0, "of the relative distance of relu4_1", 0)
-    tv_weight: float = option(2.0, "of the total variation", 0)
+    style_weight: float = option(1.0, "Weight of the patches' hinge loss.", 0)
+    content_weight: float = option(2.0, "Weight of the relative distance of decoded features.", 0)
+    tv_weight: float = option(2.0, "Weight of the total variation.", 0)
+
+    def __post_init__(self) -> None:
+        fill_defaults(self, self.loss_network)
 
 
 class Discriminator(nn.Sequential):
-    """relu3_1 (N, 256, h, w) -> a score a place (N, 1, h', w'), each of a patch of 3×3 of them.
+    """Features (N, C, h, w) -> a score for each 3×3 patch (N, 1, h - 2, w - 2).
 
-    Above 0 it takes the patch for the style's.
+    A score above 0 takes the patch for the style's.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__(
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(WIDTHS[PATCH - 1], width, 3),
+            nn.Conv2d(channels, width, 3),
             nn.BatchNorm2d(width, track_running_stats=False),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(width, 1, 1),
@@ -78,17 +95,20 @@ class Network(nn.Module):
     """content (N, 3, H, W), RGB, 0..1 -> pictures, about 0..1, not clamped.
 
     H and W are multiples of 8. Encoder and discriminator are part of the state; the discriminator
-    paints nothing.
+    is used in training only.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.encoder = encoder(CONTENT)
-        self.generator = mirror(CONTENT, config.width)
-        self.discriminator = Discriminator(config.critic)
+        network = config.loss_network
+        self.content = LEVELS[network][CONTENT[network]]
+        self.patch = LEVELS[network][PATCH[network]]
+        self.encoder = encoder(network, CONTENT[network])
+        self.generator = decoder(network, CONTENT[network], config.width)
+        self.discriminator = Discriminator(self.patch.channels, config.critic)
 
     def forward(self, content: Tensor) -> Tensor:
-        layer = deepest(CONTENT)
+        layer = self.content.layer
         return self.generator(wide(self.encoder(content, [layer])[layer]))
 
     def fooled(self, features: Tensor) -> Tensor:
@@ -97,21 +117,24 @@ class Network(nn.Module):
         return cast(Tensor, functional_call(self.discriminator, frozen, (features,)))
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> Tensor:
-    """relu3_1 of the style picture, (1, 256, h, w); the encoder takes over VGG's weights."""
+def targets(
+    net: nn.Module, pretrained: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> Tensor:
+    """Fill the encoder. Result: the style picture's features to discriminate, (1, C, h, w)."""
     (style,) = styles
     network = cast(Network, net)
-    fill(network.encoder, vgg, styles, (PATCH, CONTENT))
-    layer = deepest(PATCH)
+    layer = network.patch.layer
+    fill(network.encoder, pretrained, styles, (layer, network.content.layer))
     return network.encoder(style, [layer])[layer]
 
 
 def step(
-    net: nn.Module, vgg: VGG, style: Tensor, batch: Batch, config: Config
+    net: nn.Module, pretrained: FeatureNetwork, style: Tensor, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """Eq. 1 for the generator, eq. 2 for the discriminator; neither has a gradient of the other's
+    """Eq. 1 for the generator, eq. 2 for the discriminator, neither with a gradient of the other's
     terms."""
-    network, patch, deep = cast(Network, net), deepest(PATCH), deepest(CONTENT)
+    network = cast(Network, net)
+    patch, deep = network.patch.layer, network.content.layer
     painted = shifted(network(batch.content), batch.shift)
     got = network.encoder(painted, [patch, deep])
     with torch.no_grad():
@@ -126,12 +149,12 @@ def step(
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture; the network knows one style only."""
+    """One preview picture; the network has one style."""
     return net(content)
 
 
 def export_spec(net: Network) -> ExportSpec:
-    return ExportSpec(multiple=stride(CONTENT), min_size=2 * stride(CONTENT))
+    return ExportSpec(multiple=net.content.stride, min_size=2 * net.content.stride)
 
 
 METHOD = Method(
@@ -145,6 +168,7 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=1_000,
+    loss_network=lambda config: config.loss_network,
     rates={"discriminator": CRITIC_RATE},
     example="st-train mgan --content photos/ --style wave.jpg -o wave.pt",
 )

@@ -1,17 +1,18 @@
 """Style swap: any style, patch by patch.
 
-Chen and Schmidt, "Fast patch-based style transfer of arbitrary style", arXiv:1612.04337. The
-content's features at one layer of VGG are cut into 3×3 patches; each gives way to the patch of the
-style's features that is most alike (section 3.1); an inverse network, trained once for all styles,
-paints the picture that has such features (section 3.2).
+Chen and Schmidt, "Fast patch-based style transfer of arbitrary style", arXiv:1612.04337. Each 3×3
+patch of the content's features is replaced by the most similar patch of the style's (section 3.1).
+An inverse network, trained once for all styles, paints the picture that has these features (section
+3.2).
 
     st-train styleswap --content photos/ --style paintings/ -o any.pt
 
-Unlike the paper's: VGG-16 in place of VGG-19; distances are relative; the inverse network has no
-instance norms, so a picture's parts do not depend on one another.
+Differences from the paper: the encoder is SqueezeNet 1.1 up to fire5, or with `--encoder vgg16`
+VGG-16 up to relu3_1 (the paper has VGG-19). Distances are relative. The inverse network has no
+instance norms, so distant parts of a picture do not depend on one another.
 
-A style code is the style's feature map, at one fixed size. The mean of two such maps is a picture
-in double exposure, not a style between: blends of styles are refused.
+A style code is the style's feature map, at one fixed size. The mean of two maps is a double
+exposure and not a style between the two, so styles cannot be blended.
 """
 
 from __future__ import annotations
@@ -22,63 +23,80 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from st.train.features.vgg import VGG, WIDTHS
+from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import relative_distance, total_variation, wide
 from st.train.method import Batch, ExportSpec, Method
-from st.train.networks.autoencoder import FULL, deepest, encoder, fill, mirror, stride
-from st.train.networks.style_swap import SIDE, swap
-from st.train.settings import learning_rate_option, option, size_option, steps_option
+from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, decoder, encoder, fill
+from st.train.networks.style_swap import SIDE, squared, swap
+from st.train.settings import (
+    RATE_HELP,
+    by_network,
+    encoder_option,
+    fill_defaults,
+    option,
+    size_option,
+    steps_option,
+    swap_size_option,
+)
 
 
 @dataclass(frozen=True)
 class Config:
     steps: int = steps_option(10_000)
     size: int = size_option(256)
-    batch: int = option(4, "pairs of a content and a style crop a step", 1)
-    learning_rate: float = learning_rate_option(5e-4)
-    level: str = option("3", "VGG's relu*_1 whose patches are swapped", choices=("2", "3", "4"))
-    width: int = option(FULL, f"channels of the inverse's last block; {FULL}: VGG's mirror", 8)
-    style_size: int = option(192, "side of the square that styles are scaled to: their strokes", 32)
-    feature_weight: float = option(1.0, "of the relative distance of features", 0)
-    pixel_weight: float = option(1.0, "of the relative distance of pixels, where a picture is", 0)
-    tv_weight: float = option(1.0, "of the total variation", 0)
+    batch: int = option(4, "Pairs of a content and a style crop per step.", 1)
+    learning_rate: float = by_network({"squeezenet": 1e-3, "vgg16": 5e-4}, RATE_HELP, 0)
+    encoder: str = encoder_option()
+    level: str = option(
+        "3",
+        "Level whose patches are swapped. 2 to 4: fire3, fire5, fire7 of squeezenet; relu2_1, "
+        "relu3_1, relu4_1 of vgg16.",
+        choices=("2", "3", "4"),
+    )
+    width: int = by_network(WIDTH, WIDTH_HELP, 8)
+    style_size: int = swap_size_option({"squeezenet": 256, "vgg16": 192})
+    feature_weight: float = option(1.0, "Weight of the relative distance of features.", 0)
+    pixel_weight: float = option(
+        1.0, "Weight of the relative distance of pixels, for features that are not swapped.", 0
+    )
+    tv_weight: float = option(1.0, "Weight of the total variation.", 0)
+
+    def __post_init__(self) -> None:
+        fill_defaults(self, self.encoder)
 
 
 class Network(nn.Module):
     """content (N, 3, H, W), RGB, 0..1, style code (N or 1, code_size), strength (1,) -> pictures.
 
     H and W are multiples of `multiple`. A code is the feature map (C, S, S) of a style. Strength 1
-    swaps; 0 gives the content back as the inverse network knows it.
+    swaps; at 0 the result is the content as the inverse network reproduces it.
     The encoder is part of the state, so a checkpoint needs no other weights.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.level = int(config.level)
-        self.multiple = stride(self.level)
-        # Whole steps of the features, and at least one patch.
-        self.style_size = max(config.style_size // self.multiple, SIDE) * self.multiple
-        self.encoder = encoder(self.level)
-        self.decoder = mirror(self.level, config.width)
-        side = self.style_size // self.multiple
-        self.map = (WIDTHS[self.level - 1], side, side)
-        self.code_size = self.map[0] * side * side
+        number = int(config.level)
+        self.level = LEVELS[config.encoder][number]
+        self.multiple = self.level.stride
+        # Whole cells of the features, and at least one patch.
+        side = max(config.style_size // self.multiple, SIDE)
+        self.style_size = side * self.multiple
+        self.encoder = encoder(config.encoder, number)
+        self.decoder = decoder(config.encoder, number, config.width)
+        self.map = (self.level.channels, side, side)
+        self.code_size = self.level.channels * side * side
 
     def encode(self, images: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) -> features (N, C, H / multiple, W / multiple)."""
-        return self.encoder(images, [deepest(self.level)])[deepest(self.level)]
+        return self.encoder(images, [self.level.layer])[self.level.layer]
 
     def encode_style(self, style: Tensor) -> Tensor:
         """Style pictures (N, 3, H, W), RGB, 0..1 -> codes (N, code_size).
 
-        Others than squares of `style_size` are scaled to it first.
+        They are scaled to squares of `style_size` first.
         """
-        if style.shape[2:] != (self.style_size, self.style_size):
-            side = (self.style_size, self.style_size)
-            style = functional.interpolate(style, side, mode="bilinear", antialias=True)
-        return wide(self.encode(style)).flatten(1)
+        return wide(self.encode(squared(style, self.style_size))).flatten(1)
 
     def forward(self, content: Tensor, code: Tensor, strength: Tensor) -> Tensor:
         features = wide(self.encode(content))
@@ -87,18 +105,20 @@ class Network(nn.Module):
         return self.decoder(features + share * (swapped - features))
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
-    """Nothing to prepare but the encoder."""
+def targets(
+    net: nn.Module, pretrained: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> None:
+    """Fill the encoder; the pictures themselves are the targets."""
     network = cast(Network, net)
-    fill(network.encoder, vgg, styles, [network.level])
+    fill(network.encoder, pretrained, styles, [network.level.layer])
 
 
 def step(
-    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+    net: nn.Module, pretrained: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """Eq. 7 on what the inverse network will see: features of photographs, of paintings, swapped.
+    """Eq. 7 on what the inverse network is given: features of photographs, of paintings, swapped.
 
-    Swapped features are no picture's, so only the painted picture's features are compared there.
+    No picture has the swapped features, so there only the features are compared, not the pixels.
     """
     network = cast(Network, net)
     assert batch.style is not None
@@ -113,7 +133,7 @@ def step(
         "pixels": config.pixel_weight * relative_distance(real, pictures),
         "tv": config.tv_weight * total_variation(painted),
     }
-    if config.feature_weight:  # half of a step
+    if config.feature_weight:  # with VGG half of a step
         apart = relative_distance(network.encode(painted), want)
         terms["features"] = config.feature_weight * apart
     return terms
@@ -127,6 +147,7 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
 
 
 def export_spec(net: Network) -> ExportSpec:
+    """The nearest patch of nearly equal ones may differ between implementations: see `rounding`."""
     return ExportSpec(
         ("code", "strength"),
         multiple=net.multiple,
@@ -149,5 +170,6 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=1_000,
+    loss_network=lambda config: config.encoder,
     example="st-train styleswap --content photos/ --style paintings/ -o any.pt",
 )

@@ -1,17 +1,21 @@
 """Whitening and coloring transforms: any style, no training on styles.
 
 Li, Fang, Yang, Wang, Lu and Yang, "Universal style transfer via feature transforms", NIPS 2017,
-arXiv:1705.08086. Five decoders learn to invert VGG's relu5_1, …, relu1_1 on photographs alone
+arXiv:1705.08086. Decoders learn to invert several layers of a frozen encoder, on photographs alone
 (eq. 1). A picture then passes them from coarse to fine: at each level its features are whitened,
 given the covariance and mean of the style's (eq. 2, 3), and decoded for the next.
 
     st-train wct --content photos/ -o any.pt
 
-Unlike the paper's: VGG-16 in place of VGG-19; the matrices come from an iteration of products, not
-from eigenvectors (`st.train.networks.whitening`); distances in the loss are relative; a decoder may
-be narrower than VGG's mirror (`--width`) and levels may be left out (`--levels 4 --levels 3 …`).
+Differences from the paper:
 
-A picture of noise as content gives a texture in the style's manner (section 4.2).
+- The encoder is SqueezeNet 1.1, at fire7, fire5, fire3 and conv1, with narrow decoders. `--encoder
+  vgg16` is VGG-16 at relu5_1, …, relu1_1 with its mirrors as decoders (the paper has VGG-19).
+- The matrices come from an iteration of matrix products instead of an eigendecomposition
+  (`st.train.networks.whitening`).
+- Distances in the loss are relative. Levels may be left out (`--levels 3 --levels 2`).
+
+With noise as content, the result is a texture of the style (section 4.2).
 """
 
 from __future__ import annotations
@@ -23,12 +27,21 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.train.features.vgg import VGG, WIDTHS
+from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import relative_distance, wide
 from st.train.method import Batch, ExportSpec, Method
-from st.train.networks.autoencoder import FULL, deepest, encoder, fill, mirror, stride
+from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, decoder, encoder, fill
 from st.train.networks.whitening import covariance, roots, whiten_and_color
-from st.train.settings import batch_option, learning_rate_option, option, size_option, steps_option
+from st.train.settings import (
+    RATE_HELP,
+    batch_option,
+    by_network,
+    encoder_option,
+    fill_defaults,
+    option,
+    size_option,
+    steps_option,
+)
 
 
 @dataclass(frozen=True)
@@ -36,98 +49,115 @@ class Config:
     steps: int = steps_option(10_000)
     size: int = size_option(256)
     batch: int = batch_option(4)
-    learning_rate: float = learning_rate_option(5e-4)
-    levels: tuple[str, ...] = option(
-        ("5", "4", "3", "2", "1"),
-        "VGG's relu*_1 that are transformed, deepest first; repeat for several",
+    learning_rate: float = by_network({"squeezenet": 1e-3, "vgg16": 5e-4}, RATE_HELP, 0)
+    encoder: str = encoder_option()
+    levels: tuple[str, ...] = by_network(
+        {"squeezenet": ("4", "3", "2", "1"), "vgg16": ("5", "4", "3", "2", "1")},
+        "Level to transform; repeat for several. 1 to 5: conv1, fire3, fire5, fire7, fire9 of "
+        "squeezenet; relu1_1 to relu5_1 of vgg16.",
         choices=("5", "4", "3", "2", "1"),
     )
-    width: int = option(FULL, f"channels of the decoders' last block; {FULL}: VGG's mirror", 8)
-    pixel_weight: float = option(1.0, "of the relative distance of pixels", 0)
-    feature_weight: float = option(1.0, "of the relative distance of features, the paper's λ", 0)
+    width: int = by_network(WIDTH, WIDTH_HELP, 8)
+    pixel_weight: float = option(1.0, "Weight of the relative distance of pixels.", 0)
+    feature_weight: float = option(
+        1.0, "Weight of the relative distance of features, λ in the paper.", 0
+    )
+
+    def __post_init__(self) -> None:
+        fill_defaults(self, self.encoder)
 
 
 class Network(nn.Module):
     """content (N, 3, H, W), RGB, 0..1, style code (N or 1, code_size), strength (1,) -> pictures.
 
     H and W are multiples of `multiple`. A code holds, for each level from the deepest, the style's
-    mean (C) and the root of its covariance (C, C). Strength 0 leaves the features as they are: what
-    comes out is the picture as the decoders, one after the other, know it.
+    mean (C) and the root of its covariance (C, C). At strength 0 the features stay unchanged, and
+    the result is the content as the decoders reproduce it.
     The encoder is part of the state, so a checkpoint needs no other weights.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.levels = tuple(sorted({int(level) for level in config.levels}, reverse=True))
-        self.encoder = encoder(self.levels[0])
-        self.decoders = nn.ModuleDict({str(n): mirror(n, config.width) for n in self.levels})
-        self.multiple = stride(self.levels[0])
-        channels = [WIDTHS[level - 1] for level in self.levels]
+        self.numbers = tuple(sorted({int(level) for level in config.levels}, reverse=True))
+        self.levels = {number: LEVELS[config.encoder][number] for number in self.numbers}
+        self.encoder = encoder(config.encoder, self.numbers[0])
+        self.decoders = nn.ModuleDict(
+            {str(n): decoder(config.encoder, n, config.width) for n in self.numbers}
+        )
+        self.multiple = self.levels[self.numbers[0]].stride
+        channels = [level.channels for level in self.levels.values()]
         self.parts = [size for c in channels for size in (c, c * c)]
         self.code_size = sum(self.parts)
 
-    def encode(self, images: Tensor, level: int) -> Tensor:
-        """Pictures (N, 3, H, W) -> features of a level (N, C, H / stride, W / stride)."""
-        return self.encoder(images, [deepest(level)])[deepest(level)]
+    @property
+    def layers(self) -> list[str]:
+        """The encoder's layers that are transformed, deepest first."""
+        return [level.layer for level in self.levels.values()]
 
-    def decode(self, features: Tensor, level: int) -> Tensor:
+    def encode(self, images: Tensor, number: int) -> Tensor:
+        """Pictures (N, 3, H, W) -> features of a level (N, C, H / stride, W / stride)."""
+        layer = self.levels[number].layer
+        return self.encoder(images, [layer])[layer]
+
+    def decode(self, features: Tensor, number: int) -> Tensor:
         """Features of a level -> pictures, about 0..1, not clamped."""
-        return self.decoders[str(level)](features)
+        return self.decoders[str(number)](features)
 
     def encode_style(self, style: Tensor) -> Tensor:
         """Style pictures (N, 3, H, W), RGB, 0..1, 32 pixels a side or more -> (N, code_size)."""
-        seen = self.encoder(style, [deepest(level) for level in self.levels])
+        seen = self.encoder(style, self.layers)
         parts: list[Tensor] = []
-        for level in self.levels:
-            own = covariance(seen[deepest(level)])
+        for layer in self.layers:
+            own = covariance(seen[layer])
             parts += [own.mean, roots(own.covariance).root.flatten(1)]
         return torch.cat(parts, dim=1)
 
     def forward(self, content: Tensor, code: Tensor, strength: Tensor) -> Tensor:
         share, parts = strength[..., None, None, None], iter(code.split(self.parts, dim=1))
         picture = content
-        for level in self.levels:
-            mean, root = next(parts), next(parts).unflatten(1, (WIDTHS[level - 1], -1))
-            features = wide(self.encode(picture.clamp(0, 1), level))
+        for number, level in self.levels.items():
+            mean, root = next(parts), next(parts).unflatten(1, (level.channels, -1))
+            features = wide(self.encode(picture.clamp(0, 1), number))
             styled = whiten_and_color(features, mean, root)
-            picture = self.decode(features + share * (styled - features), level)
+            picture = self.decode(features + share * (styled - features), number)
         return picture
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
-    """Nothing to prepare but the encoder."""
+def targets(
+    net: nn.Module, pretrained: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> None:
+    """Fill the encoder; the photographs themselves are the targets."""
     network = cast(Network, net)
-    fill(network.encoder, vgg, styles, network.levels)
+    fill(network.encoder, pretrained, styles, network.layers)
 
 
 def step(
-    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+    net: nn.Module, pretrained: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """Eq. 1 for every decoder by itself: it paints the crop from the features of its level."""
+    """Eq. 1 for each decoder by itself: it reproduces the crop from the features of its level."""
     network = cast(Network, net)
     with torch.no_grad():
-        want = network.encoder(batch.content, [deepest(level) for level in network.levels])
+        want = network.encoder(batch.content, network.layers)
     terms: dict[str, Tensor] = {}
-    for level in network.levels:
-        layer = deepest(level)
-        painted = network.decode(want[layer], level)
-        pixels = relative_distance(painted, batch.content)
-        terms[layer] = config.pixel_weight * pixels
-        if config.feature_weight:  # two thirds of a step
-            features = relative_distance(network.encode(painted, level), want[layer])
+    for number, level in network.levels.items():
+        layer = level.layer
+        painted = network.decode(want[layer], number)
+        terms[layer] = config.pixel_weight * relative_distance(painted, batch.content)
+        if config.feature_weight:  # with VGG two thirds of a step
+            features = relative_distance(network.encode(painted, number), want[layer])
             terms[layer] = terms[layer] + config.feature_weight * features
     return terms
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture in the style of another, or as the decoders know it."""
+    """One preview picture in the style of another, or reproduced without a style."""
     network, strength = cast(Network, net), content.new_tensor([float(style is not None)])
     code = network.encode_style(content if style is None else style)
     return net(content, code, strength)
 
 
 def export_spec(net: Network) -> ExportSpec:
-    """A covariance is of the whole picture, so there are no tiles."""
+    """Covariances are of the whole picture, so it cannot be painted in tiles."""
     return ExportSpec(
         ("code", "strength"),
         multiple=net.multiple,
@@ -149,5 +179,6 @@ METHOD = Method(
     export_spec=export_spec,
     content_only=True,
     min_steps=1_000,
+    loss_network=lambda config: config.encoder,
     example="st-train wct --content photos/ -o any.pt",
 )

@@ -1,9 +1,9 @@
-"""Style swap: every patch of the content's features gives way to the style's most alike.
+"""Style swap: replace each patch of the content's features by the most similar one of the style's.
 
 Chen and Schmidt, "Fast patch-based style transfer of arbitrary style", arXiv:1612.04337, section
-3.1. All of it are convolutions, an argmax and look-ups, without a loop over chunks as
-`st.train.losses.patches` has, so that it becomes a graph for engines. Avatar-Net's decorator is the
-same on whitened features.
+3.1. It consists of convolutions, an argmax and look-ups, without the loop over chunks of
+`st.train.losses.patches`, so that engines can contain it. Avatar-Net's decorator does the same with
+whitened features.
 """
 
 from __future__ import annotations
@@ -16,18 +16,26 @@ from torch.nn import functional
 
 from st.train.losses.basic import wide
 
-SIDE = 3  # of a patch, at stride 1
+SIDE = 3  # of a patch, in cells; patches overlap, at stride 1
 
 
 class Swapped(NamedTuple):
-    """features (N, C, H, W), made of patches; chosen (N, H - 2, W - 2), which lies where."""
+    """features: (N, C, H, W), made of the style's patches. chosen: (N, H - 2, W - 2), their indices
+    in the bank."""
 
     features: Tensor
     chosen: Tensor
 
 
+def squared(style: Tensor, side: int) -> Tensor:
+    """Style pictures scaled to squares: (N, 3, H, W) -> (N, 3, side, side)."""
+    if style.shape[2:] == (side, side):
+        return style
+    return functional.interpolate(style, (side, side), mode="bilinear", antialias=True)
+
+
 def patches(features: Tensor) -> Tensor:
-    """All patches of one map, row by row: (C, h, w) -> (M, C, 3, 3)."""
+    """All patches of one map, in row-major order: (C, h, w) -> (M, C, 3, 3)."""
     height, width = (side - SIDE + 1 for side in features.shape[1:])
     cut = [
         features[:, dy : dy + height, dx : dx + width] for dy in range(SIDE) for dx in range(SIDE)
@@ -36,11 +44,11 @@ def patches(features: Tensor) -> Tensor:
 
 
 def match(features: Tensor, bank: Tensor) -> Tensor:
-    """For each patch of the features the most alike of the bank, by normalized cross-correlation.
+    """The index of the bank's patch with the largest normalized cross-correlation, for each patch.
 
-    features: (N, C, H, W); bank: (M, C, 3, 3). Result: indices, (N, H - 2, W - 2). Eq. 1: the
-    bank's patches over their norms are the filters of a convolution; a content patch's own norm
-    changes no argmax.
+    features: (N, C, H, W). bank: (M, C, 3, 3). Result: (N, H - 2, W - 2). Eq. 1: the patches of the
+    bank, each divided by its norm, are the filters of a convolution. A content patch's own norm
+    does not change the argmax.
     """
     norms = bank.flatten(1).norm(dim=1).clamp_min(1e-8)
     with torch.autocast(features.device.type, enabled=False):
@@ -48,10 +56,10 @@ def match(features: Tensor, bank: Tensor) -> Tensor:
 
 
 def reassemble(bank: Tensor, index: Tensor) -> Tensor:
-    """Lay the chosen patches down, averaged where they overlap: (N, H - 2, W - 2) -> (N, C, H, W).
+    """Place the chosen patches, and average where they overlap: (N, H - 2, W - 2) -> (N, C, H, W).
 
     The paper has a transposed convolution of one-hot responses and a division. A look-up for each
-    of the nine places in a patch gives the same for a hundredth of the products.
+    of a patch's nine cells gives the same result with a hundredth of the products.
     """
     ones = torch.ones_like(index[:1, None]).to(bank.dtype)
     height, width = (side + SIDE - 1 for side in index.shape[1:])
@@ -67,9 +75,9 @@ def reassemble(bank: Tensor, index: Tensor) -> Tensor:
 
 
 def swap(features: Tensor, style: Tensor) -> Swapped:
-    """The features remade of the style's patches, eq. 2 to 4; float32 or wider.
+    """Rebuild the features from the style's patches, eq. 2 to 4, in float32 or wider.
 
-    features: (N, C, H, W). style: (N or 1, C, h, w), each sample's own or one for all.
+    features: (N, C, H, W). style: (N or 1, C, h, w), one for each sample or one for all.
     """
     x, style = wide(features), wide(style)
     if len(style) == 1:
