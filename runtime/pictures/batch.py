@@ -17,7 +17,7 @@ STREAM = "-"
 READ_SUFFIXES = {*WRITTEN_SUFFIXES, *READ_ONLY_SUFFIXES}
 # Picture formats that st cannot read.
 UNREAD_SUFFIXES = {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef"}
-UNREAD_SUFFIXES |= {".arw", ".orf", ".rw2", ".raf", ".psd", ".xcf", ".svg", ".exr", ".hdr", ".tga"}
+UNREAD_SUFFIXES |= {".arw", ".orf", ".rw2", ".raf", ".psd", ".xcf", ".svg", ".exr", ".tga"}
 
 
 @dataclass(frozen=True)

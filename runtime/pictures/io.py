@@ -10,6 +10,8 @@ What st does with a picture:
   arbitrary, so they are replaced by the mean visible color before a network sees them.
 - Engines work in 8 bits. A 16-bit picture is reduced to 8 and written as 16 again (v * 257) where
   the format has it, so that it still fits into a 16-bit workflow.
+- TIFF and PFM files of float or 32-bit samples count as 16-bit pictures, after white_level.py has
+  found which value is white. Radiance HDR is tone mapped.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.pictures.carried import Carried, carried_metadata, save_settings
 from st.runtime.pictures.coded_color import CodedColor, coded_color, deep_samples, to_srgb_codes
+from st.runtime.pictures.deep_tiff import deep_layout, rewritten
 from st.runtime.pictures.encode16 import encode_png, encode_tiff
 from st.runtime.pictures.exif import carried_exif, with_resolution
+from st.runtime.pictures.float_files import float_file
 from st.runtime.pictures.icc import srgb_profile, to_srgb
 from st.runtime.pictures.jpeg_scans import MAX_SCANS, endless
 from st.runtime.pictures.resize import with_long_side
@@ -41,7 +45,7 @@ from st.runtime.system.atomic_files import atomic_write, check_no_pipe
 MAX_PIXELS = 178_000_000
 MAX_STREAM = 1 << 30  # bytes read from a pipe before giving up
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
-READ_ONLY_SUFFIXES = (".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm")
+READ_ONLY_SUFFIXES = (".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".pfm", ".hdr")
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")
 TURNS = {  # EXIF orientation -> how the pixels become upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -106,8 +110,8 @@ def read_picture(
     name: str | None = None,
     min_side: int | None = None,
 ) -> Picture:
-    """Read a picture: the first frame or page of JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000
-    or PPM.
+    """Read a picture: the first frame or page of JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000,
+    PPM, PFM or Radiance HDR.
 
     max_pixels: larger pictures are rejected before they are decoded, by the size in their header.
     name: of the picture in messages; by default its path, or "picture".
@@ -116,36 +120,55 @@ def read_picture(
 
     Raises:
         TooManyPixels: more than `max_pixels`.
-        BadInput: missing, empty, not a picture, damaged, truncated, or with 32-bit samples, whose
-            white is not defined.
+        BadInput: missing, empty, not a picture, damaged, truncated, or with float samples whose
+            white cannot be told.
     """
     name = name or (printable(source) if isinstance(source, Path | str) else "picture")
     with _opened(source, name) as file:
+        file, note = _sixteen_bits(file, name, max_pixels)
         start = file.tell()
         image = _open_header(file, name)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise TooManyPixels(
-                f"{name}: {width}×{height} is {width * height / 1e6:.0f} megapixels, more than the "
-                f"{max_pixels / 1e6:.0f} allowed"
-            )
+        _check_size(*image.size, max_pixels, name)
         if endless(image):
             raise BadInput(f"{name}: a JPEG with over {MAX_SCANS} scans, an attack")
         try:
             if min_side is not None:
                 image.draft(None, (min_side, min_side))
-            return _decoded(image, file, start)
+            picture = _decoded(image, file, start)
+            return replace(picture, warnings=(note, *picture.warnings)) if note else picture
         except (MemoryError, StError):
             raise
-        except _UnsupportedError as error:
-            raise BadInput(f"{name}: {error}") from None
         except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged bytes
             reason = printable(error, 100) or type(error).__name__
             raise BadInput(f"{name}: damaged or cut short ({reason})") from None
 
 
-class _UnsupportedError(Exception):
-    """A valid picture of a kind that st does not read."""
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"{name}: {width}×{height} is {width * height / 1e6:.0f} megapixels, more than the "
+            f"{max_pixels / 1e6:.0f} allowed"
+        )
+
+
+def _sixteen_bits(file: BinaryIO, name: str, max_pixels: int) -> tuple[BinaryIO, str | None]:
+    """(the file, a warning or None); one of samples that Pillow cannot decode is rewritten."""
+    try:
+        layout = deep_layout(file)
+        found = layout or float_file(file)
+    except (ValueError, OSError):
+        return file, None  # damaged, which is reported when it is opened
+    if found is None:
+        return file, None
+    _check_size(found.width, found.height, max_pixels, name)
+    try:
+        data = file.read()
+        data, note = rewritten(data, layout) if layout else found.rewrite(data)
+    except ValueError as error:
+        raise BadInput(f"{name}: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{name}: cannot be read: {error.strerror}") from None
+    return io.BytesIO(data), note
 
 
 @contextlib.contextmanager
@@ -294,10 +317,6 @@ def _opaque(image: Image.Image) -> Image.Image:
     """The picture in mode L, RGB, CMYK or LAB, with its profile and without transparency."""
     if image.mode.startswith("I"):
         return _from_deep_gray(image)
-    if image.mode == "F":
-        raise _UnsupportedError(
-            "32-bit float pixels have no fixed white: save it with 8 or 16 bits"
-        )
     if image.mode in ("L", "RGB", "CMYK", "LAB"):
         return image
     profile = image.info.get("icc_profile")
@@ -310,8 +329,6 @@ def _opaque(image: Image.Image) -> Image.Image:
 def _from_deep_gray(image: Image.Image) -> Image.Image:
     """Round 16-bit gray, which Pillow has in mode I;16 or, from some files, I, to 8 bits."""
     values = np.asarray(image)
-    if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
-        raise _UnsupportedError("32-bit gray has no fixed white: save it with 8 or 16 bits")
     gray = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     if profile := image.info.get("icc_profile"):
         gray.info["icc_profile"] = profile

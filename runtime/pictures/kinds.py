@@ -113,13 +113,19 @@ def _open_image(image: Image.Image) -> tuple[Pixels, Pixels | None]:
 
     from st.runtime.pictures.icc import to_srgb
     from st.runtime.pictures.io import fill_hidden
+    from st.runtime.pictures.white_level import to_unit, white_level
 
     image = ImageOps.exif_transpose(image)
     alpha = None
     if image.has_transparency_data:
         alpha = np.array(image.convert("RGBA").getchannel("A"))
     if image.mode == "F":
-        raise BadInput("a PIL image of mode F has no fixed white: convert it to RGB")
+        samples = np.asarray(image)
+        try:
+            gray = np.rint(to_unit(samples, white_level(samples)) * 255).astype(np.uint8)
+        except ValueError as error:
+            raise BadInput(f"a PIL image of mode F: {error}") from None
+        return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8), None
     if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion cuts it at 255
         values = np.asarray(image).astype(np.int64)
         gray = ((values.clip(0, 65535) + 128) // 257).astype(np.uint8)
@@ -142,12 +148,15 @@ def _image(painting: Pixels, alpha: Pixels | None) -> Image.Image:
 
 def _encoded(painting: Pixels, opened: Picture, data: bytes) -> bytes:
     """The bytes of a file of the same format, PNG where st does not write that format."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     from st.runtime.pictures.io import FORMATS, encode_picture
 
-    with Image.open(io.BytesIO(data)) as file:
-        name = {"MPO": "jpeg"}.get(file.format or "", (file.format or "").lower())
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            name = {"MPO": "jpeg"}.get(file.format or "", (file.format or "").lower())
+    except UnidentifiedImageError:  # float samples: see read_picture
+        name = "tiff" if data[:2] in (b"II", b"MM") else "png"
     alpha = None if opened.alpha is None else _fitted(opened.alpha, painting)
     picture = replace(opened, rgb=painting, alpha=alpha)
     return encode_picture(picture, name if name in FORMATS else "png")[0]

@@ -305,9 +305,10 @@ def test_sixteen_bit_png_keeps_its_record_and_jpeg_says_what_it_loses() -> None:
     assert "no 16-bit" in encode_picture(picture, "jpeg")[1][0]
 
 
-def test_float_pixels_are_refused_in_one_line() -> None:
-    with pytest.raises(BadInput, match="float pixels"):
-        read_picture(saved(Image.new("F", (4, 4), 0.5), "TIFF"))
+def test_float_pixels_without_a_known_white_are_refused_in_one_line() -> None:
+    assert (read_picture(saved(Image.new("F", (4, 4), 0.5), "TIFF")).rgb == 128).all()
+    with pytest.raises(BadInput, match=r"^picture: samples up to 1e\+06: save it"):
+        read_picture(saved(Image.new("F", (4, 4), 1e6), "TIFF"))
 
 
 # --- round trips
