@@ -52,9 +52,36 @@ class Layout:
         kind = "float" if self.format == FLOAT else "integer"
         return f"TIFF with {self.channels} channels of {self.bits}-bit {kind} samples"
 
+    def rewrite(self, data: bytes) -> tuple[bytes, str | None]:
+        """(the file with 16 bits a channel, a note on its white level or None).
+
+        Raises ValueError: samples that no rule covers, or that OpenCV cannot decode.
+        """
+        colors = COLORS[self.color]
+        if self.channels - colors not in (0, 1) or self.bits not in (16, 32, 64):
+            raise ValueError(f"a {self.words}: save it with 8 or 16 bits a channel")
+        pixels = self.width * self.height
+        if pixels * self.channels * self.bits // 8 > MAX_BYTES:
+            raise ValueError(f"a {self.words} of over 2 GB: save it with 16 bits a channel")
+        samples = _decoded(data, self)
+        color, alpha = samples[..., :colors], samples[..., colors:]
+        known = self.format != FLOAT and self.bits == 16
+        white = 65535.0 if known else white_level(color)
+        unit = to_unit(color, white)
+        if self.color == WHITE_IS_ZERO:
+            unit = 1 - unit
+        if alpha.size:
+            cover = to_unit(alpha, 65535.0 if known else white_level(alpha))
+            if self.extra == PREMULTIPLIED:
+                unit = np.clip(unit / np.maximum(cover, 1e-6), 0, 1)
+            unit = np.concatenate([np.broadcast_to(unit, (*unit.shape[:2], 3)), cover], axis=2)
+        samples = np.rint(unit * 65535).astype(np.uint16)
+        note = white_note(white) if self.format == FLOAT else None
+        return _with_samples(data, self.directory, samples), note
+
 
 def deep_layout(file: BinaryIO) -> Layout | None:
-    """The layout of a TIFF that `rewritten` is for; None for every other file.
+    """The layout of a TIFF that `Layout.rewrite` is for; None for every other file.
 
     The file's position is kept. Raises ValueError: a damaged directory.
     """
@@ -77,34 +104,6 @@ def deep_layout(file: BinaryIO) -> Layout | None:
     finally:
         file.seek(place)
     return Layout(directory, *size, channels, bits, kind, color, *rest)
-
-
-def rewritten(data: bytes, layout: Layout) -> tuple[bytes, str | None]:
-    """(the file with 16 bits a channel, a note on its white level or None).
-
-    Raises ValueError: samples that no rule covers, or that OpenCV cannot decode.
-    """
-    colors = COLORS[layout.color]
-    if layout.channels - colors not in (0, 1) or layout.bits not in (16, 32, 64):
-        raise ValueError(f"a {layout.words}: save it with 8 or 16 bits a channel")
-    pixels = layout.width * layout.height
-    if pixels * layout.channels * layout.bits // 8 > MAX_BYTES:
-        raise ValueError(f"a {layout.words} of over 2 GB: save it with 16 bits a channel")
-    samples = _decoded(data, layout)
-    color, alpha = samples[..., :colors], samples[..., colors:]
-    known = layout.format != FLOAT and layout.bits == 16
-    white = 65535.0 if known else white_level(color)
-    unit = to_unit(color, white)
-    if layout.color == WHITE_IS_ZERO:
-        unit = 1 - unit
-    if alpha.size:
-        cover = to_unit(alpha, 65535.0 if known else white_level(alpha))
-        if layout.extra == PREMULTIPLIED:
-            unit = np.clip(unit / np.maximum(cover, 1e-6), 0, 1)
-        unit = np.concatenate([np.broadcast_to(unit, (*unit.shape[:2], 3)), cover], axis=2)
-    samples = np.rint(unit * 65535).astype(np.uint16)
-    note = white_note(white) if layout.format == FLOAT else None
-    return _with_samples(data, layout.directory, samples), note
 
 
 def tiff_of(samples: NDArray[np.uint16]) -> bytes:

@@ -32,7 +32,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from st.runtime.errors import BadInput, StError, printable
 from st.runtime.pictures.carried import Carried, carried_metadata, save_settings
 from st.runtime.pictures.coded_color import CodedColor, coded_color, deep_samples, to_srgb_codes
-from st.runtime.pictures.deep_tiff import deep_layout, rewritten
+from st.runtime.pictures.deep_tiff import deep_layout
 from st.runtime.pictures.encode16 import encode_png, encode_tiff
 from st.runtime.pictures.exif import carried_exif, with_resolution
 from st.runtime.pictures.float_files import float_file
@@ -154,16 +154,14 @@ def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
 def _sixteen_bits(file: BinaryIO, name: str, max_pixels: int) -> tuple[BinaryIO, str | None]:
     """(the file, a warning or None); one of samples that Pillow cannot decode is rewritten."""
     try:
-        layout = deep_layout(file)
-        found = layout or float_file(file)
+        found = deep_layout(file) or float_file(file)
     except (ValueError, OSError):
         return file, None  # damaged, which is reported when it is opened
     if found is None:
         return file, None
     _check_size(found.width, found.height, max_pixels, name)
     try:
-        data = file.read()
-        data, note = rewritten(data, layout) if layout else found.rewrite(data)
+        data, note = found.rewrite(file.read())
     except ValueError as error:
         raise BadInput(f"{name}: {error}") from None
     except OSError as error:

@@ -19,7 +19,7 @@ from hypothesis import strategies as some
 from PIL import ExifTags, Image
 
 from st.runtime.errors import BadInput
-from st.runtime.pictures import io as pictures
+from st.runtime.pictures import deep_tiff
 from st.runtime.pictures.batch import plan
 from st.runtime.pictures.io import Picture, TooManyPixels, encode_picture, read_picture
 from st.runtime.pictures.white_level import to_unit, white_level
@@ -196,7 +196,7 @@ def test_damaged_files_are_bad_input(data: bytes, place: int, cut: int) -> None:
 
 
 def test_size_is_checked_before_samples_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "rewritten", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(deep_tiff.Layout, "rewrite", lambda *_: pytest.fail("decoded"))
     with pytest.raises(TooManyPixels, match="50×30"):
         read_picture(tiff_of(colors().astype("f4")), max_pixels=1000)
     with pytest.raises(TooManyPixels):
