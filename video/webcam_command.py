@@ -11,13 +11,13 @@ from typing import Any
 import click
 import cv2
 
-from st.runtime.cli.base import check_overwrite, command, for_option, option_group, say
+from st.runtime.cli.base import SIZE, check_overwrite, command, option_group, say
 from st.runtime.cli.control_options import PaintOptions, control_options
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.cpus import usable_cpus
 from st.runtime.system.signals import stoppable
-from st.video.film.picture_format import parse_size
+from st.video.film.picture_format import Size
 from st.video.live.camera import list_cameras
 from st.video.live.keys import HELP
 from st.video.live.recorder import check_target
@@ -43,7 +43,7 @@ source_options = option_group(
     "Source",
     click.option(
         "--size",
-        metavar="WxH",
+        type=SIZE,
         help="Size to request from a camera [1280x720]; films and streams are scaled down to it.",
     ),
     click.option(
@@ -205,14 +205,9 @@ def _show(source: str, paint_size: int | None, given: Mapping[str, Any]) -> Show
     )
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    with for_option("--size"):
-        size = parse_size(text)
-    if isinstance(size, int):
-        raise BadInput("--size: give WIDTHxHEIGHT, such as 1280x720")
-    return size
+def _size(size: Size | None) -> tuple[int, int] | None:
+    """(height, width) of --size -> (width, height), as cameras have it."""
+    return None if size is None else (size[1], size[0])
 
 
 def _live_size(options: PaintOptions) -> tuple[int | None, PaintOptions]:

@@ -140,7 +140,7 @@ def test_codecs_and_their_quality(codec: str, tmp_path: Path) -> None:
 def test_size_keeps_the_shape_that_is_shown(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", aspect=Fraction(32, 27), frames=3)
     stylize(source, tmp_path / "long.mp4", size=32)
-    stylize(source, tmp_path / "wide.mp4", size=(64, 24))
+    stylize(source, tmp_path / "wide.mp4", size=(24, 64))
     with av.open(str(tmp_path / "long.mp4")) as film:
         video = film.streams.video[0]
         assert (video.width, video.height) == (32, 24)

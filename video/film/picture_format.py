@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from st.runtime.errors import BadInput, printable
+from st.runtime.pictures.resize import parse_size
 from st.video.film.color import Tags
 from st.video.film.rotation import UPRIGHT, DisplayRotation
+
+Size = tuple[int, int]  # (height, width)
+MIN_SIDE, MAX_SIDE = 2, 16_384  # of a film's frames
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,11 @@ class VideoFormat:
         width = max(step, step * round(self.width * self.aspect / step))
         return replace(self._sized(width, self.height), aspect=Fraction(1))
 
-    def resized(self, size: tuple[int, int] | int | None) -> VideoFormat:
+    def resized(self, size: Size | int | None) -> VideoFormat:
         """This format at another size; the displayed aspect ratio stays.
 
-        size: (width, height) as seen by a viewer, the pixels' aspect making up for another shape;
-            or the longer side alone, both sides then even; None keeps the size.
+        size: (height, width) as displayed, with the pixel aspect ratio changed to keep the
+            displayed one; or the longer side alone, both sides then even; None keeps the size.
         """
         if size is None:
             return self
@@ -59,7 +65,7 @@ class VideoFormat:
             width, height = (max(2, 2 * round(n * scale / 2)) for n in (self.width, self.height))
             # Rounding to even numbers is no reason for odd pixels.
             return replace(self._sized(width, height), aspect=self.aspect)
-        width, height = reversed(size) if self.rotation.swaps else size
+        height, width = reversed(size) if self.rotation.swaps else size
         return self._sized(width, height)
 
     def _sized(self, width: int, height: int) -> VideoFormat:
@@ -71,15 +77,14 @@ class VideoFormat:
         )
 
 
-def parse_size(text: str) -> tuple[int, int] | int:
-    """ "1280x720" -> (1280, 720), "960" -> 960. Raises BadInput."""
-    try:
-        numbers = [int(part) for part in text.lower().split("x")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2) or not all(2 <= n <= 16384 for n in numbers):
+def parse_frame_size(text: str) -> Size | int:
+    """ "1280x720" -> (720, 1280), "960" -> 960, the longer side. Raises BadInput."""
+    sides: tuple[int, ...] = ()
+    with suppress(BadInput):
+        sides = (int(text),) if re.fullmatch("[0-9]{1,5}", text) else parse_size(text)
+    if not sides or not all(MIN_SIDE <= side <= MAX_SIDE for side in sides):
         raise BadInput(
             f"{printable(text, 40)!r} is not a size; give WIDTHxHEIGHT or the longer side, "
-            "2 to 16384, such as 1280x720"
+            f"{MIN_SIDE} to {MAX_SIDE}, such as 1280x720"
         )
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
+    return sides if len(sides) == 2 else sides[0]

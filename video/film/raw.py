@@ -12,27 +12,29 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from st.runtime.errors import BadInput, printable
+from st.runtime.pictures.resize import parse_size
 from st.video.film.color import FULL, RGB_MATRIX, Converter, RgbFrame, Tags
 from st.video.film.constant_rate import ConstantRate
-from st.video.film.picture_format import VideoFormat
+from st.video.film.picture_format import MAX_SIDE, VideoFormat
 
 SRGB = Tags(matrix=RGB_MATRIX, range=FULL, primaries=1, transfer=13)
+MAX_RATE = 1000  # frames a second
 
 
 def parse_raw(text: str) -> tuple[int, int, Fraction]:
-    """ "640x360@25" or "640x360@30000/1001" -> (width, height, frame rate). Raises BadInput."""
+    """ "640x360@25" or "640x360@30000/1001" -> (height, width, frame rate). Raises BadInput."""
+    size, _, rate = text.partition("@")
     try:
-        size, rate = text.split("@")
-        width, height = (int(n) for n in size.lower().split("x"))
+        height, width = parse_size(size, MAX_SIDE)
         fps = Fraction(rate)
-        if not (1 <= width <= 16384 and 1 <= height <= 16384 and 0 < fps <= 1000):
+        if not 0 < fps <= MAX_RATE:
             raise ValueError
-    except (ValueError, ZeroDivisionError):
+    except (BadInput, ValueError, ZeroDivisionError):
         raise BadInput(
             f"{printable(text, 40)!r} is not a size and rate; give WIDTHxHEIGHT@FPS, "
             "such as 640x360@25"
         ) from None
-    return width, height, fps
+    return height, width, fps
 
 
 class RawSource:
@@ -41,7 +43,7 @@ class RawSource:
     expected = None
     damaged = 0
 
-    def __init__(self, stream: BinaryIO, width: int, height: int, rate: Fraction) -> None:
+    def __init__(self, stream: BinaryIO, height: int, width: int, rate: Fraction) -> None:
         self._stream = stream
         self.video_format = VideoFormat(width, height, SRGB, rate, time_base=1 / rate)
 
@@ -66,12 +68,12 @@ class RawSink:
     """Writes frames to a pipe at a constant rate: frames are repeated or dropped to fit."""
 
     def __init__(
-        self, stream: BinaryIO, video_format: VideoFormat, width: int, height: int, rate: Fraction
+        self, stream: BinaryIO, video_format: VideoFormat, height: int, width: int, rate: Fraction
     ) -> None:
         self._stream = stream
         self._steady = ConstantRate(rate)
         self._before: bytes | None = None
-        self.video_format = video_format.upright().resized((width, height))
+        self.video_format = video_format.upright().resized((height, width))
 
     def prepare_frame(
         self,

@@ -25,7 +25,7 @@ from st.video.film.image_sequence import (
     is_sequence,
 )
 from st.video.film.mask_films import MaskFilms
-from st.video.film.picture_format import VideoFormat
+from st.video.film.picture_format import Size, VideoFormat
 from st.video.film.raw import RawSink, RawSource
 from st.video.film.reader import Film
 from st.video.film.temporal_filter import TemporalFilter, with_temporal_filter
@@ -48,7 +48,7 @@ from st.video.jobs.targets import (
 )
 
 Reader = Film | RawSource | ImageSequenceSource | AnimatedWebpSource
-Raw = tuple[int, int, Fraction]  # width, height, frames a second
+Raw = tuple[int, int, Fraction]  # height, width, frames a second
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Job:
     codec: str | None = None
     quality: int | None = None
     preset: str | None = None
-    size: tuple[int, int] | int | None = None
+    size: Size | int | None = None
     time_range: TimeRange = field(default_factory=TimeRange)
     sound: bool = True
     raw: Raw | None = None

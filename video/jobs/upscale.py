@@ -30,7 +30,7 @@ def with_upscaling(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, P
         raise BadInput("raw frames keep their size, but this engine enlarges; use a film format")
     if job.size is None:
         video_format = reader.video_format.upright()
-        job = replace(job, size=(scale * video_format.width, scale * video_format.height))
+        job = replace(job, size=(scale * video_format.height, scale * video_format.width))
 
     def paint(rgb: NDArray[np.uint8], **masks: Any) -> NDArray[np.uint8]:
         height, width = rgb.shape[:2]

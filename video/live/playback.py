@@ -109,4 +109,4 @@ def boxed(look: VideoFormat, box: tuple[int, int] | None) -> VideoFormat:
     if box is None:
         return look
     scale = min(1.0, box[0] / look.width, box[1] / look.height)
-    return look.resized((max(2, round(look.width * scale)), max(2, round(look.height * scale))))
+    return look.resized((max(2, round(look.height * scale)), max(2, round(look.width * scale))))
