@@ -16,7 +16,7 @@ contrast        Wasserstein distance of the windows' contrasts (deviation of lum
 patches         1 less the correlation of each 3x3 patch of features with the nearest patch of the
                 style, averaged, on SqueezeNet's fire3, which no method sees: CNNMRF's claim.
 used            share of the style's patches there that are the nearest of some patch of the
-                painting: reshuffle's claim. (Its own count, by layer, is in `handed out`.)
+                painting: reshuffle's claim. (Its own count, by layer, is in `patches used %`.)
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ PATCH_LAYER = "fire3"
 
 @dataclass
 class Painted:
-    """A method's picture, and how it came to be.
+    """A method's picture and its measurements.
 
-    rgb: (H, W, 3). seconds: of painting. steps: (Gram loss, Laplacian distance) of each evaluation
-    at the full size, for the methods that have a Gram loss. handed_out: reshuffle's count by layer.
+    rgb: (H, W, 3). seconds: time taken. steps: (Gram loss, Laplacian distance) of each evaluation
+    at the full size, for methods with a Gram loss. used_patches: percent by layer, of reshuffle.
     """
 
     rgb: Rgb
     seconds: float
     steps: list[tuple[float, float]] = field(default_factory=list)
-    handed_out: list[float] = field(default_factory=list)
+    used_patches: list[float] = field(default_factory=list)
 
     def save(self, file: Path) -> None:
         """As a picture, and beside it as .json how it came to be."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        facts = {"seconds": self.seconds, "steps": self.steps, "handed_out": self.handed_out}
+        facts = {"seconds": self.seconds, "steps": self.steps, "used_patches": self.used_patches}
         file.with_suffix(".json").write_text(json.dumps(facts))
         write_picture(Picture(self.rgb), file)
 
@@ -166,7 +166,7 @@ def rows(
         seen = traits(network, with_short_side(painted.rgb, SHORT_SIDE))
         flat, contrast = washed_out(painted.rgb, style)
         patches, used = patch_figures(network, painted.rgb, style)
-        handed = painted.handed_out
+        used = painted.used_patches
         found.append(
             {
                 "method": name,
@@ -177,7 +177,7 @@ def rows(
                 "contrast": contrast,
                 "patches": patches,
                 "used": used,
-                "handed out %": ", ".join(f"{share:.0f}" for share in handed) or "–",
+                "patches used %": ", ".join(f"{share:.0f}" for share in used) or "–",
                 "seconds": painted.seconds or None,
             }
         )

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 
 from st.runtime.errors import BadInput
 from st.train.losses.basic import gram, relative_distance, total_variation
-from st.train.losses.patches import Bank, lay, nearest, patch_distance
+from st.train.losses.patches import Bank, assemble, nearest, patch_distance
 from st.train.slow.gatys import masked_gram, style_distance
 from st.train.slow.histogram_match import histogram_distance, remap, sorted_rows
 from st.train.slow.laplacian import filtered, pool_weights
@@ -56,7 +56,7 @@ def test_gradient_of_the_histogram_term(random):
 def test_gradient_of_the_patch_term(random):
     x, style = draw(random, 1, 2, 5, 6), draw(random, 1, 2, 6, 5).detach()
     bank = Bank.of([style])
-    votes = lay(bank, nearest(x.detach(), bank), 5, 6)
+    votes = assemble(bank, nearest(x.detach(), bank), 5, 6)
     assert gradcheck(lambda x: patch_distance(x, votes), x)
 
 

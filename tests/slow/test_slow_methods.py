@@ -15,14 +15,14 @@ from st.train.losses.basic import gram, relative_distance
 from st.train.losses.patches import Bank
 from st.train.slow import cnnmrf, gatys, histogram, laplacian, reshuffle
 from st.train.slow.cnnmrf import Config as CnnmrfConfig
-from st.train.slow.cnnmrf import Match, turned
+from st.train.slow.cnnmrf import Match, transformed
 from st.train.slow.colors import keep_chroma, match_colors
 from st.train.slow.entries import entries
 from st.train.slow.gatys import Config as GatysConfig
 from st.train.slow.histogram import Config as HistogramConfig
 from st.train.slow.laplacian import Config as LaplacianConfig
 from st.train.slow.laplacian import filtered
-from st.train.slow.optimize import Step, Task, descend, minimize, pyramid, share_out, split
+from st.train.slow.optimize import Step, Task, descend, minimize, pyramid, split, split_steps
 from st.train.slow.reshuffle import Config as ReshuffleConfig
 from st.train.slow.styles import Style
 
@@ -168,15 +168,15 @@ def test_matched_colors_have_the_contents_mean_and_covariance():
     torch.testing.assert_close(matched.cov(), expected.cov(), atol=3e-4, rtol=0)
 
 
-def test_a_turned_style_keeps_its_size_and_turns():
+def test_a_transformed_style_keeps_its_size_and_turns():
     image = torch.zeros(1, 3, 33, 65)
     image[..., 16, 40:56] = 1  # a stroke to the right of the middle
-    turn = turned(image, 1.0, 30.0)
+    turn = transformed(image, 1.0, 30.0)
     assert turn.shape == image.shape
     rows, columns = (turn[0, 0] > 0.3).nonzero().float().T
     slope = torch.linalg.lstsq(torch.stack([columns, torch.ones_like(columns)], 1), rows[:, None])
     assert abs(float(slope.solution[0, 0])) == pytest.approx(0.577, abs=0.08)
-    assert turned(image, 1.5, 0.0).shape == (1, 3, 50, 98)
+    assert transformed(image, 1.5, 0.0).shape == (1, 3, 50, 98)
 
 
 def test_descent_reaches_the_minimum_of_a_quadratic():
@@ -203,7 +203,7 @@ def test_descent_takes_back_what_jumps():
 
 
 def test_descent_refuses_losses_that_are_no_numbers():
-    with pytest.raises(BadInput, match="no numbers"):
+    with pytest.raises(BadInput, match="not finite"):
         list(descend(torch.ones(1, 3, 2, 2), lambda x: {"loss": x.sum() / 0}, 3))
 
 
@@ -225,8 +225,8 @@ def test_pyramids():
     assert pyramid(300, 400, 400, 32) == [(38, 50), (75, 100), (150, 200), (300, 400)]
     assert pyramid(30, 300, 300, 32) == [(30, 300)]  # half of it would be 15 high
     assert pyramid(100, 50, 200, 400) == [(200, 100)]
-    assert share_out(300, 3) == [171, 86, 43]
-    assert share_out(2, 3) == [1, 1, 1]
+    assert split_steps(300, 3) == [171, 86, 43]
+    assert split_steps(2, 3) == [1, 1, 1]
     with pytest.raises(BadInput, match="short side"):
         pyramid(10, 300, 300, 32)
 
@@ -236,12 +236,12 @@ def test_pyramids():
     [
         ("gatys", {"init": "zebra"}, "init zebra"),
         ("gatys", {"color": "none"}, "color none"),
-        ("gatys", {"steps": 0}, "at least 1"),
+        ("gatys", {"steps": 0}, "1 or more"),
         ("gatys", {"pooling": "median"}, "pooling median"),
         ("gatys", {"style_layers": ("relu9_1",)}, "no layer relu9_1"),
         ("gatys", {"style_layers": ("relu1_1:0",)}, "every layer weight is 0"),
         ("gatys", {"content_layer": "fc6"}, "no layer fc6"),
-        ("gatys", {"style_weight": float("nan")}, "no numbers"),
+        ("gatys", {"style_weight": float("nan")}, "not finite"),
         ("gatys", {"size": 8}, "short side"),
         ("cnnmrf", {"rotations": ()}, "rotation"),
         ("cnnmrf", {"match_every": 0}, "match every"),
@@ -262,7 +262,7 @@ def test_styles_that_a_method_cannot_paint_with(pair, vgg):
         ("gatys", wave[0], "not \\(1, 3, H, W\\)"),
         ("gatys", Style(wave, 0.0), "not above 0"),
         ("gatys", Style(wave, 1.0, mask[..., :9]), "size of the content"),
-        ("gatys", Style(wave, 1.0, 0 * mask), "black all over"),
+        ("gatys", Style(wave, 1.0, 0 * mask), "all black"),
         ("cnnmrf", [Style(wave, 1.0), Style(wave, 2.0)], "no weights"),
         ("reshuffle", [Style(wave), Style(wave)], "one style"),
     ]

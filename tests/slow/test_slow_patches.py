@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import fold, unfold
 
-from st.train.losses.patch_reuse import Grid, correlations, hand_out, pointed_at, settle
-from st.train.losses.patches import Bank, candidates, lay, nearest, patch_distance
+from st.train.losses.patch_reuse import (
+    Grid,
+    assign_greedily,
+    assign_patches,
+    correlations,
+    guided_position,
+)
+from st.train.losses.patches import Bank, assemble, candidates, nearest, patch_distance
 
 
 def maps(random: torch.Generator, *shapes: tuple[int, int]) -> list[Tensor]:
@@ -68,7 +74,7 @@ def test_laid_patches_sum_and_measure_as_unfold_and_fold_do(random):
     bank = Bank.of([style])
     indices = torch.randint(len(bank), (20,), generator=random)
     weights = torch.rand(20, generator=random, dtype=torch.float64)
-    votes = lay(bank, indices, 6, 7, weights)
+    votes = assemble(bank, indices, 6, 7, weights)
     chosen = cut(style)[indices]
     torch.testing.assert_close(votes.total, fold((weights[:, None] * chosen).T[None], (6, 7), 3))
     apart = (weights * (cut(features) - chosen).square().sum(1)).sum()
@@ -79,32 +85,32 @@ def test_laid_patches_sum_and_measure_as_unfold_and_fold_do(random):
 def test_a_picture_of_its_own_patches_is_at_distance_0(random):
     features = maps(random, (6, 7))[0]
     bank = Bank.of([features])
-    votes = lay(bank, nearest(features, bank), 6, 7)
+    votes = assemble(bank, nearest(features, bank), 6, 7)
     assert float(patch_distance(features, votes)) == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(votes.mean(), features)
 
 
-def test_settling_prices_reuse_and_keeps_the_bound():
+def test_greedy_assignment_penalizes_reuse_and_keeps_the_bound():
     scores = np.array([[0.9, 0.5], [0.8, 0.75], [0.7, 0.1], [0.6, 0.2]])
     indices = np.array([[0, 1], [0, 1], [0, 1], [0, 1]])
     uses = np.zeros(2, np.int64)
-    # Place 1 pays 0.1 for patch 0 and goes to 1; place 2 pays it and still stays; 0 is full then.
-    assert settle(scores, indices, uses, 2, 0.1).tolist() == [0, 1, 0, 1]
+    # Position 1 would pay 0.1 for patch 0 and takes 1; position 2 pays it; then 0 is full.
+    assert assign_greedily(scores, indices, uses, 2, 0.1).tolist() == [0, 1, 0, 1]
     assert uses.tolist() == [2, 2]
-    assert settle(scores[:1], indices[:1], uses, 2, 0.1).tolist() == [-1]
+    assert assign_greedily(scores[:1], indices[:1], uses, 2, 0.1).tolist() == [-1]
 
 
-@pytest.mark.parametrize("most", [1, 2])
-@pytest.mark.parametrize("price", [0.0, 0.05])
-def test_reuse_is_bounded_even_where_all_want_the_same(most, price):
+@pytest.mark.parametrize("max_uses", [1, 2])
+@pytest.mark.parametrize("penalty", [0.0, 0.05])
+def test_reuse_is_bounded_even_where_all_want_the_same(max_uses, penalty):
     random = torch.Generator().manual_seed(3)
     features = torch.ones(1, 3, 12, 14) + 0.01 * torch.rand(1, 3, 12, 14, generator=random)
     style = torch.rand(1, 3, 14, 13, generator=random)
-    handed = hand_out(features, style, most, price)
-    counted = torch.bincount(handed.chosen, minlength=12 * 11)
-    assert torch.equal(counted, handed.uses)
-    assert handed.uses.max() <= most
-    assert handed.used() >= 1 / most * 120 / 132 - 1e-6
+    assigned = assign_patches(features, style, max_uses, penalty)
+    counted = torch.bincount(assigned.chosen, minlength=12 * 11)
+    assert torch.equal(counted, assigned.uses)
+    assert assigned.uses.max() <= max_uses
+    assert assigned.used() >= 1 / max_uses * 120 / 132 - 1e-6
 
 
 def test_fewer_style_patches_than_places_are_used_alike():
@@ -113,18 +119,18 @@ def test_fewer_style_patches_than_places_are_used_alike():
         torch.rand(1, 3, 14, 14, generator=random),
         torch.rand(1, 3, 6, 6, generator=random),
     )
-    handed = hand_out(features, style, 1, 0.05)
-    assert len(handed.chosen) == 144
-    assert handed.uses.tolist() == [9] * 16  # 144 / 16
+    assigned = assign_patches(features, style, 1, 0.05)
+    assert len(assigned.chosen) == 144
+    assert assigned.uses.tolist() == [9] * 16  # 144 / 16
 
 
-def test_a_higher_price_uses_more_of_the_style():
+def test_a_higher_penalty_uses_more_of_the_style():
     random = torch.Generator().manual_seed(6)
     features, style = (
         torch.rand(1, 3, 14, 14, generator=random),
         torch.rand(1, 3, 14, 14, generator=random),
     )
-    used = [hand_out(features, style, 50, price).used() for price in (0, 0.01, 1)]
+    used = [assign_patches(features, style, 50, penalty).used() for penalty in (0, 0.01, 1)]
     assert used[0] < used[1] < used[2] == 1
 
 
@@ -136,13 +142,13 @@ def test_a_guide_leads_to_the_place_it_points_to(monkeypatch):
     y, x = torch.arange(36) // 6, torch.arange(36) % 6  # patches of 8x8 cells
     guide = Grid((y + 2) * 9 + x + 3, (8, 8), (10, 11))
     places = torch.arange(14 * 14)
-    row, column = pointed_at(places, 14, guide)
+    row, column = guided_position(places, 14, guide)
     assert torch.equal(row, places // 14 + 4)
     assert torch.equal(column, places % 14 + 6)
     monkeypatch.setattr("st.train.losses.patch_reuse.PAIRS", 0)  # as on large layers
-    handed = hand_out(features, style, 1, 0.05, guide)
-    assert torch.equal(handed.chosen, (places // 14 + 4) * 20 + places % 14 + 6)
-    assert handed.uses.max() == 1
+    assigned = assign_patches(features, style, 1, 0.05, guide)
+    assert torch.equal(assigned.chosen, (places // 14 + 4) * 20 + places % 14 + 6)
+    assert assigned.uses.max() == 1
 
 
 def test_a_guide_that_misleads_still_finds_a_patch_for_every_place(monkeypatch):
@@ -153,8 +159,8 @@ def test_a_guide_that_misleads_still_finds_a_patch_for_every_place(monkeypatch):
         torch.rand(1, 2, 16, 16, generator=random),
     )
     guide = Grid(torch.zeros(36, dtype=torch.int64), (8, 8), (8, 8))  # all to one corner
-    handed = hand_out(features, style, 1, 0.05, guide)
-    assert handed.uses.tolist() == [1] * 196
+    assigned = assign_patches(features, style, 1, 0.05, guide)
+    assert assigned.uses.tolist() == [1] * 196
 
 
 def test_local_correlations_are_those_of_brute_force(random):

@@ -1,8 +1,7 @@
-"""Patch statistics as a loss: each patch of the painting near a patch of the style.
+"""The patch loss of Li and Wand, CVPR 2016, eq. 2 and 3, as a term to train a network with.
 
-Li and Wand, CVPR 2016, eq. 2 and 3, which optimize pixels; here the term trains a network. A Gram
-matrix says how often features meet, over the whole picture; a nearest patch says what stands beside
-what. The two together are the open idea of docs/fused-statistics.md.
+A Gram matrix holds how often features occur together, over the whole picture; nearest patches hold
+how features are arranged locally. docs/fused-statistics.md measures the combination of the two.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import torch
 from torch import Tensor
 
 from st.train.losses.basic import wide
-from st.train.losses.patches import Bank, lay, nearest, patch_distance
+from st.train.losses.patches import Bank, assemble, nearest, patch_distance
 
-PATCHES = 1024  # of the style that a painting is compared with: a sample, for speed
+PATCHES = 1024  # maximum number of style patches, for speed
 
 
 def style_patches(features: Tensor, seed: int = 0) -> Bank:
@@ -27,14 +26,14 @@ def style_patches(features: Tensor, seed: int = 0) -> Bank:
 
 
 def patch_loss(features: Tensor, bank: Bank) -> Tensor:
-    """The mean over pictures of how far their patches are from the nearest of the style: a scalar.
+    """The mean relative distance of patches to their nearest style patches: a scalar.
 
-    features: (N, C, h, w), the style's layer of the paintings. Relative to the patches' size.
+    features: (N, C, h, w), activations of the paintings on the layer of the bank.
     """
     terms = []
     for one in wide(features).split(1):
         with torch.autocast(one.device.type, enabled=False):
             found = nearest(one, bank)
             height, width = one.shape[2:]
-            terms.append(patch_distance(one, lay(bank, found, height, width)))
+            terms.append(patch_distance(one, assemble(bank, found, height, width)))
     return torch.stack(terms).mean()

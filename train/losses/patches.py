@@ -1,9 +1,9 @@
-"""Nearest patches of features by normalized cross-correlation, run as a convolution.
+"""Nearest patches of features by normalized cross-correlation, computed as a convolution.
 
 Li and Wand, CVPR 2016, section 3: NN(i) = argmax over j of <P_i, S_j> / (|P_i| |S_j|) (eq. 3). The
-style patches, divided by their norms, are the filters of a convolution, whose response at i is the
-correlation but for |P_i|, which does not change which j is largest. Filters are cut and used in
-chunks, so memory is bounded by the chunk and never grows with the product of the patch counts.
+style patches, divided by their norms, are the filters of a convolution. Its response at i is the
+correlation times |P_i|, which does not change the argmax. Filters are extracted in chunks, so that
+memory does not grow with the product of the numbers of patches.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-FLOATS = 1 << 25  # in one chunk of filters or responses: 128 MB
+FLOATS = 1 << 25  # per chunk of filters or responses: 128 MB
 
 
 @dataclass(frozen=True)
 class Bank:
-    """All size x size patches, at stride 1, of feature maps; cut out of them when asked for.
+    """All size x size patches of feature maps, at stride 1, extracted on demand.
 
-    flat: (cells, C), the cells of all maps row by row. start: (M,), a patch's upper left cell.
-    width: (M,), how many cells a row of its map has.
+    flat: (cells, C), the cells of all maps, row by row. start: (M,), the index of each patch's top
+    left cell. width: (M,), the row length of the map that the patch is from.
     """
 
     flat: Tensor
@@ -33,7 +33,7 @@ class Bank:
 
     @classmethod
     def of(cls, maps: Sequence[Tensor], size: int = 3) -> Bank:
-        """maps: each (1, C, h, w); those with fewer than `size` cells a side have no patch."""
+        """The patches of maps, each (1, C, h, w). Maps with a side under `size` have none."""
         starts, widths, cells = [], [], 0
         for features in maps:
             height, width = features.shape[-2:]
@@ -52,21 +52,21 @@ class Bank:
         return len(self.start)
 
     def subset(self, indices: Tensor) -> Bank:
-        """Some of the patches, of the same cells."""
+        """A bank of some of the patches, which shares the cells."""
         return Bank(self.flat, self.start[indices], self.width[indices], self.size)
 
     def cells(self, indices: Tensor, dy: int, dx: int) -> Tensor:
-        """What the patches hold at row dy, column dx: (n,) -> (n, C)."""
+        """The cells at row dy, column dx of the patches: (n,) -> (n, C)."""
         return self.flat[self.start[indices] + dy * self.width[indices] + dx]
 
     def take(self, indices: Tensor) -> Tensor:
-        """Whole patches: (n,) -> (n, C, size, size)."""
+        """The patches with these indices: (n,) -> (n, C, size, size)."""
         side = range(self.size)
         columns = [self.cells(indices, dy, dx) for dy in side for dx in side]
         return torch.stack(columns, dim=2).unflatten(2, (self.size, self.size))
 
     def norms(self) -> Tensor:
-        """(M,), above 0."""
+        """Euclidean norms of the patches: (M,), above 0."""
         squares, every = self.flat.square().sum(1), torch.arange(len(self), device=self.flat.device)
         sums = Bank(squares[:, None], self.start, self.width, self.size).take(every)
         return sums.sum((1, 2, 3)).sqrt().clamp_min(1e-8)
@@ -74,10 +74,10 @@ class Bank:
 
 @torch.no_grad()
 def nearest(features: Tensor, bank: Bank, chunk: int | None = None) -> Tensor:
-    """For every patch of the features, row by row, the index of the nearest in the bank: (N,).
+    """The index of the nearest patch of the bank for each patch of the features: (N,).
 
-    features: (1, C, h, w). chunk: patches of the bank compared at once; changes memory and time,
-    never the result. Of equals, the first.
+    features: (1, C, h, w); its patches are in row-major order. chunk: patches of the bank compared
+    at once; affects memory and time, not the result. Ties go to the lower index.
     """
     return candidates(features, bank, 1, chunk=chunk)[1][:, 0]
 
@@ -90,10 +90,10 @@ def candidates(
     rows: Tensor | None = None,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The nearest of the bank for patches of the features: correlations and indices, (n, count).
+    """The `count` nearest patches of the bank: correlations and indices, (n, count), best first.
 
-    Best first; correlations are within -1..1. rows: a few patches of the features, by number; all
-    by default. `count` is lowered to what the bank has.
+    Correlations are -1..1. rows: indices of the patches of the features to match; all by default.
+    `count` is limited to the size of the bank.
     """
     side = bank.size
     places = (features.shape[-2] - side + 1) * (features.shape[-1] - side + 1)
@@ -117,7 +117,7 @@ def candidates(
             top, where = found.topk(min(count, len(part)), dim=1)
         scores = torch.cat([scores, top], dim=1)
         indices = torch.cat([indices, part[where]], dim=1)
-        # Earlier chunks stand first and the sort is stable: of equals the first stays.
+        # Earlier chunks come first and the sort is stable, so ties keep the lower index.
         order = scores.argsort(dim=1, descending=True, stable=True)[:, :count]
         scores, indices = scores.gather(1, order), indices.gather(1, order)
     lengths = own.norms() if rows is None else own.norms()[rows]
@@ -126,10 +126,10 @@ def candidates(
 
 @dataclass(frozen=True)
 class Votes:
-    """Patches laid on a grid of cells at stride 1, summed: all that a squared distance needs.
+    """Sums over overlapping patches on a grid, sufficient for the squared distance to them.
 
-    total: (1, C, h, w), the sum of what the patches hold at each cell. count: (1, 1, h, w), the
-    weight of the patches there. energy: scalar, the weighted sum of their squares.
+    total: (1, C, h, w), the weighted sum of the patches at each cell. count: (1, 1, h, w), the sum
+    of their weights. energy: scalar, the weighted sum of their squares.
     """
 
     total: Tensor
@@ -140,15 +140,15 @@ class Votes:
         return Votes(self.total + other.total, self.count + other.count, self.energy + other.energy)
 
     def mean(self) -> Tensor:
-        """The features nearest to all the patches: (1, C, h, w); 0 where there is no patch."""
+        """The mean of the patches at each cell: (1, C, h, w); 0 where there is no patch."""
         return self.total / self.count.clamp_min(1e-8)
 
 
 @torch.no_grad()
-def lay(
+def assemble(
     bank: Bank, indices: Tensor, height: int, width: int, weights: Tensor | None = None
 ) -> Votes:
-    """Lay patch indices[i] of the bank at the i-th place, row by row, of a grid of cells.
+    """Sum patch indices[i] of the bank at position i of a (height, width) grid, in row-major order.
 
     indices: (N,), N = (height - size + 1) * (width - size + 1). weights: (N,), 1 by default.
     """
@@ -168,10 +168,10 @@ def lay(
 
 
 def patch_distance(features: Tensor, votes: Votes) -> Tensor:
-    """Sum over the patches of |patch of the features - patch laid there|² over |patch laid there|².
+    """Eq. 2 relative to the energy of the assigned patches: (1, C, h, w) -> scalar.
 
-    The same number as from cutting the features into patches, eq. 2, at a ninth of the memory: the
-    squares of a difference are summed cell by cell. (1, C, h, w) -> scalar.
+    Equals the sum of squared differences between the patches of the features and those assigned to
+    them, computed per cell in a ninth of the memory.
     """
     squares = (votes.count * features.square()).sum()
     return (squares - 2 * (features * votes.total).sum() + votes.energy) / votes.energy.clamp_min(

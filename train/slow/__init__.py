@@ -1,4 +1,4 @@
-"""The slow methods: pictures by optimization, the quality that fast networks are measured by.
+"""The slow methods: style transfer by optimization, the quality reference for fast networks.
 
 >>> from st.train.slow import gatys
 >>> painted = gatys(content, style)  # (1, 3, H, W), RGB, 0..1
@@ -10,7 +10,7 @@ try:
     from st.train.slow.histogram import histogram
     from st.train.slow.laplacian import laplacian
     from st.train.slow.reshuffle import reshuffle
-except ModuleNotFoundError as error:  # without torch st-slow still says what to install
+except ModuleNotFoundError as error:  # st-slow --help works without torch
     if error.name != "torch":
         raise
 

@@ -1,19 +1,20 @@
-"""CNNMRF: every patch of the painting is a patch of the style.
+"""CNNMRF: the painting is made of patches of the style picture.
 
 Li and Wand, "Combining Markov random fields and convolutional neural networks for image synthesis",
 CVPR 2016, arXiv:1601.04589. The style term (eq. 2) is the squared distance of each 3x3 patch of
-VGG's activations to its nearest style patch by normalized cross-correlation (eq. 3), so local
-structure of the style survives, where Gram matrices keep its statistics alone. With it come the
-content term (eq. 4), the squared gradient of the pixels (eq. 5), L-BFGS, and a pyramid by 2 from a
-longest side under 64 pixels. The style is also cut scaled and rotated, to fit the content better.
+VGG's activations to its nearest style patch by normalized cross-correlation (eq. 3). It preserves
+the local structure of the style, while Gram matrices preserve only its statistics. The method adds
+the content term (eq. 4), a smoothness prior on the pixel gradient (eq. 5), L-BFGS, and an image
+pyramid with a factor of 2 whose coarsest level is under 64 pixels. Patches are also cut from
+scaled and rotated copies of the style, to fit the content better.
 
     st-slow cnnmrf --content photo.jpg --style wave.jpg -o painted.jpg
 
-The paper's layers are relu3_1 and relu4_1. On the VGG-16 used here these do not hold the style's
-colors (a sunset came out purple), so relu2_1 is with them; `--style-layers` chooses.
+The paper uses relu3_1 and relu4_1. With the VGG-16 used here these two do not preserve the colors
+of the style (a sunset came out purple), so the default adds relu2_1; see `Config.style_layers`.
 
-Patches are matched anew every few evaluations; between, the losses are one smooth function. Content
-with nothing like it in the style comes out strange: that is the method's limit (section 6).
+Patches are matched again every few evaluations; in between, the objective is smooth. Content that
+resembles nothing in the style gives artifacts: a limit of the method (section 6).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from st.runtime.errors import BadInput
 from st.train.features import VGG
 from st.train.losses.basic import relative_distance, total_variation
-from st.train.losses.patches import Bank, Votes, lay, nearest, patch_distance
+from st.train.losses.patches import Bank, Votes, assemble, nearest, patch_distance
 from st.train.settings import option
 from st.train.slow.networks import Network, perceptual
 from st.train.slow.optimize import Callback, Settings, Task, paint
@@ -44,30 +45,34 @@ from st.train.slow.styles import (
     weighted_layers,
 )
 
-TURNED = "relu3_1"  # the finest layer that the style is scaled and rotated for
+FINEST_ROTATED = "relu3_1"  # the finest layer matched to scaled and rotated styles
 
 
 @dataclass(frozen=True)
 class Config(Settings):
-    size: int = option(384, "longest side of the result, pixels", minimum=1)
-    steps: int = option(400, "evaluations of the losses, over all sizes", minimum=1)
-    coarsest: int = option(32, "halve the size while it stays above this: under 64 at the start")
-    content_weight: float = option(2.0, "alpha_1 of eq. 1", minimum=0)
-    style_weight: float = option(15.0, "of the energy of patches, eq. 1", minimum=0)
-    tv_weight: float = option(10.0, "alpha_2 of eq. 1, of the squared gradient", minimum=0)
-    content_layer: str = option("relu4_2", "VGG layer that content is compared on")
+    size: int = option(384, "Longest side of the result, in pixels.", minimum=1)
+    steps: int = option(400, "Evaluations of the loss, over all sizes.", minimum=1)
+    coarsest: int = option(
+        32, "Smallest longest side of the pyramid, in pixels: it starts under twice this size."
+    )
+    content_weight: float = option(2.0, "Weight of the content term, alpha_1 of eq. 1.", minimum=0)
+    style_weight: float = option(15.0, "Weight of the patch term of eq. 1.", minimum=0)
+    tv_weight: float = option(10.0, "Weight of the smoothness term, alpha_2 of eq. 1.", minimum=0)
+    content_layer: str = option("relu4_2", "VGG layer of the content term.")
     style_layers: tuple[str, ...] = option(
         ("relu2_1", "relu3_1", "relu4_1"),
-        "LAYER or LAYER:WEIGHT that patches are cut from; may be repeated",
+        "LAYER or LAYER:WEIGHT of the patch term; repeat for several.",
     )
-    patch: int = option(3, "cells of a patch's side", minimum=1)
-    scales: tuple[float, ...] = option((0.85, 1.0, 1.15), "of the style picture; may be repeated")
+    patch: int = option(3, "Side of a patch, in cells of the layer.", minimum=1)
+    scales: tuple[float, ...] = option(
+        (0.85, 1.0, 1.15), "Scale of the style picture to cut patches from; repeat for several."
+    )
     rotations: tuple[float, ...] = option(
-        (-7.5, 0.0, 7.5), "of the style picture, degrees; may be repeated"
+        (-7.5, 0.0, 7.5), "Rotation of the style picture, in degrees; repeat for several."
     )
-    match_every: int = option(15, "evaluations between two matchings of patches", minimum=1)
+    match_every: int = option(15, "Evaluations between two matchings of the patches.", minimum=1)
     max_patches: int = option(
-        0, "style patches kept of a layer, drawn at random; 0: all", minimum=0
+        0, "Number of style patches kept for each layer, drawn at random; 0 keeps all.", minimum=0
     )
 
 
@@ -78,15 +83,18 @@ def cnnmrf(
     callback: Callback | None = None,
     vgg: VGG | None = None,
 ) -> Tensor:
-    """Paint the content out of patches of the style. Arguments and errors as for `gatys`.
+    """Paint the content with patches of the style. Arguments and errors are those of `gatys`.
 
-    The patches of several styles compete everywhere, so weights need regions: BadInput otherwise.
+    Also raises BadInput for styles that differ in weight but have no masks: without regions, the
+    patches of all styles compete everywhere, and a weight would have no effect.
     """
     config = config or Config()
     check_config(config)
     given = as_styles(style)
     if any(s.mask is None for s in given) and len({s.weight for s in given}) > 1:
-        raise BadInput("cnnmrf picks patches: without a mask each, its styles take no weights")
+        raise BadInput(
+            "cnnmrf: style weights need one mask for each style; give masks, or no weights"
+        )
     network = perceptual(vgg, content)
     return paint(
         content,
@@ -94,14 +102,14 @@ def cnnmrf(
         config,
         lambda c, s: objective(network, c, s, config),
         callback,
-        fall=1.0,  # as many at each size, as in the paper
+        decay=1.0,  # equally many evaluations at each size, as in the paper
     )
 
 
 def check_config(config: Config) -> None:
     """Raises BadInput."""
     if config.patch < 1 or config.match_every < 1 or config.max_patches < 0:
-        raise BadInput("patch and match every must be 1 or more, max patches 0 or more")
+        raise BadInput("patch and match every must be 1 or more, and max patches 0 or more")
     if not config.scales or not config.rotations:
         raise BadInput("give at least one scale and one rotation")
     if not all(0.1 <= scale <= 10 for scale in config.scales):
@@ -110,9 +118,10 @@ def check_config(config: Config) -> None:
 
 @dataclass
 class Match:
-    """One layer's style patches: a bank for each group of styles, and where the group paints.
+    """The style patches of one layer, and their last assignment to the picture.
 
-    regions: (1, 1, H, W) masks, None for everywhere. votes: what the last matching laid down.
+    banks: the patches of each group of styles. regions: the mask of each group, (1, 1, H, W), None
+    for everywhere. votes: the target features of each group by the last matching.
     """
 
     banks: list[Bank]
@@ -120,30 +129,30 @@ class Match:
     votes: list[Votes] = field(default_factory=list)
 
     def renew(self, features: Tensor) -> None:
-        """Match the patches of the features, (1, C, h, w), anew."""
+        """Match the patches of the features, (1, C, h, w), again."""
         height, width = features.shape[-2:]
         self.votes = []
         for bank, mask in zip(self.banks, self.regions, strict=True):
             if min(height, width) < bank.size or not len(bank):
-                continue  # the pyramid's first sizes can be smaller than a patch
+                continue  # the coarsest levels of the pyramid can be smaller than a patch
             weights = None
             if mask is not None:
-                # A patch belongs to a region as far as the cell in its middle does.
+                # A patch has the region weight of its center cell.
                 rows, columns = height - bank.size + 1, width - bank.size + 1
                 top = bank.size // 2
                 weights = region(mask, features)[0, 0, top : top + rows, top : top + columns]
                 weights = weights.flatten()
-            self.votes.append(lay(bank, nearest(features, bank), height, width, weights))
+            self.votes.append(assemble(bank, nearest(features, bank), height, width, weights))
 
     def distance(self, features: Tensor) -> Tensor:
-        """Eq. 2 over the energy of the patches laid down: a scalar."""
+        """Eq. 2, relative to the energy of the assigned patches: a scalar."""
         if not self.votes:
             return features.new_zeros(())
         return patch_distance(features, sum(self.votes[1:], start=self.votes[0]))
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:
-    """Eq. 1 at one size."""
+    """The objective of eq. 1 at one size."""
     weights = weighted_layers(config.style_layers, vgg)
     known_layers([config.content_layer], vgg)
     with torch.no_grad():
@@ -173,12 +182,12 @@ def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config
 def find_patches(
     vgg: Network, styles: list[Style], layers: Sequence[str], config: Config
 ) -> dict[str, Match]:
-    """The patches of all styles, scaled and rotated; in one bank, or one a region.
+    """The patches of all styles by layer: in one bank, or in one per style if these have regions.
 
-    Layers finer than `TURNED` see the styles as they are: they have four times as many patches and
-    more, and follow the coarser layers' lead.
+    Layers finer than FINEST_ROTATED get no scaled and rotated copies: they have at least four times
+    as many patches, and coarser layers already set the orientation.
     """
-    fine = [name for name in layers if vgg.names.index(name) < vgg.names.index(TURNED)]
+    fine = [name for name in layers if vgg.names.index(name) < vgg.names.index(FINEST_ROTATED)]
     coarse = [name for name in layers if name not in fine]
     groups = [styles] if all(style.mask is None for style in styles) else [[s] for s in styles]
     matches = {name: Match([], [group[0].mask for group in groups]) for name in layers}
@@ -187,7 +196,7 @@ def find_patches(
         maps: dict[str, list[Tensor]] = {name: [] for name in layers}
         for style in group:
             for scale, degrees in product(config.scales, config.rotations):
-                for name, seen in vgg(turned(style.picture, scale, degrees), coarse).items():
+                for name, seen in vgg(transformed(style.picture, scale, degrees), coarse).items():
                     maps[name].append(seen)
             for name, seen in vgg(style.picture, fine).items() if fine else ():
                 maps[name].append(seen)
@@ -200,10 +209,10 @@ def find_patches(
     return matches
 
 
-def turned(image: Tensor, scale: float, degrees: float) -> Tensor:
-    """The picture scaled, and turned about its middle inside its own frame.
+def transformed(image: Tensor, scale: float, degrees: float) -> Tensor:
+    """The picture scaled, then rotated about its center: (1, 3, H, W) -> (1, 3, H', W').
 
-    Corners that come from outside are filled by reflection: texture, and no edge.
+    The corners are filled by reflection, so that they hold texture and no edge.
     """
     height, width = (max(16, round(side * scale)) for side in image.shape[-2:])
     image = resize(image, height, width).clamp(0, 1)
@@ -211,7 +220,7 @@ def turned(image: Tensor, scale: float, degrees: float) -> Tensor:
         return image
     angle = math.radians(degrees)
     sine, cosine, aspect = math.sin(angle), math.cos(angle), height / width
-    # grid_sample's coordinates are -1..1 along both sides, so a turn has the aspect in it.
-    turn = image.new_tensor([[[cosine, -sine * aspect, 0], [sine / aspect, cosine, 0]]])
-    grid = affine_grid(turn, [1, 3, height, width], align_corners=False)
+    # grid_sample's coordinates are -1..1 along both sides: the rotation includes the aspect.
+    rotation = image.new_tensor([[[cosine, -sine * aspect, 0], [sine / aspect, cosine, 0]]])
+    grid = affine_grid(rotation, [1, 3, height, width], align_corners=False)
     return grid_sample(image, grid, "bicubic", "reflection", align_corners=False).clamp(0, 1)

@@ -1,5 +1,6 @@
-"""Keep the colors of the content: Gatys et al., "Preserving color in neural artistic style
-transfer", arXiv:1606.05897. Both ways work with every slow method.
+"""Color preservation for the slow methods.
+
+Gatys et al., "Preserving color in neural artistic style transfer", arXiv:1606.05897.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from st.runtime.painting.color_transfer import LUMA
 
 
 def match_colors(style: Tensor, content: Tensor, eps: float = 1e-5) -> Tensor:
-    """The style picture with the mean and covariance of the content's RGB, section 3.1.
+    """The style picture with the RGB mean and covariance of the content (section 3.1).
 
-    A linear map by the symmetric square roots of the covariances, eq. 8, which moves colors less
-    than Cholesky factors do. (1, 3, H, W) and (1, 3, H', W'), 0..1 -> (1, 3, H, W), 0..1.
+    The linear map uses the symmetric square roots of the covariances (eq. 8), which change the
+    colors less than Cholesky factors. (1, 3, H, W) and (1, 3, H', W'), RGB, 0..1 -> (1, 3, H, W),
+    RGB, 0..1. eps: added to the eigenvalues of both covariances.
     """
 
     def spread(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,9 +34,9 @@ def match_colors(style: Tensor, content: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def keep_chroma(painted: Tensor, content: Tensor) -> Tensor:
-    """The luma (BT.709) of the painted picture, the chroma of the content, section 3.2.
+    """The luma (BT.709) of the painting with the chroma of the content (section 3.2).
 
-    Both (1, 3, H, W), RGB, 0..1 -> the same.
+    Both (1, 3, H, W), RGB, 0..1 -> (1, 3, H, W), RGB, 0..1.
     """
     weights = painted.new_tensor(LUMA).view(1, 3, 1, 1)
     change = (weights * (painted - content)).sum(1, keepdim=True)

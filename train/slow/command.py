@@ -1,4 +1,4 @@
-"""`st-slow METHOD`: paint one picture by optimization, with the options of the method's Config."""
+"""`st-slow METHOD`: paint one picture by optimization."""
 
 from __future__ import annotations
 
@@ -27,44 +27,50 @@ if TYPE_CHECKING:
 
 
 def run_options() -> list[click.Option]:
-    """What every method takes beside its Config."""
+    """The options that every method takes in addition to its Config."""
 
     def option(*names: str, **settings: Any) -> click.Option:
         return click.Option(names, **settings)
 
     file = click.Path(path_type=Path)
     return [
-        option("--content", type=file, required=True, help="picture to paint"),
+        option("--content", type=file, required=True, help="Picture to paint."),
         option(
             "--style",
             "styles",
             multiple=True,
             required=True,
             metavar="PICTURE[:WEIGHT]",
-            help="style picture; may be repeated where the method takes several",
+            help="Style picture with a relative weight; repeat for several.",
         ),
         option(
             "--mask",
             "masks",
             multiple=True,
             metavar="PICTURE",
-            help="where a style paints (white); one for each --style, in order; 'all': everywhere",
+            help="Region of a style, in white, or 'all'; give one for each --style, in order.",
         ),
-        option("-o", "--output", type=file, required=True, help="picture to write"),
+        option("-o", "--output", type=file, required=True, help="File to write."),
         option(
             "--preview-every",
             type=click.IntRange(min=0),
             default=0,
             show_default=True,
-            help="evaluations between writings of NAME.preview.SUFFIX beside the output; 0: none",
+            help="Evaluations between updates of NAME.preview.EXT beside the output; 0: none.",
         ),
-        option("--vgg", default=None, help="VGG-16 weights of torchvision's format: file or URL"),
-        option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps"),
+        option(
+            "--vgg",
+            default=None,
+            help="VGG-16 weights in torchvision's format: file or URL. [default: downloaded]",
+        ),
+        option(
+            "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps."
+        ),
     ]
 
 
 def own_options(config: type) -> list[click.Option]:
-    """What only this method takes. A repeated option is read as one of its tuple's entries."""
+    """The options of a method's Config. Each repetition of an option is one entry of its tuple."""
     hints, options = typing.get_type_hints(config), config_options(config)
     for option in options:
         if option.multiple and option.name:
@@ -144,7 +150,7 @@ def _show(
     keep: Callable[[Step], None],
     paint: Callable[[Callable[[Step], None]], Tensor],
 ) -> Tensor:
-    """Paint under a progress bar; nothing is drawn where there is no terminal."""
+    """Paint under a progress bar; without a terminal, nothing is drawn."""
     with progress_bars(transient=False) as bar:
         task = bar.add_task(name, total=None)
 
@@ -162,7 +168,7 @@ def losses_line(step: Step) -> str:
 
 
 def check_output(output: Path, content: Path) -> None:
-    """Say now, not after an hour, that the result cannot be written. Raises BadInput."""
+    """Check before the optimization that the result can be written. Raises BadInput."""
     format_of(output)
     if not output.parent.is_dir():
         raise BadInput(f"{printable(output.parent)}: no such folder")
@@ -171,7 +177,7 @@ def check_output(output: Path, content: Path) -> None:
 
 
 def choose_device(name: str) -> str:
-    """Raises Unavailable for a device that is not here, BadInput for one that torch has not."""
+    """Resolve "auto". Raises BadInput for an unknown device, Unavailable for one not present."""
     import torch
 
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
@@ -186,7 +192,7 @@ def choose_device(name: str) -> str:
 
 
 def read_tensor(path: Path) -> Tensor:
-    """A picture file, upright sRGB, transparency left out: (1, 3, H, W), 0..1, float32."""
+    """Read a picture as upright sRGB without transparency: (1, 3, H, W), 0..1, float32."""
     import torch
 
     rgb = read_picture(path).rgb
@@ -194,7 +200,7 @@ def read_tensor(path: Path) -> Tensor:
 
 
 def read_styles(given: Sequence[str], masks: Sequence[str], content: Tensor) -> list[Style]:
-    """FILE or FILE:WEIGHT, each with its mask. Raises BadInput."""
+    """The styles of FILE or FILE:WEIGHT texts, each with its mask. Raises BadInput."""
     from st.train.slow.styles import Style, resize, weighted
 
     if masks and len(masks) != len(given):
@@ -213,13 +219,13 @@ def read_styles(given: Sequence[str], masks: Sequence[str], content: Tensor) -> 
 
 
 def write(picture: Tensor, path: Path) -> None:
-    """(1, 3, H, W), 0..1 -> a picture file, whole or not at all."""
+    """Write (1, 3, H, W), 0..1, to a picture file, atomically."""
     array = (picture[0].permute(1, 2, 0).float().cpu().numpy() * 255).round()
     write_picture(Picture(array.astype(np.uint8)), path)
 
 
 class Methods(MethodsGroup):
-    """Subcommands made on demand: `st-slow --help` says what to install where torch is not."""
+    """Subcommands created on demand: without torch, `st-slow` tells what to install."""
 
     def _entries(self) -> dict[str, Entry]:
         try:
@@ -227,7 +233,9 @@ class Methods(MethodsGroup):
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
-            raise click.ClickException(str(MissingExtra("painting slowly", "train"))) from None
+            raise click.ClickException(
+                str(MissingExtra("painting by optimization", "train"))
+            ) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._entries())
@@ -239,6 +247,6 @@ class Methods(MethodsGroup):
 
 main = Methods(
     "st-slow",
-    help="Paint one picture by optimization, which takes minutes and gives the best quality.",
+    help="Paint a picture by optimization: takes minutes, with the best quality.",
     examples="st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg",
 )

@@ -1,4 +1,4 @@
-"""The slow methods by name, for commands and comparisons."""
+"""The slow methods by name, for the commands and comparisons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Entry:
     """A slow method.
 
-    paint: (content, styles, config, callback, vgg) -> picture. title: one line for help texts.
+    paint: (content, styles, config, callback, network) -> picture. config: the dataclass of its
+    settings. title: a one-line description, for help texts.
     """
 
     paint: Callable[..., Tensor]
@@ -23,7 +24,7 @@ class Entry:
 
 
 def entries() -> dict[str, Entry]:
-    """The methods by name. Raises ModuleNotFoundError where torch is not installed."""
+    """The methods by name. Raises ModuleNotFoundError if torch is not installed."""
     from st.train.slow.cnnmrf import Config as CnnmrfConfig
     from st.train.slow.cnnmrf import cnnmrf
     from st.train.slow.gatys import Config as GatysConfig
@@ -37,16 +38,24 @@ def entries() -> dict[str, Entry]:
 
     return {
         "gatys": Entry(
-            gatys, GatysConfig, "The style's textures in the content's forms: Gatys et al., 2016"
+            gatys,
+            GatysConfig,
+            "Match Gram matrices of VGG or SqueezeNet features: Gatys et al., 2016",
         ),
         "laplacian": Entry(
-            laplacian, LaplacianConfig, "Gatys' method, the content's edges kept: Li et al., 2017"
+            laplacian,
+            LaplacianConfig,
+            "Gatys' method with a loss that preserves edges: Li et al., 2017",
         ),
         "histogram": Entry(
-            histogram, HistogramConfig, "Gatys' method, nothing washed out: Risser et al., 2017"
+            histogram, HistogramConfig, "Gatys' method with a histogram loss: Risser et al., 2017"
         ),
-        "cnnmrf": Entry(cnnmrf, CnnmrfConfig, "Patches of the style: Li and Wand, 2016"),
+        "cnnmrf": Entry(
+            cnnmrf, CnnmrfConfig, "Match each patch to its nearest style patch: Li and Wand, 2016"
+        ),
         "reshuffle": Entry(
-            reshuffle, ReshuffleConfig, "The style's patches, each used about once: Gu et al., 2018"
+            reshuffle,
+            ReshuffleConfig,
+            "Rearrange the style's patches, each used about once: Gu et al., 2018",
         ),
     }

@@ -1,15 +1,15 @@
-"""Image style transfer with convolutional networks: the method that began it.
+"""Gatys' method: the first neural style transfer.
 
 Gatys, Ecker and Bethge, "Image style transfer using convolutional neural networks", CVPR 2016.
-Pixels are moved by L-BFGS until VGG sees the content's activations on one layer (eq. 1) and the
-style's Gram matrices on five (eq. 3 to 5); eq. 7 is the sum. Large pictures grow from small ones,
-as in Gatys et al., "Controlling perceptual factors in neural style transfer", CVPR 2017, section 6,
-whose masked Gram matrices (section 4) are used for regions.
+L-BFGS changes the pixels until VGG gives the content's activations on one layer (eq. 1) and the
+style's Gram matrices on five (eq. 3 to 5); eq. 7 is the weighted sum. The optimization goes from
+coarse to fine, as in Gatys et al., "Controlling perceptual factors in neural style transfer", CVPR
+2017, section 6. Regions use the masked Gram matrices of the same paper, section 4.
 
     st-slow gatys --content photo.jpg --style wave.jpg -o painted.jpg
 
-Distances are relative to their target, so the constants of eq. 1 and 4 are in the weights, and one
-weight suits every layer and style.
+All distances are relative to the energy of their target. This replaces the constants of eq. 1 and
+4, and the same weight suits every layer and style.
 """
 
 from __future__ import annotations
@@ -34,24 +34,26 @@ Features = Mapping[str, Tensor]  # activations by layer, each (1, C, h, w)
 class Config(Settings):
     loss_network: str = option(
         "vgg16",
-        "Pretrained network that compares pictures: squeezenet is many times faster.",
+        "Pretrained network of the loss; squeezenet is several times faster.",
         choices=NETWORKS,
     )
     content_weight: float = option(1.0, "Weight of the content term, alpha of eq. 7.", minimum=0)
     style_weight: float = option(50.0, "Weight of the style term, beta of eq. 7.", minimum=0)
     content_layer: str = by_network(
-        {"vgg16": "relu4_2", "squeezenet": "fire5"}, "Layer that content is compared on."
+        {"vgg16": "relu4_2", "squeezenet": "fire5"}, "Layer of the content term."
     )
-    # The paper says conv1_1 to conv5_1; its network computed each ReLU in place.
+    # The paper names conv1_1 to conv5_1, but its network computed each ReLU in place.
     style_layers: tuple[str, ...] = by_network(
         {
             "vgg16": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
             "squeezenet": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7"),
         },
-        "LAYER or LAYER:WEIGHT that style is compared on; repeat for several.",
+        "LAYER or LAYER:WEIGHT of the style term; repeat for several.",
     )
     pooling: str = option(
-        "max", "Pooling of VGG: max as trained, or average as in the paper.", choices=POOLINGS
+        "max",
+        "Pooling of VGG: max, as it was trained, or average, as in the paper.",
+        choices=POOLINGS,
     )
 
     def __post_init__(self) -> None:
@@ -65,11 +67,11 @@ def gatys(
     callback: Callback | None = None,
     vgg: FeatureNetwork | None = None,
 ) -> Tensor:
-    """Paint the content in the style: (1, 3, H, W), RGB, 0..1 -> (1, 3, h, w), the same.
+    """Paint the content in the style: (1, 3, H, W) -> (1, 3, h, w), RGB, 0..1.
 
-    style: a picture, or several `Style`s with weights and regions. callback: sees every evaluation
-    and stops the painting by returning True. vgg: the config's loss network, opened by default.
-    Raises BadInput for settings or pictures that cannot be used.
+    style: a picture, or `Style`s with weights and regions. callback: is called after every
+    evaluation; returning True stops the optimization. vgg: the loss network that the config names;
+    loaded by default. Raises BadInput for invalid settings or pictures.
     """
     config = config or Config()
     network = perceptual(vgg, content, config.pooling, config.loss_network)
@@ -84,7 +86,7 @@ def gatys(
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:
-    """Eq. 7 at one size."""
+    """The objective of eq. 7 at one size."""
     layers, terms = gatys_terms(vgg, content, styles, config)
     return [Task(lambda picture: terms(vgg(picture, layers)))]
 
@@ -92,7 +94,7 @@ def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config
 def gatys_terms(
     vgg: Network, content: Tensor, styles: list[Style], config: Config
 ) -> tuple[set[str], Callable[[Features], dict[str, Tensor]]]:
-    """The layers to look at, and eq. 7's two weighted terms as a function of what they show."""
+    """The layers needed, and the two weighted terms of eq. 7 as a function of their activations."""
     weights = weighted_layers(config.style_layers, vgg)
     known_layers([config.content_layer], vgg)
     with torch.no_grad():
@@ -116,9 +118,9 @@ def style_distance(
     targets: Sequence[Features],
     weights: Mapping[str, float],
 ) -> Tensor:
-    """Eq. 5, relative, each style in its region: a scalar.
+    """The style loss of eq. 5 with relative distances, each style in its region: a scalar.
 
-    targets: for each style its Gram matrices by layer, (1, C, C). weights: of the layers.
+    targets: for each style, its Gram matrices by layer, (1, C, C). weights: of the layers.
     """
     total, parts = next(iter(found.values())).new_zeros(()), shares(styles)
     for name, weight in weights.items():
@@ -131,7 +133,7 @@ def style_distance(
 
 
 def masked_gram(features: Tensor, mask: Tensor) -> Tensor:
-    """The Gram matrix inside a region, scaled as if the region were the whole picture.
+    """The Gram matrix of a region, normalized to be independent of the region's area.
 
     "Controlling perceptual factors", eq. 4 and 5. (1, C, h, w) and (1, 1, H, W) -> (1, C, C).
     """

@@ -1,16 +1,15 @@
-"""Histogram losses: the instability of Gram matrices removed.
+"""Gatys' method with histogram losses, which remove the ambiguity of Gram matrices.
 
 Risser, Wilmot and Barnes, "Stable and controllable neural texture synthesis and style transfer
-using histogram losses", arXiv:1701.08893. Activations of another mean and variance can have the
-same Gram matrix (section 4.1): contrast drifts and areas wash out. A loss that matches the whole
-histogram of every channel (section 4.2) pins both down. With it come total variation, synthesis
-from coarse to fine, and weights that follow from the size of the terms' gradients instead of by
-hand (section 4.4).
+using histogram losses", arXiv:1701.08893. Activations with different means and variances can have
+the same Gram matrix (section 4.1), so contrast drifts and areas lose it. The histogram loss matches
+the whole histogram of every channel (section 4.2), which determines both. The method adds total
+variation, coarse-to-fine synthesis, and automatic weights from the terms' gradients (section 4.4).
 
     st-slow histogram --content photo.jpg --style wave.jpg -o painted.jpg
 
-The paper rescales gradients at every iteration. Here each term is rescaled once a size, so that
-L-BFGS sees one function: by its gradient where it is far from fulfilled.
+The paper rescales the gradients in every iteration. Here each term is rescaled once per size, so
+that L-BFGS minimizes a fixed function: see `balance`.
 """
 
 from __future__ import annotations
@@ -34,13 +33,15 @@ from st.train.slow.styles import Style, Styles, region, resize, shares, weighted
 
 @dataclass(frozen=True)
 class Config(GatysConfig):
-    content_weight: float = option(0.03, "pull of the content term beside the others", minimum=0)
-    style_weight: float = option(1.0, "pull of the Gram term", minimum=0)
-    histogram_weight: float = option(1.0, "pull of the histogram term", minimum=0)
-    tv_weight: float = option(0.005, "pull of the total variation", minimum=0)
+    content_weight: float = option(
+        0.03, "Weight of the content term, relative to the other terms.", minimum=0
+    )
+    style_weight: float = option(1.0, "Weight of the Gram term.", minimum=0)
+    histogram_weight: float = option(1.0, "Weight of the histogram term.", minimum=0)
+    tv_weight: float = option(0.005, "Weight of the total variation.", minimum=0)
     histogram_layers: tuple[str, ...] = by_network(
         {"vgg16": ("relu1_1", "relu4_1"), "squeezenet": ("conv1", "fire4")},
-        "LAYER or LAYER:WEIGHT whose histograms are matched; repeat for several.",
+        "LAYER or LAYER:WEIGHT of the histogram term; repeat for several.",
     )
 
 
@@ -51,7 +52,7 @@ def histogram(
     callback: Callback | None = None,
     vgg: FeatureNetwork | None = None,
 ) -> Tensor:
-    """Paint the content with the style's Gram matrices and histograms. Arguments as for `gatys`."""
+    """Match Gram matrices and histograms. Arguments and errors are those of `gatys`."""
     config = config or Config()
     network = perceptual(vgg, content, config.pooling, config.loss_network)
     return paint(
@@ -65,7 +66,7 @@ def histogram(
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:
-    """Gram, histogram and content terms and total variation at one size, balanced."""
+    """The balanced content, Gram, histogram and total variation terms at one size."""
     gatys_layers, gatys = gatys_terms(vgg, content, styles, config)
     weights = weighted_layers(config.histogram_layers, vgg)
     layers = gatys_layers | set(weights)
@@ -91,7 +92,7 @@ def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config
 def histogram_term(
     vgg: Network, styles: list[Style], weights: Mapping[str, float]
 ) -> Callable[[Features], Tensor]:
-    """Section 4.2's loss over the layers, each style in its region: activations -> scalar."""
+    """The loss of section 4.2 over all layers, each style in its region: activations -> scalar."""
     with torch.no_grad():
         targets = [
             {name: sorted_rows(seen) for name, seen in vgg(style.picture, weights).items()}
@@ -106,7 +107,7 @@ def histogram_term(
                 if style.mask is not None:
                     inside = region(style.mask, found[name]).flatten() > 0.5
                     if not inside.any():
-                        continue  # a region too small for this layer's cells
+                        continue  # the region is smaller than a cell of this layer
                 apart = histogram_distance(found[name], target[name], inside)
                 total = total + weight * share * apart
         return total
@@ -120,11 +121,11 @@ def balance(
     content: Tensor,
     config: Config,
 ) -> dict[str, float]:
-    """A factor for each term, so that its weight alone says how hard it pulls on the pixels.
+    """A factor for each term that makes the magnitudes of the gradients comparable.
 
-    Gradients are compared where a term has work to do: on the content, or for the terms named in
-    `elsewhere` on the picture given there. Each factor brings the mean absolute gradient, but for
-    the weight, to that of the Gram term, whose own factor is 1.
+    With its factor, the mean absolute gradient of a term per unit of weight equals that of the
+    Gram term, whose factor is 1. The gradients are measured at the content picture, where most
+    terms are far from their minimum; those of the terms in `elsewhere` at the picture given there.
     """
     weights = {
         "content": config.content_weight,

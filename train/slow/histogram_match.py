@@ -1,7 +1,7 @@
-"""Histogram matching of activations by a sorted remap, and the loss made of it.
+"""Histogram matching of activations by sorting, and the histogram loss.
 
-Risser, Wilmot and Barnes, arXiv:1701.08893, section 4.2: R(O) is O with its values replaced, rank
-by rank, by the style's, channel by channel; the loss is |O - R(O)|² with R(O) held constant.
+Risser, Wilmot and Barnes, arXiv:1701.08893, section 4.2: in each channel, R(O) replaces every value
+of O by the style's value of the same rank. The loss is |O - R(O)|², with R(O) constant.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from st.train.losses.basic import relative_distance
 
 @torch.no_grad()
 def remap(values: Tensor, sorted_style: Tensor) -> Tensor:
-    """Each row of `values` with the order it has and the values of the style.
+    """Replace each value of a row by the style's value of the same rank.
 
-    values: (C, N). sorted_style: (C, M), ascending in each row. Result: (C, N). Where N is not M,
-    the i-th smallest becomes the style's quantile (i + 1/2) / N, interpolated linearly.
+    values: (C, N). sorted_style: (C, M), each row ascending. Returns (C, N). If N is not M,
+    the i-th smallest value becomes the style's quantile (i + 1/2) / N, linearly interpolated.
     """
     count, given = values.shape[1], sorted_style.shape[1]
     order = values.argsort(dim=1, stable=True)
@@ -33,7 +33,7 @@ def remap(values: Tensor, sorted_style: Tensor) -> Tensor:
 
 
 def sorted_rows(features: Tensor) -> Tensor:
-    """What `remap` wants of the style's activations: (1, C, h, w) -> (C, h * w), ascending."""
+    """The values of each channel in ascending order: (1, C, h, w) -> (C, h * w)."""
     return features.flatten(2)[0].sort(dim=1).values
 
 
@@ -42,8 +42,8 @@ def histogram_distance(
 ) -> Tensor:
     """|O - R(O)|² / |R(O)|², a scalar. features: (1, C, h, w).
 
-    inside: (h * w,) of booleans, the cells of a region; all by default. The gradient takes R(O) as
-    constant, and so it is: R depends on the order of the values alone.
+    sorted_style: see `sorted_rows`. inside: (h * w,) bool, the cells of a region; None for all.
+    Treating R(O) as constant gives the exact gradient: R depends only on the order of the values.
     """
     flat = features.flatten(2)[0]
     if inside is not None:

@@ -1,13 +1,13 @@
-"""Lapstyle: the content's edges drawn back into Gatys' painting.
+"""Lapstyle: Gatys' method with a Laplacian loss that preserves the content's edges.
 
 Li, Xu, Nie and Chua, "Laplacian-steered neural style transfer", ACM MM 2017, arXiv:1707.01253.
-Gatys' content loss leaves out low-level detail, so the style's own edges win. A third loss compares
-the Laplacians of content and painting (section 3): each picture is averaged over PxP pixels, so
-that noise does not count, filtered by the 3x3 Laplacian in each RGB channel, and the channels are
-summed. Several P at once keep fine and coarse edges.
+Gatys' content loss ignores low-level detail, so fine edges are lost. A third loss compares the
+Laplacians of content and painting (section 3): each picture is average-pooled over PxP pixels to
+suppress noise, each RGB channel is filtered by the 3x3 Laplacian, and the channels are summed.
+Several pooling sizes P preserve both fine and coarse edges.
 
-The paper has 4 and 16. With these alone a picture of a few hundred pixels meets the Laplacians by
-the means of squares, inside which strokes still run across the content's edges: so 2 is with them.
+The paper uses P = 4 and 16. In a picture of a few hundred pixels, these leave strokes inside the
+pooled squares free to cross the content's edges, so the default adds 2.
 
     st-slow laplacian --content photo.jpg --style wave.jpg -o painted.jpg
 """
@@ -33,10 +33,11 @@ from st.train.slow.styles import Style, Styles, weighted
 @dataclass(frozen=True)
 class Config(GatysConfig):
     laplacian_weight: float = option(
-        5.0, "gamma, of the relative distance of Laplacians", minimum=0
+        5.0, "Weight of the Laplacian term, gamma in the paper.", minimum=0
     )
     pools: tuple[str, ...] = option(
-        ("2", "4", "16"), "P or P:WEIGHT, pixels averaged before the Laplacian; may be repeated"
+        ("2", "4", "16"),
+        "P or P:WEIGHT: side of the average pooling, in pixels; repeat for several.",
     )
 
 
@@ -47,7 +48,7 @@ def laplacian(
     callback: Callback | None = None,
     vgg: FeatureNetwork | None = None,
 ) -> Tensor:
-    """Paint the content in the style and keep its edges. Arguments and errors as for `gatys`."""
+    """Paint and preserve the content's edges. Arguments and errors are those of `gatys`."""
     config = config or Config()
     network = perceptual(vgg, content, config.pooling, config.loss_network)
     return paint(
@@ -61,9 +62,9 @@ def laplacian(
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:
-    """Gatys' terms and the Laplacian's, at one size."""
+    """The terms of Gatys' method and the Laplacian term at one size."""
     layers, terms = gatys_terms(vgg, content, styles, config)
-    # A picture of fewer than three pools a side has no Laplacian inside.
+    # The Laplacian needs three pooled pixels a side.
     pools = {
         p: w for p, w in pool_weights(config.pools).items() if 3 * p <= min(content.shape[-2:])
     }
@@ -79,17 +80,16 @@ def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config
 
 
 def filtered(image: Tensor, pool: int) -> Tensor:
-    """D(x): mean over pool x pool pixels, 3x3 Laplacian of each channel, channels summed.
+    """D(x): average pooling, then the 3x3 Laplacian of each channel, summed over the channels.
 
-    (N, 3, H, W) -> (N, 1, H // pool - 2, W // pool - 2): the border, where the filter would see
-    padding, is left out.
+    (N, 3, H, W) -> (N, 1, H // pool - 2, W // pool - 2): the filter is not padded.
     """
     kernel = image.new_tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
     return conv2d(avg_pool2d(image, pool), kernel.expand(1, 3, 3, 3))
 
 
 def pool_weights(given: tuple[str, ...]) -> dict[int, float]:
-    """{P: weight}. Raises BadInput for what is no P or no weight."""
+    """{P: weight}. Raises BadInput for text that is neither P nor P:WEIGHT."""
     pools: dict[int, float] = {}
     for text in given:
         name, weight = weighted(text)

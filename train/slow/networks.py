@@ -1,4 +1,4 @@
-"""The perceptual network, made ready for an optimization."""
+"""The pretrained network of the losses: device, precision and pooling."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from st.train.features import VGG, FeatureNetwork, open_network
 from st.train.losses.basic import wide
 
 POOLINGS = ("max", "average")
-VGG_SIDE = 24  # pixels: relu4_1 has one 3x3 patch
+VGG_SIDE = 24  # pixels: at this size relu4_1 has 3x3 cells
 SQUEEZENET_SIDE = 32
 
 
 @dataclass(frozen=True)
 class Network:
-    """A pretrained network: convolutions in bfloat16 if `half`, activations in float32.
+    """A pretrained network that computes in bfloat16 if `half` and returns float32.
 
-    In bfloat16 Gatys' method comes to the same losses in 60 % of the time, on processors that
-    compute in it.
+    On CPUs with bfloat16 instructions, Gatys' method reaches the same losses in 60 % of the time.
     """
 
     network: FeatureNetwork
@@ -34,7 +33,7 @@ class Network:
 
     @property
     def min_side(self) -> int:
-        """Pixels of a short side that all layers can see: SqueezeNet's fire7 needs more."""
+        """Least short side of a picture, in pixels, for all of the layers in use."""
         return VGG_SIDE if isinstance(self.network, VGG) else SQUEEZENET_SIDE
 
     def __call__(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
@@ -47,10 +46,11 @@ class Network:
 def perceptual(
     network: FeatureNetwork | None, content: Tensor, pooling: str = "max", name: str = "vgg16"
 ) -> Network:
-    """The network given, or the one of that name, where the content is and in its precision.
+    """Move a network to the content's device and precision.
 
-    pooling: of VGG. float32 contents are seen in bfloat16 where the device computes in it.
-    Raises BadInput.
+    network: None loads the one called `name`. pooling: of VGG, see POOLINGS. For a float32 content,
+    the network computes in bfloat16 where the device supports it natively.
+    Raises BadInput for an unknown pooling or name.
     """
     if pooling not in POOLINGS:
         raise BadInput(f"pooling {printable(pooling)}: use {' or '.join(POOLINGS)}")

@@ -1,7 +1,7 @@
-"""What the slow methods share: L-BFGS on the pixels, from a small picture to a large one.
+"""The optimizer of the slow methods: L-BFGS on the pixels, coarse to fine.
 
-A method is an objective: from a content and its styles at one size it makes targets, once, and
-gives back Tasks: functions from a picture to loss terms by name. Everything else is here.
+A method supplies an `Objective`: for a content and its styles at one size, it computes the targets
+once and returns Tasks, functions from a picture to named loss terms.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from st.train.slow.styles import Style, Styles, as_styles, resize
 Losses = Callable[[Tensor], dict[str, Tensor]]  # (1, 3, H, W) -> weighted scalars, summed later
 
 INITS = ("content", "noise", "style")
-COLORS = ("style", "luminance", "histogram")  # as st-image --color has them
-JUMP = 2.0  # times the best loss: what L-BFGS is not allowed
-FIRST_MOVE = 1 / 255  # of a pixel, on average, while L-BFGS knows no curvature
+COLORS = ("style", "luminance", "histogram")  # as in st.runtime.painting.color_transfer
+MAX_RISE = 2.0  # times the best loss; L-BFGS steps that end above it are undone
+FIRST_STEP = 1 / 255  # mean change of a value in the first step of L-BFGS
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to minimize. figures: what else to say beside the losses.
+    """A function to minimize.
 
-    renew: called with the picture now and then, first before the first evaluation, to make targets
-    that depend on it (nearest patches). In between the losses are one smooth function, which is
-    what L-BFGS wants; after it L-BFGS starts anew. rounds: evaluations -> how often.
+    losses: picture -> loss terms. renew: computes targets that depend on the picture, such as
+    nearest patches; called before the first evaluation and `rounds` times in all. L-BFGS restarts
+    after each call, since it needs a smooth function. rounds: evaluations -> number of calls.
+    figures: further numbers to report, by name.
     """
 
     losses: Losses
@@ -42,35 +43,37 @@ class Task:
     figures: Callable[[], dict[str, float]] = dict
 
 
-Objective = Callable[[Tensor, list[Style]], Sequence[Task]]  # in this order, at one size
+Objective = Callable[[Tensor, list[Style]], Sequence[Task]]  # tasks in their order, for one size
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every method is told. A method's Config adds its own entries."""
+    """Settings of every slow method. A method's Config adds its own."""
 
-    size: int = option(512, "longest side of the result, pixels", minimum=1)
-    steps: int = option(300, "evaluations of the losses, over all sizes", minimum=1)
-    init: str = option("content", "what to start from", choices=INITS)
-    seed: int = option(0, "of the noise")
-    coarsest: int = option(128, "paint small first: halve the size down to about this many pixels")
+    size: int = option(512, "Longest side of the result, in pixels.", minimum=1)
+    steps: int = option(300, "Evaluations of the loss, over all sizes.", minimum=1)
+    init: str = option("content", "Initial picture.", choices=INITS)
+    seed: int = option(0, "Seed of the random numbers.")
+    coarsest: int = option(
+        128, "Smallest longest side of the pyramid, in pixels; each level has twice the size."
+    )
     style_scale: float = option(
-        1.0, "longest side of the style pictures over that of the result", minimum=0.1
+        1.0, "Longest side of the style pictures, relative to the result's.", minimum=0.1
     )
     color: str = option(
         "style",
-        "colors of the result: the style's; luminance: the content's, under the painting's luma;"
-        " histogram: the style's, shifted to the mean and covariance of the content's",
+        "Colors of the result. luminance: the content's, with the painting's luma; histogram: the "
+        "style's, transformed to the mean and covariance of the content's.",
         choices=COLORS,
     )
 
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluation. picture: (1, 3, H, W), RGB, 0..1, at the size of its level.
+    """One evaluation of the loss.
 
-    losses: weighted terms by name, measured on that picture. evaluation: 1 … total. figures: what
-    the method counts beside its losses, by name.
+    picture: (1, 3, H, W), RGB, 0..1, at the size of its level. losses: its weighted loss terms.
+    evaluation: 1..total. figures: further numbers of the method, by name.
     """
 
     picture: Tensor
@@ -85,7 +88,7 @@ Evaluated = tuple[Tensor, dict[str, float]]  # a picture, (1, 3, H, W), and its 
 
 
 def minimize(picture: Tensor, task: Task, evaluations: int) -> Iterator[Evaluated]:
-    """Every evaluated picture with its losses; the last is the result."""
+    """Minimize a task; yields every evaluated picture with its losses. The last is the result."""
     for count in split(evaluations, min(evaluations, task.rounds(evaluations))):
         if task.renew:
             task.renew(picture)
@@ -95,19 +98,19 @@ def minimize(picture: Tensor, task: Task, evaluations: int) -> Iterator[Evaluate
 
 
 def split(count: int, parts: int) -> list[int]:
-    """A count in nearly equal parts, the larger ones first."""
+    """A count as a sum of nearly equal parts, the larger ones first."""
     return [count // parts + (i < count % parts) for i in range(parts)]
 
 
 def descend(
     picture: Tensor, losses: Losses, evaluations: int, history: int = 10
 ) -> Iterator[Evaluated]:
-    """L-BFGS from a picture, by one function.
+    """L-BFGS on the pixels of a picture.
 
-    Steps are taken whole, with no line search, so each costs one evaluation. A step that leads to
-    more than JUMP times the best loss, or to no number, is taken back and the curvature forgotten.
-    history: curvature pairs kept; memory is twice as many pictures.
-    Raises BadInput when the losses are no numbers from the start.
+    There is no line search, so a step costs one evaluation. A step that ends above MAX_RISE times
+    the best loss, or at NaN, is undone, and L-BFGS restarts.
+    history: number of curvature pairs; each takes the memory of two pictures.
+    Raises BadInput when the loss is not finite at the start.
     """
     x = picture.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
     best, best_total = x.detach().clone(), math.inf
@@ -126,8 +129,8 @@ def descend(
         total = float(optimizer.step(closure))  # pyright: ignore[reportArgumentType]
         optimizer.param_groups[0]["lr"] = 1.0
         if math.isinf(best_total) and not math.isfinite(total):
-            raise BadInput("the losses are no numbers: check pictures and weights")
-        if not total <= JUMP * best_total:
+            raise BadInput("the loss is not finite at the start: check pictures and weights")
+        if not total <= MAX_RISE * best_total:
             with torch.no_grad():
                 x.copy_(best)
             optimizer = _lbfgs(x, history)
@@ -138,10 +141,10 @@ def descend(
 
 
 def _lbfgs(x: Tensor, history: int) -> torch.optim.LBFGS:
-    """With no curvature known LBFGS moves all pixels together by lr: FIRST_MOVE for each."""
+    """The first step of torch's LBFGS has an L1 norm of at most lr: FIRST_STEP per value."""
     return torch.optim.LBFGS(
         [x],
-        lr=FIRST_MOVE * x.numel(),
+        lr=FIRST_STEP * x.numel(),
         max_iter=1,
         history_size=history,
         tolerance_grad=0,
@@ -152,10 +155,10 @@ def _lbfgs(x: Tensor, history: int) -> torch.optim.LBFGS:
 def pyramid(
     height: int, width: int, longest: int, coarsest: int, min_side: int = VGG_SIDE
 ) -> list[tuple[int, int]]:
-    """(height, width) of each level, small to large by 2; the last has that longest side.
+    """(height, width) of each level, each twice the one before; the last has side `longest`.
 
-    Halving ends before the longest side falls under `coarsest` or the shortest under `min_side`.
-    Raises BadInput when the last level itself is under that.
+    No level has a longest side under `coarsest` or a short side under `min_side`, in pixels.
+    Raises BadInput when the last level's short side is under `min_side`.
     """
     sizes: list[tuple[int, int]] = []
     factor = longest / max(height, width)
@@ -167,20 +170,21 @@ def pyramid(
         factor /= 2
     if not sizes:
         raise BadInput(
-            f"at a size of {longest} the short side of the picture would be"
-            f" {round(min(height, width) * factor)} pixels: {min_side} or more are needed"
+            f"size {longest}: the picture's short side would be"
+            f" {round(min(height, width) * factor)} pixels; at least {min_side} are needed"
         )
     return sizes
 
 
-def share_out(steps: int, levels: int, least: int = 1, fall: float = 2.0) -> list[int]:
-    """Evaluations for each level: a `fall`-th of those on the level before, but at least `least`.
+def split_steps(steps: int, levels: int, minimum: int = 1, decay: float = 2.0) -> list[int]:
+    """Evaluations of each level: those of the level before, divided by `decay`.
 
-    A level starts from the result of the last one, so it has less to do, at four times the cost.
+    A level starts from the result of the one before, so it needs fewer evaluations, and each costs
+    four times as much. minimum: for each level.
     """
-    shares = [fall**-i for i in range(levels)]
-    counts = [max(least, round(steps * share / sum(shares))) for share in shares]
-    counts[0] = max(least, counts[0] + steps - sum(counts))
+    shares = [decay**-i for i in range(levels)]
+    counts = [max(minimum, round(steps * share / sum(shares))) for share in shares]
+    counts[0] = max(minimum, counts[0] + steps - sum(counts))
     return counts
 
 
@@ -192,19 +196,19 @@ def paint(
     callback: Callback | None = None,
     tasks: int = 1,
     min_side: int = VGG_SIDE,
-    fall: float = 2.0,
+    decay: float = 2.0,
 ) -> Tensor:
     """Minimize an objective over the pixels, coarse to fine.
 
-    content: (1, 3, H, W), RGB, 0..1. tasks: how many the objective has. min_side: pixels that
-    every level's short side has. fall: see `share_out`. Returns (1, 3, h, w), RGB, 0..1, longest
-    side settings.size, or the size of the level where the callback stopped it.
-    Raises BadInput for settings and pictures that cannot be used.
+    content: (1, 3, H, W), RGB, 0..1. tasks: number of tasks of the objective. min_side: least short
+    side of a level, in pixels. decay: see `split_steps`. Returns (1, 3, h, w), RGB, 0..1, with
+    longest side settings.size, or at the size of the level where the callback stopped.
+    Raises BadInput for invalid settings or pictures.
     """
     given = check(content, styles, settings)
     wide, high = content.shape[-1], content.shape[-2]
     levels = pyramid(high, wide, settings.size, settings.coarsest, min_side)
-    counts = share_out(settings.steps, len(levels), tasks, fall)
+    counts = split_steps(settings.steps, len(levels), tasks, decay)
     picture, result, done = None, content, 0
     for (height, width), count in zip(levels, counts, strict=True):
         small = resize(content, height, width).clamp(0, 1)
@@ -224,7 +228,7 @@ def paint(
 
 
 def check(content: Tensor, styles: Styles, settings: Settings) -> list[Style]:
-    """The styles as a list, after a look at everything. Raises BadInput."""
+    """Check content, styles and settings; returns the styles as a list. Raises BadInput."""
     if content.ndim != 4 or content.shape[:2] != (1, 3):
         raise BadInput(f"content picture is {tuple(content.shape)}, not (1, 3, H, W)")
     if settings.init not in INITS:
@@ -232,7 +236,7 @@ def check(content: Tensor, styles: Styles, settings: Settings) -> list[Style]:
     if settings.color not in COLORS:
         raise BadInput(f"color {printable(settings.color)}: use {', '.join(COLORS)}")
     if settings.steps < 1:
-        raise BadInput(f"steps {settings.steps}: at least 1 evaluation is needed")
+        raise BadInput(f"steps {settings.steps}: must be 1 or more")
     if not 0.1 <= settings.style_scale <= 10:
         raise BadInput(f"style scale {settings.style_scale}: use 0.1 to 10")
     given = as_styles(styles)
@@ -245,7 +249,7 @@ def check(content: Tensor, styles: Styles, settings: Settings) -> list[Style]:
 
 
 def at_size(style: Style, content: Tensor, settings: Settings, min_side: int) -> Style:
-    """A style as it goes with the content of one level."""
+    """A style with picture and mask resized for the content of one level."""
     longest = max(content.shape[-2:]) * settings.style_scale
     height, width = style.picture.shape[-2:]
     factor = longest / max(height, width)
@@ -257,7 +261,7 @@ def at_size(style: Style, content: Tensor, settings: Settings, min_side: int) ->
 
 
 def first(content: Tensor, styles: list[Style], settings: Settings) -> Tensor:
-    """The picture to start from: content, noise around its mean color, or the first style."""
+    """The initial picture: the content, noise around its mean color, or the first style."""
     if settings.init == "content":
         return content
     if settings.init == "style":
@@ -268,6 +272,6 @@ def first(content: Tensor, styles: list[Style], settings: Settings) -> Tensor:
 
 
 def finish(picture: Tensor, content: Tensor, settings: Settings) -> Tensor:
-    """A picture to look at: within 0..1, in the content's colors if those are kept."""
+    """The picture clamped to 0..1, with the content's chroma if the settings keep it."""
     picture = picture.clamp(0, 1)
     return keep_chroma(picture, content) if settings.color == "luminance" else picture

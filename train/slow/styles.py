@@ -1,4 +1,4 @@
-"""Style pictures, each with a weight and, if wanted, the region of the content that it paints."""
+"""Style pictures with weights and region masks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Style:
     """One style picture of a painting.
 
     picture: (1, 3, H, W), RGB, 0..1, of any size.
-    weight: how much of it beside the other styles; over 0.
-    mask: (1, 1, H, W), 0..1, of the content's shape: 1 where this style paints. None: everywhere.
+    weight: relative to the other styles; above 0.
+    mask: (1, 1, H, W), 0..1, of the content's size: 1 where the style applies; None: everywhere.
     """
 
     picture: Tensor
@@ -31,7 +31,7 @@ Styles = Tensor | Style | Sequence[Style]
 
 
 def as_styles(given: Styles) -> list[Style]:
-    """One or several styles, however given. Raises BadInput for what cannot be painted with."""
+    """One or several styles as a list. Raises BadInput for an unusable picture, weight or mask."""
     if isinstance(given, Tensor):
         styles = [Style(given)]
     else:
@@ -44,15 +44,16 @@ def as_styles(given: Styles) -> list[Style]:
         if not 0 < style.weight < float("inf"):
             raise BadInput(f"style weight {style.weight} is not above 0")
         if style.mask is not None and not style.mask.any():
-            raise BadInput("a region mask is black all over: its style would paint nothing")
+            raise BadInput("a region mask is all black: its style would have no effect")
     return styles
 
 
 def shares(styles: Sequence[Style]) -> list[float]:
-    """What each style's loss counts: weight times area, 1 in all where the styles cover most.
+    """The factor of each style's loss: its weight times its area.
 
-    A loss over a region is an average over it, so its pixels are pulled the harder the smaller the
-    region is; the area takes that back.
+    A loss over a region is a mean, so its gradient per pixel is inversely proportional to the
+    region's area; the area in the factor cancels that. The factors are normalized so that the
+    weights sum to 1 at the pixel with the largest sum.
     """
     regions = [torch.ones(1) if style.mask is None else style.mask for style in styles]
     cover = sum(style.weight * region for style, region in zip(styles, regions, strict=True))
@@ -64,13 +65,13 @@ def shares(styles: Sequence[Style]) -> list[float]:
 
 
 def region(mask: Tensor, features: Tensor) -> Tensor:
-    """A mask as these features see it: (1, 1, H, W) -> (1, 1, h, w)."""
+    """A mask averaged to the cells of features: (1, 1, H, W) -> (1, 1, h, w)."""
     height, width = features.shape[-2:]
     return adaptive_avg_pool2d(mask, (height, width)).to(features.dtype)
 
 
 def resize(image: Tensor, height: int, width: int) -> Tensor:
-    """(N, C, H, W) to that size, bicubic, free of aliases. It may overshoot 0..1 a little."""
+    """Resize (N, C, H, W), bicubic with antialiasing. The result may exceed 0..1 a little."""
     if image.shape[-2:] == (height, width):
         return image
     return interpolate(image, (height, width), mode="bicubic", antialias=True)
@@ -82,11 +83,11 @@ def weighted(text: str) -> tuple[str, float]:
     try:
         return (name, float(number)) if colon else (text, 1.0)
     except ValueError:
-        return text, 1.0  # a colon of the name's own
+        return text, 1.0  # the colon is part of the name
 
 
 def known_layers(names: Sequence[str], vgg: Network) -> None:
-    """Raises BadInput for a layer that the network has not."""
+    """Raises BadInput for a layer that the network does not have."""
     for name in names:
         if name not in vgg.names:
             relu = [known for known in vgg.names if known.startswith("relu")]
@@ -95,7 +96,7 @@ def known_layers(names: Sequence[str], vgg: Network) -> None:
 
 
 def weighted_layers(given: Sequence[str], vgg: Network) -> dict[str, float]:
-    """Layers with weights that sum to 1. Raises BadInput for an unknown layer or a bad weight."""
+    """Layer weights, normalized to a sum of 1. Raises BadInput for an unknown layer or weight."""
     layers = dict(weighted(text) for text in given)
     known_layers(list(layers), vgg)
     for name, weight in layers.items():
