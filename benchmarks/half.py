@@ -23,7 +23,7 @@ from benchmarks.machine import this_machine
 from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
 from st.export.onnx.storage import widen
-from st.export.parity.trial_inputs import Inputs, flat_picture
+from st.export.parity.trial_inputs import Inputs
 from st.export.precision.half import to_half
 from st.export.precision.half_parity import session_of, wide_tensors
 from st.export.precision.half_rounding import rounded
@@ -37,6 +37,7 @@ from st.runtime.loaded_engine import companion
 from st.runtime.painting.frames import fitted_size, pad
 from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
+from st.runtime.pictures.trial import flat_picture
 from st.runtime.style_encoder import StyleEncoder
 
 SHORT_SIDE = 256

@@ -1,4 +1,4 @@
-"""Checkpoints: self-describing files that load without running code from them."""
+"""Checkpoints: self-describing files that are loaded without executing pickled code."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FORMAT = 1
 MAX_BYTES = 4 << 30
 MAX_STYLES = 4096
 ZIP_START = b"PK\x03\x04"
-PICKLE_START = b"\x80"  # of PyTorch's files before 1.6
+PICKLE_START = b"\x80"  # of files written by PyTorch before 1.6
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that rebuilds a network, and how it came to be.
+    """A trained network, with its settings and a description of its training.
 
-    state: the network's state dict. card: training data, steps, losses, time; for people.
+    state: the network's state dict. card: training data, steps, losses and time, for people.
     training: optimizer state and step, only in files to resume from.
     """
 
@@ -46,22 +46,22 @@ class Checkpoint:
     training: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all. Raises OSError, on a full disk too."""
+        """Write the file atomically. Raises OSError, also for a full disk."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        packed = io.BytesIO()  # torch's own writer hides why a write failed
+        packed = io.BytesIO()  # torch's own writer hides the reason of a failure
         torch.save({"format": FORMAT} | values, packed)
         with atomic_write(path) as part:
             part.write_bytes(packed.getbuffer())
 
     def network(self) -> nn.Module:
-        """The trained network, in evaluation mode. Raises BadInput when the parts do not fit."""
+        """The trained network, in evaluation mode. Raises BadInput if the state does not fit."""
         method = METHODS[self.method]
         network = method.build(self.settings(), self.styles)
         self.fill(network)
         return network.eval()
 
     def fill(self, network: nn.Module) -> None:
-        """Put the state into a network. Raises BadInput when it is another network's."""
+        """Load the state into a network. Raises BadInput if it is of another network."""
         try:
             network.load_state_dict(self.state)
         except RuntimeError as error:
@@ -69,24 +69,26 @@ class Checkpoint:
             raise BadInput(f"checkpoint's weights do not fit its config: {why}") from None
 
     def load_matching(self, network: nn.Module) -> int:
-        """Copy what a network has by the same name and shape; how many tensors that are.
+        """Copy the tensors that match a network's by name and shape; returns their number.
 
-        Raises BadInput when there is none.
+        Raises BadInput when none match.
         """
         own = network.state_dict()
-        lent = {k: v for k, v in self.state.items() if k in own and own[k].shape == v.shape}
-        if not lent:
-            raise BadInput(f"nothing in this {printable(self.method, 40)} network fits the new one")
-        network.load_state_dict(own | lent)
-        return len(lent)
+        matching = {k: v for k, v in self.state.items() if k in own and own[k].shape == v.shape}
+        if not matching:
+            raise BadInput(
+                f"no weights of this {printable(self.method, 40)} network fit the new one"
+            )
+        network.load_state_dict(own | matching)
+        return len(matching)
 
     def settings(self) -> Any:
-        """The method's Config. Raises BadInput for one of another version."""
+        """The method's Config. Raises BadInput for settings that this version does not know."""
         return make_config(METHODS[self.method], self.config)
 
 
 def make_config(method: Method, values: dict[Any, Any]) -> Any:
-    """The method's Config of these values. Raises BadInput for one that it cannot have."""
+    """A method's Config with these values. Raises BadInput for unknown names or invalid values."""
     known = {entry.name: entry for entry in dataclasses.fields(method.config)}
     hints = typing.get_type_hints(method.config)
     for name, value in values.items():
@@ -115,12 +117,12 @@ def _fits(value: Any, kind: Any, limits: typing.Mapping[str, Any]) -> bool:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint. Raises BadInput for anything that is none, or that would need pickle."""
+    """Read a checkpoint. Raises BadInput for any other file, and for one that needs pickle."""
     return checkpoint_of(load_torch_file(path), printable(path))
 
 
 def load_torch_file(path: Path) -> Any:
-    """What a PyTorch file holds, read without running code from it, on the CPU.
+    """Read a PyTorch file without executing code from it; tensors are on the CPU.
 
     Raises BadInput: no such file, not a PyTorch file, damaged, or it would need pickle.
     """
@@ -128,7 +130,7 @@ def load_torch_file(path: Path) -> Any:
     if not path.is_file():
         raise BadInput(f"{shown}: no such file")
     if path.stat().st_size > MAX_BYTES:
-        raise BadInput(f"{shown}: over {MAX_BYTES >> 30} GB, no checkpoint of st")
+        raise BadInput(f"{shown}: over {MAX_BYTES >> 30} GB; not a checkpoint of st")
     try:
         with path.open("rb") as file:
             begins = file.read(len(ZIP_START))
@@ -136,34 +138,37 @@ def load_torch_file(path: Path) -> Any:
         raise BadInput(f"{shown}: cannot be read: {error.strerror}") from None
     if begins == ZIP_START:
         if not zipfile.is_zipfile(path):
-            raise BadInput(f"{shown}: cut short: the end of the archive is missing")
+            raise BadInput(f"{shown}: truncated: the end of the archive is missing")
         _check_archive(path)
     elif begins[:1] != PICKLE_START:
         raise BadInput(f"{shown}: not a checkpoint of st, nor another PyTorch file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch comments on strange files; one line is enough
+            warnings.simplefilter("ignore")  # torch warns about odd files; our error is enough
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise BadInput(f"{shown}: holds pickled code, which st does not run") from None
+        raise BadInput(f"{shown}: contains pickled code, which st does not run") from None
     except Exception as error:  # torch raises many kinds on damaged files
         raise BadInput(f"{shown}: damaged checkpoint ({type(error).__name__})") from None
 
 
 def _check_archive(path: Path) -> None:
-    """torch writes its archives uncompressed; one that unpacks to more than it holds is hostile.
+    """Raises BadInput for a damaged or malicious zip archive.
 
-    torch does not look at the checksums either: damaged weights would paint damaged pictures.
+    torch writes archives uncompressed, so one that unpacks to more than its size is malicious. It
+    also ignores checksums, so damaged weights would go unnoticed.
     """
     shown = printable(path)
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-                raise BadInput(f"{shown}: unpacks to more than it holds, no checkpoint of st")
+                raise BadInput(f"{shown}: unpacks to more than its size; not a checkpoint of st")
             if len(set(archive.namelist())) != len(archive.namelist()):
-                raise BadInput(f"{shown}: holds two files of one name, no checkpoint of st")
+                raise BadInput(f"{shown}: contains two files of one name; not a checkpoint of st")
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise BadInput(f"{shown}: a TorchScript module; save the network's state_dict()")
+                raise BadInput(
+                    f"{shown}: is a TorchScript module; save the network's state_dict() instead"
+                )
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise BadInput(f"{shown}: damaged checkpoint ({printable(error, 60)})") from None
@@ -172,39 +177,39 @@ def _check_archive(path: Path) -> None:
 
 
 def is_checkpoint(values: Any) -> bool:
-    """Whether a PyTorch file's values are a checkpoint of st, of any version and maybe damaged."""
+    """Whether the values of a PyTorch file are a checkpoint of st, of any version."""
     return isinstance(values, dict) and {"format", "method", "state"} <= set(values)
 
 
 def checkpoint_of(values: Any, shown: str) -> Checkpoint:
-    """The checkpoint in a PyTorch file's values. Raises BadInput: none, or a bad one."""
+    """The checkpoint in the values of a PyTorch file. Raises BadInput for anything else."""
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise BadInput(f"{shown}: not a checkpoint of st, or of another version")
     kinds = {"method": str, "config": dict, "styles": tuple, "state": dict, "card": dict}
     whole = set(values) == {*kinds, "training"}
     if not whole or not all(isinstance(values[k], kind) for k, kind in kinds.items()):
-        raise BadInput(f"{shown}: not a whole checkpoint of st")
+        raise BadInput(f"{shown}: not a complete checkpoint of st")
     if values["method"] not in METHODS:
         raise BadInput(f"{shown}: unknown method {printable(values['method'], 40)!r}")
     if not all(isinstance(k, str) and is_plain_tensor(v) for k, v in values["state"].items()):
-        raise BadInput(f"{shown}: its state is no state dict")
+        raise BadInput(f"{shown}: its state is not a state dict")
     if not all(bool(v.isfinite().all()) for v in values["state"].values()):
-        raise BadInput(f"{shown}: its weights are not all finite numbers")
+        raise BadInput(f"{shown}: some of its weights are not finite")
     names = values["styles"]
     if not all(isinstance(name, str) for name in names):
-        raise BadInput(f"{shown}: its styles are no names")
+        raise BadInput(f"{shown}: its style names are not texts")
     if len(names) > MAX_STYLES or len(set(names)) != len(names):
-        raise BadInput(f"{shown}: over {MAX_STYLES} styles, or two of one name")
+        raise BadInput(f"{shown}: over {MAX_STYLES} styles, or two with the same name")
     if not all(
         isinstance(k, str) and type(v) in (str, int, float) for k, v in values["card"].items()
     ):
-        raise BadInput(f"{shown}: its card is not of texts and numbers")
+        raise BadInput(f"{shown}: its card has entries other than texts and numbers")
     values["config"] = settings_before(METHODS[values["method"]].config) | values["config"]
     return Checkpoint(**values)
 
 
 def is_plain_tensor(value: Any) -> bool:
-    """A dense tensor on the CPU, each element of it in the file."""
+    """Whether a value is a dense CPU tensor, with storage for every element."""
     return (
         type(value) is Tensor
         and value.layout == torch.strided

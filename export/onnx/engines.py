@@ -26,12 +26,13 @@ from st.export.onnx.graphs import (
 from st.export.onnx.opset import NEWEST
 from st.export.onnx.to_onnx import picture_axes, to_onnx
 from st.export.parity.compare_outputs import Parity, code_parity, picture_parity
-from st.export.parity.trial_inputs import some_hints, trial_picture
+from st.export.parity.trial_inputs import some_hints
 from st.runtime.engine.describe import format_size
 from st.runtime.engine.metadata import PROPERTY, Metadata, Size
 from st.runtime.errors import BadInput
 from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.noise import draw_noise
+from st.runtime.pictures.trial import trial_picture
 from st.runtime.style_encoder import SHORT_SIDE
 from st.runtime.system.atomic_files import atomic_write
 from st.train.checkpoint import Checkpoint

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,38 +14,13 @@ from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.frames import fitted_size
 from st.runtime.painting.hints import make_hints
 from st.runtime.painting.noise import draw_noise
+from st.runtime.pictures.trial import flat_picture, hard_picture, trial_picture
 from st.runtime.style_encoder import as_style
 from st.runtime.system.cpus import usable_cpus
 
 Inputs = dict[str, NDArray[Any]]
 SIZES = ((96, 128), (160, 96))
 FLAT = (0, 128, 255)
-
-
-def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A random picture with detail at every scale and hard edges: (1, H, W, 3)."""
-    random = np.random.default_rng(seed)
-    total = np.zeros((height, width, 3), np.float32)
-    for scale in (1, 4, 16, 64):
-        coarse = random.random((-(-height // scale), -(-width // scale), 3), np.float32)
-        total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) * scale**0.5
-    total = (total - total.min()) / (total.max() - total.min())
-    for _ in range(3):
-        center = (int(random.integers(width)), int(random.integers(height)))
-        color = tuple(float(c) for c in random.random(3))
-        cv2.circle(total, center, min(height, width) // 6, color, thickness=-1)
-    return np.round(total * 255).astype(np.uint8)[None]
-
-
-def hard_picture(height: int, width: int) -> NDArray[np.uint8]:
-    """Random black and white pixels, which drive activations up: (1, H, W, 3)."""
-    random = np.random.default_rng(1)
-    return (random.integers(0, 2, (1, height, width, 3)) * 255).astype(np.uint8)
-
-
-def flat_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
-    """A uniform gray picture, whose variance is 0 at every instance norm: (1, H, W, 3)."""
-    return np.full((1, height, width, 3), value, np.uint8)
 
 
 def some_hints(height: int, width: int) -> NDArray[np.float32]:

@@ -20,11 +20,11 @@ from click.testing import CliRunner
 from st.engines import find
 from st.export.command import main
 from st.export.onnx.engines import Target, export
-from st.export.parity.trial_inputs import trial_picture
 from st.export.web.npm_package import tarball
 from st.runtime import BadInput, Stylizer, Unavailable
 from st.runtime.engine.metadata import KINDS, Metadata
 from st.runtime.engine.onnx_file import read_engine
+from st.runtime.pictures.trial import trial_picture
 from tests.export.test_export import make_checkpoint
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-format.md"

@@ -15,7 +15,7 @@ from st.export.command import main
 from st.export.onnx.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
 from st.export.parity import ParityError
 from st.export.parity.compare_outputs import picture_parity
-from st.export.parity.trial_inputs import codes_of, trial_picture
+from st.export.parity.trial_inputs import codes_of
 from st.export.precision.half_parity import half_engine
 from st.export.tensorrt import to_tensorrt_rtx
 from st.export.tensorrt.job import Settings
@@ -28,6 +28,7 @@ from st.runtime.engine.trt_file import read_trt
 from st.runtime.painting.hints import no_palette
 from st.runtime.painting.noise import draw_noise
 from st.runtime.painting.upscale import enlarged_painting
+from st.runtime.pictures.trial import trial_picture
 from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
 from st.train.networks.transform import instance_norm

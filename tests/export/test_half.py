@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import flat_picture, hard, trial_picture
+from st.export.parity.trial_inputs import hard
 from st.export.precision import half_parity
 from st.export.precision.half import half_tensors, to_half
 from st.export.precision.half_parity import half_engine, session_of
@@ -19,6 +19,7 @@ from st.export.precision.half_rounding import rounded
 from st.runtime import BadEngine
 from st.runtime.engine.metadata import PROPERTY, Metadata, parse
 from st.runtime.engine.onnx_file import read_engine
+from st.runtime.pictures.trial import flat_picture, trial_picture
 from tests.support import toys
 
 # A convolution, a norm, and by its side a covariance of the maps that scales the result.

@@ -12,12 +12,12 @@ from PIL import Image
 
 from st.export.command import main
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import trial_picture
 from st.export.precision import int8
 from st.export.precision.int8 import MIN_PICTURES, int8_engine
 from st.runtime import BadEngine, BadInput, Stylizer
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import read_engine
+from st.runtime.pictures.trial import trial_picture
 from tests.support import toys
 
 

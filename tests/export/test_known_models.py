@@ -21,10 +21,10 @@ from torch.nn import functional
 from st.export.command import main
 from st.export.known_models.adain_vgg19 import AdaInVgg19
 from st.export.known_models.load import known_torch
-from st.export.parity.trial_inputs import trial_picture
 from st.export.source import load_model
 from st.runtime import BadInput, Stylizer
 from st.runtime.engine.onnx_file import read_engine
+from st.runtime.pictures.trial import trial_picture
 from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import load_torch_file
 
@@ -362,8 +362,8 @@ def _script(path: Path) -> None:
         (lambda p: torch.save([1, 2], p), "save the network's state_dict"),
         (lambda p: torch.save({"a": Evil()}, p), "pickled code"),
         (lambda p: torch.save(nn.Linear(2, 2), p), "pickled code"),
-        (_script, "a TorchScript module"),
-        (lambda p: p.write_bytes(b"PK\x03\x04" + b"cut" * 99), "cut short"),
+        (_script, "is a TorchScript module"),
+        (lambda p: p.write_bytes(b"PK\x03\x04" + b"cut" * 99), "truncated"),
         (lambda p: p.write_bytes(b"\x89PNG"), "nor another PyTorch file"),
     ],
 )

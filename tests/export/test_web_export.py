@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from st.export.command import main
-from st.export.parity.trial_inputs import trial_picture
 from st.export.web import npm_package
 from st.export.web.to_web import _check
 from st.runtime import BadEngine, StError, Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata
 from st.runtime.pictures.io import Picture, write_picture
+from st.runtime.pictures.trial import trial_picture
 from st.runtime.web.files import FOLDER
 from tests.support import toys
 

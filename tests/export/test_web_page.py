@@ -20,10 +20,10 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from st.export.command import main
-from st.export.parity.trial_inputs import trial_picture
 from st.export.web.npm_package import tarball
 from st.runtime import Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata, parse
+from st.runtime.pictures.trial import trial_picture
 from tests.support import toys
 from tests.support.browsers import chromium, complaints, needs_chromium, served
 

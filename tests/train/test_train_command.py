@@ -114,7 +114,7 @@ def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
         torch.testing.assert_close(made[name], bank[name], rtol=0, atol=1e-6)
     base, middle = made["style.predict.2.bias"], bank["bank"].mean(0)
     torch.testing.assert_close(base, middle, rtol=0, atol=1e-6)
-    assert "nothing in this cin network fits" in one_line(
+    assert "no weights of this cin network fit" in one_line(
         st_train("wct", "--begin-with", "paintings"), 2
     )
 

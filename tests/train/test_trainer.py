@@ -92,7 +92,7 @@ def test_temporal_training(name: str, start: Start, tmp_path: Path) -> None:
     rest = start(METHODS[name], "half.pt", resume=True, **settings)
     assert [p.losses for p in rest] == whole[3:]
     saved = load_checkpoint(tmp_path / "half.pt")
-    assert saved.card["motion"] == "photographs moved and 0 clips"
+    assert saved.card["motion"] == "warped photographs and 0 clips"
     assert saved.settings().temporal_weight == 50
 
 

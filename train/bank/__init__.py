@@ -1,1 +1,1 @@
-"""Trained networks as a start: new styles for a bank, weights out of engines."""
+"""Reuse of trained networks: adding styles to a bank, and reading weights back from engines."""

@@ -1,8 +1,8 @@
-"""More styles for a trained bank: new rows are trained, and all else is kept to the bit.
+"""Adding styles to a trained bank: only the new rows are trained, all other weights are unchanged.
 
-Dumoulin et al., ICLR 2017, section 3.2, fine-tune a new style's scales and shifts alone; Chen et
-al., CVPR 2017, train a new filter bank alone. Here a network of the new styles only is trained,
-with the bank's shared weights frozen in it; at the end its rows are put behind the bank's.
+Dumoulin et al., ICLR 2017, section 3.2, train only the scales and shifts of a new style; Chen et
+al., CVPR 2017, only its filter bank. Here, a network of the new styles is trained with the shared
+weights of the bank frozen; at the end its rows are appended to the bank.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from st.runtime.errors import BadInput, printable
 from st.train.checkpoint import Checkpoint
 from st.train.method import Batch, Method
 
-STARTS = 64  # rows of a large bank that are tried as a start
+STARTS = 64  # maximum number of rows tried as initial values
 
 
 def check_addition(method: Method, base: Checkpoint, names: Sequence[str]) -> None:
     """Raises BadInput when `names` cannot be added to a bank of this method."""
     if base.method != method.name:
-        raise BadInput(f"--from is of {printable(base.method, 40)}, not of {method.name}")
+        raise BadInput(
+            f"the network to add to is of {printable(base.method, 40)}, not of {method.name}"
+        )
     for name in names:
         if name in base.styles:
             raise BadInput(
-                f"{printable(name)!r}: the bank has a style of this name, give NAME=PICTURE"
+                f"{printable(name)!r}: the bank has a style of this name; give NAME=PICTURE"
             )
 
 
 def take_over(
     method: Method, network: nn.Module, base: Checkpoint, start: Tensor | None = None
 ) -> None:
-    """Fill a network of new styles with the bank's shared weights, and freeze them.
+    """Copy the bank's shared weights to a network of new styles, and freeze them.
 
-    start: rows of the new styles, by default the mean of the bank's.
+    start: initial rows of the new styles; by default the mean of the bank's.
+    Raises BadInput for a bank of another shape.
     """
     own, bank = network.state_dict(), base.state.get(method.bank)
     if bank is None or bank.shape[1:] != own[method.bank].shape[1:]:
-        raise BadInput("--from has a network of another shape")
+        raise BadInput("the network to add to has another shape")
     rows = bank.mean(0, keepdim=True) if start is None else start
     rows = rows.expand_as(own[method.bank])
     replace(base, state=base.state | {method.bank: rows}).fill(network)
@@ -56,9 +59,10 @@ def choose_starts(
     style_loss: Callable[[Batch], Tensor],
     batch: Batch,
 ) -> None:
-    """Start each new row at the row, or the mean of the best few, that has the least style loss.
+    """Initialize each new row with the candidate of the lowest style loss.
 
-    style_loss: of a batch. batch: crops to try on.
+    Candidates are rows of the bank and the means of the best two and three. style_loss: batch ->
+    style loss. batch: crops to measure it on.
     """
     bank = base.state[method.bank]
     rows = network.get_parameter(method.bank)
@@ -80,7 +84,7 @@ def choose_starts(
 
 
 def joined(method: Method, base: Checkpoint, added: Checkpoint) -> Checkpoint:
-    """The bank with the new rows behind its own."""
+    """The bank with the new rows appended."""
     rows = torch.cat([base.state[method.bank], added.state[method.bank]])
     before: Any = base.card.get("added", "")
     what = f"{added.card['styles']} in {added.card['steps']} steps"

@@ -1,4 +1,4 @@
-"""Batch norms of networks that were read out of engines, where they are folded away."""
+"""Restoring batch norm statistics of networks read from engines, which fold them away."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def restore_statistics(network: nn.Module, run: Callable[[], object]) -> int:
-    """Give batch norms without statistics those of `run`; returns how many there are.
+    """Set the statistics of folded batch norms from the pictures of `run`; returns their number.
 
-    `st.train.bank.from_engine` leaves them with mean 0 and variance 1, and the folded scale and
-    bias. In training, a batch norm uses the statistics of the batch, so the network would compute
-    something else. Here each one gets the statistics of its input, and the scale and bias that
-    cancel them: what the network computes stays the same.
+    `st.train.bank.from_engine` sets mean 0, variance 1, and the folded scale and bias. Training
+    would replace mean and variance by those of the batch, which changes the output. Here each batch
+    norm gets the statistics of its input, and a scale and bias that keep the output the same.
 
-    run: calls the network in evaluation mode, on pictures.
+    run: calls the network on pictures; it is in evaluation mode then.
     """
     hooks, training = [], network.training
 

@@ -1,4 +1,4 @@
-"""Reading a trained network back out of an engine: its config, its weights, and a proof of both."""
+"""Reading a trained network back from an engine: config and weights, verified by running both."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import PALETTE, Metadata
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.errors import BadInput, MissingExtra, printable
+from st.runtime.pictures.trial import trial_picture
 from st.train.checkpoint import Checkpoint, load_checkpoint, make_config
 from st.train.method import ExportSpec, Method
 from st.train.methods import METHODS
@@ -26,12 +27,12 @@ from st.train.networks.color_net import SpectralConv
 from st.train.networks.transform import SHAPES, InstanceNorm, parse_shape, unfold_upsampling
 from st.train.settings import settings_before
 
-PREFIX = "network."  # the exporter's graphs hold the network under this name
+PREFIX = "network."  # of the weights' names in the exporter's graphs
 HALF = (".half", "_half")  # suffixes of weights stored as float16: see st.export.onnx.storage
 SPECTRAL = "parametrizations.weight"
-ITEMS = [f"getitem_{n}" for n in range(1, 64)]  # scalars out of an exported vector, in order
-LIMIT = 2  # steps of 1/255 between the engine's pictures and those of the network read back
-RELATIVE_LIMIT = 0.01  # for style codes and chroma, of the largest value
+ITEMS = [f"getitem_{n}" for n in range(1, 64)]  # the scalars of an unpacked vector, in order
+LIMIT = 2  # maximum difference of the pictures, in steps of 1/255
+RELATIVE_LIMIT = 0.01  # the same for style codes and chroma, relative to the largest value
 VGG_ENCODER = "encoder.conv1_1.weight"  # a weight that engines have whose encoder is VGG
 TRIAL = (96, 128)  # height and width of the trial picture
 
@@ -39,9 +40,9 @@ Norms = list[tuple[Tensor, Tensor]]  # scale and shift
 
 
 def load_any(source: str) -> Checkpoint:
-    """A checkpoint: its own file, or read out of an engine, which is a file or a shipped name.
+    """Load a checkpoint from a .pt file or from an engine, given as a file or a shipped name.
 
-    Raises BadInput when it is neither, or the engine's network cannot be read back.
+    Raises BadInput: no such file, or the weights of the engine cannot be read back.
     """
     if Path(source).suffix == ".pt":
         return load_checkpoint(Path(source))
@@ -51,8 +52,8 @@ def load_any(source: str) -> Checkpoint:
 def engine_checkpoint(engine: str | Path) -> Checkpoint:
     """The network that `engine` was exported from, as a checkpoint without training state.
 
-    Parts that an engine leaves out, such as a discriminator, have random weights. Raises BadInput
-    unless the network gives the same pictures as the engine.
+    Parts that are not exported, such as a discriminator, have random weights. Raises BadInput
+    unless the network computes the same pictures as the engine.
     """
     path = engine_path(engine)
     data, metadata = read_engine(path)
@@ -72,18 +73,20 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
         if state is not None:
             break
     else:
-        raise BadInput(f"{shown}: its weights are not laid out as {method.name} has them")
+        raise BadInput(f"{shown}: its weights do not fit the network of {method.name}")
     settings = dataclasses.asdict(config)
     card = {name: value for name, value in metadata.card if name != "settings"}
     checkpoint = Checkpoint(method.name, settings, metadata.styles, state, card)
-    _prove(checkpoint, path, encoder, metadata)
+    _verify(checkpoint, path, encoder, metadata)
     return checkpoint
 
 
 def weights_of(data: bytes) -> tuple[dict[str, Tensor], Norms]:
-    """The weights of an ONNX file, by their names in the network's state dict, float32; and scale
-    and shift of the instance norms that have their own, in order of execution: the export drops
-    their names."""
+    """The weights of an ONNX file, and the scales and shifts of its instance norms, float32.
+
+    The weights are by their names in the network's state dict. Instance norms are in order of
+    execution, since the export drops their names.
+    """
     try:
         import onnx
         from onnx import numpy_helper
@@ -104,7 +107,7 @@ def weights_of(data: bytes) -> tuple[dict[str, Tensor], Norms]:
 
 
 def _of_norms(network: nn.Module, pairs: Norms) -> dict[str, Tensor]:
-    """State of the network's own instance norms, which execute in the order of its modules."""
+    """State of the network's instance norms; they run in the order of its modules."""
     names = [name for name, module in network.named_modules() if isinstance(module, InstanceNorm)]
     state = {}
     for name, (scale, shift) in zip(names, pairs, strict=False):
@@ -113,10 +116,10 @@ def _of_norms(network: nn.Module, pairs: Norms) -> dict[str, Tensor]:
 
 
 def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> Iterator[Any]:
-    """Configs that the engine may have been trained with, the likeliest first.
+    """Configs that the engine may have been trained with, the most likely first.
 
-    The card of engines written since version 0.1 has those entries that are not the defaults; of
-    older ones the entries are inferred from the weights.
+    The card of engines since version 0.1 has the entries that differ from the defaults; for older
+    engines they are inferred from the weights.
     """
     card = dict(metadata.card)
     if isinstance(text := card.get("settings"), str):
@@ -129,7 +132,7 @@ def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> 
                 values = settings_before(method.config) | values
             yield make_config(method, values)
         except (ValueError, AttributeError, RecursionError, BadInput):
-            pass  # the guesses below may still fit
+            pass  # the inferred configs may still fit
     entries = {entry.name: entry for entry in dataclasses.fields(method.config)}
     first = next((w for w in weights.values() if w.ndim == 4), None)
     known: dict[str, Any] = {}
@@ -138,7 +141,7 @@ def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> 
     if method.name == "colorize":  # the first convolution is the encoder's
         known = {"width": _inputs_of(weights, "generator.last", 32)}
         known["encoder"] = _color_encoder(weights)
-    if VGG_ENCODER in weights:
+    if VGG_ENCODER in weights:  # style prediction before it had other encoders
         known |= {"encoder": "vgg16", "loss_network": "vgg16"}
     known = {name: value for name, value in known.items() if name in entries}
     shapes: list[str | None] = [None]
@@ -172,15 +175,15 @@ def _is_shape(text: str) -> bool:
 
 
 def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """The network's state with these weights in it; None where they do not fit.
+    """The network's state with these weights; None if they do not fit.
 
-    Parts of the network that the engine has no weight of at all keep their own.
+    Parts of which the engine has no weights keep their own.
     """
     weights = weights | _of_spectral(network, weights)
     learned = dict(network.named_parameters())
     parts = {name.split(".")[0] for name in weights}
     state = {}
-    # A vector that a network iterates over is exported as scalars.
+    # A vector that the network iterates over is exported as scalars.
     items = [weights[name] for name in ("getitem", *ITEMS) if name in weights]
     unrolled = torch.stack(items) if items and not any(x.ndim for x in items) else torch.zeros(0)
     for name, own in network.state_dict().items():
@@ -190,7 +193,7 @@ def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] 
         if found is None:
             if name in learned and name.split(".")[0] in parts:
                 return None
-            state[name] = own  # a part that is not exported, or a buffer that is a constant there
+            state[name] = own  # a part that is not exported, or a buffer exported as a constant
             continue
         if found.shape != own.shape and found.shape[:1] == (4 * len(own),):
             found = unfold_upsampling(found)
@@ -201,9 +204,9 @@ def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] 
 
 
 def _of_spectral(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State of layers with spectral norms, from the plain convolutions that are exported.
+    """State of layers with spectral norm, from the exported plain convolutions.
 
-    The batch norm after such a layer takes the scale that the spectral norm removes, and the bias.
+    The scale that the spectral norm removes, and the bias, go to the batch norm that follows.
     """
     state: dict[str, Tensor] = {}
     known = {name for name, _ in network.named_parameters()}
@@ -231,7 +234,7 @@ def _of_spectral(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Te
 
 
 def _largest_singular(matrix: Tensor) -> tuple[float, Tensor, Tensor]:
-    """The largest singular value of a (rows, columns) matrix and its two vectors."""
+    """The largest singular value of a matrix, and its left and right singular vectors."""
     values = matrix.double().numpy()
     u = np.linalg.eigh(values @ values.T)[1][:, -1]
     v = values.T @ u
@@ -240,8 +243,8 @@ def _largest_singular(matrix: Tensor) -> tuple[float, Tensor, Tensor]:
     return size, next(made), next(made)
 
 
-def _prove(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadata) -> None:
-    """Raises BadInput unless the checkpoint's network gives what the engine gives."""
+def _verify(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadata) -> None:
+    """Raises BadInput unless the checkpoint's network and the engine give the same result."""
     network = typing.cast(Any, checkpoint.network())
     spec: ExportSpec = METHODS[checkpoint.method].export_spec(network)
     inputs = _trial_inputs(spec, metadata)
@@ -250,7 +253,7 @@ def _prove(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadata
     )
     if spec.code_size:
         side = spec.style_size or max(TRIAL[0], spec.min_size)
-        style = _trial_picture(side, side, 1)
+        style = trial_picture(side, side, 1)
         if encoder.is_file():
             inputs["code"] = _run(encoder, {"style": style})
         with torch.no_grad():
@@ -271,7 +274,7 @@ def _prove(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadata
 
 
 def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any]]:
-    """An example of every input but the code."""
+    """Example values of every input except the code."""
     if metadata.fixed_size is not None:
         height, width = metadata.fixed_size
     else:
@@ -281,21 +284,13 @@ def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any
     random = np.random.default_rng(0)
     weights = random.random((1, max(1, len(metadata.styles))), np.float32)
     return {
-        "content": _trial_picture(height, width, 0),
+        "content": trial_picture(height, width, 0),
         "weights": weights / weights.sum(),
         "strength": np.array([0.75], np.float32),
         "noise": random.random((1, max(1, spec.noise), height, width), np.float32),
         "hints": np.zeros((1, 3, height, width), np.float32),
         "palette": np.zeros((1, PALETTE), np.float32),
     }
-
-
-def _trial_picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    """Squares of random colors: (1, H, W, 3)."""
-    step = 16
-    shape = (1, -(-height // step), -(-width // step), 3)
-    coarse = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    return coarse.repeat(step, 1).repeat(step, 2)[:, :height, :width]
 
 
 def _unit(pictures: NDArray[np.uint8]) -> Tensor:
@@ -322,6 +317,6 @@ def _run(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
             str(path), options, providers=["CPUExecutionProvider"]
         )
         return typing.cast(NDArray[Any], session.run(None, inputs)[0])
-    except Exception as error:  # ONNX Runtime has many kinds, none of them public
+    except Exception as error:  # ONNX Runtime raises many kinds, none of them public
         why = printable(error, 120)
         raise BadInput(f"{printable(path)}: cannot be run to check its weights ({why})") from None

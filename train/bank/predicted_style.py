@@ -1,7 +1,7 @@
-"""A bank out of style prediction: the predicted codes of pictures are its rows.
+"""A bank from style prediction: its initial rows are predicted style codes.
 
-Style prediction (Ghiasi et al., BMVC 2017) and a bank (Dumoulin et al., ICLR 2017) drive the same
-transfer network, so what the one predicts is where the other's training of a style can start.
+Style prediction (Ghiasi et al., BMVC 2017) and a bank (Dumoulin et al., ICLR 2017) use the same
+transfer network, so a predicted code is a good initial value for training a style.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from st.train.methods import METHODS
 from st.train.networks.transform import SHAPES, TransformNet, parse_shape, unfold_upsampling
 
 PREDICTION = "prediction"
-SHORT_SIDE = 384  # of the style pictures, as a bank's training sees them
+SHORT_SIDE = 384  # pixels, of the style pictures: as when training a bank
 
 
 def predicts(source: str) -> bool:
-    """Whether a checkpoint or an engine is style prediction's. Raises BadInput: neither."""
+    """Whether a checkpoint or engine is of style prediction. Raises BadInput: it is neither."""
     if Path(source).suffix == ".pt":
         return load_checkpoint(Path(source)).method == PREDICTION
     return read_engine(engine_path(source))[1].method == PREDICTION
 
 
 def predicted_bank(source: str, styles: Sequence[tuple[str, str]]) -> tuple[Checkpoint, Tensor]:
-    """A bank of no style yet, with the prediction's transfer network; and the codes to start at.
+    """A bank without styles, with the transfer network of style prediction, and initial codes.
 
-    source: a checkpoint or an engine of style prediction. styles: names and pictures.
-    -> (a checkpoint of "cin", (len(styles), K)).
-    Raises BadInput: pictures that are none, or an engine that does not give its weights back.
+    source: a checkpoint or engine of style prediction. styles: (name, path) of the pictures.
+    Returns a checkpoint of "cin", and codes, (len(styles), K).
+    Raises BadInput: unreadable pictures, or an engine whose weights cannot be read back.
     """
     if Path(source).suffix == ".pt":
         saved = load_checkpoint(Path(source))
@@ -59,11 +59,11 @@ def predicted_bank(source: str, styles: Sequence[tuple[str, str]]) -> tuple[Chec
         if kept:
             codes = [torch.from_numpy(value.copy())[None] for value in values]
             return _empty_bank(shape, kept, dict(metadata.card)), torch.cat(codes)
-    raise BadInput(f"{printable(path)}: its weights cannot be read back, give the checkpoint")
+    raise BadInput(f"{printable(path)}: its weights cannot be read back; give the checkpoint")
 
 
 def _fitted(transform: TransformNet, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The transfer network's state of an engine's weights; empty where they do not fit."""
+    """The transfer network's state from an engine's weights; empty if they do not fit."""
     state = {}
     for name, own in transform.state_dict().items():
         found = weights.get(f"transform.{name}")

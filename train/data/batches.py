@@ -1,4 +1,4 @@
-"""Batches of training crops that depend on (seed, rank, step) alone."""
+"""Batches of training crops, determined by (seed, rank, step)."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from st.train.method import SHIFT, Batch
 class Batches(Dataset[Batch]):
     """batches[step] is the batch of that step: a pure function of (seed, rank, step).
 
-    So resuming needs no saved random state, and workers need no coordination. Each style is seen
+    Resuming therefore needs no saved random state, and workers no coordination. Every style occurs
     equally often.
 
-    content: files of the photographs; without any, the contents are black.
+    content: files of the photographs; if empty, contents are black.
     style: files to crop style pictures from; empty for methods with named styles.
     styles: number of named styles.
     size: side of the crops, in pixels. count: crops per batch.
-    pairs: how many contents of a batch are followed by a later frame, in every `every`-th batch.
-    clips: films that half of these pairs come from; all others are photographs set in motion.
-    memory: bytes for pictures kept in memory, in each process that reads.
+    pairs: number of contents with a later frame, in every `every`-th batch.
+    clips: films for half of these pairs; the others are warped photographs.
+    memory: bytes of the picture cache in each worker process.
     """
 
     content: Sequence[str]
@@ -78,7 +78,7 @@ class Batches(Dataset[Batch]):
         return self.memory // 2 if self.content and self.style else self.memory
 
     def _pair(self, photograph: Tensor, random: np.random.Generator) -> Pair:
-        """Two frames of a clip, or a photograph (3, size, size) and the same moved."""
+        """Two frames of a clip, or a photograph, (3, size, size), and a warped copy."""
         if self.clips and random.random() < 0.5:
             frames = self.clips[int(random.integers(len(self.clips)))].pair(random)
             if frames is not None:

@@ -1,8 +1,8 @@
-"""Pairs of neighboring frames to learn steadiness from: photographs set in motion, and clips.
+"""Frame pairs for the temporal loss: warped photographs, and neighboring frames of clips.
 
-A photograph that is moved has a flow that is known exactly, and costs no film: pans, zooms, turns,
-bends, and what a sensor and a codec add, noise and a trifle of light. What it lacks, things that
-hide each other, clips show; their flow is OpenCV's DIS, where it leads back.
+A photograph is warped by a random pan, zoom, rotation and smooth deformation, with noise and a
+change of exposure, as a sensor and a codec have them. Its flow is exact, and no films are needed.
+Clips add occlusions; their flow is OpenCV's DIS, used where forward and backward flow agree.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from st.runtime.painting.optical_flow import MIN_SEEN, backward_flow, inside, wa
 
 Frame = NDArray[np.float32]  # (H, W, 3), RGB, 0..1
 
-STILL = 0.2  # of the pairs do not move at all: flicker shows most before a tripod
-PAN = 0.04  # of the picture's side, at most
-ZOOM = 0.015  # standard deviation of the zoom's logarithm
-TURN = 0.015  # and of the angle, radians
-BEND = 0.01  # and of a smooth deformation, of the side
-NODES = 4  # a side, of that deformation
-GRAIN = 4 / 255  # standard deviation of the noise, at most
-BLOCKS = (1, 2, 4)  # pixels of a grain: a sensor's, and a codec's
-LIGHT = 0.02  # standard deviation of the exposure's change
-MAX_FRAMES = 600  # decoded on the way to a place in a clip
+STILL = 0.2  # fraction of the pairs without motion, where flicker is most visible
+PAN = 0.04  # maximum shift, as a fraction of the short side
+ZOOM = 0.015  # standard deviation of the logarithm of the zoom
+ROTATION = 0.015  # standard deviation of the angle, in radians
+DEFORMATION = 0.01  # standard deviation at a node, as a fraction of the short side
+NODES = 4  # control points of the deformation, along each side
+NOISE = 4 / 255  # maximum standard deviation
+BLOCKS = (1, 2, 4)  # pixels a side: noise of a sensor, and of a codec
+EXPOSURE = 0.02  # standard deviation of the logarithm of the gain
+MAX_FRAMES = 600  # decoded to reach a position in a clip
 
 
 class Pair(NamedTuple):
-    """Two frames: later(x) shows what earlier(x + flow(x)) does, where seen.
+    """Two frames with optical flow: later(x) shows the same point as earlier(x + flow(x)).
 
-    earlier, later: (H, W, 3), RGB, 0..1. flow: (H, W, 2), pixels in x and y. seen: (H, W).
+    earlier, later: (H, W, 3), RGB, 0..1. flow: (H, W, 2), in pixels, x and y. seen: (H, W), where
+    the flow is valid.
     """
 
     earlier: Frame
@@ -49,38 +50,40 @@ class Pair(NamedTuple):
 
 
 def moved(picture: Frame, random: np.random.Generator) -> Pair:
-    """The picture, and the same a moment later. What comes in at the border mirrors what was there.
+    """A photograph and a randomly warped copy, with noise. Borders are filled by reflection.
 
-    picture: (H, W, 3), RGB, 0..1; both sides 16 or more.
+    picture: (H, W, 3), RGB, 0..1; both sides at least 16.
     """
     height, width = picture.shape[:2]
     flow = np.zeros((height, width, 2), np.float32)
     if random.random() >= STILL:
         flow = random_flow(height, width, random)
     later = warp(picture, flow, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
-    later = later * np.float32(np.exp(random.normal(0, LIGHT))) + _grain(height, width, random)
+    later = later * np.float32(np.exp(random.normal(0, EXPOSURE))) + _noise(height, width, random)
     return Pair(picture, later.clip(0, 1, dtype=np.float32), flow, inside(flow))
 
 
 def random_flow(height: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """A pan, zoom and turn, and a smooth bend: (H, W, 2), pixels in x and y."""
+    """The flow of a pan, zoom, rotation and smooth deformation: (H, W, 2), in pixels, x and y."""
     side = min(height, width)
     y, x = np.indices((height, width), dtype=np.float32)
     x, y = x - (width - 1) / 2, y - (height - 1) / 2
-    way, angle = random.uniform(0, 2 * np.pi), random.normal(0, TURN)
+    direction, angle = random.uniform(0, 2 * np.pi), random.normal(0, ROTATION)
     pan = PAN * side * random.random() ** 2  # mostly slow
     zoom = np.exp(random.normal(0, ZOOM))
-    nodes = random.normal(0, BEND * side * random.random(), (NODES, NODES, 2))
-    bend = cv2.resize(nodes.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    nodes = random.normal(0, DEFORMATION * side * random.random(), (NODES, NODES, 2))
+    deformation = cv2.resize(
+        nodes.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
-    across = cosine * x - sine * y - x + pan * np.cos(way)
-    down = sine * x + cosine * y - y + pan * np.sin(way)
-    return (np.stack([across, down], axis=2) + bend).astype(np.float32)
+    across = cosine * x - sine * y - x + pan * np.cos(direction)
+    down = sine * x + cosine * y - y + pan * np.sin(direction)
+    return (np.stack([across, down], axis=2) + deformation).astype(np.float32)
 
 
-def _grain(height: int, width: int, random: np.random.Generator) -> Frame:
-    """Noise of a strength and coarseness drawn anew: (H, W, 3), around 0."""
-    strength, block = random.uniform(0, GRAIN), int(random.choice(BLOCKS))
+def _noise(height: int, width: int, random: np.random.Generator) -> Frame:
+    """Zero-mean noise of random strength and block size: (H, W, 3)."""
+    strength, block = random.uniform(0, NOISE), int(random.choice(BLOCKS))
     small = (-(-height // block), -(-width // block), 3)
     noise = random.normal(0, strength, small).astype(np.float32)
     return noise.repeat(block, 0).repeat(block, 1)[:height, :width]
@@ -88,17 +91,17 @@ def _grain(height: int, width: int, random: np.random.Generator) -> Frame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A film to take pairs of frames from. seconds: of it."""
+    """A film to take frame pairs from. seconds: its length."""
 
     path: Path
     seconds: float
 
     def pair(self, random: np.random.Generator) -> tuple[Image.Image, Image.Image] | None:
-        """Two neighboring frames from anywhere in it; None where it cannot be decoded."""
+        """Two neighboring frames at a random time; None if they cannot be decoded."""
         try:
             with av.open(str(self.path)) as film:
                 stream = film.streams.video[0]
-                stream.codec_context.thread_count = 1  # a loader's process is one of many
+                stream.codec_context.thread_count = 1  # there is one worker per core
                 place = random.uniform(0, self.seconds) + _start(stream)
                 film.seek(int(place * av.time_base))
                 frames = _two(film.decode(stream), place)
@@ -114,7 +117,7 @@ def _start(stream: av.VideoStream) -> float:
 def _two(
     decoded: Iterator[av.VideoFrame], place: float
 ) -> tuple[av.VideoFrame, av.VideoFrame] | None:
-    """The first frames of which the second is after `place` (seconds), or the last two."""
+    """The first two frames of which the second is after `place`, in seconds, or the last two."""
     last: tuple[av.VideoFrame, av.VideoFrame] | None = None
     before = None
     for _, frame in zip(range(MAX_FRAMES), decoded, strict=False):
@@ -138,7 +141,7 @@ def list_clips(folder: Path) -> list[Clip]:
 
 
 def _clip(path: Path) -> Clip | None:
-    """None for what is no film of two frames or more."""
+    """The clip in a file; None if it is not a film with at least two frames."""
     try:
         with av.open(str(path)) as film:
             seconds = (film.duration or 0) / av.time_base
@@ -149,7 +152,7 @@ def _clip(path: Path) -> Clip | None:
 
 
 def filmed(earlier: NDArray[np.uint8], later: NDArray[np.uint8]) -> Pair | None:
-    """A pair of a film's frames, (H, W, 3), RGB; None across a cut."""
+    """A pair of two film frames, (H, W, 3), RGB, 0..255; None across a cut."""
     flow, seen = backward_flow(earlier, later)
     if seen.mean() < MIN_SEEN:
         return None

@@ -16,7 +16,7 @@ from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
 
 MAX_ASPECT = 16  # long side of a style picture to its short side
-MAX_BAD = 8  # unreadable files among the first 16: the folder is not one of pictures
+MAX_BAD = 8  # unreadable files among the first 16 before the folder is rejected
 
 
 def to_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:
@@ -56,12 +56,12 @@ def random_crop(image: Image.Image, size: int, random: np.random.Generator) -> I
 
 
 class PictureSource:
-    """Pictures to take random crops from: read on demand, scaled down, kept while memory lasts.
+    """Pictures to take random crops from: read on demand, scaled down, cached within a budget.
 
-    What `draw` returns depends on the random state and the files alone, not on what is kept.
+    The result of `draw` depends only on the random state and the files, not on the cache.
 
     files: paths. short_side: pictures with a larger short side are scaled down to it.
-    budget: bytes of pixels to keep; further pictures are read again each time.
+    budget: bytes of the cache; pictures beyond it are read again each time.
     unreadable: by path, why a file could not be used.
     """
 
@@ -74,7 +74,7 @@ class PictureSource:
         self._readable: set[int] = set()
 
     def draw(self, count: int, random: np.random.Generator) -> list[Image.Image]:
-        """`count` random pictures, RGB. Another is drawn in the place of one that is unreadable.
+        """`count` random pictures, RGB. An unreadable one is replaced by another.
 
         Raises BadInput when most files are unreadable.
         """
@@ -88,7 +88,7 @@ class PictureSource:
         return pictures
 
     def new_problems(self) -> tuple[str, ...]:
-        """Why files could not be read, for those met since the last call."""
+        """Messages about unreadable files found since the last call."""
         new = tuple(self.unreadable.values())[self._reported :]
         self._reported += len(new)
         return new

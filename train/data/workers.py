@@ -1,4 +1,4 @@
-"""The processes that read pictures while the training computes."""
+"""The worker processes that read pictures during a training."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from st.train.method import Batch
 
 @contextlib.contextmanager
 def child_signal_kept() -> Iterator[None]:
-    """torch's loader sets a handler for SIGCHLD and leaves it: a process that trained and then
-    loaded TensorRT-RTX crashed when any child of its ended."""
+    """Restore the handler of SIGCHLD, which torch's DataLoader replaces.
+
+    With the loader's handler left in place, a process that loaded TensorRT-RTX after a training
+    crashed when a child process ended.
+    """
     settable = hasattr(signal, "SIGCHLD")
     before = signal.getsignal(signal.SIGCHLD) if settable else None
     try:
@@ -29,8 +32,11 @@ def child_signal_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_opencv_thread() -> Iterator[None]:
-    """Each worker is one of many, so OpenCV's threads are put away before they are made: where it
-    had used some, a worker waited forever for them when it did so itself."""
+    """Limit OpenCV to one thread while workers are started.
+
+    There are several workers, so more threads gain nothing; and a worker that is forked after
+    OpenCV has started its threads deadlocks on its first use of them.
+    """
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -40,18 +46,21 @@ def one_opencv_thread() -> Iterator[None]:
 
 
 def begin_worker(worker: int) -> None:
-    """Ctrl-C reaches the workers too, and often SIGTERM: neither may look like a crash."""
+    """Let a worker end quietly: Ctrl-C and often SIGTERM reach the workers, too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
 
 def until(stop: threading.Event, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches, up to a stop; workers that the same signal ended are no error then."""
+    """The batches, until `stop` is set. Workers ended by the same signal are then no error.
+
+    Raises BadInput: a worker could not read the pictures.
+    """
     waiting = iter(batches)
     while not stop.is_set():
         try:
             batch = next(waiting, None)
-        except BadInput as error:  # from a worker it comes with a traceback in its text
+        except BadInput as error:  # its text from a worker includes a traceback
             raise BadInput(str(error).strip().rpartition("BadInput: ")[2]) from None
         except RuntimeError:
             if stop.is_set():

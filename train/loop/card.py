@@ -19,7 +19,7 @@ LISTED = 32  # styles
 def training_card(
     method: Method, config: Any, run: Run, inputs: Inputs
 ) -> dict[str, str | int | float]:
-    """How a network is trained, for people: names of files and folders, never their paths."""
+    """A description of the training for people, with names of files and folders but no paths."""
     card: dict[str, str | int | float] = {
         "content": content_text(run.content, len(inputs.content)),
         "styles": _listed(() if method.content_only else inputs.styles),
@@ -34,12 +34,12 @@ def training_card(
     if run.average:
         card["average"] = run.average
     if inputs.pairs:
-        card["motion"] = f"photographs moved and {len(inputs.clips)} clips"
+        card["motion"] = f"warped photographs and {len(inputs.clips)} clips"
     return card
 
 
 def content_text(folders: Sequence[Path], count: int) -> str:
-    """The photographs, as the card names them: "1712 pictures of photos"."""
+    """The card's text about the photographs: "1712 pictures of photos"."""
     if not count:
         return "none, noise alone"
     return f"{count} pictures of {', '.join(folder.name for folder in folders) or 'the styles'}"

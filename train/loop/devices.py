@@ -1,4 +1,4 @@
-"""The devices that a training runs on, through Lightning Fabric, and what they compute in."""
+"""Devices and precision of a training, through Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from st.train.method import Batch
 
 
 def open_fabric(run: Run) -> tuple[Fabric, str]:
-    """Fabric on the devices asked for, launched, and the precision that it computes in."""
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it reports every process
+    """Launch Fabric on the devices of `run`; returns it and its precision.
+
+    Raises Unavailable for devices that are not present.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it logs a line per process
     where: dict[str, Any] = {"devices": run.devices, "num_nodes": run.nodes}
     try:
         device = Fabric(accelerator=run.device, **where).device
@@ -25,13 +28,13 @@ def open_fabric(run: Run) -> tuple[Fabric, str]:
         fabric = Fabric(accelerator=run.device, precision=cast(Any, precision), **where)
     except (RuntimeError, ValueError, ImportError) as error:
         why = printable(error, 120)
-        raise Unavailable(f"--device {run.device} is not available here ({why})") from None
+        raise Unavailable(f"device {run.device} is not available here ({why})") from None
     fabric.launch()
     return fabric, precision
 
 
 def choose_precision(device: torch.device) -> str:
-    """bfloat16 autocast where the device computes in it: half the time of a step on such CPUs."""
+    """bfloat16 autocast where it is native: on such CPUs, it halves the time of a step."""
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -40,14 +43,17 @@ def choose_precision(device: torch.device) -> str:
 
 
 def _native_bf16() -> bool:
-    """oneDNN emulates bfloat16 on any AVX-512 processor, slowly; only the instructions pay."""
+    """Whether the CPU has bfloat16 instructions: oneDNN emulates them slowly on other AVX-512."""
     capable = torch.backends.cpu.get_cpu_capability()
     return capable == "AVX512" and torch.cpu._is_avx512_bf16_supported()
 
 
 def average_gradients(fabric: Fabric, network: nn.Module) -> None:
-    """Over all processes. By hand: the networks are small, and Fabric's wrapped modules would round
-    the input pictures to bfloat16."""
+    """Average the gradients over all processes.
+
+    Not by Fabric's wrapped modules, which would round the input pictures to bfloat16; the networks
+    are small, so overlapping communication and computation would gain little.
+    """
     if fabric.world_size == 1:
         return
     for parameter in network.parameters():
@@ -56,7 +62,7 @@ def average_gradients(fabric: Fabric, network: nn.Module) -> None:
 
 
 def to_device(fabric: Fabric, batch: Batch) -> Batch:
-    """All of its pictures moved."""
+    """A batch with all of its tensors on the device."""
     style = None if batch.style is None else fabric.to_device(batch.style)
     content, index = fabric.to_device(batch.content), fabric.to_device(batch.index)
     motion = None if batch.motion is None else batch.motion.to(fabric.device)

@@ -1,4 +1,4 @@
-"""The pictures and clips of a training, found and checked before anything is computed."""
+"""The pictures and clips of a training, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from st.train.data.pictures import load_style
 from st.train.loop.run import Run
 from st.train.method import SHIFT, Method
 
-SAMPLE = 64  # style pictures that a method of any style sees before the first step
+SAMPLE = 64  # style pictures passed to `Method.targets` of an any-style method
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Inputs:
 
     styles: (name, path) of each style picture. names: the styles of a method with named styles.
     content: paths of the photographs. clips: films for the temporal loss.
-    pairs: contents of a batch that a later frame follows, for the temporal loss.
+    pairs: number of contents in a batch with a later frame, for the temporal loss.
     """
 
     styles: tuple[tuple[str, str], ...]
@@ -40,7 +40,7 @@ class Inputs:
 
 
 def find_inputs(method: Method, config: Any, run: Run) -> Inputs:
-    """Find all files. Raises BadInput when some are missing or do not suit the method."""
+    """Find all files. Raises BadInput when files are missing or do not suit the method."""
     styles = _styles(method, run)
     content: tuple[str, ...] = ()
     if run.content and not method.style_only(config):

@@ -1,4 +1,4 @@
-"""One training at a time writes a checkpoint."""
+"""A lock file, so that only one training writes a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BUSY = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 
 @contextlib.contextmanager
 def training_lock(output: Path) -> Iterator[None]:
-    """Hold NAME.lock beside the checkpoint `output`. The system frees it if the process is killed.
+    """Hold NAME.lock beside the checkpoint `output`; the system frees it if the process is killed.
 
-    Where the file system has no locks, nothing is held. Raises BadInput when another process holds
-    it, with that process's number and command.
+    Does nothing on file systems without locks. Raises BadInput when another process holds it, with
+    that process's number and command.
     """
     path = output.with_suffix(".lock")
     file = _open(path)

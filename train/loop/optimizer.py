@@ -41,9 +41,9 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def planned_steps(step: int, steps: int, seconds: float, minutes: float | None) -> int:
-    """How many steps fit into `minutes`, at the speed of the first `step` of them; at most `steps`.
+    """The number of steps that fit into `minutes`, at most `steps`, from the speed so far.
 
-    seconds: time that the first `step` steps took. minutes: None for no limit.
+    step: steps done so far. seconds: the time that they took. minutes: None for no limit.
     """
     if minutes is None or seconds <= 0 or step == 0:
         return steps
@@ -65,7 +65,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights after an optimizer step."""
+        """Update the average after an optimizer step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         trained = {name for name, p in network.named_parameters() if p.requires_grad}
@@ -77,7 +77,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
-        """The network with the averaged weights; it gets its own back at the end."""
+        """Give the network the averaged weights, and its own again at the end."""
         own = {name: value.detach().clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.state)
         try:
@@ -86,12 +86,12 @@ class WeightAverage:
             network.load_state_dict(own)
 
     def saved(self) -> dict[str, Any]:
-        """For the file to resume from: see `restore`."""
+        """The state to resume from: see `restore`."""
         state = {name: value.cpu() for name, value in self.state.items()}
         return {"updates": self.updates, "state": state}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Go on from `saved()`. Raises KeyError or RuntimeError when it is another network's."""
+        """Continue from `saved()`. Raises KeyError or RuntimeError if it is of another network."""
         values: Mapping[str, Tensor] = saved["state"]
         for name, value in self.state.items():
             value.copy_(values[name])

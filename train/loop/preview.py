@@ -1,4 +1,4 @@
-"""The preview: a contact sheet of a few painted crops, written beside the checkpoint."""
+"""The preview: a contact sheet of painted crops, written beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_COLUMNS = 10
 def write_preview(
     method: Method, network: nn.Module, batches: Batches, styles: Sequence[Tensor], path: Path
 ) -> None:
-    """Paint the first crops of `batches`, the same ones at every call.
+    """Paint the first crops of `batches`, the same at every call.
 
     Without styles: a row of crops above a row of results. With styles: a row of the styles, then
     for each of two crops a row of the crop and its result in each style.
@@ -50,7 +50,7 @@ def _in_each(
     method: Method, network: nn.Module, crops: Tensor, styles: Sequence[Tensor]
 ) -> list[Tensor]:
     if method.styles == "any":
-        styles = styles[:: -(-len(styles) // MAX_COLUMNS)]  # from all over the folder
+        styles = styles[:: -(-len(styles) // MAX_COLUMNS)]  # evenly spaced over the folder
     size = crops.shape[-1]
     squares = [functional.interpolate(s, (size, size), mode="area") for s in styles[:MAX_COLUMNS]]
     rows = [torch.cat([torch.ones_like(crops[:1]), *squares], dim=3)]

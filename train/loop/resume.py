@@ -1,4 +1,4 @@
-"""Resuming a training: its saved state is read, checked and restored."""
+"""Resuming a training: reading, checking and restoring its saved state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 6  # differences
 def resumable(path: Path, method: Method, names: Sequence[str] | None = None) -> Checkpoint:
     """The saved state of an earlier run. names: the styles that it must have.
 
-    Raises BadInput when there is none, or it is another training's.
+    Raises BadInput when there is none, or it is of another training.
     """
     shown = printable(path)
     if not path.is_file():
@@ -35,9 +35,9 @@ def resumable(path: Path, method: Method, names: Sequence[str] | None = None) ->
 
 
 def differences(saved: Checkpoint, config: Any, now: Mapping[str, Any]) -> list[str]:
-    """One text for each setting that differs from the saved state's: "batch: 4 before, 8 now".
+    """A text for each setting that differs from the saved state's: "batch: 4 before, 8 now".
 
-    config: the method's. now: entries that a training's card would have.
+    config: the method's settings. now: entries of this training's card.
     """
     ours = dataclasses.asdict(config)
     pairs = [(name, saved.config.get(name), value) for name, value in ours.items()]
@@ -57,10 +57,10 @@ def restore_state(
     config: Any,
     path: Path,
 ) -> int:
-    """Fill network, optimizer and average with a saved state; returns the steps it has done.
+    """Load a saved state into network, optimizer and average; returns its number of steps.
 
-    An average that the state has not begins with its weights. Raises BadInput when the state does
-    not fit, or has more steps than the config.
+    If the state has no average, the average starts from its weights. Raises BadInput when the state
+    does not fit, or has more steps than the config.
     """
     training = saved.training or {}
     try:

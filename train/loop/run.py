@@ -1,4 +1,4 @@
-"""Where and how a training runs, whatever the method; and what it reports."""
+"""Settings of a training that are independent of the method, and its progress reports."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from st.train.checkpoint import Checkpoint
 
 
 def resume_file(output: Path) -> Path:
-    """Where the training that writes the checkpoint `output` keeps its state."""
+    """The file that the training of the checkpoint `output` saves its state in."""
     return output.with_suffix(".resume.pt")
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how a training runs, whatever the method.
+    """Settings of a training that are independent of the method.
 
-    content: folders of photographs; without any, styles that are added to a bank are trained on
-        their own pictures.
+    content: folders of photographs. If empty, styles added to a bank are trained on their own
+        pictures.
     styles: style pictures, NAME=PICTURE, or folders of them.
     output: the checkpoint to write.
-    initial: another network; where names and shapes match, its weights are the initial ones.
-    teacher: a network whose pictures are copied in the first steps.
-    base: the bank to add the styles to, with all else of it frozen; None to train a new network.
+    initial: another network, for the initial weights where names and shapes match.
+    teacher: a network whose output is the target in the first steps.
+    base: the bank to add the styles to, its other weights frozen; None to train a new network.
     start: (styles or 1, K) initial rows of the added styles; by default the best of the bank's.
-    video: folders of clips for the temporal loss, beside photographs set in motion.
-    minutes: end after so long, with the learning rate's decay timed to it; None: after all steps.
-    pause_after: minutes after which the state is saved and the training ends unfinished, so that
-        resuming it goes on as if it had not stopped; None: never.
-    average: decay of a moving average of the weights, which the checkpoint and the preview then
-        hold; 0 for none.
-    hold_out: one photograph in so many is kept from training: see `st.train.data.files.held_out`.
-    picture_memory: megabytes for pictures kept in memory, in all workers together.
+    video: folders of clips for the temporal loss, in addition to warped photographs.
+    minutes: time limit, which the learning rate's decay is adjusted to; None for no limit.
+    pause_after: minutes until the state is saved and the training stops unfinished; a resumed
+        training gives the same result as an uninterrupted one. None: never.
+    average: decay of a moving average of the weights, used for the checkpoint and the preview; 0
+        for none.
+    hold_out: exclude one photograph in this many: see `st.train.data.files.held_out`; 0 for none.
+    picture_memory: megabytes of the picture cache, all workers together.
     preview_every, save_every: steps between previews, and between saved states.
-    workers: processes that read pictures; 0: the training's own.
+    workers: processes that read pictures; 0 to read in the training's own process.
     """
 
     content: tuple[Path, ...]
@@ -77,11 +77,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step.
+    """A finished step.
 
-    losses: its weighted loss terms. planned: the step at which the training will end, as expected
-    now. unreadable: why pictures could not be read, one message each, for those met since the last
-    step. paused: the training ends here, unfinished: see `Run.pause_after`.
+    losses: its weighted loss terms. planned: estimated last step of the training. unreadable: a
+    message for each unreadable picture found since the last step. paused: the training stops here,
+    unfinished: see `Run.pause_after`.
     """
 
     step: int

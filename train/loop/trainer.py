@@ -1,4 +1,4 @@
-"""The trainer: any method, any device through Lightning Fabric, resumable to the bit."""
+"""The training loop: any method, any device of Lightning Fabric, exactly resumable."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from st.train.loop.run import Progress, Run
 from st.train.loop.training import Training
 from st.train.method import Batch, Method
 
-LATE = 5  # a network must show something after this fraction of the planned steps: 1/5
-FLAT = 2 / 255  # standard deviation of a picture that shows nothing
+LATE = 5  # pictures of one color are an error after 1/LATE of the planned steps
+FLAT = 2 / 255  # standard deviation below which a picture counts as one color
 
 Note = Callable[[str, float, int], None]  # (name, value, step)
 
@@ -44,14 +44,13 @@ def train(
 ) -> Iterator[Progress]:
     """Train `method` and write `run.output`; yields after every step.
 
-    Beside the output lie NAME.resume.pt (to resume from), NAME.preview.jpg and NAME.logs
-    (TensorBoard), and NAME.lock while the training runs. Pictures that cannot be read are left out
-    and reported in the progress.
+    Also writes NAME.resume.pt (to resume from), NAME.preview.jpg and NAME.logs (TensorBoard), and
+    holds NAME.lock while it runs. Unreadable pictures are skipped and reported in the progress.
 
     Raises:
-        BadInput: unusable pictures, settings or saved states; another process trains this output.
-        Unavailable: the device or the loss network's weights are not here.
-        Diverged: see there; the last saved state is kept.
+        BadInput: unusable pictures, settings or saved states; the output is locked.
+        Unavailable: the device or the weights of the loss network are missing.
+        Diverged: the loss is NaN or the pictures are uniform; the last saved state is kept.
         Interrupted: Ctrl-C, SIGTERM, or any failure after the first step. The state is saved.
     """
     inputs = find_inputs(method, config, run)
@@ -118,7 +117,7 @@ def _record(
     note: Note | None,
     save: bool,
 ) -> None:
-    """Log a step, and save the state and a preview when it is time. note: None does nothing."""
+    """Log a step, and save the state and a preview when due. note: None to do nothing."""
     if note is None:
         return
     run, done = training.run, training.step
@@ -133,10 +132,10 @@ def _record(
 
 @contextlib.contextmanager
 def _saved_on_failure(training: Training) -> Iterator[None]:
-    """Save the state when anything goes wrong after the first step of this run.
+    """Save the state on any failure after the first step of this run.
 
-    Not when the training diverged: the state saved before is the better one. Raises Interrupted in
-    place of the failure, with its message.
+    Except when the training diverged: then the state saved before is better. Raises Interrupted
+    with the message of the failure.
     """
     try:
         yield
@@ -159,8 +158,10 @@ def _saved_on_failure(training: Training) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _log(run: Run | None) -> Iterator[Note | None]:
-    """A function that logs (name, value, step) for TensorBoard; its folder is made when it is first
-    called. None without a run to log."""
+    """A function that logs (name, value, step) for TensorBoard; None if `run` is None.
+
+    The folder is created at the first call.
+    """
     if run is None:
         yield None
         return
@@ -180,8 +181,8 @@ def check_painted(
 ) -> None:
     """Raises Diverged when the network paints NaN, or pictures of one color late in the training.
 
-    A batch that is of one color itself proves nothing. Nor does an early step: five decoders in a
-    row show nothing until the deepest of them has learned something.
+    Contents of one color are not checked, nor are early steps: a cascade of decoders has a uniform
+    output until the deepest decoder has learned something.
     """
     style = None if batch.style is None else batch.style[:1]
     content = batch.content[:1]

@@ -1,4 +1,4 @@
-"""One training: its network, optimizer and losses, advanced a step at a time."""
+"""The state of a training: network, optimizer and losses, advanced step by step."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from st.train.method import Batch, Method
 
 
 class Training:
-    """The state of a training.
+    """A training in progress.
 
-    first, step: steps done when it began (above 0 when resumed), and now.
-    losses: the last value of every loss term. seconds: training time of earlier runs and this one.
+    first: number of steps at the start, above 0 when resumed. step: number of steps now.
+    losses: the last value of every loss term.
     whole: False while an optimizer step is changing the weights.
     """
 
@@ -40,8 +40,8 @@ class Training:
         inputs: Inputs,
         load_network: Callable[[], FeatureNetwork],
     ) -> None:
-        """Raises BadInput for unusable pictures, settings or saved states, Unavailable for devices
-        and weights that are not here."""
+        """Raises BadInput for unusable pictures, settings or saved states, Unavailable for missing
+        devices and weights."""
         self.method, self.config, self.run, self.inputs = method, config, run, inputs
         self.fabric, self.precision = open_fabric(run)
         torch.manual_seed(run.seed)
@@ -83,7 +83,7 @@ class Training:
         return targets
 
     def _initialize(self) -> None:
-        """Copy the initial weights; after the targets, which fill encoders with published ones."""
+        """Copy the initial weights. Called after `_targets`, which loads pretrained encoders."""
         initial = self.run.initial
         if initial is not None:
             initial.load_matching(self.network)
@@ -112,13 +112,13 @@ class Training:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the first step of this run could begin."""
+        """Seconds since this run was ready for its first step."""
         return time.monotonic() - self.started
 
     def advance(self, batch: Batch, planned: int) -> dict[str, float]:
-        """Train on a batch of this device; returns the weighted loss terms.
+        """Train on a batch, which is on the device; returns the weighted loss terms.
 
-        planned: the step that the learning rate decays to 0 at.
+        planned: the step at which the learning rate reaches 0.
         """
         for group in self.optimizer.param_groups:
             rate = learning_rate(self.step, planned, self.config.learning_rate)
@@ -136,7 +136,7 @@ class Training:
             self.average.update(self.network)
         self.step, self.whole = self.step + 1, True
         new = {name: float(term.detach()) for name, term in terms.items()}
-        self.losses = self.losses | new  # a term that not every step has keeps its last value
+        self.losses = self.losses | new  # terms that are not in every step keep their last value
         return new
 
     def save_state(self) -> None:
@@ -164,7 +164,7 @@ class Training:
         return Checkpoint(self.method.name, settings, names, on_cpu, card, training)
 
     def write_preview(self) -> None:
-        """Paint the same few crops every time, with the averaged weights if there are any."""
+        """Write the preview, with the averaged weights if there are any."""
         path, given = self.run.preview_file, (self.method, self.network, self.batches, self.styles)
         if self.average is None:
             write_preview(*given, path)
