@@ -166,7 +166,6 @@ def rows(
         seen = traits(network, with_short_side(painted.rgb, SHORT_SIDE))
         flat, contrast = washed_out(painted.rgb, style)
         patches, used = patch_figures(network, painted.rgb, style)
-        used = painted.used_patches
         found.append(
             {
                 "method": name,
@@ -177,7 +176,7 @@ def rows(
                 "contrast": contrast,
                 "patches": patches,
                 "used": used,
-                "patches used %": ", ".join(f"{share:.0f}" for share in used) or "–",
+                "patches used %": ", ".join(f"{part:.0f}" for part in painted.used_patches) or "–",
                 "seconds": painted.seconds or None,
             }
         )
@@ -185,8 +184,8 @@ def rows(
 
 
 def changes_of(methods: Sequence[str], given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """{"gatys": {"style_weight": 20.0}} of "gatys.style_weight=20"; commas part the entries of a
-    list. Raises BadInput.
+    """{"gatys": {"style_weight": 20.0}} of "gatys.style_weight=20"; commas separate
+    the entries of a list. Raises BadInput.
     """
     changes: dict[str, dict[str, Any]] = {name: {} for name in methods}
     for text in given:
