@@ -128,7 +128,7 @@ source_options = option_group(
         "0.75 is strong. [default: 0; 0.85 for colorizers]",
     ),
     click.option(
-        "--resume/--anew",
+        "--resume/--no-resume",
         default=True,
         help="Continue an interrupted run, or start over. [default: resume]",
     ),

@@ -37,7 +37,7 @@ st-compare --content a.jpg --style b.jpg any.onnx paintings=wave bank.pt=wave
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The sheet. [default: CONTENT_compared.jpg]",
+    help="Sheet to write. [default: CONTENT_compared.jpg]",
 )
 @click.option(
     "--size",
@@ -45,30 +45,32 @@ st-compare --content a.jpg --style b.jpg any.onnx paintings=wave bank.pt=wave
     default=512,
     show_default=True,
     metavar="N",
-    help="Longer side of what is painted, pixels.",
+    help="Longer side of the paintings, in pixels.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Evaluations of slow methods. [default: each method's own]",
+    help="Evaluations of slow methods. [default: the method's]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of slow methods.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Random seed of the slow methods."
+)
 @click.option(
     "--device",
     type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
-    help="Of engines; slow methods and checkpoints run on the processor.",
+    help="Device for engines; slow methods and checkpoints run on the CPU.",
 )
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Keep every painting there as METHOD.png, and take those of the same pictures and "
-    "settings that are there already.",
+    help="Save each painting in this folder as METHOD.png, and reuse those of the same pictures "
+    "and settings.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The figures on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def main(
     methods: tuple[str, ...],
     content: Path,
@@ -81,15 +83,15 @@ def main(
     pictures: Path | None,
     as_json: bool,
 ) -> None:
-    """Paint one photograph in one style by METHODS, and lay the paintings side by side.
+    """Paint a photograph by several METHODS, and write a sheet of the paintings.
 
-    A method is a slow one (gatys, laplacian, histogram, cnnmrf, reshuffle), a shipped engine, an
-    engine's file, or a checkpoint. Engines of any style are given the picture; those with styles of
-    their own paint the one named as its file, or METHOD=STYLE. One that has no such style is
-    left out, with a warning.
+    METHODS are slow methods (gatys, laplacian, histogram, cnnmrf, reshuffle), shipped engines,
+    engine files and checkpoints. Any-style engines get the style picture. Engines with named styles
+    use the style that is called like the picture's file, or that of METHOD=STYLE; without one, they
+    are left out with a warning.
 
-    Under each painting: the time it took, its patch distance from the style, which no network has a
-    part in, and its content distance from the photograph. Both are 0 at best.
+    The sheet shows the time of each painting, its patch distance from the style, which uses pixels
+    only, and its content distance from the photograph, which uses VGG-16. Lower is better.
     """
     try:
         from st.export.compare.methods import Comparison, Wanted

@@ -164,7 +164,7 @@ def _described(data: Metadata) -> dict[str, object]:
 @threads_option
 @as_json_option
 def check(engine: str, device: str | None, threads: int | None, as_json: bool) -> None:
-    """Run ENGINE once on each device of this machine, and tell why others do not run it."""
+    """Run ENGINE once on each device of this machine, and explain failures."""
     if warning := installed_twice():
         click.echo(f"Warning: {warning}", err=True)
     path = engine_path(engine)

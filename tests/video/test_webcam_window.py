@@ -137,8 +137,32 @@ def test_keys(
     screen.wait(255 - LEFT, 255 - RIGHT)
     assert text_on(screen)
     screen.press("i")
-    wait_for(lambda: not text_on(screen))  # the greeting goes by itself
+    wait_for(lambda: not text_on(screen))  # the greeting disappears after a while
+    _press_style_keys(screen)
+    _press_view_keys(screen)
+    _press_saving_keys(screen, tmp_path)
 
+    screen.press("1")
+    screen.wait(255 - LEFT, 255 - RIGHT)
+    screen.press("f")  # 320×240 on 800×600 fills it
+    corner = (slice(2, 6), slice(2, 6))
+    wait_for(lambda: abs(screen.pixels()[corner].astype(int) - (255 - LEFT)).max() < 8)
+    screen.move(1, 599)  # the window gets the keys wherever the pointer is
+    screen.press("Escape")  # leaves the full screen first
+    wait_for(lambda: screen.pixels()[corner].max() == 0)
+    screen.wait(255 - LEFT, 255 - RIGHT)
+    screen.press("z")
+    wait_for(lambda: text_on(screen))  # a message that the key has no function
+    screen.press("q")
+    assert program.wait(20) == 0
+    assert program.stderr is not None
+    lines = program.stderr.read().splitlines()
+    assert len(lines) == 2, lines  # the camera's and the summary's, and none of SDL
+    assert "frames/s" in lines[-1]
+
+
+def _press_style_keys(screen: Screen) -> None:
+    """Choose and blend styles, and change the strength; ends with the first style."""
     screen.press("Right")
     screen.wait(0, 0)
     screen.press("p")
@@ -154,6 +178,9 @@ def test_keys(
     screen.press(*["Up"] * 5)
     screen.wait(255 - LEFT, 255 - RIGHT)
 
+
+def _press_view_keys(screen: Screen) -> None:
+    """Mirror, compare and show the help."""
     screen.press("m")
     screen.wait(255 - RIGHT, 255 - LEFT)
     screen.press("m", "c")
@@ -168,6 +195,9 @@ def test_keys(
     screen.press("h")
     screen.wait(255 - LEFT, 255 - RIGHT)
 
+
+def _press_saving_keys(screen: Screen, tmp_path: Path) -> None:
+    """Save a picture and record a film; ends with the second style."""
     screen.press("s")
     (saved,) = wait_for(lambda: list(tmp_path.glob("st-webcam-*.png")))
     picture = np.asarray(Image.open(saved)).astype(int)
@@ -183,24 +213,6 @@ def test_keys(
     assert len(frames) > 1
     assert frames[-1].to_ndarray(format="rgb24").max() < 12
     assert not list(tmp_path.glob(".st*"))
-
-    screen.press("1")
-    screen.wait(255 - LEFT, 255 - RIGHT)
-    screen.press("f")  # 320×240 on 800×600 fills it
-    corner = (slice(2, 6), slice(2, 6))
-    wait_for(lambda: abs(screen.pixels()[corner].astype(int) - (255 - LEFT)).max() < 8)
-    screen.move(1, 599)  # the keys are the window's wherever the pointer is
-    screen.press("Escape")  # leaves the full screen first
-    wait_for(lambda: screen.pixels()[corner].max() == 0)
-    screen.wait(255 - LEFT, 255 - RIGHT)
-    screen.press("z")
-    wait_for(lambda: text_on(screen))  # that it does nothing
-    screen.press("q")
-    assert program.wait(20) == 0
-    assert program.stderr is not None
-    lines = program.stderr.read().splitlines()
-    assert len(lines) == 2, lines  # the camera's and the summary's: nothing of SDL's
-    assert "frames/s" in lines[-1]
 
 
 def test_the_first_size_of_a_window() -> None:

@@ -74,19 +74,19 @@ class Config:
     learning_rate: float = learning_rate_option(1e-3)
     encoder: str = option(
         "squeezenet",
-        "what sees the photograph: SqueezeNet, which learns on; VGG-16 or a ResNet of"
-        " torchvision's, both as published; or a small plain one that is trained",
+        "Encoder: SqueezeNet, pretrained and fine-tuned; VGG-16 or a ResNet, pretrained and frozen;"
+        " or a small network that is not pretrained (plain).",
         choices=ENCODERS,
     )
-    width: int = option(32, "channels of the decoder's last block", 1)
-    critic: int = option(32, "channels of the critic's first layer", 1)
-    pixel_weight: float = option(1.0, "of the difference of chroma", 0)
-    content_weight: float = option(1.0, "of the relative distance of VGG's features", 0)
-    critic_weight: float = option(0.05, "of the critic's word, in the joint phases", 0)
-    rarity: float = option(0.4, "how much more rare colors count; 0: all the same", 0)
-    alone: float = option(0.7, "part of the steps that the generator learns alone first", 0)
-    rounds: int = option(3, "of critic alone, then both, in the rest of the steps", 1)
-    both: float = option(0.5, "part of a round that both learn in", 0)
+    width: int = option(32, "Channels of the decoder's last block.", 1)
+    critic: int = option(32, "Channels of the critic's first layer.", 1)
+    pixel_weight: float = option(1.0, "Weight of the chroma difference.", 0)
+    content_weight: float = option(1.0, "Weight of the relative distance of VGG features.", 0)
+    critic_weight: float = option(0.05, "Weight of the critic's loss in the joint phases.", 0)
+    rarity: float = option(0.4, "Weight of rare colors; 0 weights all colors the same.", 0)
+    alone: float = option(0.7, "Fraction of the steps, from the start, for the generator alone.", 0)
+    rounds: int = option(3, "Rounds in the remaining steps: the critic alone, then both.", 1)
+    both: float = option(0.5, "Fraction of a round that trains both.", 0)
     content_layer: str = content_layer_option("relu3_3")
 
 

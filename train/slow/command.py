@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-from rich.console import Console
 
 from st.runtime.cli.base import Command, MethodsGroup, check_overwrite, one_line_errors, say
 from st.runtime.cli.progress import progress_bars
@@ -61,6 +60,7 @@ def run_options() -> list[click.Option]:
         option(
             "--vgg",
             default=None,
+            metavar="FILE|URL",
             help="VGG-16 weights in torchvision's format: file or URL. [default: downloaded]",
         ),
         option(
@@ -82,56 +82,10 @@ def method_command(name: str, entry: Entry) -> click.Command:
     keys = [field.name for field in dataclasses.fields(entry.config)]
 
     @one_line_errors
-    def callback(
-        content: Path,
-        styles: tuple[str, ...],
-        masks: tuple[str, ...],
-        output: Path,
-        preview_every: int,
-        vgg: str | None,
-        device: str,
-        **values: Any,
-    ) -> None:
-        from st.train.features import open_network
-
-        console = Console(stderr=True)
-        config = entry.config(**{k: values[k] for k in keys if values[k] not in (None, ())})
-        check_output(output, content)
-        check_overwrite(output)
-        place = choose_device(device)
-        photo = read_tensor(content).to(place)
-        chosen = read_styles(styles, masks, photo)
-        name_of_network = getattr(config, "loss_network", "vgg16")
-        network = open_network(
-            name_of_network, vgg, say=lambda line: console.print(line, highlight=False)
-        )
-        last: list[Step] = []
-
-        def keep(step: Step) -> None:
-            last[:] = [step]
-            if preview_every and step.evaluation % preview_every == 0:
-                write(step.picture, output.with_name(f"{output.stem}.preview{output.suffix}"))
-
-        try:
-            painted = _show(
-                name,
-                keep,
-                lambda watch: entry.paint(photo, chosen, config, watch, network),
-            )
-        except KeyboardInterrupt:
-            if not last:
-                raise
-            step = last[0]
-            write(step.picture, output)
-            height, width = step.picture.shape[-2:]
-            console.print(
-                f"stopped at {step.evaluation} of {step.total}: wrote {printable(output)},"
-                f" {width}x{height}",
-                highlight=False,
-            )
-            return
-        write(painted, output)
-        say(f"wrote {printable(output)}  {losses_line(last[0])}")
+    def callback(**values: Any) -> None:
+        settings = {key: values.pop(key) for key in keys}
+        given = {key: value for key, value in settings.items() if value not in (None, ())}
+        _paint_file(name, entry, entry.config(**given), **values)
 
     example = f"st-slow {name} --content photo.jpg --style wave.jpg -o painted.jpg"
     return Command(
@@ -143,6 +97,55 @@ def method_command(name: str, entry: Entry) -> click.Command:
         groups=dict.fromkeys(keys, "Method"),
         writes=True,
     )
+
+
+def _paint_file(
+    name: str,
+    entry: Entry,
+    config: Any,
+    content: Path,
+    styles: tuple[str, ...],
+    masks: tuple[str, ...],
+    output: Path,
+    preview_every: int,
+    vgg: str | None,
+    device: str,
+) -> None:
+    """Paint `content` and write `output`; at Ctrl-C, the picture of the last evaluation."""
+    from st.train.features import open_network
+
+    check_output(output, content)
+    check_overwrite(output)
+    place = choose_device(device)
+    photo = read_tensor(content).to(place)
+    chosen = read_styles(styles, masks, photo)
+    network = open_network(getattr(config, "loss_network", "vgg16"), vgg, say=_warn)
+    last: list[Step] = []
+
+    def keep(step: Step) -> None:
+        last[:] = [step]
+        if preview_every and step.evaluation % preview_every == 0:
+            write(step.picture, output.with_name(f"{output.stem}.preview{output.suffix}"))
+
+    try:
+        painted = _show(
+            name, keep, lambda watch: entry.paint(photo, chosen, config, watch, network)
+        )
+    except KeyboardInterrupt:
+        if not last:
+            raise
+        step = last[0]
+        write(step.picture, output)
+        height, width = step.picture.shape[-2:]
+        at = f"{step.evaluation} of {step.total}"
+        _warn(f"stopped at {at}: wrote {printable(output)}, {width}x{height}")
+        return
+    write(painted, output)
+    say(f"wrote {printable(output)}  {losses_line(last[0])}")
+
+
+def _warn(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _show(

@@ -53,7 +53,7 @@ class Settings:
     size: int = option(512, "Longest side of the result, in pixels.", minimum=1)
     steps: int = option(300, "Evaluations of the loss, over all sizes.", minimum=1)
     init: str = option("content", "Initial picture.", choices=INITS)
-    seed: int = option(0, "Seed of the random numbers.")
+    seed: int = option(0, "Random seed.")
     coarsest: int = option(
         128, "Smallest longest side of the pyramid, in pixels; each level has twice the size."
     )

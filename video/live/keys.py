@@ -31,9 +31,9 @@ HELP = (
     ("c", "compare: before | after, side by side, off"),
     ("s", "save a picture"),
     ("r", "record: on, off"),
-    ("i", "the line of figures: on, off"),
+    ("i", "statistics: on, off"),
     ("f", "full screen: on, off"),
-    ("h", "this help"),
+    ("h", "help: on, off"),
     ("q, escape", "quit; escape leaves the full screen first"),
 )
 _NAMES = {

@@ -33,14 +33,14 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Serve a page that paints its visitors' cameras [127.0.0.1:8765]; on any address "
             "but loopback with TLS and a token.",
         ),
-        click.option("--cert", type=file, metavar="PEM", help="--serve: a TLS certificate."),
-        click.option("--key", type=file, metavar="PEM", help="--serve: its key."),
+        click.option("--cert", type=file, metavar="PEM", help="--serve: TLS certificate."),
+        click.option("--key", type=file, metavar="PEM", help="--serve: the key of --cert."),
         click.option(
             "--host-name",
             "names",
             multiple=True,
             metavar="NAME",
-            help="--serve: a further name that visitors call it by; repeatable.",
+            help="--serve: another host name of this machine; repeat for more.",
         ),
         click.option(
             "--max-sessions",
@@ -48,7 +48,7 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=4,
             show_default=True,
             metavar="N",
-            help="--serve: visitors at once.",
+            help="--serve: maximum number of simultaneous visitors.",
         ),
         click.option(
             "--max-pixels",

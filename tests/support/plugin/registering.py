@@ -86,6 +86,19 @@ SHAPES = {  # inputs of each plugin
 }
 
 
+def described(kernel: str, ptx: Any, launch: Any, extra: Any, int32: type) -> dict[str, Any]:
+    """A kernel launch as plain numbers and texts."""
+    return {
+        "kernel": kernel,
+        "ptx": ptx,
+        "grid": [getattr(launch, f"grid_{axis}")._expr.value for axis in "xyz"],
+        "block": launch.block_x._expr.value,
+        "shared": launch.shared_mem._expr.value,
+        "extra": [number._expr.value for number in extra],
+        "int32": all(isinstance(number, int32) for number in extra),
+    }
+
+
 def main(folder: Path) -> None:
     if find_spec("tensorrt_bindings") is None:
         skip("TensorRT's bindings are not installed: pip install --no-deps tensorrt-cu13-bindings")
@@ -122,20 +135,10 @@ def main(folder: Path) -> None:
         outputs = definition.register_func(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         (combination,) = definition.autotune_func(*inputs, outputs)
-        launches = []
-        for tactic in combination._tactics:
-            kernel, ptx, launch, extra = definition.aot_impl_func(*inputs, outputs, tactic)
-            launches.append(
-                {
-                    "kernel": kernel,
-                    "ptx": ptx,
-                    "grid": [getattr(launch, f"grid_{axis}")._expr.value for axis in "xyz"],
-                    "block": launch.block_x._expr.value,
-                    "shared": launch.shared_mem._expr.value,
-                    "extra": [number._expr.value for number in extra],
-                    "int32": all(isinstance(number, trtp.SymInt32) for number in extra),
-                }
-            )
+        launches = [
+            described(*definition.aot_impl_func(*inputs, outputs, tactic), trtp.SymInt32)
+            for tactic in combination._tactics
+        ]
         told[name] = {
             "registered": creator is not None and creator.name == name,
             "types": [str(t) for t in output_types],

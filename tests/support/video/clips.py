@@ -86,12 +86,7 @@ def film(
         if attachment:
             target.add_attachment("font.ttf", "application/x-truetype-font", attachment)
         if chapters:
-            target.set_chapters(
-                [
-                    _chapter(0, 0, 500, "one"),
-                    _chapter(1, 500, 1000, "two"),
-                ]
-            )
+            target.set_chapters([_chapter(0, 0, 500, "one"), _chapter(1, 500, 1000, "two")])
         target.start_encoding()
         if text:
             _write_subtitles(target, text)
