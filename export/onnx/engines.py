@@ -28,7 +28,8 @@ from st.export.onnx.to_onnx import picture_axes, to_onnx
 from st.export.parity.compare_outputs import Parity, code_parity, picture_parity
 from st.export.parity.trial_inputs import some_hints
 from st.runtime.engine.describe import format_size
-from st.runtime.engine.metadata import PROPERTY, Metadata, Size
+from st.runtime.engine.fields import Size
+from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.errors import BadInput
 from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.noise import draw_noise

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from st.runtime.engine.describe import format_size
-from st.runtime.engine.metadata import MAX_RENDER, Metadata, Size
+from st.runtime.engine.fields import Size
+from st.runtime.engine.metadata import MAX_RENDER, Metadata
 from st.runtime.errors import BadInput
 from st.runtime.painting.colorize import RENDER_STEP
 from st.runtime.painting.tiling import TILE

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from st.runtime.engine.metadata import Metadata, Size
+from st.runtime.engine.fields import Size
+from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.trt_file import Build, title
 
 

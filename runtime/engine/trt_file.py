@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from st.runtime.engine.fields import Fields, Size, load_json
 from st.runtime.engine.metadata import MAX_BYTES, Metadata, parse
 from st.runtime.engine.onnx_file import engine_bytes
 from st.runtime.errors import BadEngine, BadInput, printable
@@ -21,9 +22,7 @@ from st.runtime.system.atomic_files import atomic_write
 SUFFIX = ".trt"
 FORMAT = 1
 MAX_FILE = 1 << 30  # bytes
-MAX_SIDE = 1 << 15  # pixels
 Flavor = Literal["tensorrt", "tensorrt-rtx"]
-Size = tuple[int, int]  # (height, width)
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def read_trt(path: Path) -> tuple[bytes, Metadata, Build]:
 def parse_trt(text: str) -> tuple[Metadata, Build]:
     """Parse the text of a `.trt.json` file. Raises BadEngine: invalid; the message says why."""
     try:
-        values = json.loads(text, parse_constant=_no_constant)
+        values = load_json(text)
     except (ValueError, RecursionError) as error:
         raise BadEngine(f"not valid JSON: {printable(error, 80)}") from None
     if not isinstance(values, dict) or set(values) != {"format", "engine", "build"}:
@@ -136,64 +135,28 @@ def parse_trt(text: str) -> tuple[Metadata, Build]:
 def _build(values: Any) -> Build:
     if not isinstance(values, dict) or set(values) - {f.name for f in fields(Build)}:
         raise BadEngine("build must be an object of known entries")
+    given = Fields(values, "build")
     flavor = values.get("flavor")
     if flavor not in get_args(Flavor):
-        raise BadEngine(f"build: flavor must be one of {', '.join(get_args(Flavor))}")
-    sha256 = _text(values, "sha256")
+        raise given.wrong(f"flavor must be one of {', '.join(get_args(Flavor))}")
+    sha256 = given.text("sha256")
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-        raise BadEngine("build: sha256 must be 64 hexadecimal digits")
-    capabilities = values.get("capabilities")
-    if not isinstance(capabilities, list) or not 0 < len(capabilities) <= 64:
-        raise BadEngine("build: capabilities must be a list such as [75, 89]")
+        raise given.wrong("sha256 must be 64 hexadecimal digits")
+    capabilities = given.wholes("capabilities", 64, 10, 9999)
+    if not capabilities:
+        raise given.wrong("capabilities must be a list such as [75, 89]")
     return Build(
         flavor=cast(Flavor, flavor),
-        version=_text(values, "version"),
-        capabilities=tuple(_number(c, "capabilities", 10, 9999) for c in capabilities),
-        later=_flag(values, "later"),
-        platform=_text(values, "platform"),
-        profile=_profile(values.get("profile")),
-        size=_number(values.get("size"), "size", 1, MAX_FILE),
+        version=given.text("version", ""),
+        capabilities=capabilities,
+        later=given.flag("later"),
+        platform=given.text("platform", ""),
+        profile=cast(tuple[Size, Size, Size], given.ascending_sizes("profile", 3)),
+        size=given.whole("size", None, 1, MAX_FILE),
         sha256=sha256,
-        plugin=_flag(values, "plugin"),
-        device=_text(values, "device"),
+        plugin=given.flag("plugin"),
+        device=given.text("device", ""),
     )
-
-
-def _profile(value: Any) -> tuple[Size, Size, Size]:
-    sizes = isinstance(value, list) and len(value) == 3
-    if not sizes or not all(isinstance(size, list) and len(size) == 2 for size in value):
-        raise BadEngine("build: profile must be three sizes [height, width]")
-    least, best, most = (
-        (_number(size[0], "profile", 1, MAX_SIDE), _number(size[1], "profile", 1, MAX_SIDE))
-        for size in value
-    )
-    if not all(a <= b <= c for a, b, c in zip(least, best, most, strict=True)):
-        raise BadEngine("build: profile must grow from its smallest to its largest size")
-    return least, best, most
-
-
-def _text(values: dict[str, Any], key: str) -> str:
-    value = values.get(key, "")
-    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
-        raise BadEngine(f"build: {key} must be printable text of up to 200 characters")
-    return value
-
-
-def _flag(values: dict[str, Any], key: str) -> bool:
-    value = values.get(key, False)
-    if not isinstance(value, bool):
-        raise BadEngine(f"build: {key} must be true or false")
-    return value
-
-
-def _number(value: Any, key: str, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise BadEngine(f"build: {key} must be a whole number from {least} to {most}")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
 
 
 def title(flavor: Flavor) -> str:

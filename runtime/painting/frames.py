@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from st.runtime.engine.metadata import Metadata, Size
+from st.runtime.engine.fields import Size
+from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import BadInput
 
 Frames = NDArray[np.uint8]

@@ -89,7 +89,7 @@ def test_pairs_that_do_not_belong_together(engine: Path) -> None:
         ("capabilities", [True], "capabilities"),
         ("later", 1, "later"),
         ("profile", [[64, 64]], "profile"),
-        ("profile", [[64, 64], [32, 64], [128, 128]], "grow"),
+        ("profile", [[64, 64], [32, 64], [128, 128]], "ascend"),
         ("profile", [[0, 64], [64, 64], [64, 64]], "profile"),
         ("profile", [[64, 64], [64, 64], [64, 10**9]], "profile"),
         ("size", -1, "size"),

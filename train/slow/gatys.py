@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,21 @@ def gatys(
     evaluation; returning True stops the optimization. vgg: the loss network that the config names;
     loaded by default. Raises BadInput for invalid settings or pictures.
     """
-    config = config or Config()
+    return minimize_objective(objective, content, style, config or Config(), callback, vgg)
+
+
+def minimize_objective(
+    objective: Callable[[Network, Tensor, list[Style], Any], list[Task]],
+    content: Tensor,
+    style: Styles,
+    config: Config,
+    callback: Callback | None,
+    vgg: FeatureNetwork | None,
+) -> Tensor:
+    """Paint by an objective on the network of a Config. Arguments and errors as for `gatys`.
+
+    objective: (network, content, styles, config) -> tasks, for one size.
+    """
     network = perceptual(vgg, content, config.pooling, config.loss_network)
     return paint(
         content,

@@ -24,10 +24,10 @@ from st.train.features import FeatureNetwork
 from st.train.losses.basic import total_variation
 from st.train.settings import by_network, option
 from st.train.slow.gatys import Config as GatysConfig
-from st.train.slow.gatys import Features, gatys_terms
+from st.train.slow.gatys import Features, gatys_terms, minimize_objective
 from st.train.slow.histogram_match import histogram_distance, sorted_rows
-from st.train.slow.networks import Network, perceptual
-from st.train.slow.optimize import Callback, Task, paint
+from st.train.slow.networks import Network
+from st.train.slow.optimize import Callback, Task
 from st.train.slow.styles import Style, Styles, region, resize, shares, weighted_layers
 
 
@@ -53,16 +53,7 @@ def histogram(
     vgg: FeatureNetwork | None = None,
 ) -> Tensor:
     """Match Gram matrices and histograms. Arguments and errors are those of `gatys`."""
-    config = config or Config()
-    network = perceptual(vgg, content, config.pooling, config.loss_network)
-    return paint(
-        content,
-        style,
-        config,
-        lambda c, s: objective(network, c, s, config),
-        callback,
-        min_side=network.min_side,
-    )
+    return minimize_objective(objective, content, style, config or Config(), callback, vgg)
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:

@@ -24,9 +24,9 @@ from st.train.features import FeatureNetwork
 from st.train.losses.basic import relative_distance
 from st.train.settings import option
 from st.train.slow.gatys import Config as GatysConfig
-from st.train.slow.gatys import gatys_terms
-from st.train.slow.networks import Network, perceptual
-from st.train.slow.optimize import Callback, Task, paint
+from st.train.slow.gatys import gatys_terms, minimize_objective
+from st.train.slow.networks import Network
+from st.train.slow.optimize import Callback, Task
 from st.train.slow.styles import Style, Styles, weighted
 
 
@@ -49,16 +49,7 @@ def laplacian(
     vgg: FeatureNetwork | None = None,
 ) -> Tensor:
     """Paint and preserve the content's edges. Arguments and errors are those of `gatys`."""
-    config = config or Config()
-    network = perceptual(vgg, content, config.pooling, config.loss_network)
-    return paint(
-        content,
-        style,
-        config,
-        lambda c, s: objective(network, c, s, config),
-        callback,
-        min_side=network.min_side,
-    )
+    return minimize_objective(objective, content, style, config or Config(), callback, vgg)
 
 
 def objective(vgg: Network, content: Tensor, styles: list[Style], config: Config) -> list[Task]:
