@@ -1,15 +1,8 @@
-"""The command `st-train`, up to where Python's own handling of Ctrl-C is good enough."""
+"""`python -m st.train`: the command `st-train`."""
 
 from __future__ import annotations
 
-from st.runtime.system.signals import quick_interrupt
-
-
-def main() -> None:
-    with quick_interrupt():
-        from st.train.command import main as command
-    command()
-
+from st.runtime.cli.entry import train as main
 
 if __name__ == "__main__":
     main()
