@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from st.export.known_models.origin import BadEncoder
 from st.export.source import find_engine, load_model
-from st.runtime.cli.base import SIZE, check_overwrite, command, is_quiet, option_group
+from st.runtime.cli.base import (
+    SIZE,
+    check_overwrite,
+    command,
+    for_option,
+    is_quiet,
+    option_group,
+)
 from st.runtime.errors import BadInput, MissingExtra, printable
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ engine_options = option_group(
     click.option(
         "--opset",
         metavar="N",
-        type=int,
+        type=click.IntRange(17, 20),
         help="ONNX opset, 17 to 20: lower for older runtimes. [default: 20]",
     ),
     click.option(
@@ -227,12 +235,18 @@ def _options(request: Request) -> Options:
         any_gpu=tensorrt["any_gpu"],
         plugin=not tensorrt["no_plugin"],
     )
-    photos = () if request.photos is None else _pictures(request.photos)
+    photos: Sequence[Any] = ()
+    if request.photos is not None:
+        with for_option("--int8"):
+            photos = _pictures(request.photos)
     return Options(request.half, photos, FrameSizes(*sizes), settings)
 
 
 def _pictures(folder: Path) -> list[Any]:
-    """Pictures to calibrate on, evenly spaced over a folder. Raises BadInput: too few."""
+    """Pictures to calibrate on, evenly spaced over a folder; unreadable ones are left out.
+
+    Raises BadInput: too few.
+    """
     from st.export.precision.int8 import MAX_PICTURES, MIN_PICTURES
     from st.runtime.pictures.batch import pictures_in
     from st.runtime.pictures.io import read_picture
@@ -240,11 +254,17 @@ def _pictures(folder: Path) -> list[Any]:
     if not folder.is_dir():
         raise BadInput(f"{printable(folder)}: no such folder")
     files = pictures_in(folder)
-    if len(files) < MIN_PICTURES:
+    found = []
+    for path in files[:: max(1, -(-len(files) // MAX_PICTURES))]:
+        try:
+            found.append(read_picture(path).rgb)
+        except BadInput as error:
+            click.echo(f"left out: {error}", err=True)
+    if len(found) < MIN_PICTURES:
         raise BadInput(
-            f"{printable(folder)}: {len(files)} pictures, INT8 needs {MIN_PICTURES} or more"
+            f"{printable(folder)}: {len(found)} pictures, INT8 needs {MIN_PICTURES} or more"
         )
-    return [read_picture(path).rgb for path in files[:: -(-len(files) // MAX_PICTURES)]]
+    return found
 
 
 def _convert(request: Request) -> None:
@@ -325,9 +345,10 @@ def _export(request: Request, engine: Path, say: bool = True) -> Path:
         raise BadInput(f"{printable(engine)}: would overwrite MODEL; give another name with -o")
     if say:
         check_overwrite(engine)
-    model = load_model(request.model, request.vgg)
+    with for_option("--vgg", BadEncoder):
+        model = load_model(request.model, request.vgg)
 
-    from st.export.onnx.engines import Target, export
+    from st.export.onnx.engines import Target, check_size, export
     from st.export.onnx.opset import NEWEST
     from st.runtime.engine.describe import error_unit
 
@@ -335,6 +356,8 @@ def _export(request: Request, engine: Path, say: bool = True) -> Path:
         license_text = printable(model.card.get("license", ""))
         click.echo(f"weights: {printable(model.card['weights'])}; license: {license_text}")
     target = Target(request.opset or NEWEST, request.fixed_size)
+    with for_option("--fixed-size"):
+        check_size(model.spec, target)
     written: list[Engine] = []
     with Console(stderr=True, quiet=is_quiet()).status("tracing the network"):
         for made in export(model, engine, target):
@@ -372,10 +395,11 @@ def _web(request: Request, site: Path, styles: tuple[str, ...]) -> None:
 
 
 def _write_site(engine: Path, folder: Path, styles: tuple[str, ...]) -> None:
-    from st.export.web.to_web import LARGE, write_site
+    from st.export.web.to_web import LARGE, BadStyle, write_site
 
     check_overwrite(folder)
-    with Console(stderr=True, quiet=is_quiet()).status("writing the page"):
+    console = Console(stderr=True, quiet=is_quiet())
+    with console.status("writing the page"), for_option("--web-style", BadStyle):
         site = write_site(engine, folder, styles)
     plain, gpu = (size / 1e6 for size in site.builds)
     encoder = f"; {site.encoder / 1e6:.1f} MB more for a style picture" if site.encoder else ""

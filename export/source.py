@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import engine_bytes, is_engine
 from st.runtime.errors import BadEngine, BadInput, MissingExtra, printable
+from st.runtime.system.signals import quick_interrupt
 
 if TYPE_CHECKING:
     from st.export.onnx.engines import Exportable
@@ -38,9 +39,10 @@ def load_model(model: Path, vgg: Path | None = None) -> Exportable:
     Raises BadInput: neither, or damaged. MissingExtra: torch or onnx is not installed.
     """
     try:
-        from st.export.known_models.load import known_onnx, known_torch
-        from st.export.onnx.engines import exportable
-        from st.train.checkpoint import checkpoint_of, is_checkpoint, load_torch_file
+        with quick_interrupt():  # seconds, in which no file is half written
+            from st.export.known_models.load import known_onnx, known_torch
+            from st.export.onnx.engines import exportable
+            from st.train.checkpoint import checkpoint_of, is_checkpoint, load_torch_file
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "train,export") from None
     if model.suffix == ".onnx":

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from st.runtime.errors import BadInput
+from st.export.known_models.origin import BadEncoder
 from st.train.features.vgg import VGG
 from st.train.losses.basic import wide
 from st.train.method import ExportSpec
@@ -77,7 +77,7 @@ def is_encoder(state: dict[str, Tensor]) -> bool:
 
 
 def network_of(decoder: dict[str, Tensor], vgg: dict[str, Tensor]) -> AdaInVgg19:
-    """The network of both files' state dicts. Raises BadInput: VGG's is another network's.
+    """The network of both files' state dicts. Raises BadEncoder: VGG's is another network's.
 
     The encoder's first layer, a 1×1 convolution that normalizes the picture, is folded into the
     next one; with reflection padding that is exact.
@@ -87,7 +87,7 @@ def network_of(decoder: dict[str, Tensor], vgg: dict[str, Tensor]) -> AdaInVgg19
     pairs = _convolutions(vgg)[: 1 + len(own)]
     shapes = [(3, 3, 1, 1), *(tuple(conv.weight.shape) for conv in own)]
     if [tuple(weight.shape) for weight, _ in pairs] != shapes:
-        raise BadInput(f"not the VGG-19 of {LAYOUT} (vgg_normalised.pth)")
+        raise BadEncoder(f"not the VGG-19 of {LAYOUT} (vgg_normalised.pth)")
     (mixing, offset), (weight, bias), *rest = pairs
     folded = torch.einsum("okyx,ki->oiyx", weight.double(), mixing[:, :, 0, 0].double())
     shift = bias.double() + torch.einsum("okyx,k->o", weight.double(), offset.double())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from st.export.known_models import adain_vgg19, fast_neural_style, onnx_graph
-from st.export.known_models.origin import origin_of
+from st.export.known_models.origin import BadEncoder, origin_of
 from st.export.known_models.transform_layers import TransformLayers, config_of, state_and_codes
 from st.export.onnx.engines import Exportable, exportable
 from st.runtime.engine.onnx_file import engine_bytes
@@ -40,7 +40,8 @@ def known_torch(path: Path, values: Any, vgg: Path | None) -> Exportable:
     """A known model out of what a PyTorch file holds.
 
     vgg: the encoder's file for a decoder that comes without one; else VGG_NAME beside `path`.
-    Raises BadInput: no layout that is known, or with layers of other sizes.
+    Raises BadInput: no layout that is known, or with layers of other sizes. BadEncoder: the
+    encoder's file is missing, damaged or not needed.
     """
     shown = printable(path)
     state = state_dict_of(values)
@@ -49,6 +50,8 @@ def known_torch(path: Path, values: Any, vgg: Path | None) -> Exportable:
             f"{shown}: a PyTorch file, but neither a checkpoint of st nor a state dict: save the "
             "network's state_dict()"
         )
+    if vgg is not None and not adain_vgg19.is_decoder(state):
+        raise BadEncoder(f"{shown} needs no encoder")
     try:
         if fast_neural_style.matches(state):
             layers = fast_neural_style.layers_of(state)
@@ -57,7 +60,8 @@ def known_torch(path: Path, values: Any, vgg: Path | None) -> Exportable:
         if adain_vgg19.is_decoder(state):
             return _adain(path, state, vgg)
     except BadInput as error:
-        raise BadInput(f"{shown}: {error}") from None
+        error.args = (f"{shown}: {error}",)
+        raise
     if adain_vgg19.is_encoder(state):
         raise BadInput(f"{shown}: AdaIN's encoder: give decoder.pth, with this file beside it")
     names = printable(", ".join(list(state)[:3]), 100)
@@ -102,12 +106,14 @@ def _transform_checkpoint(layers: TransformLayers, path: Path, layout: str) -> C
 def _adain(path: Path, state: dict[str, Tensor], vgg: Path | None) -> Exportable:
     beside = vgg or path.with_name(VGG_NAME)
     if not beside.is_file():
-        raise BadInput(
+        if vgg is not None:
+            raise BadEncoder(f"{printable(vgg)}: no such file")
+        raise BadEncoder(
             f"AdaIN's decoder; its encoder, {VGG_NAME}, is needed: put it beside, or give its path"
         )
     encoder = state_dict_of(load_torch_file(beside))
     if encoder is None:
-        raise BadInput(f"{printable(beside)} holds no state dict")
+        raise BadEncoder(f"{printable(beside)} holds no state dict")
     _check_finite([*state.values(), *encoder.values()])
     network = adain_vgg19.network_of(state, encoder)
     card = origin_of(path, adain_vgg19.LAYOUT).card

@@ -6,6 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from st.runtime.errors import BadInput
+
+
+class BadEncoder(BadInput):
+    """A wrong or missing encoder file of a decoder that comes without one."""
+
 
 class Origin(NamedTuple):
     """weights: the file and where it comes from. license: of the weights."""

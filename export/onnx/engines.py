@@ -128,10 +128,8 @@ def _made(model: Exportable, output: Path, target: Target) -> Iterator[_Made]:
         yield _tiles(folded, spec, base, target, output.with_suffix(".tiles.onnx"))
 
 
-def _base(model: Exportable, target: Target) -> Metadata:
-    """The metadata that an engine and its companions share."""
-    spec = model.spec
-    kind = "texture" if spec.texture else "stylizer"
+def check_size(spec: ExportSpec, target: Target) -> None:
+    """Raises BadInput: the engine cannot have this fixed size."""
     if size := target.fixed_size:
         steps = [side % spec.multiple for side in size]
         if any(steps) or min(size) < spec.min_size:
@@ -139,6 +137,13 @@ def _base(model: Exportable, target: Target) -> Metadata:
                 f"a fixed size of {format_size(size)}: this engine takes multiples of "
                 f"{spec.multiple}, {spec.min_size} or more"
             )
+
+
+def _base(model: Exportable, target: Target) -> Metadata:
+    """The metadata that an engine and its companions share."""
+    spec = model.spec
+    kind = "texture" if spec.texture else "stylizer"
+    check_size(spec, target)
     return Metadata(
         method=model.method,
         kind="colorizer" if spec.render_factor else kind,

@@ -55,6 +55,10 @@ class Site:
     builds: tuple[int, int]
 
 
+class BadStyle(BadInput):
+    """A style that the page cannot offer."""
+
+
 def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) -> Site:
     """Write the page of an .onnx engine into `folder`. On an error, `folder` is left unchanged.
 
@@ -62,7 +66,8 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
     styles: pictures or saved style codes (.npz) to offer, for engines that take style codes.
 
     Raises:
-        BadInput: the engine or a style is missing, or `folder` contains other files.
+        BadInput: the engine is missing, or `folder` contains other files.
+        BadStyle: a style is missing or damaged, or the engine takes none.
         BadEngine: not a valid engine, or it has inputs that the page does not support.
         Unavailable: onnxruntime-web could not be downloaded.
     """
@@ -79,7 +84,7 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
     if metadata.code_size and not encoders and not codes:
         raise BadInput(
             f"{printable(engine)}: paints by style codes; put {printable(encoder.name)} beside it "
-            "so that visitors can add style pictures, or offer styles with --web-style"
+            "so that visitors can add style pictures, or offer styles of your own"
         )
     with atomic_folder(folder, lambda there: (there / MARK).is_file()) as new:
         shutil.copytree(PAGE, new, dirs_exist_ok=True)
@@ -130,12 +135,15 @@ def _encoder(path: Path, engine: Metadata) -> Metadata:
 
 def _codes(opened: Stylizer, styles: Sequence[str | Path]) -> list[dict[str, str]]:
     if styles and not opened.metadata.code_size:
-        raise BadInput("this engine paints its own styles only; it takes no style from --web-style")
+        raise BadStyle("this engine paints its own styles only")
     codes = []
     for style in styles:
         path = Path(style)
-        code = StyleCode.load(path) if path.suffix == SUFFIX else opened.encode_style(path)
-        opened.set_style(code)  # raises if the code belongs to another engine
+        try:
+            code = StyleCode.load(path) if path.suffix == SUFFIX else opened.encode_style(path)
+            opened.set_style(code)  # raises if the code belongs to another engine
+        except BadInput as error:
+            raise BadStyle(str(error)) from None
         codes.append({"name": path.stem, "values": _base64(np.asarray(code.values, "<f4"))})
     return codes
 

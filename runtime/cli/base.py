@@ -217,11 +217,14 @@ def fail(message: str, exit_code: int) -> click.ClickException:
 
 
 @contextlib.contextmanager
-def for_option(name: str) -> Iterator[None]:
-    """Put the name of an option before the messages of library errors, which name none."""
+def for_option(name: str, kind: type[StError] = StError) -> Iterator[None]:
+    """Put the name of an option before the messages of library errors, which name none.
+
+    kind: the errors that are about the option's value; others pass unchanged.
+    """
     try:
         yield
-    except StError as error:
+    except kind as error:
         error.args = (f"{name}: {error}",)
         raise
 

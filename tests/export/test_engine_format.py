@@ -82,6 +82,59 @@ def test_the_pages_program_paints_what_st_paints(node: dict[str, str], tmp_path:
     assert np.abs(ours - theirs).max() <= 2
 
 
+@pytest.fixture(scope="module")
+def paint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's C++ program, compiled against ONNX Runtime's headers and the wheel's library."""
+    if not shutil.which("g++"):
+        pytest.skip("g++ is not installed")
+    include = Path(os.environ.get("ORT_INCLUDE", "/usr/include/onnxruntime"))
+    if not (include / "onnxruntime_cxx_api.h").is_file():
+        pytest.skip(f"no headers of ONNX Runtime in {include}: set ORT_INCLUDE")
+    capi = Path(ort.__file__).parent / "capi"
+    library = next(capi.glob("libonnxruntime.so.*"), None)
+    if library is None:
+        pytest.skip(f"no libonnxruntime.so in {capi}")
+    folder = tmp_path_factory.mktemp("cpp")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (folder / name).symlink_to(library)
+    (program,) = re.findall(r"```cpp\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (folder / "paint.cpp").write_text(program)
+    words = f"g++ -std=c++20 -Wall -Werror -I{include} paint.cpp -L. -lonnxruntime -o paint".split()
+    done = subprocess.run(
+        [*words, f"-Wl,-rpath,{folder}"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "paint"
+
+
+@pytest.mark.parametrize("name", ["cin", "superres"])
+def test_the_pages_cpp_program(paint: Path, name: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(name, tmp_path / "a.pt")
+    engine = next(iter(export(checkpoint, tmp_path / "a.onnx"))).path
+    photo = trial_picture(61, 83, 2)[0]
+    (tmp_path / "photo.ppm").write_bytes(b"P6 83 61 255\n" + photo.tobytes())
+    words = [paint, engine, "photo.ppm", "painted.ppm", *(["1"] if name == "cin" else [])]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    with Stylizer(engine) as stylizer:
+        metadata, scale = stylizer.metadata, stylizer.metadata.scale
+    height, width = (
+        -(-max(side, metadata.min_size) // metadata.multiple) * metadata.multiple
+        for side in (61, 83)
+    )
+    padded = np.pad(photo, ((0, height - 61), (0, width - 83), (0, 0)), mode="edge")
+    feeds: dict[str, np.ndarray] = {"content": padded[None]}
+    if metadata.styles:
+        feeds["weights"] = np.array([[0, 1]], np.float32)
+    session = ort.InferenceSession(engine, providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(["stylized"], feeds)
+    head = f"P6 {83 * scale} {61 * scale} 255\n".encode()
+    painted = (tmp_path / "painted.ppm").read_bytes()
+    assert painted.startswith(head)
+    ours = np.frombuffer(painted, np.uint8, offset=len(head)).reshape(61 * scale, 83 * scale, 3)
+    assert np.abs(ours.astype(int) - theirs[0, : 61 * scale, : 83 * scale]).max() <= 1
+
+
 def test_the_page_names_every_key_and_kind() -> None:
     text = PAGE.read_text()
     for name in (*asdict(Metadata("x")), *KINDS):

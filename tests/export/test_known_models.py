@@ -336,6 +336,26 @@ def test_adain_needs_both_files(tmp_path: Path) -> None:
         load_model(tmp_path / "decoder.pth", tmp_path / "decoder.pth")
 
 
+def test_errors_name_the_option(tmp_path: Path, examples: ExamplesNet) -> None:
+    adain_files(tmp_path)
+    (tmp_path / "vgg_normalised.pth").rename(tmp_path / "encoder.pth")
+    torch.save(examples.state_dict(), tmp_path / "wave.pth")
+    decoder, wave = str(tmp_path / "decoder.pth"), str(tmp_path / "wave.pth")
+    for arguments, problem in (
+        ([decoder], f"--vgg: {decoder}: AdaIN's decoder; its encoder, vgg_normalised.pth, is need"),
+        ([decoder, "--vgg", "gone.pth"], f"--vgg: {decoder}: gone.pth: no such file"),
+        ([decoder, "--vgg", decoder], f"--vgg: {decoder}: not the VGG-19"),
+        ([wave, "--vgg", decoder], f"--vgg: {wave} needs no encoder"),
+        ([wave, "--fixed-size", "50x50"], "--fixed-size: a fixed size of 50x50"),
+        ([wave, "--opset", "16"], "Invalid value for '--opset': 16 is not in the range"),
+        ([wave, "--int8", "nowhere"], "--int8: nowhere: no such folder"),
+    ):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2, result.output
+        assert problem in " ".join(result.output.split())
+    assert {path.suffix for path in tmp_path.iterdir()} == {".pth"}
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return Path.touch, (Path("/tmp/st-test-canary"),)  # type: ignore[return-value]

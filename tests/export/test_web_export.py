@@ -146,8 +146,8 @@ def test_what_the_page_cannot_play_is_refused(tmp_path: Path) -> None:
         ([tmp_path / "bad.onnx"], "not an ONNX file"),
         ([tmp_path / "gone.onnx"], "no such engine file"),
         ([tiles], "a tiles engine, not a stylizer"),
-        ([tint, "--web-style", picture], "own styles only"),
-        ([code_engine, "--web-style", tmp_path / "gone.png"], "gone.png"),
+        ([tint, "--web-style", picture], "--web-style: this engine paints its own styles only"),
+        ([code_engine, "--web-style", tmp_path / "gone.png"], "--web-style: "),
         ([tint, "-o", tmp_path / "b.onnx"], "an engine already"),
     ):
         code, said = export(*words, "--web", site)
