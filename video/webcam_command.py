@@ -11,7 +11,7 @@ from typing import Any
 import click
 import cv2
 
-from st.runtime.cli.base import SIZE, check_overwrite, command, option_group, say
+from st.runtime.cli.base import SIZE, check_overwrite, command, for_option, option_group, say
 from st.runtime.cli.control_options import PaintOptions, control_options
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
@@ -190,7 +190,8 @@ def _show(source: str, paint_size: int | None, given: Mapping[str, Any]) -> Show
         check_target(given["record"])
         check_overwrite(given["record"])
     if given["output"] is not None:
-        check_url(given["output"])
+        with for_option("-o"):
+            check_url(given["output"])
     if not given["folder"].is_dir():
         raise BadInput(f"--folder {printable(given['folder'])}: no such folder")
     same = ("target_fps", "mirror", "full_screen", "record", "virtual_camera", "folder", "frames")

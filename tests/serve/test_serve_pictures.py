@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 pytest.importorskip("aiortc")
 pytest.importorskip("aiohttp")
@@ -135,16 +135,17 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
-def test_pixels_are_counted_before_any_is_decoded(tint: Stylizer) -> None:
+def test_pixels_are_counted_before_any_is_decoded(
+    tint: Stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 10_000_000))
 
     async def work(server: Served) -> None:
-        began = time.monotonic()
         status, _, data = await stylize(server, bomb)
         assert status == 400
         assert "megapixels" in data.decode()
-        assert time.monotonic() - began < 2
 
     visit(tint, work)
 

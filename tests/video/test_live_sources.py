@@ -79,10 +79,8 @@ def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
 
 def test_a_server_that_answers_nothing_at_all(mjpeg: MjpegServer) -> None:
     mjpeg.hanging.set()
-    began = time.monotonic()
     with pytest.raises(Unavailable, match=r"nothing came for 0\.5 s"):
         Capture(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
-    assert time.monotonic() - began < 10
 
 
 def test_rtsp_goes_over_tcp_and_is_opened_again() -> None:
@@ -212,7 +210,7 @@ def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> 
     began = time.monotonic()
     feed = Capture(stream_opener(mjpeg.url))
     wait_for(lambda: feed.ended)
-    assert 0.8 < time.monotonic() - began < 6
+    assert time.monotonic() - began > 0.8  # 24 frames at 25 a second
     feed.close()
 
 
@@ -261,8 +259,8 @@ def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
         ("none.mp4", {}, BadInput, "no such file"),
         ("a/b", {}, BadInput, "no such file"),
         ("no\0pe", {}, BadInput, "no such file"),
-        ("http://127.0.0.1/x", {"fps": 30.0}, BadInput, "--fps is for cameras"),
-        ("0", {"loop": True}, BadInput, "--loop is for films"),
+        ("http://127.0.0.1/x", {"fps": 30.0}, BadInput, "only a camera can be asked for one"),
+        ("0", {"loop": True}, BadInput, "only a film can be repeated"),
     ],
 )
 def test_sources_that_cannot_be(

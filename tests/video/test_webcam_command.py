@@ -165,7 +165,11 @@ def test_no_camera() -> None:
         (["text.md"], 2, "no film that st can read"),
         (["FILM", "--style", "wave"], 2, "this engine has negative, black"),
         (["FILM", "--record", "out.txt"], 2, ".mp4"),
-        (["FILM", "-o", "out.mp4"], 2, "films are --record"),
+        (
+            ["FILM", "-o", "out.mp4"],
+            2,
+            "Error: -o out.mp4: not the address of a stream",
+        ),
         (["FILM"], 1, "no window can be opened here (DISPLAY is not set)"),
     ],
 )
@@ -207,7 +211,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "Error: a window needs an extra: pip install 'painterly[live]'" in done.stdout
-    assert "Error: --virtual-camera needs an extra: pip install 'painterly[live]'" in done.stdout
+    assert "Error: a virtual camera needs an extra: pip install 'painterly[live]'" in done.stdout
 
 
 def test_help_names_the_keys() -> None:

@@ -27,13 +27,16 @@ def opener_of(
     number = _camera_number(source)
     if number is None and (is_url(source) or _means_file(source)):
         if fps is not None:
-            raise BadInput("--fps is for cameras: films and streams have their own rate")
+            raise BadInput(
+                f"{printable(source)}: films and streams have their own frame rate; only a camera "
+                "can be asked for one"
+            )
         open_it: Callable[..., Playback | Stream] = (
             partial(Stream, source) if is_url(source) else partial(Playback, Path(source))
         )
         return lambda stop: open_it(stop, loop=loop, box=size)
     if loop:
-        raise BadInput("--loop is for films")
+        raise BadInput(f"{printable(source)}: only a film can be repeated, and this is a camera")
     usual = CameraRequest()
     request = CameraRequest(size or usual.size, fps or usual.fps, mjpg)
     return CameraOpener(source if number is None else number, request)

@@ -20,7 +20,7 @@ def check_url(url: str) -> None:
     """Raises BadInput if the URL's scheme is not supported."""
     if "://" not in url or url.partition("://")[0].lower() not in FORMATS:
         known = ", ".join(f"{scheme}://" for scheme in FORMATS)
-        raise BadInput(f"-o {shown_url(url)}: st-webcam streams to {known}; films are --record")
+        raise BadInput(f"{shown_url(url)}: not the address of a stream; it begins with {known}")
 
 
 class StreamOutput:

@@ -118,7 +118,7 @@ def _choices(
     given = blend_of(styles, stylizer.styles) if styles or stylizer.styles else {}
     if not given:
         if needs_style and "code" in stylizer.metadata.inputs:
-            raise BadControl("this engine needs a style picture: give one with --style PICTURE")
+            raise BadControl("this engine has no styles of its own: choose a picture as the style")
         return (), (0, 0, 0.0)
     choices = [Choice(printable(name, 40), {name: 1.0}) for name in stylizer.styles]
     labels = [str(style) for style in stylizer.styles]

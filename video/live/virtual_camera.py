@@ -28,7 +28,7 @@ class VirtualCamera:
         try:
             import pyvirtualcam
         except ImportError:
-            raise MissingExtra("--virtual-camera", "live") from None
+            raise MissingExtra("a virtual camera", "live") from None
         try:
             self._camera: Any = pyvirtualcam.Camera(*size, rate)
         except RuntimeError as error:

@@ -196,4 +196,4 @@ def _no_display() -> bool:
 
 def _no_screen(error: Exception) -> Unavailable:
     why = "DISPLAY is not set" if _no_display() else printable(error, 80)
-    return Unavailable(f"no window can be opened here ({why}): --headless plays without one")
+    return Unavailable(f"no window can be opened here ({why}): play without one")

@@ -42,7 +42,7 @@ def own_certificate(names: Sequence[str], folder: Path | None = None) -> tuple[P
     except OSError as error:
         raise StError(
             f"{printable(path)}: cannot store the certificate: {error.strerror}; "
-            "give your own by --cert and --key"
+            "give a certificate and a key of your own"
         ) from None
     return path, path
 

@@ -130,7 +130,7 @@ def _tls(config: ServerConfig, names: Sequence[str]) -> tuple[Path | None, ssl.S
     """(certificate, TLS settings), None for neither."""
     certificate, key = config.certificate, config.key
     if key is not None and certificate is None:
-        raise BadInput("--key needs its certificate: --cert FILE")
+        raise BadInput("a key needs its certificate: give both")
     if certificate is None:
         if config.address.loopback:
             return None, None
