@@ -24,7 +24,7 @@ from st.runtime.painting.noise import draw_noise
 from st.runtime.painting.painter import Painter
 from st.runtime.painting.pipeline import paint, size_of_painting
 from st.runtime.painting.regions import Mask, Values, as_mask, make_regions
-from st.runtime.painting.tiling import TILE, Progress, paint_tiled
+from st.runtime.painting.tiling import Progress, paint_tiled
 from st.runtime.pictures.kinds import Painted, as_rgb, is_image, open_kind, swap_channels
 from st.runtime.styles import Style, describe_style, encoded, style_values
 from st.runtime.system.digest import identity
@@ -75,7 +75,7 @@ class Stylizer:
             device is ever used in place of the one that you name.
         threads: processor threads; default: all that this process may use.
         bgr: NumPy pictures are BGR or BGRA, as in OpenCV, in calls, results and styles.
-        whole_pixels: larger pictures are painted in tiles: slower, in bounded memory. By default
+        whole_pixels: larger pictures are painted in tiles, in less memory. By default
             pictures of up to 9 megapixels are painted in one run, and on the processor larger ones
             too if they fit the free memory.
 
@@ -351,7 +351,7 @@ class Stylizer:
         if self.metadata.kind == "texture":
             raise BadControl("this engine makes textures, not pictures: use texture(height, width)")
         if self._needs_tiles(controls, *batch.shape[1:3]):
-            painter, one_a_run = self._tile_painter(batch, TILE, progress), True
+            painter, one_a_run = self._tile_painter(batch, None, progress), True
         else:
             painter, one_a_run = Painter(self._whole, self.metadata), self._one_a_run
         return self._painted(frame, to_kind, controls, painter, one_a_run, masks)
@@ -360,7 +360,7 @@ class Stylizer:
     def tiled(
         self,
         picture: Kind,
-        tile: int = TILE,
+        tile: int | None = None,
         progress: Progress | None = None,
         masks: Sequence[Mask] | None = None,
     ) -> Kind: ...
@@ -369,7 +369,7 @@ class Stylizer:
     def tiled(
         self,
         picture: str | Path,
-        tile: int = TILE,
+        tile: int | None = None,
         progress: Progress | None = None,
         masks: Sequence[Mask] | None = None,
     ) -> Image: ...
@@ -377,13 +377,13 @@ class Stylizer:
     def tiled(
         self,
         picture: Any,
-        tile: int = TILE,
+        tile: int | None = None,
         progress: Progress | None = None,
         masks: Sequence[Mask] | None = None,
     ) -> Any:
-        """Paint in tiles: the result of a call within 2/255, in memory that depends on the tile.
+        """Paint in tiles: the result of a call within 2/255, in a third of its memory or less.
 
-        tile: side of a tile, pixels.
+        tile: side of a tile, pixels; by default 512 or 1,024, whichever suits the engine.
         progress: called with (tiles done, tiles in all). An exception from it ends the work.
 
         Colorizers need no tiles: for them this is a call.
@@ -457,11 +457,11 @@ class Stylizer:
         each = 1 if metadata.scale == 1 else 4 * metadata.scale**2
         return not self._fits(height * width * each)
 
-    def _tile_painter(self, batch: Frames, tile: int, progress: Progress | None) -> Painter:
+    def _tile_painter(self, batch: Frames, tile: int | None, progress: Progress | None) -> Painter:
         tiles = self._engine.tiles(*batch.shape[1:3])
 
         def in_tiles(picture: Frames, inputs: Mapping[str, Any]) -> Frames:
-            side = max(1, tile // tiles.metadata.scale)
+            side = tile and max(1, tile // tiles.metadata.scale)
             return paint_tiled(tiles, picture[0], inputs, side, progress)[None]
 
         return Painter(in_tiles, tiles.metadata, tiled=True)

@@ -19,13 +19,17 @@ from st.export.onnx.graphs import (
     EncoderGraph,
     FrameGraph,
     TextureGraph,
-    TileGraph,
-    moments_of,
     onnx_instance_norm,
 )
 from st.export.onnx.opset import NEWEST
+from st.export.onnx.tiles import tiles_model
 from st.export.onnx.to_onnx import picture_axes, to_onnx
-from st.export.parity.compare_outputs import Parity, code_parity, picture_parity
+from st.export.parity.compare_outputs import (
+    Parity,
+    code_parity,
+    picture_parity,
+    tiles_parity,
+)
 from st.export.parity.trial_inputs import some_hints
 from st.runtime.engine.describe import format_size
 from st.runtime.engine.fields import Size
@@ -121,11 +125,12 @@ def _made(model: Exportable, output: Path, target: Target) -> Iterator[_Made]:
         yield _colors(network, base, target, output)
         return
     folded = fold_upsampling(network).eval()
-    yield _frames(network, folded, spec, base, target, output)
+    frames = _frames(network, folded, spec, base, target, output)
+    yield frames
     if spec.code_size:
         yield _encoder(network, folded, spec, base, target, output.with_suffix(".encoder.onnx"))
     if spec.norms and target.fixed_size is None:
-        yield _tiles(folded, spec, base, target, output.with_suffix(".tiles.onnx"))
+        yield _tiles(frames, network, spec, output.with_suffix(".tiles.onnx"))
 
 
 def check_size(spec: ExportSpec, target: Target) -> None:
@@ -284,27 +289,18 @@ def _encoder(
     return _measured(model, path, metadata, parity)
 
 
-def _tiles(
-    folded: nn.Module, spec: ExportSpec, base: Metadata, target: Target, path: Path
-) -> _Made:
-    channels = tuple(c for c, _ in spec.norms)
-    metadata = replace(
-        base, kind="tiles", inputs=(*base.inputs, "moments", "margins"), norms=channels
-    )
-    graph = TileGraph(folded, spec.norms)
-    outputs = ["stylized", *(f"moments_{i}" for i in range(len(channels)))]
-    random = torch.Generator().manual_seed(0)
-    margins = torch.tensor([2, 1, 0, 1]) * base.multiple
-    trials: list[dict[str, Tensor]] = []
-    for seed, picture in enumerate(_pictures(base, 1)):
-        inputs = _inputs(folded, spec, base, seed, picture)
-        # A tile's moments are near the picture's; others would exaggerate the differences.
-        apart = 0.8 + 0.4 * torch.rand(2, sum(channels), generator=random)
-        moments = apart * moments_of(folded, *inputs.values())
-        trials.append(inputs | {"moments": moments, "margins": margins})
-    axes = _axes(base, batch=False)
-    model = to_onnx(graph, trials[0], outputs, axes, metadata, target.opset)
-    return _measured(model, path, metadata, picture_parity(model, metadata, graph, trials))
+def _tiles(frames: _Made, network: nn.Module, spec: ExportSpec, path: Path) -> _Made:
+    """The tiles companion of an engine, compared with the network on whole pictures."""
+    base = frames.engine.metadata
+    model, metadata = tiles_model(frames.data, base)
+    if metadata.norms != tuple(channels for channels, _ in spec.norms):
+        raise BadInput(f"{base.method}: its graph has other instance norms than it declares")
+    trials = [
+        _inputs(network, spec, base, seed, picture)
+        for seed, picture in enumerate(_pictures(base, 1))
+    ]
+    parity = tiles_parity(model, metadata, FrameGraph(network, None), trials, spec.rounding)
+    return _measured(model, path, metadata, parity)
 
 
 def _measured(model: bytes, path: Path, metadata: Metadata, parity: Parity) -> _Made:

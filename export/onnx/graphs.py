@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from st.train.networks.chroma import luma_of
-from st.train.networks.transform import EPS, instance_norm
-
-Core = tuple[Tensor, Tensor]  # which rows and columns of a map are the tile's own: (H, 1), (1, W)
+from st.train.networks.transform import EPS
 
 
 def to_unit(pictures: Tensor) -> Tensor:
@@ -83,63 +81,3 @@ class EncoderGraph(nn.Module):
 
     def forward(self, style: Tensor) -> Tensor:
         return self.network.encode_style(to_unit(style))
-
-
-class TileGraph(nn.Module):
-    """(content, *controls, moments, margins) -> stylized, and each norm's own moments.
-
-    Normalizes by the whole picture's moments, (2, channels of all norms), and measures the tile's
-    own, over what lies within the margins: so a picture painted in tiles is the picture painted
-    whole. norms: (channels, stride) of each, in order.
-    """
-
-    def __init__(self, network: nn.Module, norms: Iterable[tuple[int, int]]) -> None:
-        super().__init__()
-        self.network = network
-        self.norms = tuple(norms)
-
-    def forward(self, content: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        *controls, moments, margins = rest
-        given = iter(moments.split([channels for channels, _ in self.norms], dim=1))
-        strides = iter(stride for _, stride in self.norms)
-        own: list[Tensor] = []
-
-        def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-            own.append(core_moments(x, margins, next(strides)))
-            mean, variance = next(given)[:, None, :, None, None]
-            factor = scale[..., None, None] / (variance + EPS).sqrt()
-            return (x - mean) * factor + shift[..., None, None]
-
-        painted = self.network(to_unit(content), *controls, norm=norm)
-        return (to_bytes(painted), *own)
-
-
-@torch.no_grad()
-def moments_of(network: nn.Module, content: Tensor, *controls: Tensor) -> Tensor:
-    """The means and variances that a picture, uint8 (1, H, W, 3), has at each norm: (2, channels of
-    all norms)."""
-    own: list[Tensor] = []
-
-    def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
-        own.append(torch.cat([mean, variance]))
-        return instance_norm(x, scale, shift)
-
-    network(to_unit(content), *controls, norm=norm)
-    return torch.cat(own, dim=1)
-
-
-def core_moments(x: Tensor, margins: Tensor, stride: int) -> Tensor:
-    """Mean and biased variance of each channel over a tile's core: (1, C, H, W) -> (2, C).
-
-    margins: top, bottom, left, right, in pixels of the picture; `stride` pixels to a step on x.
-    """
-    top, bottom, left, right = (margins // stride).unbind()
-    rows, columns = torch.arange(x.shape[2]), torch.arange(x.shape[3])
-    own_rows = ((rows >= top) & (rows < x.shape[2] - bottom)).to(x.dtype)
-    own_columns = ((columns >= left) & (columns < x.shape[3] - right)).to(x.dtype)
-    core = own_rows[:, None] * own_columns[None, :]
-    count = own_rows.sum() * own_columns.sum()
-    mean = (x * core).sum(dim=(2, 3), keepdim=True) / count
-    variance = ((x - mean).square() * core).sum(dim=(2, 3)) / count
-    return torch.stack([mean[0, :, 0, 0], cast(Tensor, variance)[0]])

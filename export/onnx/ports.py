@@ -71,4 +71,8 @@ def port_text(name: str, metadata: Metadata) -> str:
         "stylized": "pictures, uint8 RGB, (batch, height, width, 3), 0..255",
         "chroma": "float32 (batch, 2, height, width), -0.5..0.5: Cb and Cr of BT.709",
     }
+    if name.startswith("map_"):
+        return "float32 (1, channels, height, width): features that an earlier segment made"
+    if name.startswith("new_map_"):
+        return "float32 (1, channels, height, width): features for later segments"
     return texts.get(name, "float32 (2, channels): means and variances of the tile at one norm")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from st.export.parity import ParityError
 from st.runtime.backends.onnxruntime import OrtBackend
 from st.runtime.engine.metadata import Metadata
+from st.runtime.painting.tiling import paint_tiled
 from st.runtime.system.cpus import usable_cpus
 
 LIMIT = 2  # steps of 1/255: one from rounding, one from the order of sums
@@ -56,7 +57,39 @@ def picture_parity(
 
     limit: see `ExportSpec.rounding`. Raises ParityError over it, or over MEAN_LIMIT on the average.
     """
-    errors = [np.abs(np.subtract(*run_both(model, metadata, graph, trial)[0])) for trial in trials]
+    pairs = [run_both(model, metadata, graph, trial)[0] for trial in trials]
+    return _picture_parity(pairs, limit)
+
+
+def tiles_parity(
+    model: bytes,
+    metadata: Metadata,
+    graph: nn.Module,
+    trials: list[dict[str, Tensor]],
+    limit: int = LIMIT,
+) -> Parity:
+    """Compare pictures painted in tiles by a tiles engine with the graph's whole pictures.
+
+    Raises ParityError as `picture_parity` does.
+    """
+    backend = OrtBackend(model, metadata, "cpu", usable_cpus())
+    pairs = []
+    for trial in trials:
+        content, *others = trial
+        picture = trial[content][0].numpy()
+        controls = {name: trial[name].numpy() for name in others}
+        tile = max(picture.shape[:2]) // 2
+        tiled = paint_tiled(backend, picture, controls, tile)
+        with torch.no_grad():
+            whole = graph(*trial.values())[0].numpy()
+        pairs.append((tiled.astype(np.float64), whole.astype(np.float64)))
+    return _picture_parity(pairs, limit)
+
+
+def _picture_parity(
+    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]], limit: int
+) -> Parity:
+    errors = [np.abs(ours - theirs) for ours, theirs in pairs]
     parity = Parity(max(e.max() for e in errors), float(np.mean([e.mean() for e in errors])))
     if parity.largest > limit or parity.mean > MEAN_LIMIT:
         raise ParityError(

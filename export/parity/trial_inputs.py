@@ -84,6 +84,9 @@ def inputs_of(
         "moments": np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32),
         "margins": np.zeros(4, np.int64),
     }
+    for k, (channels, stride) in enumerate(metadata.maps):
+        shape = (1, channels, *(side // stride for side in content.shape[1:3]))
+        every[f"map_{k}"] = np.zeros(shape, np.float32)
     if codes:
         every["code"] = codes[seed % len(codes)]
     return {name: every[name] for name in metadata.inputs}

@@ -137,13 +137,19 @@ def _result(session: ort.InferenceSession, inputs: Inputs) -> NDArray[np.float64
 
 
 def _measured(session: ort.InferenceSession, metadata: Metadata, trial: Inputs) -> Inputs:
-    """The inputs; for tiles with the picture's own moments, where pass i settles norm i."""
+    """The inputs; for tiles with the picture's own moments and maps.
+
+    Pass i settles norm i and the maps that its segment writes.
+    """
     if metadata.kind != "tiles":
         return trial
     names = [f"moments_{i}" for i in range(len(metadata.norms))]
-    for _ in metadata.norms:
-        own = [np.asarray(value, np.float32) for value in session.run(names, dict(trial))]
-        trial = trial | {"moments": np.concatenate(own, axis=1)}
+    maps = [f"new_map_{k}" for k in range(len(metadata.maps))]
+    for _ in range(len(names) + 1):
+        values = [np.asarray(value, np.float32) for value in session.run(names + maps, dict(trial))]
+        trial = trial | {"moments": np.concatenate(values[: len(names)], axis=1)}
+        made = zip(maps, values[len(names) :], strict=True)
+        trial = trial | {name.removeprefix("new_"): value for name, value in made}
     return trial
 
 

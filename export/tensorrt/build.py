@@ -79,6 +79,10 @@ def _shapes(metadata: Metadata, profile: Profile) -> dict[str, tuple[Shape, Shap
         "noise": three(lambda height, width: (1, metadata.noise, height, width)),
         "hints": three(lambda height, width: (1, 3, height, width)),
     }
+    for k, size in enumerate(metadata.maps):
+        shapes[f"map_{k}"] = three(
+            lambda height, width, size=size: (1, size[0], height // size[1], width // size[1])
+        )
     return {name: shapes[name] for name in metadata.inputs if name in shapes}
 
 

@@ -133,13 +133,16 @@ def expected_ports(metadata: Metadata) -> tuple[dict[str, Port], dict[str, Port]
         "moments": Port("float32", (2, sum(metadata.norms))),
         "margins": Port("int64", (4,)),
     }
+    maps = [Port("float32", (1, channels, None, None)) for channels, _ in metadata.maps]
+    every |= {f"map_{k}": port for k, port in enumerate(maps)}
     inputs = {name: every[name] for name in metadata.inputs}
     if metadata.kind == "style-encoder":
         return inputs, {"code": every["code"]}
     if metadata.kind == "colorizer":
         return inputs, {"chroma": Port("float32", (None, 2, height, width))}
     norms = {f"moments_{i}": Port("float32", (2, n)) for i, n in enumerate(metadata.norms)}
-    return inputs, {"stylized": Port("uint8", (None, *enlarged, 3)), **norms}
+    made = {f"new_map_{k}": port for k, port in enumerate(maps)}
+    return inputs, {"stylized": Port("uint8", (None, *enlarged, 3)), **norms, **made}
 
 
 def check_ports(
@@ -153,6 +156,7 @@ def check_ports(
         "style-encoder": ({"style"}, set()),
         "tiles": ({"content", "moments", "margins"}, {"weights", "code", "strength"}),
     }[metadata.kind]
+    needed = needed | {f"map_{k}" for k in range(len(metadata.maps))}
     allowed = needed | more
     named = set(metadata.inputs)
     if not needed <= named <= allowed or {"weights", "code"} <= named:

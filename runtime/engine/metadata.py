@@ -30,10 +30,25 @@ INPUTS = (
 COLORIZER = {"content", "hints", "palette"}  # its inputs
 MAX_SCALE = 16
 MAX_NOISE = 64
+MAX_MAPS = 1000  # feature maps of a tiles engine
 MIN_RENDER, MAX_RENDER = 4, 64
 
 BINS = 9  # of a palette's histogram, along Cb and along Cr
 PALETTE = BINS * BINS + 1  # values: the share of each bin, and 1 if there is a palette
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a tiles engine, which runs over all tiles before the next one does.
+
+    halo: pixels around a tile that its results depend on. content: whether it reads the picture.
+    reads, writes: numbers of the feature maps that it takes and makes.
+    """
+
+    halo: int
+    content: bool = True
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,10 @@ class Metadata:
     render_factor: of a colorizer: the default longer side of its input, in units of 16 pixels.
     halo: pixels around a tile that its result depends on.
     norms: channels of each normalization layer, in order of execution ("tiles" only).
+    maps: (channels, stride) of each feature map that is kept between segments ("tiles" only):
+        input `map_K` and output `new_map_K`, (1, channels, H / stride, W / stride) float32.
+    segments: one for each norm, whose moments it measures, and the last, which paints ("tiles"
+        only). Empty in engines of older versions: each pass computes all layers before its norm.
     fingerprint: SHA-256 of the weights. An engine, its style encoder and its tiles companion have
         the same one.
     max_error: largest difference from PyTorch that the exporter measured, in steps of 1/255; if
@@ -99,6 +118,8 @@ class Metadata:
     render_factor: int = 0
     halo: int = 0
     norms: tuple[int, ...] = ()
+    maps: tuple[tuple[int, int], ...] = ()
+    segments: tuple[Segment, ...] = ()
     fingerprint: str = ""
     max_error: float | None = None
     precision: str = "fp32"
@@ -150,7 +171,7 @@ def _checked(given: Fields) -> Metadata:
     metadata = Metadata(
         method=given.text("method"),
         kind=given.text("kind", "stylizer"),
-        inputs=given.texts("inputs", ["content"], len(INPUTS)),
+        inputs=given.texts("inputs", ["content"], len(INPUTS) + MAX_MAPS),
         styles=given.texts("styles", [], MAX_STYLES),
         code_size=given.whole("code_size", 0, 0, MAX_CODE),
         multiple=given.whole("multiple", 1, 1, 256),
@@ -163,6 +184,8 @@ def _checked(given: Fields) -> Metadata:
         render_factor=given.whole("render_factor", 0, 0, MAX_RENDER),
         halo=given.whole("halo", 0, 0, 4096),
         norms=given.wholes("norms", 1000, 1, 1 << 16),
+        maps=_maps(given),
+        segments=_segments(given),
         fingerprint=given.text("fingerprint", ""),
         max_error=given.error("max_error"),
         precision=given.text("precision", "fp32"),
@@ -178,7 +201,8 @@ def _contradiction(metadata: Metadata) -> str | None:
     """What contradicts itself in metadata whose entries are valid on their own; None: nothing."""
     inputs, kind = metadata.inputs, metadata.kind
     steps = [side % metadata.multiple for size in metadata.sizes or () for side in size]
-    unknown = [name for name in inputs if name not in INPUTS]
+    known = {*INPUTS, *(f"map_{k}" for k in range(len(metadata.maps)))}
+    unknown = [name for name in inputs if name not in known]
     code = "code" in inputs or kind == "style-encoder"
     content_only = kind == "stylizer" and set(inputs) == {"content"}
     problems = {
@@ -206,7 +230,54 @@ def _contradiction(metadata: Metadata) -> str | None:
         ),
         "norms belong to tiles": (kind == "tiles") != bool(metadata.norms),
     }
-    return next((problem for problem, found in problems.items() if found), None)
+    found = next((problem for problem, found in problems.items() if found), None)
+    return found or _contradiction_of_segments(metadata)
+
+
+def _contradiction_of_segments(metadata: Metadata) -> str | None:
+    """As `_contradiction`: each segment reads only what earlier segments wrote."""
+    if not metadata.segments and not metadata.maps:
+        return None
+    if len(metadata.segments) != len(metadata.norms) + 1:
+        return "tiles have one segment for each norm and a last one"
+    if any(metadata.multiple % stride for _, stride in metadata.maps):
+        return "the strides of maps must divide multiple"
+    written: list[int] = []
+    for segment in metadata.segments:
+        if not set(segment.reads) <= set(written):
+            return "a segment reads a map before it is written"
+        written += segment.writes
+    if sorted(written) != list(range(len(metadata.maps))):
+        return "each map must be written once"
+    return None
+
+
+def _maps(given: Fields) -> tuple[tuple[int, int], ...]:
+    found = given.values.get("maps", [])
+    if not isinstance(found, list) or len(found) > MAX_MAPS:
+        raise given.wrong(f"maps must be a list of at most {MAX_MAPS} pairs")
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in found):
+        raise given.wrong("each of maps must be [channels, stride]")
+    numbers = [[given.as_whole(n, "maps", 1, 1 << 16) for n in pair] for pair in found]
+    return tuple((channels, stride) for channels, stride in numbers)
+
+
+def _segments(given: Fields) -> tuple[Segment, ...]:
+    found, names = given.values.get("segments", []), {field.name for field in fields(Segment)}
+    if not isinstance(found, list) or len(found) > MAX_MAPS + 1:
+        raise given.wrong(f"segments must be a list of at most {MAX_MAPS + 1}")
+    if not all(isinstance(entry, dict) and set(entry) == names for entry in found):
+        raise given.wrong(f"each of segments must have {', '.join(sorted(names))}")
+    entries = [Fields(entry, f"{given.label}: a segment") for entry in found]
+    return tuple(
+        Segment(
+            halo=entry.whole("halo", None, 0, 4096),
+            content=entry.flag("content"),
+            reads=entry.wholes("reads", MAX_MAPS, 0, MAX_MAPS),
+            writes=entry.wholes("writes", MAX_MAPS, 0, MAX_MAPS),
+        )
+        for entry in entries
+    )
 
 
 def _sizes(given: Fields) -> tuple[Size, Size] | None:

@@ -3,9 +3,12 @@
 Instance normalization makes every pixel depend on the whole picture, so tiles that are painted
 independently differ in color and style. Here all tiles use the moments of the whole picture. The
 moments of norm i depend on the norms before it, so an engine with L norms passes over all tiles
-L + 1 times: pass i measures the input of norm i, and the last pass paints. The result differs from
-one run by float rounding only. It costs 8 to 10 times the processor time of one run, because
-pass i repeats all layers before norm i.
+L + 1 times: segment i computes and measures the input of norm i, and the last segment paints. The
+features that later segments need are kept for the whole picture (feature_maps), so most layers run
+once for each tile. The result differs from one run by float rounding only.
+
+Tiles engines of older versions keep nothing: each pass repeats all layers before its norm, and a
+picture costs 8 to 10 times the processor time of one run.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.backends.base import Backend
-from st.runtime.engine.metadata import Metadata
+from st.runtime.engine.metadata import Metadata, Segment
 from st.runtime.errors import BadEngine
+from st.runtime.painting.feature_maps import Area, FeatureMaps
 from st.runtime.painting.frames import Frames
 
-TILE = 1024  # side of a tile without its margins, pixels
+TILE = 1024  # largest side of a tile by default, without its margins, pixels
+NEAR = 16  # a halo up to it, pixels, costs little: half as large tiles stay in the caches
 Progress = Callable[[int, int], None]  # (tiles done, all tiles), over all passes
 
 
@@ -68,67 +73,129 @@ def paint_tiled(
     engine: Backend,
     picture: Frames,
     controls: Mapping[str, NDArray[Any]],
-    tile: int = TILE,
+    tile: int | None = None,
     progress: Progress | None = None,
 ) -> Frames:
     """Paint a picture with a "tiles" engine, or with a super-resolution engine.
 
     picture: (H, W, 3) uint8, of a size that the engine takes. -> the same shape, or enlarged.
-    controls: the inputs of the engine other than picture, moments and margins.
-    tile: side of a tile, pixels; reduced to what the engine was built for. Memory grows with its
-        square.
+    controls: the inputs of the engine other than picture, moments, margins and maps.
+    tile: side of a tile, pixels; reduced to what the engine was built for. The memory of a run
+        grows with its square. None: `TILE`, or half of it where tiles overlap by little.
     progress: called after each tile; an exception from it ends the work.
     """
-    metadata = engine.metadata
-    least = metadata.min_size
-    if metadata.sizes:
-        least = max(least, *metadata.sizes[0])
-        tile = min(tile, min(metadata.sizes[1]) - 2 * metadata.halo)
-    fit = (tile, metadata.halo, metadata.multiple, least)
-    rows, columns = (spans(length, *fit) for length in picture.shape[:2])
-    tiles = [(row, column) for row in rows for column in columns]
-    # Norms whose moments are not yet measured come after the one that is being measured.
-    moments = np.stack([np.zeros(sum(metadata.norms)), np.ones(sum(metadata.norms))])
-    moments = moments.astype(np.float32)
-    total = (len(metadata.norms) + 1) * len(tiles)
-    done = 0
+    run = _TiledRun(engine, picture, controls, tile, progress)
+    for index in range(len(run.metadata.norms)):
+        run.measure(index)
+    return run.paint()
 
-    def each(output: str) -> Iterator[tuple[Span, Span, NDArray[Any]]]:
-        nonlocal done
-        for row, column in tiles:
-            content = picture[row.start : row.stop, column.start : column.stop]
-            inputs = {
-                "content": np.ascontiguousarray(content)[None],
-                **controls,
-            }
-            if metadata.kind == "tiles":
-                margins = np.array([row.before, row.after, column.before, column.after])
-                inputs |= {"moments": moments, "margins": margins}
-            (result,) = engine.run(inputs, [output])
-            yield row, column, result
-            done += 1
-            if progress:
-                progress(done, total)
 
-    first = 0
-    for index, channels in enumerate(metadata.norms):
-        parts = []
-        for row, column, own in each(f"moments_{index}"):
+class _TiledRun:
+    """One picture on its way through the segments of an engine."""
+
+    def __init__(
+        self,
+        engine: Backend,
+        picture: Frames,
+        controls: Mapping[str, NDArray[Any]],
+        tile: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self.metadata = metadata = engine.metadata
+        small = metadata.halo <= NEAR and metadata.segments
+        tile = tile or (TILE // 2 if small else TILE // metadata.scale)
+        self._engine, self._picture, self._progress = engine, picture, progress
+        self._least = -(-metadata.min_size // metadata.multiple) * metadata.multiple
+        if metadata.sizes:
+            self._least = max(self._least, *metadata.sizes[0])
+            tile = min(tile, min(metadata.sizes[1]) - 2 * metadata.halo)
+        self._tile = tile
+        whole = Segment(metadata.halo)  # of an engine without segments
+        count = len(metadata.norms) + 1
+        self._segments = metadata.segments or (whole,) * count
+        self._maps = FeatureMaps(metadata.maps, self._segments, picture.shape[:2])
+        # What a segment does not read has the least size: some backends compute every segment.
+        least = self._least
+        nothing = np.zeros((1, least, least, 3), np.uint8)
+        self._unread: dict[str, NDArray[Any]] = {"content": nothing}
+        for k, (channels, stride) in enumerate(metadata.maps):
+            shape = (1, channels, least // stride, least // stride)
+            self._unread[f"map_{k}"] = np.zeros(shape, np.float32)
+        self._controls = dict(controls)
+        # Norms whose moments are not yet measured come after the one that is being measured.
+        norms = sum(metadata.norms)
+        self._moments = np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32)
+        self._done, self._total = 0, count * self._tiles(0)
+
+    def measure(self, index: int) -> None:
+        """Run segment `index`, and set the moments of its norm."""
+        channels, parts = self.metadata.norms[index], []
+        for row, column, own in self._run(index, f"moments_{index}"):
             if own.shape != (2, channels):
                 raise BadEngine(f"the tiles engine gave moments of shape {own.shape}")
             parts.append((_length(row) * _length(column), own))
-        moments = moments.copy()
-        moments[:, first : first + channels] = merge_moments(parts)
-        first += channels
-    scale = metadata.scale
-    painted = np.empty((picture.shape[0] * scale, picture.shape[1] * scale, 3), np.uint8)
-    for row, column, result in each("stylized"):
-        height, width = (scale * (span.stop - span.start) for span in (row, column))
-        if result.shape != (1, height, width, 3):
-            raise BadEngine(f"the tiles engine gave a picture of shape {result.shape}")
-        place = _enlarged(row.core, scale), _enlarged(column.core, scale)
-        painted[place] = result[0, _enlarged(row.inner, scale), _enlarged(column.inner, scale)]
-    return painted
+        first = sum(self.metadata.norms[:index])
+        self._moments = self._moments.copy()
+        self._moments[:, first : first + channels] = merge_moments(parts)
+
+    def paint(self) -> Frames:
+        """Run the last segment."""
+        scale, (height, width) = self.metadata.scale, self._picture.shape[:2]
+        painted = np.empty((height * scale, width * scale, 3), np.uint8)
+        for row, column, result in self._run(len(self._segments) - 1, "stylized"):
+            height, width = (scale * (span.stop - span.start) for span in (row, column))
+            if result.shape != (1, height, width, 3):
+                raise BadEngine(f"the tiles engine gave a picture of shape {result.shape}")
+            place = _enlarged(row.core, scale), _enlarged(column.core, scale)
+            painted[place] = result[0, _enlarged(row.inner, scale), _enlarged(column.inner, scale)]
+        return painted
+
+    def _spans(self, index: int) -> list[list[Span]]:
+        fit = (self._tile, self._segments[index].halo, self.metadata.multiple, self._least)
+        return [spans(length, *fit) for length in self._picture.shape[:2]]
+
+    def _tiles(self, index: int) -> int:
+        rows, columns = self._spans(index)
+        return len(rows) * len(columns)
+
+    def _run(self, index: int, output: str) -> Iterator[tuple[Span, Span, NDArray[Any]]]:
+        """Run a segment on all tiles, and keep its maps."""
+        segment = self._segments[index]
+        rows, columns = self._spans(index)
+        self._maps.begin(index)
+        outputs = [*(f"new_map_{k}" for k in segment.writes), output]
+        for row in rows:
+            self._maps.settle(row.start)
+            for column in columns:
+                *made, result = self._engine.run(self._inputs(segment, row, column), outputs)
+                core, inner = Area(row.core, column.core), Area(row.inner, column.inner)
+                for k, values in zip(segment.writes, made, strict=True):
+                    self._keep(k, core, inner, values, (row, column))
+                yield row, column, result
+                self._done += 1
+                if self._progress:
+                    self._progress(self._done, self._total)
+        self._maps.settle(self._picture.shape[0])
+
+    def _inputs(self, segment: Segment, row: Span, column: Span) -> dict[str, NDArray[Any]]:
+        area = Area(slice(row.start, row.stop), slice(column.start, column.stop))
+        inputs = self._unread | self._controls
+        if segment.content:
+            inputs["content"] = np.ascontiguousarray(self._picture[area.rows, area.columns])[None]
+        inputs |= {f"map_{k}": self._maps.read(k, area) for k in segment.reads}
+        if self.metadata.kind == "tiles":
+            margins = np.array([row.before, row.after, column.before, column.after])
+            inputs |= {"moments": self._moments, "margins": margins}
+        return inputs
+
+    def _keep(
+        self, k: int, core: Area, inner: Area, values: NDArray[Any], spans: tuple[Span, Span]
+    ) -> None:
+        channels, stride = self.metadata.maps[k]
+        sides = ((span.stop - span.start) // stride for span in spans)
+        if values.shape != (1, channels, *sides):
+            raise BadEngine(f"the tiles engine gave a map of shape {values.shape}")
+        self._maps.write(k, core, inner.of(values[0], stride))
 
 
 def _enlarged(part: slice, scale: int) -> slice:
@@ -156,6 +223,7 @@ def merge_moments(parts: Sequence[tuple[int, NDArray[np.float32]]]) -> NDArray[n
 def check_tiles(tiles: Metadata, engine: Metadata) -> None:
     """Raises BadEngine unless the tiles engine was exported together with this engine."""
     controls = set(engine.inputs) | {"moments", "margins"}
+    controls |= {f"map_{k}" for k in range(len(tiles.maps))}
     same = ("fingerprint", "styles", "code_size", "multiple", "min_size")
     if (
         set(tiles.inputs) != controls

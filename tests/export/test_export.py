@@ -12,16 +12,19 @@ import torch
 from click.testing import CliRunner
 
 from st.export.command import main
-from st.export.onnx.graphs import core_moments, onnx_instance_norm, to_bytes, to_unit
+from st.export.onnx.graphs import onnx_instance_norm, to_bytes, to_unit
+from st.export.onnx.tiles import tiles_model
 from st.export.parity import ParityError
 from st.export.parity.compare_outputs import picture_parity
-from st.export.parity.trial_inputs import codes_of
+from st.export.parity.trial_inputs import codes_of, textured
 from st.export.precision.half_parity import half_engine
 from st.export.tensorrt import to_tensorrt_rtx
 from st.export.tensorrt.job import Settings
 from st.export.tensorrt.profile import FrameSizes
-from st.runtime import BadInput, Stylizer, Unavailable
+from st.runtime import BadEngine, BadInput, Stylizer, Unavailable
+from st.runtime.backends.onnxruntime import OrtBackend
 from st.runtime.backends.tensorrt_library import load_tensorrt
+from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import PROPERTY, parse
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import read_trt
@@ -32,6 +35,7 @@ from st.runtime.pictures.trial import trial_picture
 from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
 from st.train.networks.transform import instance_norm
+from tests.support import toys
 
 # Settings that make a network small, for the methods that have them.
 SMALL = {"width": 8, "kernel": 3, "scales": 2, "levels": ("3", "2"), "style_size": 48}
@@ -203,14 +207,24 @@ def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
         picture_parity(model, metadata, FrameGraph(network, None), [inputs])
 
 
-def test_core_moments_against_float64() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(1, 5, 12, 16) * 3 + 100
-    margins = torch.tensor([4, 8, 0, 4])
-    got = core_moments(x, margins, stride=4)
-    core = x[:, :, 1:10, 0:15].double()
-    assert torch.allclose(got[0].double(), core.mean((0, 2, 3)), rtol=1e-6)
-    assert torch.allclose(got[1].double(), core.var((0, 2, 3), correction=0), rtol=1e-4)
+def test_a_segment_measures_its_own_part_against_float64() -> None:
+    """The moments of a tile without its margins are those of the map that the segment makes."""
+    data, metadata = read_engine(engine_path("paintings-light").with_suffix(".tiles.onnx"))
+    index = next(i for i, s in enumerate(metadata.segments) if s.content and s.writes)
+    (made,) = metadata.segments[index].writes
+    stride = metadata.maps[made][1]
+    (inputs,) = textured(metadata, [], ((64, 80),))
+    inputs |= {"margins": np.array([4, 8, 0, 12])}
+    backend = OrtBackend(data, metadata, "cpu", 1)
+    values, own = backend.run(inputs, [f"new_map_{made}", f"moments_{index}"])
+    core = values[0, :, 4 // stride : (64 - 8) // stride, : (80 - 12) // stride].astype(float)
+    np.testing.assert_allclose(own[0], core.mean((1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(own[1], core.var((1, 2)), rtol=1e-4)
+
+
+def test_an_engine_without_norms_has_no_tiles(tmp_path: Path) -> None:
+    with pytest.raises(BadEngine, match="without instance norms"):
+        tiles_model(*read_engine(toys.tint_engine(tmp_path / "tint.onnx")))
 
 
 def test_the_onnx_norm_stands_for_the_torch_one() -> None:

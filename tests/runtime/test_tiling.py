@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from functools import cache
@@ -9,12 +11,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from numpy.typing import NDArray
 
-from st.runtime import BadEngine, BadInput, Stylizer
+from st.runtime import BadEngine, BadInput, StError, Stylizer
+from st.runtime.engine.location import engine_path
+from st.runtime.engine.onnx_file import cut, read_engine
 from st.runtime.painting.tiling import merge_moments, spans
 from st.runtime.system.memory import cgroup_room, free_memory
 from tests.support import toys
@@ -47,6 +52,71 @@ def test_tiled_equals_whole(height: int, width: int, tile: int, strength: float)
     tile = max(tile, max(height, width) // 6)  # 49 tiles at most
     frame, paint = uneven(height, width), pair().set_style("hard", strength)
     assert off(paint.tiled(frame, tile=tile), paint(frame)) <= 2
+
+
+@cache
+def shipped(name: str, device: str) -> Stylizer:
+    paint = Stylizer(name, device=device, threads=1)
+    return paint.set_style(uneven(64, 64)) if name == "anything" else paint
+
+
+@pytest.mark.parametrize("name", ["paintings", "paintings-light", "paintings-bold", "anything"])
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_shipped_engines_paint_the_same_in_tiles(name: str, device: str) -> None:
+    """Their segments keep maps; a tile narrower than the halo of all layers shows each halo."""
+    if device == "openvino":
+        pytest.importorskip("openvino")
+    paint, frame = shipped(name, device), uneven(141, 190)
+    assert off(paint.tiled(frame, tile=48), paint(frame)) <= 2
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_flat_picture_is_the_same_in_tiles(value: int) -> None:
+    """Its variance is 0, so instance norms amplify every difference."""
+    paint, frame = shipped("paintings-light", "cpu"), np.full((100, 130, 3), value, np.uint8)
+    assert off(paint.tiled(frame, tile=48), paint(frame)) <= 2
+
+
+def test_maps_larger_than_memory_lie_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint, frame = shipped("paintings-light", "cpu"), uneven(120, 140)
+    expected, made = paint.tiled(frame, tile=48), []
+    monkeypatch.setattr("st.runtime.painting.feature_maps.free_memory", lambda: 1000)
+    memmap = np.memmap
+    monkeypatch.setattr(
+        "st.runtime.painting.feature_maps.np.memmap",
+        lambda *args, **settings: made.append(1) or memmap(*args, **settings),
+    )
+    np.testing.assert_array_equal(paint.tiled(frame, tile=48), expected)
+    assert len(made) == 2, "a residual block overwrites both of its maps in place"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no posix_fallocate here")
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("st.runtime.painting.feature_maps.free_memory", lambda: 1000)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(StError, match=r"neither into memory nor into .*No space left"):
+        shipped("paintings-light", "cpu").tiled(uneven(64, 64), tile=48)
+
+
+def test_most_layers_run_once_for_each_tile() -> None:
+    """Engines of older versions had all layers before a norm in each of its passes."""
+    for name in ("paintings", "paintings-light", "paintings-bold", "anything"):
+        path = engine_path(name)
+        data, metadata = read_engine(path.with_suffix(".tiles.onnx"))
+        whole, parts = convolutions(path.read_bytes()), 0
+        for i, segment in enumerate(metadata.segments):
+            result = "stylized" if i == len(metadata.norms) else f"moments_{i}"
+            parts += convolutions(cut(data, [*(f"new_map_{k}" for k in segment.writes), result]))
+        assert whole <= parts <= whole + 3
+
+
+def convolutions(data: bytes) -> int:
+    return sum(node.op_type == "Conv" for node in onnx.load_from_string(data).graph.node)
 
 
 def test_tiles_alone_would_differ() -> None:
