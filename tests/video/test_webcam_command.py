@@ -168,7 +168,7 @@ def test_no_camera() -> None:
         (
             ["FILM", "-o", "out.mp4"],
             2,
-            "Error: -o out.mp4: not the address of a stream",
+            "Error: -o: out.mp4: not the address of a stream",
         ),
         (["FILM"], 1, "no window can be opened here (DISPLAY is not set)"),
     ],
