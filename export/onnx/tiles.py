@@ -123,7 +123,7 @@ class _Graph:
             if port.name != "content":
                 inputs[port.name] = np.zeros(port.shape, np.float32)
         values = zip(names, session.run(names, inputs), strict=True)
-        shapes = {name: np.shape(value) for name, value in values}
+        shapes = {name: np.asarray(value).shape for name, value in values}
         return {
             name: (shape[1], side // shape[2])
             for name, shape in shapes.items()
@@ -349,10 +349,10 @@ class _Writer:
         axis: int | None = None,
         **attributes: int,
     ) -> None:
-        if axis is not None:
-            attributes["axis"] = axis
-        name = f"{kind}_{outputs[0]}"
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=name, **attributes))
+        node = helper.make_node(kind, inputs, outputs, name=f"{kind}_{outputs[0]}")
+        named = attributes | ({} if axis is None else {"axis": axis})
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in named.items())
+        self.nodes.append(node)
 
     def _ints(self, name: str, values: Sequence[int]) -> str:
         return self._constant(name, np.array(values, np.int64))

@@ -25,7 +25,7 @@ class Area:
     rows: slice
     columns: slice
 
-    def of(self, values: NDArray[np.generic], stride: int) -> NDArray[np.generic]:
+    def of(self, values: Map, stride: int) -> Map:
         """The part (..., h, w) of a map of that stride; a view."""
         rows, columns = (
             slice(side.start // stride, side.stop // stride) for side in (self.rows, self.columns)
