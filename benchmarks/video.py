@@ -4,6 +4,10 @@
 
 All take turns on the same frames in one run, so other load on the machine affects all of them. Each
 figure is the median of at least --frames frames after 10 warm-up frames.
+
+With --ray, st-video also paints on a Ray cluster of two workers on this machine, each with half of
+the processors. A worker paints whole segments, so this row has a film of four segments, and the
+first two of them, during which the workers start, do not count.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,8 +37,14 @@ from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput, Unavailable
 from st.runtime.pictures.resize import parse_size
+from st.runtime.system.cpus import usable_cpus
 from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
+from st.video.jobs.ray_cluster import RayPainter, connect
+from st.video.jobs.segments import segment_frames
 
+RAY = ", Ray"
+RAY_WORKERS = 2
+RAY_SEGMENTS = 2  # for each worker; the first one is not counted
 WARM_UP = 10  # frames that are not counted
 ROUNDS = 4  # turns per contestant
 RATE = Fraction(25)
@@ -89,8 +100,40 @@ def stream(name: str, paint: Callable[[Rgb], Rgb]) -> Contestant:
     return Contestant(name, seconds)
 
 
-def contestants(engine: str, style: str | None, devices: Iterable[str]) -> list[Contestant]:
-    """All contestants that run here. Raises Unavailable: no device runs."""
+def on_ray(ray: Any, engine: str, style: str | None, device: str) -> Contestant:
+    """st-video on a cluster of RAY_WORKERS workers that share the processors of this machine.
+
+    ray: the module that `connect` returned. Raises Unavailable: the device does not run.
+    """
+    threads = max(1, usable_cpus() // RAY_WORKERS)
+    stylizer = Stylizer(engine, device=device, threads=threads)
+    if style:
+        stylizer.set_style(style)
+
+    def seconds(given: list[Rgb], film: Path) -> list[float]:
+        times: list[float] = []
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder, "in.mp4"), Path(folder, "out.mp4")
+            with closing(open_reader(Job(film))) as short:
+                counted = RAY_WORKERS * segment_frames(short.video_format)
+            count = RAY_SEGMENTS * counted
+            write_film(source, [given[number % len(given)] for number in range(count)])
+            job = Job(source)
+            remote = RayPainter(ray, engine, stylizer, threads)
+            painter = Painter(stylizer, identity=stylizer.identity, remote=remote)
+            clock = Callbacks(frame_done=lambda: times.append(time.perf_counter()))
+            with closing(open_reader(job)) as reader:
+                perform(job, reader, target, painter, clock)
+            end = time.perf_counter()
+        return [(end - times[counted - 1]) / (count - counted)]
+
+    return Contestant(f"st-video, {device}{RAY}", seconds)
+
+
+def contestants(
+    engine: str, style: str | None, devices: Iterable[str], ray: Any = None
+) -> list[Contestant]:
+    """All contestants that run here. ray: see `on_ray`. Raises Unavailable: no device runs."""
     found: list[Contestant] = []
     problems: list[str] = []
     for device in devices:
@@ -102,6 +145,8 @@ def contestants(engine: str, style: str | None, devices: Iterable[str]) -> list[
         if style:
             stylizer.set_style(style)
         found += [still(f"engine, {device}", stylizer), stream(f"st-video, {device}", stylizer)]
+        if ray is not None:
+            found.append(on_ray(ray, engine, style, device))
     if not found:
         raise Unavailable("; ".join(problems))
     found.append(stream(CODEC, lambda frame: frame))
@@ -149,7 +194,7 @@ def rows_of(size: tuple[int, int], seconds: dict[str, float]) -> list[Row]:
     """
     rows: list[Row] = []
     for name, own in seconds.items():
-        kind, _, device = name.partition(", ")
+        kind, _, device = name.removesuffix(RAY).partition(", ")
         bare = max(seconds[f"engine, {device}"], seconds[CODEC]) if kind == "st-video" else None
         rows.append(
             {
@@ -177,6 +222,7 @@ def rows_of(size: tuple[int, int], seconds: dict[str, float]) -> list[Row]:
 )
 @click.option("--size", "sizes", multiple=True, default=["640x360", "1280x720"], show_default=True)
 @click.option("--frames", "count", default=100, show_default=True, type=click.IntRange(ROUNDS))
+@click.option("--ray", "with_ray", is_flag=True, help="Add a Ray cluster of two workers.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
     clip: Path | None,
@@ -185,10 +231,12 @@ def main(
     devices: tuple[str, ...],
     sizes: tuple[str, ...],
     count: int,
+    with_ray: bool,
     as_json: bool,
 ) -> None:
     """Measure frames per second on CLIP (default: a drifting texture), all in one run."""
-    rivals = contestants(engine, style, devices or devices_of(engine_path(engine)))
+    ray = connect("local") if with_ray else None
+    rivals = contestants(engine, style, devices or devices_of(engine_path(engine)), ray)
     wanted = [_size(size) for size in sizes]
     machine = this_machine()
     rows: list[Row] = []

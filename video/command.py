@@ -96,7 +96,8 @@ output_options = option_group(
     click.option(
         "--preset",
         metavar="NAME",
-        help="Encoder speed: ultrafast..slower [veryfast] for h264 and hevc, 8..0 [6] for vp9. "
+        help="Encoder speed: ultrafast..slower for h264 [superfast, with rate control over ten "
+        "frames] and hevc [veryfast], 8..0 [6] for vp9. "
         "ProRes profile: proxy, lt, standard, hq [hq].",
     ),
     click.option("--no-audio", is_flag=True, help="Leave out the sound."),

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import video as benchmark
 from st.runtime import Stylizer
 from st.runtime.errors import MissingExtra, StError, Unavailable
 from st.video.command import main
@@ -414,3 +415,20 @@ def test_a_cluster_of_its_own(engine: Path, tmp_path: Path) -> None:
     subprocess.run([*program, "-o", str(here)], check=True)
     subprocess.run([*program, "-o", str(there), "--ray", "local"], check=True, timeout=400)
     assert clips.all_packets(there) == clips.all_packets(here)
+
+
+def test_the_benchmark_counts_the_second_round_of_segments(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four segments of seven frames are painted, all by the workers."""
+    monkeypatch.setattr(ray_cluster, "_Workers", InProcess)
+    given = [clips.scene(number) for number in range(5)]
+    film = tmp_path / "in.mp4"
+    benchmark.write_film(film, given)
+    rival = benchmark.on_ray("ray", str(engine), "black", "cpu")
+    assert rival.name == "st-video, cpu, Ray"
+    (seconds,) = rival.seconds(given, film)
+    assert seconds > 0
+    assert InProcess.painted == [0, 1, 2, 3]
+    medians = {"engine, cpu": 0.02, benchmark.CODEC: 0.01, rival.name: 0.04}
+    assert benchmark.rows_of((64, 48), medians)[-1]["of bare"] == pytest.approx(0.5)
