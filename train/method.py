@@ -122,6 +122,8 @@ class Method:
         "temporal" term.
     begin: (network, state of another method's network) -> None; converts weights that do not match
         by name and shape. Matching ones are copied before.
+    before_export: (network) -> None; changes the weights of a network that is about to be exported,
+        such as by rounding them to what an engine stores.
     teach: (network, targets, teacher's checkpoint, config) -> targets that include the teacher; its
         config has `teacher` and `taught`.
     """
@@ -144,5 +146,6 @@ class Method:
     balance: Callable[[nn.Module, int], None] | None = None
     temporal: bool = False
     begin: Callable[[nn.Module, Mapping[str, Tensor]], None] | None = None
+    before_export: Callable[[Any], None] | None = None
     teach: Callable[[nn.Module, Any, Any, Any], Any] | None = None
     example: str = ""

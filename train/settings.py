@@ -7,10 +7,7 @@ from dataclasses import field, fields
 from typing import Any
 
 from st.train.features.networks import NETWORKS
-from st.train.features.vgg import layer_names
 from st.train.networks.transform import SHAPES, parse_shape
-
-VGG16_LAYERS = layer_names(16)
 
 
 def option(
@@ -58,6 +55,11 @@ def learning_rate_option(default: float) -> Any:
     return option(default, RATE_HELP, 0)
 
 
+def loss_network_option(default: str) -> Any:
+    text = "Pretrained network that compares pictures."
+    return option(default, text, choices=NETWORKS, before="vgg16")
+
+
 def encoder_option() -> Any:
     """The network whose features are decoded. Before SqueezeNet there was only VGG."""
     text = "Pretrained network that encodes the content and the style."
@@ -70,14 +72,6 @@ def style_size_option(default: int) -> Any:
         "Short side of the style picture, in pixels: larger gives larger brush strokes.",
         32,
     )
-
-
-def content_layer_option(default: str) -> Any:
-    return option(default, "VGG layer for the content loss.", choices=VGG16_LAYERS)
-
-
-def style_layers_option(*default: str) -> Any:
-    return option(default, "VGG layer for the style loss; may be repeated.", choices=VGG16_LAYERS)
 
 
 def by_network(

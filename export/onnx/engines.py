@@ -84,8 +84,10 @@ class Exportable:
 
 def exportable(checkpoint: Checkpoint) -> Exportable:
     """A checkpoint's network. Raises BadInput: its parts do not fit."""
-    network = checkpoint.network().float()
-    spec = METHODS[checkpoint.method].export_spec(network)
+    method, network = METHODS[checkpoint.method], checkpoint.network().float()
+    if method.before_export is not None:
+        method.before_export(network)
+    spec = method.export_spec(network)
     return Exportable(
         checkpoint.method, network, spec, checkpoint.styles, _card(checkpoint), checkpoint.state
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -112,3 +113,18 @@ def test_blends_and_recolored_styles_are_taught(
             costs[chance] = float(terms["style"])
     assert costs[0.5] == costs[0.6], "plain steps"
     assert len(set(costs.values())) == 4
+
+
+def test_an_engine_stores_half_of_the_bytes(network: prediction.Network, real_pair: Any) -> None:
+    """Linear layers are rounded before an export, which changes codes by rounding only."""
+    copied, (_, style) = copy.deepcopy(network), real_pair
+    with torch.no_grad():
+        before = copied.encode_style(style)
+        prediction.before_export(copied)
+        after = copied.encode_style(style)
+    layers = [module for module in copied.style.modules() if isinstance(module, torch.nn.Linear)]
+    assert len(layers) == 4
+    for layer in layers:
+        assert torch.equal(layer.weight, layer.weight.half().float())
+    torch.testing.assert_close(after, before, rtol=1e-2, atol=2e-3)
+    assert not torch.equal(after, before)

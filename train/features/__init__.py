@@ -1,4 +1,4 @@
-"""Pretrained networks that losses, encoders and measures see pictures with: VGG and SqueezeNet."""
+"""Pretrained networks for losses, encoders and measures: VGG and SqueezeNet."""
 
 from st.train.features.base import FeatureNetwork
 from st.train.features.networks import NETWORKS, layer_names_of, open_network

@@ -1,4 +1,4 @@
-"""The pretrained networks by name, as `--loss-network` and `--encoder` choose them."""
+"""The pretrained networks by name, for `--loss-network` and `--encoder`."""
 
 from __future__ import annotations
 

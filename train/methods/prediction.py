@@ -241,6 +241,13 @@ def export_spec(net: Network) -> ExportSpec:
     return replace(played, code_size=net.transform.code_size, min_size=least)
 
 
+def before_export(net: Network) -> None:
+    """Round the weights of P's linear layers to float16, in which the engine stores them."""
+    for module in net.style.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.half().to(module.weight.dtype)
+
+
 METHOD = Method(
     name="prediction",
     title="Style prediction (Ghiasi et al., BMVC 2017): any style at the speed of a bank",
@@ -256,5 +263,6 @@ METHOD = Method(
     temporal=True,
     rates={"style": STYLE_RATE},
     begin=begin,
+    before_export=before_export,
     example="st-train prediction --content photos/ --style paintings/ -o anything.pt",
 )

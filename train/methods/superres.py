@@ -1,16 +1,21 @@
-"""Super-resolution by perceptual losses: pictures four or eight times larger.
+"""Super-resolution by perceptual losses: pictures enlarged by 4 or 8.
 
 Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and super-resolution",
-ECCV 2016, arXiv:1603.08155, section 4.2. The input is the photograph blurred (σ = 1) and scaled
-down by bicubic interpolation; the network learns that VGG-16 sees the photograph's relu2_2 in what
-it makes of it (eq. 2). Where it is played, the result's histogram is matched to the input's.
+ECCV 2016, arXiv:1603.08155, section 4.2. The input is the photograph, blurred (σ = 1) and reduced
+by bicubic interpolation. The loss compares the features of the output with those of the photograph
+(eq. 2). The runtime matches the histogram of the output to the input's.
 
     st-train superres --factor 4 --content photos/ -o x4.pt
 
-Unlike the paper's: the distance is relative; no batch normalization, so that a place depends on its
-neighborhood alone and any picture can be made in tiles; nearest upsampling and reflection padding
-where they have transposed convolutions and zeros; and the network's output is added to the input
-enlarged without it, which is a better start than gray.
+Differences from the paper:
+
+- The distance is relative. The network learns a correction of bilinear interpolation, which is a
+  better start than gray.
+- No batch normalization: an output pixel depends on its neighborhood alone, so pictures of any size
+  can be enlarged in tiles. Nearest upsampling and reflection padding replace transposed
+  convolutions and zeros.
+- `--loss-network squeezenet` trains at a fraction of the cost. Its first layer has stride 2, so it
+  sees fine detail less well; add `--pixel-weight`.
 """
 
 from __future__ import annotations
@@ -23,37 +28,51 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.train.features.vgg import VGG
+from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import relative_distance, total_variation
 from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.transform import ReflectConv, UpsampleConv
+from st.train.perceptual_loss import CONTENT_LAYER_HELP, LAYERS, check_layers
 from st.train.settings import (
     batch_option,
-    content_layer_option,
+    by_network,
+    fill_defaults,
     learning_rate_option,
+    loss_network_option,
     option,
     size_option,
     steps_option,
 )
 
-BLUR = 1.0  # deviation of the blur before scaling down, pixels
+BLUR = 1.0  # standard deviation of the blur before reduction, in pixels
 FACTORS = ("4", "8")
 
 
 @dataclass(frozen=True)
 class Config:
     steps: int = steps_option(20_000)
-    size: int = size_option(288, ", before it is made small")
+    size: int = size_option(288, ", before they are reduced")
     batch: int = batch_option(4)
     learning_rate: float = learning_rate_option(1e-3)
-    factor: str = option("4", "times larger", choices=FACTORS)
-    width: int = option(64, "channels", 1)
-    blocks: int = option(4, "residual blocks", 0)
-    kernel: int = option(9, "of the first and the last convolution, odd", 1)
-    content_weight: float = option(1.0, "of the relative distance of features", 0)
-    pixel_weight: float = option(0.0, "of the mean squared difference, which the paper has not", 0)
-    tv_weight: float = option(0.1, "of the total variation", 0)
-    content_layer: str = content_layer_option("relu2_2")
+    factor: str = option("4", "Enlargement.", choices=FACTORS)
+    width: int = option(64, "Channels.", 1)
+    blocks: int = option(4, "Number of residual blocks.", 0)
+    kernel: int = option(9, "Side of the first and last convolution's kernel; odd.", 1)
+    loss_network: str = loss_network_option("vgg16")
+    content_weight: float = option(1.0, "Weight of the relative distance of features.", 0)
+    pixel_weight: float = by_network(
+        {"squeezenet": 20.0, "vgg16": 0.0},
+        "Weight of the mean squared difference of pixels; the paper has none.",
+        0,
+    )
+    tv_weight: float = option(0.1, "Weight of the total variation.", 0)
+    content_layer: str = by_network(
+        {"squeezenet": "fire2", "vgg16": "relu2_2"}, CONTENT_LAYER_HELP, choices=LAYERS
+    )
+
+    def __post_init__(self) -> None:
+        fill_defaults(self, self.loss_network)
+        check_layers(self.loss_network, [self.content_layer])
 
 
 class Network(nn.Module):
@@ -87,7 +106,7 @@ class Network(nn.Module):
 
 
 def degrade(pictures: Tensor, factor: int) -> Tensor:
-    """The paper's low-resolution input: blurred, then every `factor` pixels by bicubic weights.
+    """The paper's low-resolution input: blurred, then reduced by bicubic interpolation.
 
     (N, 3, H, W), sides multiples of factor -> (N, 3, H / factor, W / factor).
     """
@@ -109,27 +128,29 @@ def degrade(pictures: Tensor, factor: int) -> Tensor:
 
 
 def _whole(pictures: Tensor, factor: int) -> Tensor:
-    """The top left, of sides that are multiples of the factor."""
+    """Cropped at the bottom and right to sides that are multiples of the factor."""
     height, width = (side // factor * factor for side in pictures.shape[2:])
     return pictures[..., :height, :width]
 
 
-def targets(net: nn.Module, vgg: VGG, styles: Sequence[Tensor], config: Config) -> None:
+def targets(
+    net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
+) -> None:
     """Nothing to prepare: the photographs are the targets."""
 
 
 def step(
-    net: nn.Module, vgg: VGG, targets: None, batch: Batch, config: Config
+    net: nn.Module, loss_network: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
-    """Eq. 2 on relu2_2: what the network makes of the small crop, against the crop."""
+    """Eq. 2: the reduced crop, enlarged by the network, compared with the crop."""
     factor, layer = cast(Network, net).factor, config.content_layer
     want = _whole(shifted(batch.content, batch.shift), factor)
     with torch.autocast(want.device.type, enabled=False):
         small = degrade(want, factor)
     made = net(small)
     with torch.no_grad():
-        features = vgg(want, [layer])[layer]
-    content = relative_distance(vgg(made, [layer])[layer], features)
+        features = loss_network(want, [layer])[layer]
+    content = relative_distance(loss_network(made, [layer])[layer], features)
     terms = {
         "content": config.content_weight * content,
         "tv": config.tv_weight * total_variation(made),
@@ -140,7 +161,7 @@ def step(
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """A preview: the picture made small, and large again."""
+    """A preview: the picture, reduced and enlarged again."""
     factor = cast(Network, net).factor
     whole = _whole(content, factor)
     made = net(degrade(whole, factor))
@@ -150,7 +171,7 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
 
 def export_spec(net: Network) -> ExportSpec:
     edge = net.last.kernel_size[0] // 2
-    # The last convolutions are on finer maps: a pixel of the input holds several of their steps.
+    # The last convolutions are on finer maps: a pixel of the input holds several of their cells.
     halo = edge + len(net.residual) + len(net.up) + -(-edge // net.factor) + 1
     return ExportSpec(min_size=2 * max(edge, 1), halo=halo, scale=net.factor)
 
@@ -167,5 +188,6 @@ METHOD = Method(
     export_spec=export_spec,
     content_only=True,
     min_steps=300,
+    loss_network=lambda config: config.loss_network,
     example="st-train superres --factor 4 --content photos/ -o x4.pt",
 )

@@ -1,6 +1,6 @@
-"""Colors as luma and chroma, in PyTorch: what a colorizer predicts, and the hints it is given.
+"""Luma, chroma, palettes and hints of the colorizer, in PyTorch.
 
-The same numbers as `st.runtime.painting.chroma`, where they are explained.
+The same definitions as in `st.runtime.painting.chroma`, which explains them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from st.runtime.painting.chroma import BINS, FULL, LUMA, TO_RGB
 
 
 def luma_of(images: Tensor) -> Tensor:
-    """(N, 3, H, W), RGB, 0..1 -> (N, 1, H, W), BT.709's luma, 0..1."""
+    """(N, 3, H, W), RGB, 0..1 -> (N, 1, H, W), BT.709 luma, 0..1."""
     weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
 
@@ -29,9 +29,9 @@ def chroma_of(images: Tensor) -> Tensor:
 
 
 def joined(luma: Tensor, chroma: Tensor) -> Tensor:
-    """(N, 1, H, W) and (N, 2, H, W) -> (N, 3, H, W), RGB, 0..1, of exactly that luma.
+    """Luma (N, 1, H, W) and chroma (N, 2, H, W) -> (N, 3, H, W), RGB, 0..1, with exactly that luma.
 
-    Where it leaves no room for the chroma, chroma gives way by one factor.
+    Colors outside the gamut are scaled toward gray.
     """
     cb, cr = chroma[:, :1], chroma[:, 1:]
     apart = torch.cat([blue * cb + red * cr for blue, red in TO_RGB], dim=1)
@@ -59,10 +59,10 @@ def palette_of(chroma: Tensor) -> Tensor:
 
 
 def random_hints(chroma: Tensor, random: torch.Generator, most: int) -> Tensor:
-    """What a user might click on: (N, 2, H, W) -> (N, 3, H, W), chroma and 1 where it is given.
+    """Simulated clicks of a user: (N, 2, H, W) -> (N, 3, H, W), chroma, and 1 where it is given.
 
-    Squares of 1 to 9 pixels in the mean color of their place, about three a picture and at most
-    `most` (Zhang et al., SIGGRAPH 2017, section 3.2).
+    Squares of 1 to 9 pixels with the mean chroma of their pixels, about three per picture and at
+    most `most` (Zhang et al., SIGGRAPH 2017, section 3.2).
     """
     count, _, height, width = chroma.shape
     hints = chroma.new_zeros(count, 3, height, width)
@@ -81,12 +81,12 @@ def random_hints(chroma: Tensor, random: torch.Generator, most: int) -> Tensor:
 
 
 def hint_fields(hints: Tensor, levels: int) -> list[Tensor]:
-    """Hints spread out over the picture: at 1/2, 1/4, … of its size, (N, 3, h, w) each, a color
-    everywhere and how near it was given, 1 at the place and halved with each doubling away.
+    """Hints diffused over the picture: at 1/2, 1/4, … of its size, (N, 3, h, w) each.
 
-    Averages go down the levels, and what a level has not comes up from the one below (the pull and
-    push of Gortler et al., "The Lumigraph", 1996, section 3.3); beyond a step of the last level it
-    is 0.
+    The channels are a chroma for every cell, and its proximity to a hint: 1 at the hint, halved
+    with each doubling of the distance, and 0 farther than one cell of the coarsest level. Averages
+    go to the coarser levels, and gaps are filled from the next coarser level (pull and push of
+    Gortler et al., "The Lumigraph", 1996, section 3.3).
     """
     mask = hints[:, 2:]
     color, share = hints[:, :2] * mask, mask

@@ -1,9 +1,9 @@
-"""The colorizer's network: a U-Net from luma and hints to chroma, and the critic that judges it.
+"""The colorizer's network: a U-Net from luma and hints to chroma, and its critic.
 
-After DeOldify (Antic, 2018): a pretrained encoder, pixel-shuffle upsampling that starts without a
-checkerboard (ICNR: Aitken et al., arXiv:1707.02937) and ends in a blur (Sugawara et al.,
-arXiv:1806.02658), self-attention (Zhang et al., ICML 2019) and spectral norms (Miyato et al., ICLR
-2018). Batch norms follow the spectral ones, and all of them are folded away before an export.
+After DeOldify (Antic, 2018): a pretrained encoder; pixel-shuffle upsampling, initialized without a
+checkerboard (ICNR: Aitken et al., arXiv:1707.02937) and followed by a blur (Sugawara et al.,
+arXiv:1806.02658); self-attention (Zhang et al., ICML 2019); and spectral norms (Miyato et al., ICLR
+2018). Batch norms follow the spectral norms. Both are folded into the convolutions for an export.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from st.train.features.weights import CAFFE_MEAN
 from st.train.networks.chroma import hint_fields
 from st.train.networks.transform import ReflectConv
 
-LEVELS = 5  # the deepest map is at 1/32 of the picture
+LEVELS = 5  # the deepest map is at 1/32 of the size
 MULTIPLE = 1 << LEVELS
-HINT = 3  # channels: Cb, Cr, and where they are given
+HINT = 3  # channels: Cb, Cr, and a mask
 GRAY = sum(CAFFE_MEAN) / 3
 SLOPE = 0.2  # of the critic's leaky ReLU
 
 
 class VggPyramid(nn.Module):
-    """VGG-16 on the picture at half its size: five maps, at 1/2 to 1/32 of the picture."""
+    """VGG-16 on the picture at half its size: five maps, at 1/2 to 1/32 of the size."""
 
     LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
@@ -64,14 +64,14 @@ class ResNetPyramid(nn.Module):
         return self.resnet(luma.expand(-1, 3, -1, -1))
 
     def train(self, mode: bool = True) -> Self:
-        """Its norms keep the statistics that they were published with."""
+        """Batch norms keep their published statistics: the network stays in evaluation mode."""
         return super().train(False)
 
 
 class SqueezePyramid(nn.Module):
-    """SqueezeNet 1.1 on the whole picture, which learns on: five maps, at 1/2 to 1/32.
+    """SqueezeNet 1.1 on the whole picture, fine-tuned: five maps, at 1/2 to 1/32.
 
-    Padded where the published one is not, so that the maps' sides are whole parts of the picture's.
+    All layers are padded, so that the sides of the maps divide those of the picture.
     """
 
     ENDS = ("fire3", "fire5", "fire9")  # of the maps at 1/4, 1/8 and 1/16
@@ -89,7 +89,7 @@ class SqueezePyramid(nn.Module):
         self.squeezenet = nn.ModuleDict(parts)
 
     def forward(self, luma: Tensor) -> list[Tensor]:
-        # One of three channels that are alike: what was taken off each of them is 0.45 on average.
+        # All three channels are equal, so the mean of the three Caffe means is subtracted.
         x = 255 * (luma - GRAY).expand(-1, 3, -1, -1)
         x = torch.relu(self.squeezenet["conv1"](x))
         found = [x]
@@ -103,7 +103,7 @@ class SqueezePyramid(nn.Module):
 
 
 class PlainPyramid(nn.Module):
-    """A small encoder that begins with nothing learned: five maps, at 1/2 to 1/32."""
+    """A small encoder with random initial weights: five maps, at 1/2 to 1/32."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -126,8 +126,8 @@ class PlainPyramid(nn.Module):
 
 
 class SpectralConv(nn.Module):
-    """A convolution of spectral norm 1, a batch norm, and a ReLU; reflection at the borders, since
-    zeros would leave a halo there."""
+    """A convolution of spectral norm 1, a batch norm, and a ReLU. Reflection padding: zeros would
+    give a halo along the border."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -141,9 +141,9 @@ class SpectralConv(nn.Module):
 
 
 class ShuffleUp(nn.Module):
-    """Twice the size: a 1×1 convolution to four times the channels, a pixel shuffle, a 2×2 blur.
+    """Upsampling by 2: a 1×1 convolution to four times the channels, a pixel shuffle, a 2×2 blur.
 
-    The four phases of the shuffle begin alike (ICNR), so that no checkerboard is there to unlearn.
+    The four phases of the shuffle have equal initial weights (ICNR), which avoids a checkerboard.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -156,7 +156,7 @@ class ShuffleUp(nn.Module):
 
 
 def alike(expand: SpectralConv) -> None:
-    """ICNR: each four channels that become one begin with the weights of the first."""
+    """ICNR: the four channels that form one output channel get the weights of the first."""
     conv = cast(Any, expand.conv)
     with torch.no_grad():
         weight = conv.parametrizations.weight.original
@@ -164,14 +164,14 @@ def alike(expand: SpectralConv) -> None:
 
 
 def blur(x: Tensor) -> Tensor:
-    """The mean of each 2×2 pixels, up and left of each one; the same size."""
+    """The mean of each pixel with its upper, left and upper left neighbors; the size is kept."""
     return functional.avg_pool2d(functional.pad(x, (1, 0, 1, 0), mode="replicate"), 2, stride=1)
 
 
 class SelfAttention(nn.Module):
-    """Each place looks at all others: x + γ · attention (eq. 3 of the paper).
+    """Self-attention over all cells: x + γ · attention (eq. 3 of the paper).
 
-    γ starts at 0.1, not at 0, so that all of it learns from the first step.
+    γ starts at 0.1 instead of 0, so that all weights get gradients from the first step.
     """
 
     def __init__(self, channels: int) -> None:
@@ -190,7 +190,7 @@ class SelfAttention(nn.Module):
 
 
 class Merge(nn.Module):
-    """A decoder's step: twice the size, beside the encoder's map and the hints of that size."""
+    """A stage of the decoder: upsamples by 2, and adds the encoder's map and hints of that size."""
 
     def __init__(self, inputs: int, skip: int, outputs: int, more: int = 0) -> None:
         super().__init__()
@@ -205,11 +205,11 @@ class Merge(nn.Module):
 
 
 class ColorNet(nn.Module):
-    """luma (N, 1, H, W), 0..1; hints (N or 1, 3, H, W), Cb, Cr and where they are given; palette
-    (N or 1, PALETTE) -> chroma (N, 2, H, W), Cb and Cr, -0.5..0.5.
+    """luma (N, 1, H, W), 0..1; hints (N or 1, 3, H, W), Cb, Cr and a mask; palette (N or 1,
+    PALETTE) -> chroma (N, 2, H, W), Cb and Cr, -0.5..0.5.
 
-    H and W are multiples of 32. width: channels of the decoder's last block. Where a hint lies its
-    color is there from the first step on; how far it reaches is learned.
+    H and W are multiples of 32. width: channels of the decoder's last block. A hint sets the chroma
+    of its own pixels; how far around them it acts is learned.
     """
 
     def __init__(self, encoder: str, width: int) -> None:
@@ -235,7 +235,7 @@ class ColorNet(nn.Module):
     def forward(self, luma: Tensor, hints: Tensor, palette: Tensor) -> Tensor:
         maps = self.encoder(luma)
         fields = hint_fields(hints.expand(luma.shape[0], -1, -1, -1), LEVELS)
-        given = [4 * field for field in fields]  # chroma is small beside what else there is
+        given = [4 * field for field in fields]  # the scale of the other features
         x = self.bottom(torch.cat([maps[-1], given[-1]], dim=1))
         x = x + self.deep(x + self.palette(palette)[..., None, None])
         for level, merge in zip(reversed(range(LEVELS - 1)), self.merges, strict=True):
@@ -254,13 +254,12 @@ class ColorNet(nn.Module):
         return own + reach[:, 2:] * (reach[:, :2] - own)
 
     def reach(self, x: Tensor, near: Tensor) -> Tensor:
-        """How much of a hint there is at each place, 0..1: near it, and as far as is learned; 0
-        where `near` is."""
+        """The influence of hints at each cell, 0..1; 0 where their proximity `near` is 0."""
         return torch.sigmoid(self.gate(x).float() + 6 * near - 3) * (4 * near).clamp_max(1)
 
 
 class Critic(nn.Sequential):
-    """Pictures (N, 3, H, W), RGB, 0..1 -> a score a patch, (N, 1, H / 8, W / 8); above 0: real."""
+    """Pictures (N, 3, H, W), RGB, 0..1 -> patch scores, (N, 1, H / 8, W / 8), above 0: real."""
 
     def __init__(self, width: int) -> None:
         layers: list[nn.Module] = []
@@ -290,8 +289,7 @@ def pyramid(name: str, width: int) -> Any:
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """A copy for engines, in evaluation: spectral norms in the weights, batch norms in the
-    convolutions."""
+    """A copy in evaluation mode, with spectral and batch norms folded into the convolutions."""
     copied = copy.deepcopy(network).eval()
     for parent in list(copied.modules()):
         for name, child in list(parent.named_children()):
@@ -305,7 +303,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def _plain(conv: nn.Conv2d) -> nn.Conv2d:
-    """The convolution that one with a parameterized weight is. torch's own way to make it changes
+    """A plain copy of a convolution with a parametrized weight. torch's own function would change
     the class that the original shares."""
     sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
     mode = cast(Any, conv.padding_mode)

@@ -1,4 +1,4 @@
-"""Noise that networks paint with: (N, C, H, W), even, 0..1; engines get it as an input."""
+"""Input noise of networks: (N, C, H, W), uniform in 0..1. Engines take it as an input."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch.nn import functional
 
 
 def draw(like: Tensor, channels: int, seed: int, count: int | None = None) -> Tensor:
-    """Noise for pictures of this size, (count, channels, H, W), on their device.
+    """Noise of the size and on the device of pictures: (count, channels, H, W).
 
-    like: (N, 3, H, W). count: N by default. The same for the same seed, on every device.
+    like: (N, 3, H, W). count: N by default. Equal seeds give equal noise on every device.
     """
     random = torch.Generator().manual_seed(seed)
     shape = (len(like) if count is None else count, channels, *like.shape[2:])
@@ -18,9 +18,9 @@ def draw(like: Tensor, channels: int, seed: int, count: int | None = None) -> Te
 
 
 def every(noise: Tensor, step: int) -> Tensor:
-    """Every `step`-th row and column: (N, C, H, W) -> (N, C, H/step, W/step). Still even noise.
+    """Every `step`-th row and column: (N, C, H, W) -> (N, C, H/step, W/step). It stays uniform.
 
-    H and W are multiples of step. By a pixel unshuffle: an exporter follows its sizes.
+    H and W are multiples of step. A pixel unshuffle is used because exporters can infer its sizes.
     """
     if step == 1:
         return noise

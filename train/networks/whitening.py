@@ -6,16 +6,17 @@ Newton-Schulz iteration (Higham, "Functions of matrices", 2008, section 6.7) wit
 steps, scaled as in Chen and Chow, "A stable scaling of Newton-Schulz for improving the sign
 function computation", 2014.
 
-EPS limits how much a direction is amplified, and so decides whether float32 is enough. Five levels
-of WCT on a photograph of 240×192 pixels, with decoders of 18 training steps, against float64:
+EPS limits how much a direction is amplified, which decides whether float32 suffices. Five levels of
+WCT with VGG-16 on a photograph of 240×192 pixels, decoders after 18 training steps, compared with
+float64:
 
     EPS     iteration    exact eigenvectors instead     (largest difference, of 255)
     2e-7    148          131
     1e-5    13           15
     1e-4    4            3
 
-So the amplification loses the digits, not the iteration. In exchange, the features differ from the
-paper's, where nothing limits it, by 1 to 8 % of their norm.
+So the amplification loses precision, not the iteration. The price: features differ by 1 to 8 % of
+their norm from the paper's, which does not limit the amplification.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from st.train.losses.basic import wide
 
 # Directions whose variance is below this share of the covariance's norm are not whitened in full.
 EPS = 1e-4
-FLAT = 1e-10  # added to the norm, which is 0 for a map of one color
-CONVERGED = 1e-8  # how far from 1 the smallest singular value may end
+FLAT = 1e-10  # added to the norm, which is 0 for a constant map
+CONVERGED = 1e-8  # tolerated distance of the smallest singular value from 1
 
 
 class Covariance(NamedTuple):
@@ -48,7 +49,7 @@ class Roots(NamedTuple):
 
 
 def covariance(features: Tensor) -> Covariance:
-    """Of each sample's channels: (N, C, H, W) -> (N, C), (N, C, C), float32 or wider."""
+    """Covariance of the channels of each sample: (N, C, H, W) -> (N, C), (N, C, C)."""
     flat = wide(features).flatten(2)
     mean = flat.mean(2, keepdim=True)
     centered = flat - mean
@@ -89,7 +90,7 @@ def _scales(eps: float) -> list[float]:
 
 
 def apply_matrix(features: Tensor, matrix: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """matrix (x - before) + after at every place, in float32 or wider.
+    """matrix (x - before) + after for every cell, in float32 or wider.
 
     features: (N, C, H, W); matrix: (N or 1, C, C); before, after: (N or 1, C).
     """
@@ -100,7 +101,7 @@ def apply_matrix(features: Tensor, matrix: Tensor, before: Tensor, after: Tensor
 
 
 def whiten_and_color(features: Tensor, mean: Tensor, root: Tensor, eps: float = EPS) -> Tensor:
-    """The features with a style's mean and covariance root², eq. 2 and 3 as one matrix.
+    """Give features a style's mean and covariance root², eq. 2 and 3 as one matrix.
 
     features: (N, C, H, W); mean: (N or 1, C); root: (N or 1, C, C). eps: see `roots`.
     """

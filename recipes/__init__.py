@@ -1,0 +1,1 @@
+"""Trainings of all engines, from one folder of data: see docs/training.md."""
