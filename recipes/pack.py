@@ -142,7 +142,11 @@ def main(shared: Path, output: Path, limit: float) -> None:
     """Pack the recipes' data into one folder: JPEG files of 256 pixels, and SqueezeNet."""
     if output.exists() and any(output.iterdir()):
         raise BadInput(f"{printable(output)}: not empty; give another folder, or remove it")
-    counts = pack(shared, output, limit)
+    try:
+        counts = pack(shared, output, limit)
+    except BaseException:  # Ctrl-C too: a part of the data would pass for all of it
+        shutil.rmtree(output, ignore_errors=True)
+        raise
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file()) / (1 << 20)
     shown = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     click.echo(f"wrote {printable(output)}: {shown}; {size:.1f} MiB", err=True)
