@@ -115,6 +115,35 @@ def test_in_fastapi(photos: list[Path]) -> None:
     assert "not a picture" in failed.json()["detail"]
 
 
+def test_in_streamlit(photos: list[Path]) -> None:
+    testing = pytest.importorskip("streamlit.testing.v1", reason="needs streamlit")
+    page = testing.AppTest.from_file(str(EXAMPLES / "in_streamlit.py"), default_timeout=60).run()
+    assert not page.exception
+    assert list(page.selectbox[0].options) == list(Stylizer("paintings").styles)
+    page.selectbox[0].set_value("udnie")
+    page.file_uploader[0].set_value(("a.png", photos[0].read_bytes(), "image/png")).run()
+    assert not page.exception
+    assert not page.error
+    assert [element.type for element in page.main][-1] == "image"
+    page.file_uploader[0].set_value(("bad.png", b"no picture", "image/png")).run()
+    assert not page.exception
+    assert "not a picture" in page.error[0].value
+
+
+def test_in_gradio(photos: list[Path]) -> None:
+    pytest.importorskip("gradio", reason="needs gradio")
+    client = importlib.import_module("gradio_client")
+    app = example("in_gradio").app
+    _, address, _ = app.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        sent = client.handle_file(str(photos[0]))
+        done = client.Client(address, verbose=False).predict(sent, "udnie", 1, api_name="/paint")
+        painted = pixels(Path(done))
+    finally:
+        app.close()
+    np.testing.assert_array_equal(painted, Stylizer("paintings", "udnie")(pixels(photos[0])))
+
+
 def test_in_tkinter(photos: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("tkinter", reason="needs tkinter")
     if not shutil.which("xvfb-run"):
