@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
@@ -317,6 +317,7 @@ def test_result_never_takes_the_name_of_another_input(here: Path, tint: str) -> 
 NAMES = some.lists(some.sampled_from(["a", "b", "a_stylized", "a-2", "B"]), min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # a shared machine may take a while for one example
 @given(
     stems=NAMES,
     suffixes=some.lists(

