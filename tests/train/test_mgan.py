@@ -54,7 +54,7 @@ def test_the_discriminator_learns_to_tell_patches_apart(
     batch = Batch(content, torch.tensor([0]))
     adam = torch.optim.Adam(network.discriminator.parameters(), lr=3e-3)
     first = step(network, vgg, patches, batch, config)
-    for _ in range(15):
+    for _ in range(25):
         terms = step(network, vgg, patches, batch, config)
         adam.zero_grad()
         terms["critic"].backward()
