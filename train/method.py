@@ -101,7 +101,6 @@ class Method:
     config: the dataclass of its settings (see `st.train.settings`).
     styles: "one" or "many" named style pictures per network, or "any" (learned from a folder).
     build: (config, style names) -> network. Its `state_dict` is what a checkpoint holds.
-    loss_network: config -> name of the pretrained network that the losses or an encoder use.
     targets: (network, loss network, style pictures (1, 3, H, W), config) -> anything that `step`
         needs. With "any" style the pictures are a sample of the folder. The network may fill frozen
         parts of its own from the loss network; a resumed state is loaded later and overrides them.
@@ -130,6 +129,7 @@ class Method:
 
     name: str
     title: str
+    example: str
     config: type
     styles: Literal["one", "many", "any"]
     build: Callable[[Any, Sequence[str]], nn.Module]
@@ -140,7 +140,6 @@ class Method:
     content_only: bool = False
     style_only: Callable[[Any], bool] = lambda config: False
     min_steps: int = 500
-    loss_network: Callable[[Any], str] = lambda config: "vgg16"
     rates: Mapping[str, float] = field(default_factory=dict)
     bank: str = ""
     balance: Callable[[nn.Module, int], None] | None = None
@@ -148,4 +147,8 @@ class Method:
     begin: Callable[[nn.Module, Mapping[str, Tensor]], None] | None = None
     before_export: Callable[[Any], None] | None = None
     teach: Callable[[nn.Module, Any, Any, Any], Any] | None = None
-    example: str = ""
+
+    def loss_network(self, config: Any) -> str:
+        """Name of the pretrained network that `targets` and `step` get: the setting
+        `loss_network`, or else `encoder`, or else squeezenet."""
+        return getattr(config, "loss_network", "") or getattr(config, "encoder", "squeezenet")

@@ -119,10 +119,6 @@ def check_layers(network: str, layers: Sequence[str]) -> None:
             raise BadInput(f"{network} has no layer {layer}; it has {', '.join(known)}")
 
 
-def loss_network_of(config: Perceptual) -> str:
-    return config.loss_network
-
-
 def style_loss(config: Perceptual, gram: Gram = gram) -> StyleLoss:
     return StyleLoss(config.style_layers, config.style_scales, gram, config.contrast_weight)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from st.train.features import VGG
 from st.train.method import Batch
-from st.train.methods import adain
+from st.train.methods import adain, wct
 from st.train.networks.autoencoder import FULL
 
 
@@ -58,3 +58,33 @@ def test_a_student_comes_nearer_to_its_teacher(
         optimizer.step()
         apart.append(float(loss.detach()))
     assert apart[-1] < 0.8 * apart[0], apart
+
+
+def test_squeezenet_encodes(
+    small: Callable[..., Any], squeezenet: Any, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    """The style loss is on the published network, and lower for a picture of that very style."""
+    torch.manual_seed(0)
+    config = small(adain.METHOD, size=64)
+    network = adain.Network(config, ())
+    with torch.no_grad():
+        targets = adain.targets(network, squeezenet, real_pair, config)
+    assert targets.network is squeezenet
+    content, style = real_pair
+    grams = targets.style.grams(squeezenet(style, targets.style.layers))
+    near, far = (
+        float(targets.style.distance(squeezenet(x, targets.style.layers), grams))
+        for x in (style, content)
+    )
+    assert near == pytest.approx(0, abs=1e-6)
+    assert far > 0.1
+    assert adain.export_spec(network).code_size == network.encode_style(style).shape[1] == 512
+
+
+def test_a_decoder_of_wct_begins_it(small: Callable[..., Any]) -> None:
+    """WCT's decoder inverts the same features: its weights are taken where the shapes match."""
+    decoder = wct.Network(small(wct.METHOD, levels=("3", "1")), ()).state_dict()
+    network = adain.Network(small(adain.METHOD), ())
+    adain.begin(network, decoder)
+    for name, value in network.decoder.state_dict().items():
+        assert torch.equal(value, decoder[f"decoders.3.{name}"])

@@ -260,3 +260,19 @@ def test_make_config() -> None:
     for values in ({"steps": True}, {"steps": 0}, {"style_layers": ()}, {"content_layer": "relu9"}):
         with pytest.raises(BadInput, match="cin"):
             make_config(cin, values)
+
+
+@pytest.mark.parametrize("name", ["wct", "mgan"])
+def test_checkpoints_from_before_a_choice_of_encoders_have_vgg(name: str, tmp_path: Path) -> None:
+    """Their configs have no such setting; new ones default to SqueezeNet."""
+    method, setting = METHODS[name], "encoder" if name == "wct" else "loss_network"
+    config = method.config(**{setting: "vgg16"}, **({"levels": ("1",)} if name == "wct" else {}))
+    styles = ("wave",) if name == "mgan" else ()
+    network = method.build(config, styles)
+    values = dataclasses.asdict(config)
+    del values[setting]
+    Checkpoint(name, values, styles, network.state_dict()).save(tmp_path / "old.pt")
+    loaded = load_checkpoint(tmp_path / "old.pt")
+    assert loaded.config[setting] == "vgg16"
+    loaded.network()
+    assert getattr(method.config(), setting) == "squeezenet"

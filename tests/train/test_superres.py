@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from st.runtime.errors import BadInput
 from st.train.features import VGG
 from st.train.method import Batch
 from st.train.methods.superres import METHOD, Network, degrade, paint, step
@@ -66,3 +67,18 @@ def test_the_crop_is_its_own_target(
     more = replace(config, pixel_weight=2.0)
     terms = step(network, vgg, None, batch, more)
     assert 0 < float(terms["pixel"].detach()) < 0.5
+
+
+def test_squeezenet_as_the_loss_network(
+    small: Callable[..., Any], squeezenet: Any, real_pair: tuple[Tensor, Tensor]
+) -> None:
+    """Its layer and its pixel term are the network's defaults; the loss is 0 for the photograph."""
+    config = small(METHOD, loss_network="squeezenet")
+    assert config.content_layer == "fire2"
+    torch.manual_seed(0)
+    network, batch = Network(config, ()), Batch(real_pair[0], torch.zeros(1))
+    terms = step(network, squeezenet, None, batch, config)
+    assert set(terms) == {"content", "tv", "pixel"}
+    assert 0 < float(terms["content"].detach()) < 1
+    with pytest.raises(BadInput, match="has no layer relu2_2"):
+        METHOD.config(loss_network="squeezenet", content_layer="relu2_2")

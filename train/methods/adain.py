@@ -280,6 +280,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="adain",
     title="Adaptive instance norm (Huang and Belongie, ICCV 2017): any style, one network",
+    example="st-train adain --content photos/ --style paintings/ -o any.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -288,7 +289,5 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=2_000,
-    loss_network=lambda config: config.encoder,
     begin=begin,
-    example="st-train adain --content photos/ --style paintings/ -o any.pt",
 )

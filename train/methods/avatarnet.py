@@ -195,6 +195,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="avatarnet",
     title="Avatar-Net (Sheng et al., CVPR 2018): any style, patches and statistics at every scale",
+    example="st-train avatarnet --content photos/ -o any.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -202,8 +203,6 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    content_only=True,
     min_steps=1_000,
-    loss_network=lambda config: config.encoder,
-    example="st-train avatarnet --content photos/ -o any.pt",
+    content_only=True,
 )

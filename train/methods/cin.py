@@ -1,8 +1,8 @@
 """Conditional instance normalization: many styles, one network.
 
 Dumoulin, Shlens and Kudlur, "A learned representation for artistic style", ICLR 2017,
-arXiv:1610.07629. All styles share the convolutions; a style is a row of the bank: a scale and a
-shift for every channel of every instance norm (eq. 5), so any convex blend of rows is a style too.
+arXiv:1610.07629. All styles share the convolutions. A style is a row of the bank: a scale and a
+shift for each channel of each instance norm (eq. 5). Any convex blend of rows is a style, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from st.train.networks.transform import Norm, TransformNet, instance_norm, parse
 from st.train.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
-    loss_network_of,
     named_grams,
     of_index,
     perceptual_terms,
@@ -42,8 +41,8 @@ from st.train.settings import (
 if TYPE_CHECKING:
     from st.train.checkpoint import Checkpoint
 
-# The scales and shifts of a style have a gradient only in the steps that show it, and nothing else
-# tells the styles apart: at the convolutions' rate they look alike for thousands of steps.
+# The scales and shifts of a style get gradients only in the steps that use it, and only they differ
+# between styles: at the convolutions' rate, all styles look alike for thousands of steps.
 BANK_RATE = 5.0
 # Mean squared errors are about 0.01 where the other terms are about 5.
 TEACHER_WEIGHT = 100.0
@@ -124,10 +123,10 @@ def step(
     batch: Batch,
     config: Config,
 ) -> dict[str, Tensor]:
-    """Eq. 1-4: content and style distances of the paintings, each crop in a style of its own.
+    """Eq. 1-4: content and style distances of the paintings, each crop in its own style.
 
-    With a teacher, the first steps take the distance from its paintings instead: a small network
-    learns in minutes from these what the styles alone teach it in an hour.
+    With a teacher, the first steps use the distance from its paintings instead: a small network
+    learns from these in minutes what it learns from the styles in an hour.
     """
     network = cast(Network, net)
     weights = network.one_hot(batch.index)
@@ -163,6 +162,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="cin",
     title="Conditional instance norm (Dumoulin et al., ICLR 2017): many styles, one network",
+    example="st-train cin --content photos/ --style paintings/ -o bank.pt",
     config=Config,
     styles="many",
     build=Network,
@@ -171,10 +171,8 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=1_000,
-    loss_network=loss_network_of,
+    rates={"bank": BANK_RATE},
     bank="bank",
     temporal=True,
     teach=teach,
-    rates={"bank": BANK_RATE},
-    example="st-train cin --content photos/ --style paintings/ -o bank.pt",
 )

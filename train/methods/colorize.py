@@ -244,6 +244,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="colorize",
     title="Colors for gray photographs (after DeOldify, NoGAN): chroma alone, with hints",
+    example="st-train colorize --content photos/ -o colorize.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -251,9 +252,7 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    content_only=True,
     min_steps=2_000,
-    loss_network=lambda config: config.loss_network,
+    content_only=True,
     rates={"critic": CRITIC_RATE, "generator.encoder.squeezenet": PUBLISHED_RATE},
-    example="st-train colorize --content photos/ -o colorize.pt",
 )

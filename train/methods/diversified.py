@@ -1,18 +1,18 @@
 """Diversified synthesis: many textures or styles, and a different picture for different noise.
 
 Li, Fang, Yang, Wang, Lu and Yang, "Diversified texture synthesis with feed-forward networks", CVPR
-2017, arXiv:1703.01664. A selector maps the one-hot choice of a style to an embedding, which guides
-the generator at every scale (section 3.1). The Gram matrices are of activations less their mean
-(eq. 3), which tells textures apart that differ in color; a diversity loss drives what one style
-makes of different noise apart (eq. 5); and the styles are taught one after the other, each added to
-those before it (section 3.4).
+2017, arXiv:1703.01664. A selector maps the one-hot choice of a style to an embedding, which
+controls the generator at every scale (section 3.1). Gram matrices are of activations minus their
+mean (eq. 3), which separates textures that differ in color. A diversity loss separates the pictures
+of one style from different noise (eq. 5). Styles are added to the training one after the other
+(section 3.4).
 
     st-train diversified --content photos/ --style paintings/ -o many.pt
     st-train diversified --mode texture --style textures/ -o textures.pt
 
-Unlike the paper's: distances are relative, so one weight suits every style; the embedding joins
-each layer as channels that are the same everywhere, before the layer's ReLU and norm; nearest
-upsampling and reflection padding.
+Differences from the paper: distances are relative, so one weight suits every style. The embedding
+is added to each layer as constant channels, before the layer's ReLU and norm. Upsampling is
+nearest, and padding by reflection.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from st.train.perceptual_loss import (
     STYLE_LAYERS,
     STYLE_LAYERS_HELP,
     Perceptual,
-    loss_network_of,
     named_grams,
     of_index,
     style_loss,
@@ -55,7 +54,7 @@ from st.train.settings import (
 
 MODES = ("stylize", "texture")
 PREVIEW = 1  # seed of the previews' noise
-DOWN = 2  # halvings of a photograph before it meets the noise
+DOWN = 2  # halvings of a photograph before it is joined with the noise
 COARSE = 4  # halvings from a texture to its noise
 
 
@@ -95,15 +94,15 @@ class Config(Perceptual):
 
 
 class Guided(nn.Module):
-    """A convolution that the embedding of the style joins as further channels, a ReLU, a norm.
+    """A convolution with the style's embedding as further input channels, a ReLU, a norm.
 
-    In this order: before a norm alone, channels that are the same everywhere would be taken away.
+    In this order: a norm right after the convolution would remove constant channels.
     """
 
     def __init__(self, conv: ReflectConv, embedding: int) -> None:
         super().__init__()
         self.conv = conv
-        # What a convolution makes of constant channels is a constant: one product gives it.
+        # A convolution of constant channels is constant: a linear layer gives the same.
         self.guide = nn.Linear(embedding, conv.out_channels, bias=False)
         self.norm = InstanceNorm(conv.out_channels)
 
@@ -114,8 +113,8 @@ class Guided(nn.Module):
 class Network(nn.Module):
     """content (N, 3, H, W), noise (N or 1, C, H, W), weights (N or 1, S) of the styles -> 0..1.
 
-    In texture mode content is None. Pictures are RGB, 0..1; the noise is even, 0..1. H and W are
-    multiples of 4, or of 16 for textures.
+    In texture mode content is None. Pictures are RGB, 0..1; the noise is uniform in 0..1. H and W
+    are multiples of 4, or of 16 for textures.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
@@ -147,7 +146,7 @@ class Network(nn.Module):
     def forward(self, content: Tensor | None, noise: Tensor, weights: Tensor) -> Tensor:
         with torch.autocast(noise.device.type, enabled=False):
             embedded = self.selector(weights)
-        # The bilinear map of the paper: each number of the choice scales a noise of its own.
+        # The bilinear map of the paper: each entry of the embedding scales one channel of noise.
         x = every(noise - 0.5, self.multiple) * embedded[..., None, None]
         if content is not None:
             features = content
@@ -168,18 +167,18 @@ class Network(nn.Module):
 
 
 def centered_gram(features: Tensor) -> Tensor:
-    """Eq. 3: the Gram matrix of activations less their mean, (N, C, H, W) -> (N, C, C).
+    """Eq. 3: the Gram matrix of activations minus their mean, (N, C, H, W) -> (N, C, C).
 
-    In float32: the mean is most of what there is.
+    In float32, because the mean is much larger than the differences.
     """
     x = wide(features)
     return gram(x - x.mean(dim=(1, 2, 3), keepdim=True))
 
 
 def diversity(features: Tensor, partner: Tensor) -> Tensor:
-    """Eq. 5 without its sign: how far the pictures' features are from their partners', a scalar.
+    """Eq. 5 without its sign: mean distance of the pictures' features from their partners'.
 
-    Relative to their size, so that no weight suits one layer only.
+    Relative to their magnitude, so that one weight suits every layer.
     """
     x, y = wide(features), wide(partner).detach()
     distance = (x - y).abs().flatten(1).mean(1)
@@ -187,7 +186,7 @@ def diversity(features: Tensor, partner: Tensor) -> Tensor:
 
 
 def taught(index: Tensor, step: int, styles: int, config: Config) -> Tensor:
-    """The style of this step, of those that have joined by now, for all pictures of a batch."""
+    """The style of a step, for all pictures of the batch: one of those added so far."""
     known = min(styles, 1 + step // config.stage)
     return index[:1].expand_as(index) % known
 
@@ -195,7 +194,7 @@ def taught(index: Tensor, step: int, styles: int, config: Config) -> Tensor:
 def targets(
     net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> dict[float, Grams]:
-    """Mean-less Gram matrices of the style pictures, each (S, C, C): computed once."""
+    """Centered Gram matrices of the style pictures by scale and layer, (S, C, C) each."""
     return named_grams(loss_network, styles, config, centered_gram)
 
 
@@ -206,7 +205,7 @@ def step(
     batch: Batch,
     config: Config,
 ) -> dict[str, Tensor]:
-    """Eq. 2-6: pairs of one content and one style, each picture with noise of its own."""
+    """Eq. 2-6: pairs with the same content and style and different noise."""
     network = cast(Network, net)
     half = -(-len(batch.content) // 2)
     content = torch.cat([batch.content[:half]] * 2)
@@ -225,7 +224,7 @@ def step(
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture in the style of that index, always of the same noise."""
+    """One preview picture in the style of that index, always from the same noise."""
     network = cast(Network, net)
     chosen = network.one_hot(torch.tensor([index], device=content.device))
     noise = draw(content, network.config.embedding, PREVIEW)
@@ -245,6 +244,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="diversified",
     title="Diversified synthesis (Li et al., CVPR 2017): many styles, a new picture per noise",
+    example="st-train diversified --content photos/ --style paintings/ -o many.pt",
     config=Config,
     styles="many",
     build=Network,
@@ -252,8 +252,6 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    style_only=lambda config: config.mode == "texture",
     min_steps=1_000,
-    loss_network=loss_network_of,
-    example="st-train diversified --content photos/ --style paintings/ -o many.pt",
+    style_only=lambda config: config.mode == "texture",
 )

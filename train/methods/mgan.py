@@ -155,6 +155,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="mgan",
     title="Markovian GAN (Li and Wand, ECCV 2016): one style, by its patches alone",
+    example="st-train mgan --content photos/ --style wave.jpg -o wave.pt",
     config=Config,
     styles="one",
     build=Network,
@@ -163,7 +164,5 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=1_000,
-    loss_network=lambda config: config.loss_network,
     rates={"discriminator": CRITIC_RATE},
-    example="st-train mgan --content photos/ --style wave.jpg -o wave.pt",
 )

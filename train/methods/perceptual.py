@@ -1,17 +1,19 @@
 """Perceptual losses: one style, one network.
 
 Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and super-resolution",
-ECCV 2016, arXiv:1603.08155. A residual network is trained so that a pretrained network sees the
-photograph's content (eq. 2) and the painting's Gram matrices (eq. 4) in its output.
+ECCV 2016, arXiv:1603.08155. A residual network is trained so that the features of its output, on a
+pretrained network, match the photograph's (eq. 2) and have the style's Gram matrices (eq. 4).
 
     st-train perceptual --content photos/ --style wave.jpg -o wave.pt
 
-With --patch-weight above 0 it learns from the style's patches too: docs/fused-statistics.md.
+With --patch-weight above 0 it also learns from the style's patches: docs/fused-statistics.md.
 
-Unlike the paper's: distances are relative, so one weight suits every style; the learning rate
-falls, and fewer steps do than their 40,000; nearest upsampling and reflection padding where they
-have transposed convolutions and one wide margin; instance in place of batch normalization, as in
-the code that they released later.
+Differences from the paper:
+
+- Distances are relative, so one weight suits every style. The learning rate decays, and fewer steps
+  suffice than the paper's 40,000.
+- Nearest upsampling and reflection padding replace transposed convolutions and one wide margin.
+- Instance normalization replaces batch normalization, as in the authors' later code.
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from st.train.perceptual_loss import (
     LAYERS,
     RASTER_HELP,
     Perceptual,
-    loss_network_of,
     named_grams,
     style_loss,
     weighted_terms,
@@ -61,7 +62,7 @@ class Config(Perceptual):
 
 
 class Network(nn.Module):
-    """content (N, 3, H, W), RGB, 0..1 -> pictures, 0..1. The norms' scales, shifts are learned."""
+    """content (N, 3, H, W), RGB, 0..1 -> pictures, 0..1. Scales and shifts of norms are learned."""
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ def step(
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture; the network knows one style only."""
+    """One preview picture; the network has one style."""
     return net(content)
 
 
@@ -131,6 +132,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="perceptual",
     title="Perceptual losses (Johnson et al., ECCV 2016): one style, one network",
+    example="st-train perceptual --content photos/ --style wave.jpg -o wave.pt",
     config=Config,
     styles="one",
     build=Network,
@@ -139,7 +141,5 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=500,
-    loss_network=loss_network_of,
     temporal=True,
-    example="st-train perceptual --content photos/ --style wave.jpg -o wave.pt",
 )

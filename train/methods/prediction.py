@@ -1,17 +1,16 @@
-"""Style prediction: a picture becomes a style code once, and every frame costs what a bank's does.
+"""Style prediction: any style, encoded once, at the cost per frame of a bank of styles.
 
 Ghiasi, Lee, Kudlur, Dumoulin and Shlens, "Exploring the structure of a real-time, arbitrary neural
-artistic stylization network", BMVC 2017, arXiv:1705.06830. A style network P looks at the style and
-predicts, through a bottleneck of 100 numbers, every scale and shift of the transfer network T
-(section 2.1, eq. 5); P and T are trained together on many paintings. Codes blend linearly, and
-photographs among the styles teach T the identity, towards which a style can be weakened
-(section 3).
+artistic stylization network", BMVC 2017, arXiv:1705.06830. A style network P predicts all scales
+and shifts of the transfer network T from the style picture, through a bottleneck of 100 numbers
+(section 2.1, eq. 5). P and T are trained together on many paintings. Codes blend linearly.
+Photographs among the styles teach T the identity, so a style can be weakened (section 3).
 
     st-train prediction --content photos/ --style paintings/ --style photos/ -o anything.pt
 
-Unlike the paper's: P sees with a frozen SqueezeNet or VGG-16, not with Inception-v3. The channel
-means and deviations of four layers determine much of the style loss, so a few hundred paintings are
-enough. T is a network made for video (`FASTER`), not Johnson's.
+Differences from the paper: the input of P are channel means and deviations of four layers of a
+frozen SqueezeNet or VGG-16, instead of Inception-v3. They determine much of the style loss, so a
+few hundred paintings are enough. T is a network designed for video (`FASTER`) instead of Johnson's.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from st.train.networks.transform import Norm, TransformNet, instance_norm, parse
 from st.train.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
-    loss_network_of,
     style_loss,
     weighted_terms,
 )
@@ -47,20 +45,20 @@ from st.train.settings import (
     steps_option,
 )
 
-# What P looks at, and the channels there.
+# The layers whose statistics are the input of P, and their channels.
 SEEN = {
     "squeezenet": {"conv1": 64, "fire3": 128, "fire5": 256, "fire7": 384},
     "vgg16": {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512},
 }
 HIDDEN = {"squeezenet": 256, "vgg16": 512}  # units of P's first layer: most of its weights
-DARK = 0.05  # relative to a layer's scale: smaller activations make no difference
-# The style network moves every scale and shift of a picture at once: at the transfer network's rate
-# codes diverged within a few hundred steps, to pictures of two colors.
+DARK = 0.05  # relative to a layer's scale: smaller statistics count as equal
+# The style network changes all scales and shifts of a picture at once: at the transfer network's
+# rate, codes diverged within a few hundred steps, to pictures of two colors.
 STYLE_RATE = 0.1
-BLENDED = 0.25  # of the steps teach a blend of two styles
-RECOLORED = 0.25  # and as many a style with its color channels exchanged
+BLENDED = 0.25  # fraction of the steps with a blend of two styles
+RECOLORED = 0.25  # fraction of the steps with permuted color channels of the style
 CHANCES = 1 << 20
-FARTHEST = 20.0  # a style distance; of near black paintings it grows without bounds
+FARTHEST = 20.0  # limit of a style distance, unbounded for nearly black paintings
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class Network(nn.Module):
 def targets(
     net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> None:
-    """Fill the encoder, and standardize what P sees on the sample of styles."""
+    """Fill the encoder, and standardize the input of P on the sample of styles."""
     network = cast(Network, net)
     style_loss(config).check(loss_network, config.size - SHIFT)
     same = config.encoder == config.loss_network
@@ -180,7 +178,7 @@ def targets(
 
 
 def begin(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """After a bank's network: every prediction starts at the middle of its styles."""
+    """After a bank's network: predictions start from the mean of its styles."""
     network = cast(Network, net)
     bank, base = state.get("bank"), cast(nn.Linear, network.style.predict[-1]).bias
     if bank is not None and bank.shape[1:] == base.shape:
@@ -251,6 +249,7 @@ def before_export(net: Network) -> None:
 METHOD = Method(
     name="prediction",
     title="Style prediction (Ghiasi et al., BMVC 2017): any style at the speed of a bank",
+    example="st-train prediction --content photos/ --style paintings/ -o anything.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -259,10 +258,8 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=2_000,
-    loss_network=loss_network_of,
-    temporal=True,
     rates={"style": STYLE_RATE},
+    temporal=True,
     begin=begin,
     before_export=before_export,
-    example="st-train prediction --content photos/ --style paintings/ -o anything.pt",
 )

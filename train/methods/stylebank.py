@@ -1,19 +1,19 @@
-"""StyleBank: an auto-encoder, and between its halves one bank of filters a style.
+"""StyleBank: an auto-encoder with one bank of filters per style between encoder and decoder.
 
 Chen, Yuan, Liao, Yu and Hua, "StyleBank: an explicit representation for neural image style
-transfer", CVPR 2017, arXiv:1703.09210. The encoder and the decoder know no style: with nothing
-between them they give the picture back. A style is a convolution of the features, F_i = K_i ⊗ F
-(eq. 1), learned in turns with the reconstruction (T + 1 training, Algorithm 1).
+transfer", CVPR 2017, arXiv:1703.09210. Encoder and decoder alone reconstruct the picture. A style
+is a convolution of the features, F_i = K_i ⊗ F (eq. 1). Steps for the styles and for the
+reconstruction alternate (T + 1 training, Algorithm 1).
 
     st-train stylebank --content photos/ --style paintings/ -o bank.pt
     st-train stylebank --add-style wave.jpg --from bank.pt --content photos/ -o more.pt
 
-Styles blend by weights (the paper's linear fusion) and by place (its region fusion): pass weight
-maps in place of weights.
+Styles are blended by weights (the paper's linear fusion), or by weight maps for regions (its region
+fusion).
 
-Unlike the paper's: distances are relative, so one weight suits every style; a bank begins as the
-identity, so a style begins as the photograph; nearest upsampling and reflection padding where they
-have strided transposed convolutions.
+Differences from the paper: distances are relative, so one weight suits every style. A bank is
+initialized as the identity, so a style starts from the photograph. Nearest upsampling and
+reflection padding replace strided transposed convolutions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from st.train.networks.transform import InstanceNorm, Norm, ReflectConv, Upsampl
 from st.train.perceptual_loss import (
     RASTER_HELP,
     Perceptual,
-    loss_network_of,
     named_grams,
     of_index,
     perceptual_terms,
@@ -48,7 +47,7 @@ from st.train.settings import (
     style_size_option,
 )
 
-MULTIPLE = 4  # pixels to a step on the features
+MULTIPLE = 4  # pixels per cell of the features
 KERNEL = 3  # of a bank's filters
 
 
@@ -70,7 +69,7 @@ class Network(nn.Module):
     """content (N, 3, H, W), RGB, 0..1; weights over the styles; strength (1,) -> pictures, 0..1.
 
     H and W are multiples of 4. weights: (N or 1, S), convex, or weight maps (N, S, H/4, W/4), which
-    add up to 1 at each place. Strength 0 is the photograph as the auto-encoder knows it.
+    add up to 1 at each cell. Strength 0 is the photograph as the auto-encoder reconstructs it.
     """
 
     gradient: Tensor
@@ -110,11 +109,11 @@ class Network(nn.Module):
         return torch.sigmoid(self.last(x))
 
     def stylize(self, features: Tensor, weights: Tensor) -> Tensor:
-        """Eq. 1: the features through a blend of the banks; by maps, each region its own."""
+        """Eq. 1: the features, filtered by a blend of the banks; with maps, by one per region."""
         if weights.ndim == 4:
             parts = [_filter(features * weights[:, s, None], k) for s, k in enumerate(self.bank)]
             return torch.stack(parts).sum(0)
-        # A sum of convolutions is the convolution with the sum: a blend costs what a style costs.
+        # A sum of convolutions is a convolution with the sum: a blend costs as much as a style.
         with torch.autocast(features.device.type, enabled=False):
             banks = (weights @ self.bank.flatten(1)).unflatten(1, self.bank.shape[1:])
         if len(weights) == 1:
@@ -219,6 +218,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="stylebank",
     title="StyleBank (Chen et al., CVPR 2017): an auto-encoder and one filter bank a style",
+    example="st-train stylebank --content photos/ --style paintings/ -o bank.pt",
     config=Config,
     styles="many",
     build=Network,
@@ -227,8 +227,6 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=1_000,
-    loss_network=loss_network_of,
     bank="bank",
     balance=balance,
-    example="st-train stylebank --content photos/ --style paintings/ -o bank.pt",
 )

@@ -162,6 +162,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="styleswap",
     title="Style swap (Chen and Schmidt, 2016): any style, patch by patch",
+    example="st-train styleswap --content photos/ --style paintings/ -o any.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -170,6 +171,4 @@ METHOD = Method(
     paint=paint,
     export_spec=export_spec,
     min_steps=1_000,
-    loss_network=lambda config: config.encoder,
-    example="st-train styleswap --content photos/ --style paintings/ -o any.pt",
 )

@@ -179,6 +179,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="superres",
     title="Super-resolution by perceptual losses (Johnson et al., ECCV 2016): ×4 and ×8",
+    example="st-train superres --factor 4 --content photos/ -o x4.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -186,8 +187,6 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    content_only=True,
     min_steps=300,
-    loss_network=lambda config: config.loss_network,
-    example="st-train superres --factor 4 --content photos/ -o x4.pt",
+    content_only=True,
 )

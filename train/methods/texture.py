@@ -36,7 +36,6 @@ from st.train.perceptual_loss import (
     STYLE_LAYERS,
     STYLE_LAYERS_HELP,
     Perceptual,
-    loss_network_of,
     named_grams,
     perceptual_terms,
 )
@@ -80,7 +79,7 @@ class Config(Perceptual):
 
 
 class CircularConv(nn.Conv2d):
-    """A convolution on a torus: what leaves at one side enters at the other."""
+    """A convolution with circular padding."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel)
@@ -104,10 +103,10 @@ class Block(nn.Sequential):
 
 
 class Network(nn.Module):
-    """content (N, 3, H, W), RGB, 0..1, noise (N or 1, C, H, W), even, 0..1 -> pictures, 0..1.
+    """content (N, 3, H, W), RGB, 0..1, noise (N or 1, C, H, W), uniform, 0..1 -> pictures, 0..1.
 
     In texture mode content is None. H and W are multiples of 2^(scales - 1). The noise has
-    `config.noise` channels for each scale; a coarser scale takes every 2nd, 4th, … of its own.
+    `config.noise` channels for each scale; coarser scales use every 2nd, 4th, … row and column.
     """
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
@@ -117,7 +116,7 @@ class Network(nn.Module):
         inputs = config.noise + (0 if self.texture else 3)
         width, scales = config.width, config.scales
         self.blocks = nn.ModuleList(Block(inputs, width) for _ in range(scales))
-        # Before they are joined both sides are normalized, else the finer drowns the coarser.
+        # Both are normalized before they are joined; else the finer one dominates.
         self.fine = nn.ModuleList(InstanceNorm(width) for _ in range(scales - 1))
         self.coarse = nn.ModuleList(
             InstanceNorm(width * (scales - 1 - k)) for k in range(scales - 1)
@@ -143,14 +142,14 @@ class Network(nn.Module):
 
     @property
     def noise(self) -> int:
-        """Channels of its noise, all scales together."""
+        """Channels of the noise, for all scales together."""
         return self.config.noise * self.config.scales
 
 
 def targets(
     net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> dict[float, Grams]:
-    """Gram matrices of the style picture by scale and layer, each (1, C, C): computed once."""
+    """Gram matrices of the style picture by scale and layer, (1, C, C) each."""
     return named_grams(loss_network, styles, config)
 
 
@@ -161,8 +160,7 @@ def step(
     batch: Batch,
     config: Config,
 ) -> dict[str, Tensor]:
-    """Eq. 4 and 6: new noise in every step, the style's Gram matrices, and the content of the crops
-    if there is any."""
+    """Eq. 4 and 6, with new noise in every step; without the content term in texture mode."""
     network = cast(Network, net)
     noise = draw(batch.content, network.noise, batch.seed)
     painted = network(None if network.texture else batch.content, noise)
@@ -173,7 +171,7 @@ def step(
 
 
 def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture, always of the same noise."""
+    """One preview picture, always from the same noise."""
     network = cast(Network, net)
     noise = draw(content, network.noise, PREVIEW)
     return network(None if network.texture else content, noise)
@@ -187,6 +185,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="texture",
     title="Texture networks (Ulyanov et al., ICML 2016): one style, painted out of noise",
+    example="st-train texture --content photos/ --style wave.jpg -o wave.pt",
     config=Config,
     styles="one",
     build=Network,
@@ -194,8 +193,6 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    style_only=lambda config: config.mode == "texture",
     min_steps=300,
-    loss_network=loss_network_of,
-    example="st-train texture --content photos/ --style wave.jpg -o wave.pt",
+    style_only=lambda config: config.mode == "texture",
 )

@@ -170,6 +170,7 @@ def export_spec(net: Network) -> ExportSpec:
 METHOD = Method(
     name="wct",
     title="Whitening and coloring (Li et al., NIPS 2017): any style, trained on photographs alone",
+    example="st-train wct --content photos/ -o any.pt",
     config=Config,
     styles="any",
     build=Network,
@@ -177,8 +178,6 @@ METHOD = Method(
     step=step,
     paint=paint,
     export_spec=export_spec,
-    content_only=True,
     min_steps=1_000,
-    loss_network=lambda config: config.encoder,
-    example="st-train wct --content photos/ -o any.pt",
+    content_only=True,
 )
