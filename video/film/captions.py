@@ -1,4 +1,4 @@
-"""Closed captions that travel inside the picture (CEA-608 and 708, ATSC A/53 part 4)."""
+"""Closed captions inside the video stream (CEA-608 and CEA-708, ATSC A/53 part 4)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from av.filter import Graph
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 
-_FIRST = 5  # frames
-ENCODERS = ("libx264",)  # those that write them; x265 in PyAV's wheel does not
+_FIRST = 5  # frames that are always searched
+ENCODERS = ("libx264",)  # encoders that write captions; PyAV's x265 does not
 
 
 class CaptionDetector:
-    """Finds out whether a film has captions, from its first frames and its keyframes.
+    """Detects captions in a film's first frames and keyframes.
 
-    Not from every frame: PyAV keeps a frame whose side data was read until Python's garbage
-    collector runs, and frames are large.
+    Other frames are not searched: PyAV keeps a frame whose side data was read until Python's
+    garbage collector runs, and frames are large.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class CaptionDetector:
         self.found = False
 
     def look(self, frame: VideoFrame) -> bool:
-        """Whether captions were found, in this frame or before."""
+        """Whether captions were found in this frame or an earlier one."""
         if not self.found and (self._left > 0 or frame.key_frame):
             self._left -= 1
             gc.collect(1)
@@ -39,10 +39,10 @@ def _has_captions(frame: VideoFrame) -> bool:
 
 
 def with_captions(frame: VideoFrame, source: VideoFrame) -> VideoFrame:
-    """A frame of the pixels of `frame` with the captions of `source`.
+    """A copy of `frame` with the captions of `source`.
 
-    PyAV cannot add side data to a frame, but FFmpeg's filters hand it on: `blend` gives the
-    properties of its first input and, at opacity 0, the pixels of its second, a planar frame.
+    PyAV cannot add side data to a frame, but FFmpeg's filters pass it on: the output of `blend` has
+    the side data of its first input and, at opacity 0, the pixels of its second, a planar frame.
     """
     graph = Graph()
     tops, bottoms = (

@@ -1,4 +1,4 @@
-"""Film files and pipes, opened without trust, and the choice of the picture that is painted."""
+"""Opening untrusted film files and pipes, and choosing the video stream to paint."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import check_no_pipe
 from st.video.film.pipes import Pipe
 
-# Film formats proper. Not among them: playlists (concat, hls, dash, imf), which open other files,
-# picture patterns, devices and scripts.
+# Film formats only: playlists (concat, hls, dash, imf) open other files, and so do picture patterns,
+# devices and scripts.
 FORMATS = (
     "3gp,aiff,amv,apng,asf,av1,avi,dv,dvbsub,f4v,flv,gif,gxf,h261,h263,h264,hevc,ivf,m4a,m4v,"
     "matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,swf,vc1,vivo,vvc,webm,wtv,"
     "yuv4mpegpipe"
 )
-SAMPLE_PACKETS = 2000  # of all streams, read to learn what they hold
+SAMPLE_PACKETS = 2000  # of all streams, read to find out what they contain
 SAMPLE_BYTES = 32 << 20
 MAX_READ_ERRORS = 1000
 
 
 class MemoryFile(io.RawIOBase):
-    """A film file's bytes that lie in memory: a source to seek in, unlike a pipe."""
+    """A film file in memory: unlike a pipe, it can seek."""
 
     def __init__(self, data: memoryview) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class MemoryFile(io.RawIOBase):
         self._at = 0
 
     def again(self) -> MemoryFile:
-        """The same bytes, read from their beginning."""
+        """Another reader of the same bytes, at their start."""
         return MemoryFile(self._data)
 
     def read(self, size: int = -1, /) -> bytes:
@@ -70,12 +70,12 @@ Source = Path | MemoryFile | Pipe
 
 
 def open_container(source: Source, name: str) -> InputContainer:
-    """Open a film's container without trusting it. name: for messages. Raises BadInput."""
+    """Open the container of an untrusted film. name: for messages. Raises BadInput."""
     if isinstance(source, Path):
         if not source.exists():
             raise BadInput(f"{name}: no such file")
         check_no_pipe(source, name)
-        # Absolute, so that no part of the name is taken for a protocol.
+        # An absolute path, so that no part of it is read as a protocol.
         file: Any = str(source.absolute())
     else:
         file = source
@@ -97,8 +97,8 @@ def open_container(source: Source, name: str) -> InputContainer:
 class Samples:
     """The first packets of every stream.
 
-    container: whose streams the packets belong to. packets: by the stream's index.
-    spare: whether nothing else reads this container, so that its decoders may be used.
+    container: the one that the streams belong to. packets: by stream index. spare: whether nothing
+    else reads this container, so that its decoders may be used.
     """
 
     def __init__(
@@ -116,12 +116,15 @@ class Samples:
 
 
 def reopened(source: Path | MemoryFile, name: str) -> InputContainer:
-    """A source opened once more, apart from other readers. Raises BadInput."""
+    """Open a source again, independent of other readers. Raises BadInput."""
     return open_container(source.again() if isinstance(source, MemoryFile) else source, name)
 
 
 def open_samples(source: Source, name: str) -> Samples | None:
-    """A film's first packets, read apart from its reader; None for a pipe. Raises BadInput."""
+    """A film's first packets, read independently of its reader; None for a pipe.
+
+    Raises BadInput.
+    """
     if not isinstance(source, Path | MemoryFile):
         return None
     container = reopened(source, name)
@@ -146,12 +149,11 @@ def _first_packets(container: InputContainer) -> Iterator[Packet[Any]]:
 def main_video(
     container: InputContainer, sample: Callable[[], Samples | None], name: str
 ) -> VideoStream:
-    """The video stream to paint. Moving pictures rank before stills, then the stream marked as the
-    default, then the largest, then the first.
+    """The video stream to paint: films before stills, then the default, the largest, the first.
 
-    sample: gives the first packets, to tell a still from a film, or None if they cannot be read
-        ahead; called only if there is a choice. name: for messages.
-    Raises BadInput: there is no video stream, or none with a decoder.
+    sample: returns the first packets, which distinguish stills from films, or None if they cannot
+    be read ahead; called only if there are several streams. name: for messages.
+    Raises BadInput: there is no video stream, or no decoder for it.
     """
     pictures = [s for s in container.streams.video if not is_still(s)]
     if not pictures:
@@ -176,12 +178,12 @@ def main_video(
 def _packet_counts(
     streams: list[VideoStream], sample: Callable[[], Samples | None]
 ) -> Counter[int]:
-    """About how many packets each stream has: from the header, or among the first packets."""
+    """Approximate packet counts of the streams, from the header or from the first packets."""
     known = Counter({stream.index: stream.frames for stream in streams})
     if all(known.values()):
         return known
     sampled = sample()
-    if sampled is None:  # FFmpeg has counted frames when it opened the pipe
+    if sampled is None:  # FFmpeg has counted frames while opening the pipe
         best = streams[0].container.streams.best("video")
         return Counter() if best is None else Counter({best.index: 2})
     with closing(sampled):
@@ -193,7 +195,7 @@ def is_cover(stream: Stream) -> bool:
 
 
 def is_still(stream: Stream) -> bool:
-    """Whether the file marks the stream as a still picture, such as a cover or a preview."""
+    """Whether the file marks a stream as a still picture, such as a cover or a preview."""
     return bool(
         stream.disposition
         & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image)
@@ -201,5 +203,5 @@ def is_still(stream: Stream) -> bool:
 
 
 def start_of(container: InputContainer) -> Fraction:
-    """Seconds at which the film begins, on its own clock."""
+    """The film's start time in seconds, on its own clock."""
     return Fraction(container.start_time or 0, av.time_base)
