@@ -1,4 +1,4 @@
-"""A fault that is planted is found; strokes and plain fields are no faults."""
+"""Planted faults are found; strokes and plain areas are not reported as faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The color benchmark: its measures against what they should be, and a run of it."""
+"""The color benchmark: its measures against known values, and a run."""
 
 from __future__ import annotations
 

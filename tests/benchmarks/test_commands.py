@@ -1,4 +1,4 @@
-"""The benchmarks as they are run: on toy engines and tiny pictures, with their figures checked."""
+"""Runs of the benchmarks on toy engines and tiny pictures, with checks of their figures."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import check_no_pipe
 from st.video.film.pipes import Pipe
 
-# Film formats only: playlists (concat, hls, dash, imf) open other files, and so do picture patterns,
-# devices and scripts.
+# Film formats only: playlists (concat, hls, dash, imf), picture patterns, devices and scripts can
+# open other files.
 FORMATS = (
     "3gp,aiff,amv,apng,asf,av1,avi,dv,dvbsub,f4v,flv,gif,gxf,h261,h263,h264,hevc,ivf,m4a,m4v,"
     "matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,swf,vc1,vivo,vvc,webm,wtv,"

@@ -1,4 +1,4 @@
-"""Requests to the server as strangers and their pages make them."""
+"""Requests to the server from strangers and from pages of other origins."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PATHS = (  # that lead to files, were they taken for paths
 
 
 def foreign_hosts(server: Served) -> tuple[str, ...]:
-    """What other pages' names, or none, look like in a Host header."""
+    """Host headers of other pages, and missing ones."""
     port = server.url.rpartition(":")[2]
     return ("evil.example", f"evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "")
 
@@ -53,7 +53,7 @@ def foreign_origins(server: Served) -> tuple[str, ...]:
 
 
 async def statuses(server: Served, headers: dict[str, str]) -> list[int]:
-    """What each of `ROUTES` answers."""
+    """The status of each of `ROUTES`."""
     found = []
     for method, path in ROUTES:
         url = server.url + path
@@ -63,7 +63,7 @@ async def statuses(server: Served, headers: dict[str, str]) -> list[int]:
 
 
 async def raw(server: Served, request: bytes) -> bytes:
-    """The first line of the answer to these bytes."""
+    """The first line of the response to these bytes."""
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request)
@@ -73,7 +73,7 @@ async def raw(server: Served, request: bytes) -> bytes:
 
 
 async def path_status(server: Served, path: bytes) -> int:
-    """What GET answers to a path as it stands, which clients would tidy up first."""
+    """The response to GET for a literal path, which clients would normalize."""
     host = server.url.removeprefix("http://").encode()
     line = await raw(server, b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
     return int(line.split()[1])

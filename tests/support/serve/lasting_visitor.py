@@ -1,4 +1,4 @@
-"""A visitor in a process of its own, who stays until killed: lasting_visitor.py URL."""
+"""A visitor in its own process, who stays until killed: lasting_visitor.py URL."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""The page in a real browser without a window, its camera playing a clip.
+"""The page in a headless browser whose camera plays a clip.
 
 As a program, for another network namespace: live_page.py URL CLIP FOLDER SPKI -> what it saw, JSON.
 """
@@ -36,7 +36,7 @@ control.dispatchEvent(new Event("input", {bubbles: true}));
 
 
 def camera_file(clip: Path, target: Path, frames: int = 50) -> Path:
-    """A clip as Chromium's fake camera takes it."""
+    """A clip in the format of Chromium's fake camera."""
     with av.open(str(clip)) as film, target.open("wb") as out:
         out.write(b"YUV4MPEG2 W320 H180 F25:1 Ip A1:1 C420jpeg\n")
         for number, frame in enumerate(film.decode(video=0)):
@@ -89,12 +89,12 @@ class Page:
         self.run(f"document.querySelector('[data-style=\"{style}\"]').click()")
 
     def chosen(self) -> list[str]:
-        """The styles whose buttons are pressed."""
+        """The styles whose buttons are active."""
         pressed = "[...document.querySelectorAll('[data-style][aria-pressed=true]')]"
         return self.run(f"return {pressed}.map((button) => button.dataset.style)")
 
     def press(self, key: str) -> None:
-        """A key, with nothing in focus that needs it."""
+        """Press a key while no input has the focus."""
         self.run("document.activeElement.blur()")
         self.driver.find_element("tag name", "body").send_keys(key)
 
@@ -106,7 +106,7 @@ class Page:
         return self.driver.execute_script(script)
 
     def wait(self, what: Any, seconds: float = 40) -> Any:
-        """What `what()` returns once it is true, or not None."""
+        """Wait until `what()` returns a true value; returns that."""
         end = time.monotonic() + seconds
         while not (value := what()):
             if time.monotonic() > end:
@@ -115,7 +115,7 @@ class Page:
         return value
 
     def start(self) -> None:
-        """Press the button and wait for painted frames, the camera's own beside them."""
+        """Press the button and wait for painted frames and those of the camera."""
         self.wait(lambda: self.run("return document.getElementById('strength-shown').value"))
         self.click("start")
         self.wait(lambda: self.run("return document.getElementById('painted').currentTime > 0.5"))

@@ -43,7 +43,7 @@ RATE = 25
 
 
 def clip(folder: Path) -> Path:
-    """A real clip where there is one beside the checkout, else a dark one that is made here."""
+    """A real clip if there is one beside the checkout, else a generated dark one."""
     if SHARED.is_file():
         return SHARED
     path = folder / "clip.mp4"
@@ -69,7 +69,7 @@ def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
 
 
 def stage_of(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> SessionDefaults:
-    """target_fps: so low that a busy machine paints no smaller."""
+    """target_fps: so low that a busy machine does not reduce the paint size."""
     live = LiveStyle(stylizer, styles, needs_style=False)
     weights = {live.first: 1 - live.blend} if live.choices else {}
     begin = Settings(weights, live.strength)
@@ -78,7 +78,7 @@ def stage_of(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> Session
 
 @dataclass
 class Served:
-    """url: without a slash at its end."""
+    """url: without a trailing slash."""
 
     url: str
     http: aiohttp.ClientSession
@@ -88,7 +88,7 @@ class Served:
             return await answer.json()
 
     async def emptied(self, seconds: float) -> float:
-        """Wait until nobody is here; the seconds it took."""
+        """Wait until all visitors have left; returns the seconds it took."""
         began = asyncio.get_running_loop().time()
         async with asyncio.timeout(seconds):
             while (await self.info())["sessions"]:
@@ -122,7 +122,7 @@ async def served(
 
 
 class Camera(MediaStreamTrack):
-    """Frames in real time, again and again."""
+    """Frames in real time, repeated forever."""
 
     kind = "video"
 
@@ -147,7 +147,7 @@ class Camera(MediaStreamTrack):
 
 @dataclass
 class Visitor:
-    """A browser's part, by aiortc. got: the painted frames, with when each came."""
+    """A visitor's browser, simulated with aiortc. got: painted frames and their arrival times."""
 
     camera: Camera
     peer: RTCPeerConnection = field(
@@ -167,7 +167,7 @@ class Visitor:
         return self.peer.localDescription.sdp
 
     async def connect(self, server: Served, headers: dict[str, str] | None = None) -> int:
-        """The server's status; connected when it is 200."""
+        """Connect; returns the HTTP status, 200 for success."""
         offer = {"sdp": await self.offer()}
         url = f"{server.url}/offer"
         async with server.http.post(url, json=offer, headers=headers) as answer:
@@ -222,7 +222,7 @@ async def visitor(camera: Camera) -> AsyncIterator[Visitor]:
 
 
 async def visits_growth(engine: Path, times: int, first: int = 5) -> int:
-    """Bytes by which a real server grows over visits, one after the other, after the first few."""
+    """The growth in bytes of a real server over successive visits, after the first few."""
 
     async def visit(server: Served, count: int) -> None:
         for _ in range(count):
@@ -251,7 +251,7 @@ async def visits_growth(engine: Path, times: int, first: int = 5) -> int:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has now."""
+    """The memory of a process, in bytes."""
     text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", text)
     assert found is not None

@@ -1,4 +1,4 @@
-"""Small films made with PyAV, each with one thing that makes films hard."""
+"""Small films made with PyAV, each with one difficulty."""
 
 from __future__ import annotations
 
@@ -180,13 +180,13 @@ def _write_subtitles(target: Any, stream: Any) -> None:
 
 
 def read(path: Path | str) -> list[VideoFrame]:
-    """All frames of the first picture stream."""
+    """All frames of the first video stream."""
     with av.open(str(path)) as source:
         return list(source.decode(video=0))
 
 
 def planes(frame: VideoFrame) -> list[np.ndarray]:
-    """A frame's planes as 8-bit values, whatever its depth."""
+    """A frame's planes as 8-bit values, for any bit depth."""
     bits = frame.format.components[0].bits
     kind = np.uint8 if bits == 8 else np.uint16
     size = kind().itemsize
@@ -198,7 +198,7 @@ def planes(frame: VideoFrame) -> list[np.ndarray]:
 
 
 def all_packets(path: Path) -> list[list[tuple[Any, ...]]]:
-    """Every packet of every stream; not the container's own numbers, which may be random."""
+    """Every packet of every stream, without the container's identifiers, which may be random."""
     streams: dict[int, list[tuple[Any, ...]]] = {}
     with av.open(str(path)) as film:
         for packet in film.demux():

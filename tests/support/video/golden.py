@@ -1,4 +1,4 @@
-"""Golden clips, and what of one is not kept when it goes through an engine that paints nothing."""
+"""Golden clips, and the differences after an engine that does not change the picture."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def stylize(
 
 
 def repainted(name: str, source: Path, settings: str | None = None) -> tuple[Path, list[str]]:
-    """A golden clip as it comes out, lossless where the codec can be, and the warnings."""
+    """The output for a golden clip, lossless where the codec allows it, and the warnings."""
     codec = GOLDEN[name][2]
     lines: list[str] = []
     target = source.with_stem("out")
@@ -94,7 +94,7 @@ def repainted(name: str, source: Path, settings: str | None = None) -> tuple[Pat
 
 
 def losses(name: str, source: Path, target: Path, lines: list[str]) -> Iterator[str]:
-    """What was not kept, in words."""
+    """The properties that were not kept, as texts."""
     before, after = clips.read(source), clips.read(target)
     times = [float(f.time or 0) for f in before], [float(f.time or 0) for f in after]
     if len(before) != len(after):

@@ -1,4 +1,4 @@
-"""Real servers on loopback that play a picture stream, and can be told to drop it or to hang."""
+"""Real servers on loopback that play a stream, and can drop it or hang."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Scene = Callable[[int], np.ndarray]
 
 
 class MjpegServer:
-    """An HTTP camera, as many are: JPEG pictures in one endless multipart answer.
+    """An HTTP camera: JPEG pictures in an endless multipart response.
 
     scene: number -> (H, W, 3) uint8 RGB; may be changed.
     hanging: while set, connections stay open and nothing is sent.
@@ -49,7 +49,7 @@ class MjpegServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def drop(self) -> None:
-        """End the answers that are being given."""
+        """End the current responses."""
         drop, self._drop = self._drop, threading.Event()
         drop.set()
 
@@ -199,14 +199,14 @@ def transport_stream(pictures: list[np.ndarray], rate: int) -> list[bytes]:
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port of loopback that was free a moment ago."""
+    """A free port of loopback."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What the condition gives, as soon as it is true; the test fails when it never is."""
+    """Wait until the condition returns a true value; returns that. Fails after a while."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
