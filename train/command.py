@@ -53,6 +53,7 @@ def method_command(name: str) -> click.Command:
 def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
     """Run a training. values: of all options of the command."""
     from st.train.bank.from_engine import load_any
+    from st.train.bank.teacher import open_teacher
     from st.train.checkpoint import make_config
     from st.train.features import open_network
     from st.train.loop.resume import resumable
@@ -71,7 +72,7 @@ def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
     settings = {key: value for key, value in settings.items() if value not in (None, ())}
     teacher = settings.get("teacher") if settings.get("taught") else None
     values["initial"] = load_any(values["initial"]) if values["initial"] else None
-    values["teacher"] = load_any(teacher) if teacher else None
+    values["teacher"] = open_teacher(teacher) if teacher else None
     added, source = values.pop("added", ()), values.pop("base", None)
     if added or source:
         values |= _addition(ctx, added, source, values, settings)

@@ -123,8 +123,8 @@ class Method:
         by name and shape. Matching ones are copied before.
     before_export: (network) -> None; changes the weights of a network that is about to be exported,
         such as by rounding them to what an engine stores.
-    teach: (network, targets, teacher's checkpoint, config) -> targets that include the teacher; its
-        config has `teacher` and `taught`.
+    teach: (targets, teacher) -> targets that include the teacher, which is (content, style index)
+        -> paintings; its config has `teacher` and `taught`.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Method:
     temporal: bool = False
     begin: Callable[[nn.Module, Mapping[str, Tensor]], None] | None = None
     before_export: Callable[[Any], None] | None = None
-    teach: Callable[[nn.Module, Any, Any, Any], Any] | None = None
+    teach: Callable[[Any, Callable[[Tensor, Tensor], Tensor]], Any] | None = None
 
     def loss_network(self, config: Any) -> str:
         """Name of the pretrained network that `targets` and `step` get: the setting

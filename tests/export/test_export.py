@@ -32,6 +32,7 @@ from st.runtime.painting.hints import no_palette
 from st.runtime.painting.noise import draw_noise
 from st.runtime.painting.upscale import enlarged_painting
 from st.runtime.pictures.trial import trial_picture
+from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
 from st.train.networks.transform import instance_norm
@@ -40,6 +41,9 @@ from tests.support import toys
 # Settings that make a network small, for the methods that have them.
 SMALL = {"width": 8, "kernel": 3, "scales": 2, "levels": ("3", "2"), "style_size": 48}
 SMALL |= {"critic": 8}
+
+# Parts that only training needs, with random weights when they are read out of an engine.
+NOT_EXPORTED = ("critic.", "discriminator.")
 
 # A tiles engine takes seconds to build, and so does measuring FP16: not for every method.
 TILES_BUILT = {"stylebank"}
@@ -105,6 +109,22 @@ def test_the_engine_paints_what_the_network_paints(exported) -> None:
         expected = enlarged_painting(expected, picture)
     assert np.abs(painted.astype(int) - expected).max() <= 2
     assert expected.std() > 3, "a flat picture proves nothing"
+
+
+def test_the_engine_is_read_back(exported) -> None:
+    """--begin-with and --from take every engine: its weights are the network's."""
+    path, checkpoint, _ = exported
+    again = engine_checkpoint(path)
+    assert (again.method, again.config) == (checkpoint.method, checkpoint.config)
+    assert again.styles == checkpoint.styles
+    spectral = {"_u", "_v"}  # found anew: signs are free
+    for name, value in checkpoint.state.items():
+        if name.rpartition(".")[2] in spectral or name.startswith(NOT_EXPORTED):
+            continue
+        largest = max(1e-3, float(value.abs().max()))
+        torch.testing.assert_close(
+            again.state[name], value, rtol=0, atol=1e-3 * largest, msg=lambda text, n=name: n + text
+        )
 
 
 def test_tiles_paint_what_the_whole_paints(exported) -> None:

@@ -346,7 +346,7 @@ def test_errors_name_the_option(tmp_path: Path, examples: ExamplesNet) -> None:
         ([decoder, "--vgg", "gone.pth"], f"--vgg: {decoder}: gone.pth: no such file"),
         ([decoder, "--vgg", decoder], f"--vgg: {decoder}: not the VGG-19"),
         ([wave, "--vgg", decoder], f"--vgg: {wave} needs no encoder"),
-        ([wave, "--fixed-size", "50x50"], "--fixed-size: a fixed size of 50x50"),
+        ([wave, "--fixed-size", "50x50"], "--fixed-size: a fixed size of 50×50"),
         ([wave, "--opset", "16"], "Invalid value for '--opset': 16 is not in the range"),
         ([wave, "--int8", "nowhere"], "--int8: nowhere: no such folder"),
     ):

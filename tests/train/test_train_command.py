@@ -153,9 +153,17 @@ def test_a_small_network_copies_a_teacher_first(st_train: Invoke, paintings: Pat
     assert load_checkpoint(Path("more.pt")).styles == (*made.styles, "new")
 
 
+def test_an_engine_of_any_style_teaches(st_train: Invoke) -> None:
+    result = st_train("cin", "--teacher", "anything", "--taught", 1)
+    assert result.exit_code == 0, result.output
+    assert "teacher" in result.stderr.split("step 1/2")[-1]
+
+
 def test_teachers_that_cannot_teach(st_train: Invoke) -> None:
     assert st_train("perceptual", "-o", "one.pt").exit_code == 0
-    assert "is of perceptual" in one_line(st_train("cin", "--teacher", "one.pt"), 2)
+    said = one_line(st_train("cin", "--teacher", "one.pt"), 2)
+    assert "the teacher one.pt has the styles one.pt: give as many style pictures" in said
+    assert "which is a colorizer" in one_line(st_train("cin", "--teacher", "colorize"), 2)
     said = one_line(st_train("cin", "--teacher", "paintings"), 2)
     assert "has the styles wave, the_scream" in said
     assert "no such file" in one_line(st_train("cin", "--teacher", "none.pt"), 2)

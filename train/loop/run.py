@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from st.train.bank.teacher import Teacher
 from st.train.checkpoint import Checkpoint
 
 
@@ -24,7 +25,7 @@ class Run:
     styles: style pictures, NAME=PICTURE, or folders of them.
     output: the checkpoint to write.
     initial: another network, for the initial weights where names and shapes match.
-    teacher: a network whose output is the target in the first steps.
+    teacher: what paints the targets of the first steps.
     base: the bank to add the styles to, its other weights frozen; None to train a new network.
     start: (styles or 1, K) initial rows of the added styles; by default the best of the bank's.
     video: folders of clips for the temporal loss, in addition to warped photographs.
@@ -43,7 +44,7 @@ class Run:
     styles: tuple[str, ...]
     output: Path
     initial: Checkpoint | None = None
-    teacher: Checkpoint | None = None
+    teacher: Teacher | None = None
     base: Checkpoint | None = None
     start: Tensor | None = None
     video: tuple[Path, ...] = ()

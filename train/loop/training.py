@@ -79,7 +79,9 @@ class Training:
         with torch.no_grad(), self.fabric.autocast():
             targets = self.method.targets(self.network, self.loss_network, self.styles, self.config)
         if self.run.teacher is not None and self.method.teach is not None:
-            targets = self.method.teach(self.network, targets, self.run.teacher, self.config)
+            device = self.fabric.device
+            teacher = self.run.teacher.copy_of(self.styles, self.config.size, device)
+            targets = self.method.teach(targets, teacher)
         return targets
 
     def _initialize(self) -> None:

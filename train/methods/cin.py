@@ -7,15 +7,14 @@ shift for each channel of each instance norm (eq. 5). Any convex blend of rows i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from st.runtime.errors import BadInput, printable
 from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import raster, wide
 from st.train.losses.perceptual import Grams
@@ -38,9 +37,6 @@ from st.train.settings import (
     style_size_option,
 )
 
-if TYPE_CHECKING:
-    from st.train.checkpoint import Checkpoint
-
 # The scales and shifts of a style get gradients only in the steps that use it, and only they differ
 # between styles: at the convolutions' rate, all styles look alike for thousands of steps.
 BANK_RATE = 5.0
@@ -59,8 +55,8 @@ class Config(Perceptual):
     temporal_every: int = option(1, EVERY_HELP, 1)
     teacher: str = option(
         "",
-        "Engine or checkpoint of the same styles in the same order, whose paintings are copied "
-        "in the first steps.",
+        "Engine or checkpoint whose paintings are copied in the first steps: of any style, or of "
+        "the same styles in the same order.",
     )
     taught: int = option(2_000, "Steps that copy the teacher's paintings, pixel by pixel.", 0)
 
@@ -85,10 +81,13 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Targets:
-    """grams: of the S style pictures, by scale and layer. teacher: a network to copy."""
+    """grams: of the S style pictures, by scale and layer.
+
+    teacher: (content (N, 3, H, W), style index (N,)) -> the paintings to copy; None for none.
+    """
 
     grams: dict[float, Grams]
-    teacher: Network | None
+    teacher: Callable[[Tensor, Tensor], Tensor] | None
 
 
 def targets(
@@ -98,22 +97,9 @@ def targets(
     return Targets(named_grams(loss_network, styles, config), None)
 
 
-def teach(net: nn.Module, targets: Targets, checkpoint: Checkpoint, config: Config) -> Targets:
-    """The targets with the network to copy in the first steps.
-
-    Raises BadInput for a teacher of another method or with another number of styles.
-    """
-    network, shown = cast(Network, net), printable(config.teacher)
-    if checkpoint.method != METHOD.name:
-        raise BadInput(f"{shown} is of {checkpoint.method}: a teacher must be of {METHOD.name}")
-    if len(checkpoint.styles) != len(network.bank):
-        raise BadInput(
-            f"the teacher {shown} has the styles {', '.join(checkpoint.styles)}: give as many "
-            "style pictures, in that order"
-        )
-    with torch.autocast(network.bank.device.type, enabled=False):
-        teacher = cast(Network, checkpoint.network()).to(network.bank.device).eval()
-    return replace(targets, teacher=teacher.requires_grad_(False))
+def teach(targets: Targets, teacher: Callable[[Tensor, Tensor], Tensor]) -> Targets:
+    """The targets with what to copy in the first steps."""
+    return replace(targets, teacher=teacher)
 
 
 def step(
@@ -134,7 +120,7 @@ def step(
     smooth = config.raster_weight * raster(painted, network.transform.multiple)
     if targets.teacher is not None and batch.step < config.taught:
         with torch.no_grad():
-            shown = targets.teacher(batch.content, weights)
+            shown = targets.teacher(batch.content, batch.index)
         distance = functional.mse_loss(wide(painted), wide(shown))
         return {"teacher": TEACHER_WEIGHT * distance, "raster": smooth}
 
