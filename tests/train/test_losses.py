@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
-from st.train.losses.basic import gram, moments, relative_distance, standardized, total_variation
+from st.train.losses.basic import (
+    deviations,
+    gram,
+    moments,
+    relative_distance,
+    standardized,
+    total_variation,
+)
 from st.train.methods.adain import adain, statistics
 from st.train.networks.transform import EPS, instance_norm
 
@@ -81,6 +88,29 @@ def test_moments_are_those_of_float64(offset: float) -> None:
         own = moments(wide)
         np.testing.assert_allclose(own.mean.numpy(), exact_mean, rtol=tolerance, atol=1e-6)
         np.testing.assert_allclose(own.std.numpy(), exact_std, rtol=tolerance)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_deviations_are_those_of_float64(offset: float) -> None:
+    features = noise(2, 5, 40, 30) * torch.arange(5.0)[:, None, None].double() + offset
+    exact = np.sqrt(features.numpy().var((2, 3)) + 1e-5)
+    np.testing.assert_allclose(deviations(features).numpy(), exact, rtol=1e-12)
+    np.testing.assert_allclose(deviations(features.float()).numpy(), exact, rtol=2e-4)
+
+
+def test_the_gradient_of_deviations() -> None:
+    """By finite differences; and that of an even channel is 0, as the formula says."""
+    x = noise(2, 3, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(deviations, (x,))
+    assert torch.autograd.gradcheck(lambda x: deviations(x) * noise(2, 3, seed=1), (x,))
+    even = torch.full((1, 2, 3, 3), 7.0, requires_grad=True)
+    deviations(even).sum().backward()
+    assert even.grad is not None
+    assert even.grad.abs().max() < 1e-6
+    half = noise(2, 3, 8, 8).bfloat16().requires_grad_()
+    deviations(half).sum().backward()
+    assert half.grad is not None
+    assert half.grad.dtype == torch.bfloat16
 
 
 def test_standardized_is_that_of_float64() -> None:

@@ -136,7 +136,7 @@ def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         assert painted.shape == picture.shape
         assert (painted == 200).all()
     width, height = painter.size
-    assert 0.5 < width * height / (1280 * 720 / 4) <= 1
+    assert 0.6 < width * height / (1280 * 720 / 4) <= 1
     assert width / height == pytest.approx(16 / 9, rel=0.05)
     assert seen[-1] == (height, width, 3)
     # A new frame size starts over.

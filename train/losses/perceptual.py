@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
-from st.train.losses.basic import gram, moments, relative_distance, wide
+from st.train.losses.basic import deviations, gram, relative_distance, wide
 
 Gram = Callable[[Tensor], Tensor]
 Grams = Mapping[str, Tensor]  # by layer, each (S, C, C + 1); the last column holds deviations
@@ -50,7 +50,7 @@ class StyleLoss:
 
     def _statistics(self, features: Tensor) -> Tensor:
         """The Gram matrix and the deviations: (N, C, h, w) -> (N, C, C + 1)."""
-        return torch.cat([self.gram(features), moments(features).std.flatten(2)], dim=2)
+        return torch.cat([self.gram(features), deviations(features)[..., None]], dim=2)
 
     def distance(self, features: Mapping[str, Tensor], targets: Grams) -> Tensor:
         """Mean over the layers of the relative distance from the targets: a scalar."""
@@ -60,8 +60,8 @@ class StyleLoss:
         distance = relative_distance(self.gram(features), target[..., :-1], self.limit)
         if not self.contrast:
             return distance
-        deviations = moments(features).std.flatten(1)
-        return distance + self.contrast * relative_distance(deviations, target[..., -1], self.limit)
+        contrast = relative_distance(deviations(features), target[..., -1], self.limit)
+        return distance + self.contrast * contrast
 
     def of_styles(
         self, network: FeatureNetwork, styles: Sequence[Tensor], side: int
