@@ -57,7 +57,7 @@ def colored(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
     if chroma.shape[0] >= height and chroma.shape[1] >= width:
         fitted = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_AREA)
         return _put_together(luma_of(picture), np.asarray(fitted, np.float32))
-    slope, rest = slopes(chroma, luma_of(small))
+    slope, rest = linear_fit(chroma, luma_of(small))
     out = np.empty(picture.shape, np.uint8)
     rows = max(1, BAND // width)
     for top in range(0, height, rows):
@@ -69,7 +69,7 @@ def colored(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
     return out
 
 
-def slopes(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chroma]:
+def linear_fit(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chroma]:
     """Coefficients (a, b), (h, w, 2) each, of the local model chroma ≈ a · luma + b."""
 
     def mean(layer: NDArray[np.float32]) -> NDArray[np.float32]:

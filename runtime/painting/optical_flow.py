@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Number = TypeVar("Number", np.uint8, np.float32)
 
 # Least share of pixels with a consistent flow; below it there is a cut. Real cuts had at most 0.05,
 # the fastest motion at least 0.55.
@@ -33,22 +37,30 @@ def backward_flow(
 
 def inside(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where (x, y) + flow(x, y) lies in the picture: (H, W, 2) -> (H, W)."""
-    y, x = np.indices(flow.shape[:2], dtype=np.float32)
-    x, y = x + flow[..., 0], y + flow[..., 1]
+    x, y = _places(flow)
     return (x >= 0) & (y >= 0) & (x <= x.shape[1] - 1) & (y <= x.shape[0] - 1)
 
 
 def warp(
-    image: NDArray[np.float32],
+    image: NDArray[Number],
     flow: NDArray[np.float32],
     interpolation: int = cv2.INTER_LINEAR,
     border: int = cv2.BORDER_CONSTANT,
-) -> NDArray[np.float32]:
-    """Sample an image (H, W, C) at (x, y) + flow(x, y) -> (H, W, C). flow: (H, W, 2), pixels."""
-    y, x = np.indices(flow.shape[:2], dtype=np.float32)
-    place = x + flow[..., 0], y + flow[..., 1]
-    moved = cv2.remap(image, *place, interpolation, borderMode=border)
-    return moved.astype(np.float32, copy=False)
+) -> NDArray[Number]:
+    """Sample an image at (x, y) + flow(x, y): (H, W) or (H, W, C) -> the same shape and type.
+
+    flow: (H, W, 2), pixels. interpolation, border: OpenCV's constants.
+    """
+    moved = cv2.remap(image, *_places(flow), interpolation, borderMode=border)
+    return moved.astype(image.dtype, copy=False)
+
+
+def _places(flow: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(x, y) + flow(x, y) as two arrays (H, W)."""
+    height, width = flow.shape[:2]
+    columns = flow[..., 0] + np.arange(width, dtype=np.float32)
+    rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return columns, rows
 
 
 def warping_error(

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from st.runtime.errors import BadControl
+from st.runtime.painting.optical_flow import inside, warp
 from st.video.command import main
-from st.video.film.temporal_filter import TemporalFilter, outside_frame, warp
+from st.video.film.temporal_filter import TemporalFilter
 from tests.support.toys import identity_engine
 from tests.support.video import clips
 
@@ -100,7 +101,7 @@ def test_flow_is_followed_exactly_and_its_end_is_known() -> None:
     flow[..., 0], flow[..., 1] = 3, -2
     moved = warp(picture, flow)
     np.testing.assert_array_equal(moved[2:, :-3], picture[:-2, 3:])
-    beyond = outside_frame(flow)
+    beyond = ~inside(flow)
     assert beyond[:2].all()
     assert beyond[:, -3:].all()
     assert not beyond[2:, :-3].any()

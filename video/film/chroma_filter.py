@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from st.runtime.engine.metadata import Metadata
 from st.runtime.painting.chroma import TO_RGB, chroma_of
 from st.runtime.painting.color_transfer import luma_and_chroma
-from st.video.film.temporal_filter import Picture, TemporalFilter, downscale, warp
+from st.runtime.painting.optical_flow import warp
+from st.video.film.temporal_filter import Picture, TemporalFilter, downscale
 
 DEFAULT_STRENGTH = 0.85
 GRAIN = 1.5  # standard deviation of the blur, in pixels of the reduced frame
@@ -46,7 +47,7 @@ class ChromaFilter(TemporalFilter):
             if found is not None:
                 flow, trust = found
                 weight = self.strength * trust[..., None]
-                mixed = own + weight * (warp(kept, flow) - own)
+                mixed = own + weight * (warp(kept, flow, border=cv2.BORDER_REPLICATE) - own)
         self._source, self._chroma = now, mixed.astype(np.float32, copy=False)
         if mixed is own:
             return painted

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st.runtime.errors import BadControl
+from st.runtime.painting.optical_flow import inside, warp
 
 Picture = NDArray[np.uint8]
 
@@ -60,7 +61,7 @@ class TemporalFilter:
         weight = np.asarray(self.strength * cv2.resize(trust, (width, height)), np.float32)
         scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
         large = cv2.resize(flow, (width, height)) * scale
-        return blend(painted, warp(kept, large), weight)
+        return blend(painted, warp(kept, large, border=cv2.BORDER_REPLICATE), weight)
 
     def _followed(
         self, before: Picture, now: Picture
@@ -70,10 +71,10 @@ class TemporalFilter:
         gray = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (now, before)]
         flow: NDArray[np.float32] = self._dis.calc(gray[0], gray[1], None)  # type: ignore[call-overload]
         flow[np.abs(flow).max(axis=2) < STILL] = 0
-        moved = warp(before, flow)
+        moved = warp(before, flow, border=cv2.BORDER_REPLICATE)
         difference = np.abs(moved.astype(np.int16) - now).max(axis=2).astype(np.float32) / 255
         trust = np.exp(-((difference / NOISE) ** 2) / 2, dtype=np.float32)
-        trust[outside_frame(flow)] = 0
+        trust[~inside(flow)] = 0
         if float((trust > 0.5).mean()) < SEEN:
             return None
         return flow, np.asarray(cv2.blur(trust, (3, 3)), np.float32)
@@ -107,23 +108,6 @@ def downscale(picture: Picture) -> Picture:
     factor = min(1.0, FLOW_SIDE / max(height, width))
     size = (max(16, round(width * factor)), max(16, round(height * factor)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def outside_frame(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the flow leads out of the picture: (h, w, 2) -> (h, w)."""
-    height, width = flow.shape[:2]
-    columns = flow[..., 0] + np.arange(width, dtype=np.float32)
-    rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    return (columns < 0) | (rows < 0) | (columns > width - 1) | (rows > height - 1)
-
-
-def warp(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
-    """result(x) = picture(x + flow(x)); beyond the border its last pixels."""
-    height, width = flow.shape[:2]
-    columns = flow[..., 0] + np.arange(width, dtype=np.float32)
-    rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    moved = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved.astype(picture.dtype, copy=False)
 
 
 def blend(first: Picture, second: Picture, weight: NDArray[np.float32]) -> Picture:
