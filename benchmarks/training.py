@@ -188,7 +188,12 @@ def random_network(name: str) -> FeatureNetwork:
 
 
 def make_training(
-    name: str, settings: dict[str, Any], folder: Path, content: Path | None, style: Path | None
+    name: str,
+    settings: dict[str, Any],
+    precision: str,
+    folder: Path,
+    content: Path | None,
+    style: Path | None,
 ) -> Training:
     """A training of a method with a perceptual loss. Raises BadInput."""
     method = METHODS[name]
@@ -200,7 +205,13 @@ def make_training(
     styles = style or write_pictures(folder / "style")
     if method.styles == "one" and styles.is_dir():
         styles = sorted(styles.iterdir())[0]
-    run = Run(content=(photographs,), styles=(str(styles),), output=folder / "net.pt", device="cpu")
+    run = Run(
+        content=(photographs,),
+        styles=(str(styles),),
+        output=folder / "net.pt",
+        device="cpu",
+        precision=precision,
+    )
     loss_network = random_network(getattr(config, "loss_network", None) or "squeezenet")
     return Training(method, config, run, find_inputs(method, config, run), lambda: loss_network)
 
@@ -213,6 +224,13 @@ def make_training(
 @click.option("--content", type=click.Path(path_type=Path), help="Folder of photographs.")
 @click.option("--style", type=click.Path(path_type=Path), help="Folder of style pictures.")
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "32-true", "bf16-mixed"]),
+    help="Number format of the networks, as in st-train.",
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -223,6 +241,7 @@ def main(
     content: Path | None,
     style: Path | None,
     steps: int,
+    precision: str,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -233,7 +252,7 @@ def main(
     if shape or has_shape:
         settings["shape"] = shape or "fast"
     with tempfile.TemporaryDirectory() as folder:
-        training = make_training(name, settings, Path(folder), content, style)
+        training = make_training(name, settings, precision, Path(folder), content, style)
         rows = measure(training, steps)
     told = ", ".join(f"{key} {value}" for key, value in settings.items())
     title = (

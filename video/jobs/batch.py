@@ -1,4 +1,4 @@
-"""Which films a command was given: files, folders of films, and globs."""
+"""Expand the arguments of a command to films: files, folders of films, and globs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ SUFFIXES = frozenset(FILMS.split())
 
 
 def films_of(arguments: Sequence[str]) -> list[str]:
-    """Every argument as it is, but folders of films and globs as the films that they mean, sorted.
+    """The films that the arguments name, without duplicates.
 
-    A folder of pictures alone is one film, and so is one whose pictures are numbered like frames; a
-    pattern such as frames/%05d.png is one, too. In any other folder the films are meant.
-    Raises BadInput: a glob that nothing matches, - among others.
+    Folders of films and globs are replaced by their films, sorted. A folder counts as one film if
+    it holds only pictures, or pictures that are numbered like frames. So does a pattern such as
+    frames/%05d.png.
+    Raises BadInput: a glob without a match, or - together with other films.
     """
     found = list(dict.fromkeys(film for text in arguments for film in _expanded(text)))
     if "-" in found and len(found) > 1:
@@ -50,8 +51,8 @@ def _expanded(text: str) -> Iterable[str]:
 
 
 def count_up(pictures: Sequence[Path]) -> bool:
-    """Whether pictures are the frames of a film by their names: three or more, numbered from 0 or 1
-    without a gap, and otherwise named alike. A camera's photographs begin anywhere."""
+    """Whether the names are those of a film's frames: at least three, equal but for a number that
+    counts from 0 or 1 without a gap. The numbers of a camera's photographs start anywhere."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\.[^.]+)", picture.name) for picture in pictures]
     if len(parts) < 3 or not all(parts):
         return False
@@ -66,9 +67,9 @@ def _is_film(path: Path) -> bool:
 
 
 def output_folder(output: str | None) -> Path | None:
-    """The folder that several films go to, made if need be; None for beside each.
+    """The output folder for several films, created if missing; None: beside each film.
 
-    Raises BadInput: a file, or standard output.
+    Raises BadInput: `output` is a file or standard output.
     """
     if output is None:
         return None
@@ -80,7 +81,7 @@ def output_folder(output: str | None) -> Path | None:
 
 
 def target_chooser(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
-    """Choose the output of each of several films: never an input, or the output of another film."""
+    """A function that chooses the output of each film: never an input or another film's output."""
     taken = {real_path(Path(film)) for film in films}
 
     def choose(job: Job, reader: Reader) -> Path:

@@ -23,16 +23,16 @@ from st.video.film.reader import SEEKABLE, Film
 
 
 class NotSplittable(Exception):
-    """The film must be painted from its beginning; the message says why."""
+    """The film must be painted in one piece; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
     """One segment of a film.
 
-    times: of its frames, in ticks of the picture, as `Film.items` gives them.
-    seek: where to go first, for `Film.begin_at`; None: where the film begins when it is opened.
-    last: the film ends with it.
+    times: timestamps of its frames, in ticks of the video stream, as from `Film.items`.
+    seek: argument of `Film.begin_at`; None: start where the film starts when it is opened.
+    last: whether it is the last segment.
     """
 
     number: int
@@ -53,7 +53,7 @@ def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
     times = sorted(time * film.ticks for time, _, _ in pictures)
     if len(set(times)) < len(times):
         raise NotSplittable("two of its frames have the same time")
-    # MP4 is sought in by decoding times, Matroska by those that a viewer sees.
+    # A seek takes decoding times in MP4, and presentation times in Matroska.
     by_decoding = "mov" in formats
     keys = sorted(
         (time * film.ticks, coded if by_decoding else time) for time, coded, key in pictures if key
@@ -73,7 +73,7 @@ def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
 
 
 def _pictures(source: Path, name: str, index: int) -> list[tuple[int, int, bool]]:
-    """(time, decoding time, whether a keyframe) of every packet of the picture that is shown."""
+    """(presentation time, decoding time, whether a keyframe) of each shown packet."""
     found: list[tuple[int, int, bool]] = []
     try:
         with closing(open_container(source, name)) as container:
@@ -104,7 +104,7 @@ class SegmentSource:
         self._cut = cut
 
     def items(self) -> Iterator[VideoFrame]:
-        """Raises NotSplittable: the frames are not those of the cut, or are damaged."""
+        """Yield the frames. Raises NotSplittable: they differ from the plan, or are damaged."""
         film, cut, at = self._film, self._cut, 0
         try:
             if cut.seek is not None:

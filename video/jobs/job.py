@@ -1,4 +1,4 @@
-"""One film from start to end: choose the writer, run, and never leave half a file."""
+"""Paint one film: choose reader and writer, run, and publish only a complete file."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ Raw = tuple[int, int, Fraction]  # height, width, frames a second
 
 @dataclass(frozen=True)
 class Job:
-    """What to read and how to write it; `None` is the usual choice.
+    """What to read and how to write it; `None` selects the default.
 
-    size: as in VideoFormat.resized. fps: frames a second of an image sequence.
-    raw: size and rate of bare frames, for pipes.
+    size: as in VideoFormat.resized. fps: frame rate of an image sequence.
+    raw: size and frame rate of raw frames, for pipes.
     """
 
     source: Path | BinaryIO
@@ -72,10 +72,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """How a job talks to its caller.
+    """How a job reports to its caller.
 
-    warn: gets one line for everything that could not be kept. frame_done: called once a frame.
-    stop: when set, the film ends there, playable, and is named NAME_partial.
+    warn: receives one line for everything that could not be kept. frame_done: called after each
+        frame.
+    stop: when set, the film ends there; the result is playable and is named NAME_partial.
     """
 
     warn: Callable[[str], None] = lambda line: None
@@ -83,22 +84,22 @@ class Callbacks:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-# Paints segments away from this process and keeps them in order, from the first that is missing up
-# to one that it cannot paint: (job, film, sink, store, container, callbacks).
+# Paints segments in other processes and stores them in order, from the first missing one up to one
+# that it cannot paint. Arguments: (job, film, sink, store, container, callbacks).
 RemotePainter = Callable[[Job, Film, FilmSink, SegmentStore, str, Callbacks], None]
 
 
 @dataclass(frozen=True)
 class Painter:
-    """What paints the frames.
+    """The paint function of a film and how to run it.
 
-    paint: called from `workers` threads at a time.
-    identity: a text that is the same whenever `paint` gives the same pixels. With it, films from
-        files into files are painted in segments, and a job that was killed goes on after the last
-        finished one; None paints at once.
-    masks: of the paint's regions, where they move.
-    temporal_filter: against flicker; frames are then painted one after the other.
-    remote: paints the segments elsewhere, as many as it can.
+    paint: called from `workers` threads concurrently.
+    identity: a text that is equal whenever `paint` gives the same pixels. With it, film files are
+        painted in segments, and an interrupted job resumes after the last finished segment. None:
+        the film is painted in one pass.
+    masks: moving masks of the regions.
+    temporal_filter: the flicker filter; frames are then painted in sequence.
+    remote: paints segments in other processes, as many as it can.
     """
 
     paint: Paint
@@ -146,7 +147,7 @@ class Interrupted(StError):
 
 
 def open_reader(job: Job) -> Reader:
-    """Raises BadInput: no film, pictures or frames there."""
+    """Open the source of a job. Raises BadInput: it holds no film, pictures or frames."""
     source = job.source
     if isinstance(source, Path):
         if is_sequence(source):
@@ -168,9 +169,10 @@ def _open_film(source: Path, time_range: TimeRange) -> Film:
 
 
 def default_target(job: Job, reader: Reader, folder: Path | None = None) -> Path:
-    """`in_stylized` beside `in`, or `in` in another folder, with a suffix that holds what is kept.
+    """`in_stylized` beside `in`, or `in` in `folder`, with the suffix of a container that can hold
+    all streams.
 
-    Raises BadInput: a pipe has no name.
+    Raises BadInput: the source is a pipe, which has no name.
     """
     if not isinstance(job.source, Path):
         raise BadInput("reading standard input: say where to write, -o FILE or -o -")
@@ -193,16 +195,16 @@ def perform(
     callbacks: Callbacks | None = None,
     resume: bool = True,
 ) -> Result:
-    """Do the job; a file named `target` gets its name only when the film is whole.
+    """Paint the film; a file gets the name `target` only when it is complete.
 
-    target: a film's file, a folder or pattern for pictures, a named pipe, or an open stream.
-    resume: False begins anew where an earlier run left finished segments.
+    target: a film file, a folder or pattern for pictures, a named pipe, or an open stream.
+    resume: whether to use the finished segments of an earlier run.
 
     Raises:
-        BadInput: choices that do not go together, output and input are one file, or another
-            process is making the same film.
-        Interrupted: it was stopped.
-        StError, OSError: decoding, painting or writing failed; only finished segments are left.
+        BadInput: the options contradict each other, output and input are the same file, or
+            another process writes the same film.
+        Interrupted: a stop was requested.
+        StError, OSError: decoding, painting or writing failed; only finished segments are kept.
     """
     began = time.monotonic()
     callbacks = callbacks or Callbacks()
@@ -230,7 +232,7 @@ def perform(
 
 
 def _report(reader: Reader, warn: Callable[[str], None]) -> None:
-    """Tell what was mended in the source."""
+    """Warn about everything that was repaired in the source."""
     if reader.damaged:
         warn(f"{reader.damaged} damaged frames or packets in the source: repaired or skipped")
     if isinstance(reader, Film) and reader.deinterlaced:
@@ -260,7 +262,7 @@ class _Work:
 
     @property
     def resumable(self) -> bool:
-        """Whether to paint in segments. Raises BadInput: it must be, and cannot."""
+        """Whether to paint in segments. Raises BadInput: a cluster needs it, but cannot."""
         painter = self.painter
         files = (
             isinstance(self.job.source, Path)
@@ -268,7 +270,7 @@ class _Work:
             and isinstance(self.target, Path)
             and not is_sequence_target(self.target)
         )
-        # Masks that move are read along with the frames, so such a job begins at the beginning.
+        # Moving masks are read together with the frames, so such a film cannot be resumed.
         if painter.identity is not None and painter.masks is None and files:
             return True
         if painter.remote is not None:
@@ -334,7 +336,7 @@ class _Work:
         sink.close()
 
     def _paint_segments(self, sink: FilmSink, store: SegmentStore, container: str) -> SegmentSink:
-        """Paint what is missing; the last segment is not closed yet."""
+        """Paint the missing segments; the last one is left open."""
         painter, callbacks = self.painter, self.callbacks
         assert isinstance(self.reader, Film)
         temporal_filter = painter.temporal_filter
@@ -354,11 +356,11 @@ class _Work:
 
 
 def _already_counted() -> None:
-    """For a frame that `frame_done` was called for before."""
+    """Replaces `frame_done` for frames that were counted before."""
 
 
 def _plan(job: Job, painter: Painter, sink: FilmSink) -> dict[str, Any]:
-    """What decides the coded picture: the source, the part of it, the painter and the encoder."""
+    """Everything that the coded picture depends on: source, time range, painter and encoder."""
     assert isinstance(job.source, Path)
     status = job.source.stat()
     strength = painter.temporal_filter.strength if painter.temporal_filter else 0
@@ -372,7 +374,7 @@ def _plan(job: Job, painter: Painter, sink: FilmSink) -> dict[str, Any]:
 
 @contextmanager
 def _abandoning(sink: Sink, target: Target) -> Iterator[None]:
-    """Abandon the sink on any failure, and turn FFmpeg's errors into a line."""
+    """Abandon the sink on any failure, and convert FFmpeg's errors to one-line errors."""
     try:
         yield
     except FFmpegError as error:
@@ -403,9 +405,9 @@ def film_sink(
     warn: Callable[[str], None],
     threads: int | None = None,
 ) -> FilmSink:
-    """The writer of the job's film. threads: of the encoder, instead of this machine's choice.
+    """The writer of the job's film. threads: encoder threads; None: the default of this machine.
 
-    Raises BadInput: the container does not take the codec, or the codec not the choices.
+    Raises BadInput: the container cannot hold the codec, or the codec lacks an option.
     """
     video_format = reader.video_format.resized(job.size)
     film = reader if isinstance(reader, Film) else None
@@ -418,9 +420,9 @@ def film_sink(
 def _keep_partial(
     part: Path, source: Path | BinaryIO, target: Path, frames: int, hint: str = ""
 ) -> NoReturn:
-    """Give what a stop left a name that nobody takes for the whole film; raises Interrupted.
+    """Rename the output of a stopped job to NAME_partial; raises Interrupted.
 
-    hint: how to go on, for the message.
+    hint: how to continue, for the message.
     """
     if not frames:
         raise Interrupted("stopped before the first frame: nothing written")
@@ -430,7 +432,7 @@ def _keep_partial(
 
 
 def _described(error: FFmpegError, target: Target) -> Exception:
-    """FFmpeg's errors in a line: the system's as such (a full disk), its own with its words."""
+    """FFmpeg's error as OSError if the system failed (a full disk), else as StError."""
     if isinstance(error, OSError) and error.errno and 0 < error.errno < 200:
         return OSError(error.errno, os.strerror(error.errno), shown(target))
     return StError(f"{shown(target)}: {printable(error.strerror, 100)}")

@@ -25,8 +25,8 @@ FRAMES = 2  # painted by each worker to measure; one more before warms up
 
 @dataclass(frozen=True)
 class Choice:
-    """paint_size: of the longer side, pixels; None for the film's own. fps: what it allows, an
-    estimate; None for a size that an earlier run has begun with."""
+    """paint_size: longer side in pixels; None: the film's own size. fps: the estimated frame rate;
+    None if the size was chosen by an earlier, interrupted run."""
 
     paint_size: int | None
     fps: float | None
@@ -35,7 +35,7 @@ class Choice:
 def choose_size(
     stylizer: Stylizer, height: int, width: int, fps: float, workers: int, target: Path | None
 ) -> Choice:
-    """The largest size that keeps up with `fps` frames a second, or the smallest there is.
+    """The largest size that reaches `fps` frames per second, or else the smallest candidate.
 
     Each candidate is measured by painting, on as many threads as the film will be, and what
     decoding and encoding take of the processors is added. A film that was interrupted keeps its

@@ -28,12 +28,12 @@ from st.video.jobs.segment_store import packets_to_arrays
 from st.video.jobs.segments import SegmentSink
 from st.video.jobs.upscale import with_upscaling
 
-SAMPLE = 1 << 20  # bytes at either end of a file that tell it from another
+SAMPLE = 1 << 20  # bytes that are hashed at each end of a file
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells a file from another of its name."""
+    """Identifies the contents of a file by its size and the hash of both ends."""
 
     size: int
     ends: bytes
@@ -51,11 +51,11 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Task:
-    """All that a painter needs to know of a film, and how it is to come out.
+    """Everything that a worker needs to paint segments of a film.
 
-    engine: the name of the engine's file. files: that and its companions, by name.
-    identity: of the Stylizer that the settings are of. plan: of the film's sink.
-    container: FFmpeg's name of what the film is written as. encoder_threads: decide the coding.
+    engine: name of the engine file. files: contents of it and its companions, by name.
+    settings, identity: of the Stylizer. plan: of the film's sink, see `FilmSink.plan`.
+    container: FFmpeg's name of the output format. encoder_threads: the coded bytes depend on it.
     """
 
     engine: str
@@ -75,9 +75,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Ready:
-    """A painter that has begun. problem: why it cannot work; "" if it can.
+    """A worker that has started. problem: why it cannot work; "" if it can.
 
-    blind: it does not see the film's file.
+    blind: whether it cannot read the file of the film.
     """
 
     where: str
@@ -87,7 +87,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Painted:
-    """A part: `arrays_of` its packets. uncuttable, problem: why there is none; "" if there is."""
+    """A painted segment. arrays: of its packets, see `packets_to_arrays`.
+
+    not_splittable, problem: why there is no result; "" if there is one.
+    """
 
     number: int
     arrays: dict[str, Any]
@@ -96,7 +99,7 @@ class Painted:
 
 
 def release() -> str:
-    """The version of st that is installed here."""
+    """The installed version of st."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
@@ -110,7 +113,7 @@ class SegmentWorker:
         self._where = f"{socket.gethostname()} ({os.getpid()})"
 
     def begin(self, task: Task, data: Any = None) -> Ready:
-        """Open engine, film and encoder. data: the film's bytes, for one that does not see it."""
+        """Open engine, film and encoder. data: the bytes of the film if it cannot read the file."""
         try:
             return Ready(self._where, self._begin(task, data))
         except FileNotFoundError:
@@ -119,7 +122,7 @@ class SegmentWorker:
             return Ready(self._where, printable(error, 300) or type(error).__name__)
 
     def _begin(self, task: Task, data: Any) -> str:
-        """What is in the way; "" if nothing. Raises FileNotFoundError: the film is not seen."""
+        """Returns a problem, or "". Raises FileNotFoundError: the film is not readable here."""
         if task.release != release():
             return f"it has st {release()}, and here it is {task.release}: install one release"
         self._task = task
@@ -140,11 +143,11 @@ class SegmentWorker:
             self._sink = film_sink(
                 self._job, film, place, task.container, lambda line: None, task.encoder_threads
             )
-        # Encoders choose their code by the processor, and so code the same frames differently.
+        # Encoders choose their code by the processor, so equal frames may give different bytes.
         return "" if self._sink.plan == task.plan else "its encoder would code the frames otherwise"
 
     def paint(self, cut: SegmentPlan) -> Painted:
-        """Decode, paint and encode one part."""
+        """Decode, paint and encode one segment."""
         kept = _Kept()
         try:
             with closing(self._open()) as film:
@@ -159,8 +162,8 @@ class SegmentWorker:
             return Painted(cut.number, {}, problem=f"{self._where}: {problem}")
 
     def end(self) -> None:
-        """Leave nothing behind."""
-        with suppress(AttributeError):  # it had not begun
+        """Release all resources and delete temporary files."""
+        with suppress(AttributeError):  # `begin` was not called
             self._sink.abandon()
             self._stylizer.close()
             self._folder.cleanup()
@@ -172,7 +175,7 @@ class SegmentWorker:
 
 
 class _Kept:
-    """Takes the place of a `SegmentStore`; nothing is written to disk."""
+    """A `SegmentConsumer` in memory."""
 
     packets: Sequence[Packet[Any]] = ()
 

@@ -23,12 +23,12 @@ from st.video.film.writer import FilmSink
 from st.video.jobs.segment_store import StoredSegment, read_packets
 
 SEGMENT_FRAMES = 96  # each segment begins with a keyframe, so shorter ones would cost size
-RAW = 1 << 30  # bytes of RGB in a part, at most about: its coded form is held in memory
-LEAD = Fraction(1)  # seconds that the picture is written ahead of the other streams
+RAW = 1 << 30  # maximum bytes of RGB per segment, whose coded form is held in memory
+LEAD = Fraction(1)  # seconds by which the picture is written ahead of the other streams
 
 
 class SegmentConsumer(Protocol):
-    """Takes finished segments in order, as `SegmentStore` does."""
+    """Receives finished segments in order; `SegmentStore` is one."""
 
     def add(
         self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
@@ -41,21 +41,21 @@ def segment_frames(video_format: VideoFormat) -> int:
 
 
 class SegmentSink:
-    """Encodes painted frames into segments, after those that are done already."""
+    """Encodes painted frames into segments that follow the finished ones."""
 
     def __init__(
         self,
         film: FilmSink,
-        parts: SegmentConsumer,
+        segments: SegmentConsumer,
         state: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
-        """state: of the painter, for the frame after the one that it has just painted; such a
-        painter has one thread."""
+        """state: returns the painter's state after the frame that it has just painted. A painter
+        with a state uses one thread."""
         self._state = state or (lambda: {})
         self._after: dict[str, Any] = {}
         self.video_format: VideoFormat = film.video_format
         self._film = film
-        self._parts = parts
+        self._segments = segments
         self._encoder = film.encoder()
         self._packets: list[Packet[Any]] = []
         self._frames = 0
@@ -80,38 +80,38 @@ class SegmentSink:
         self._after = after
 
     def copy(self, packet: Packet[Any]) -> None:
-        """The other streams are read again when the film is assembled."""
+        """Do nothing: the other streams are read again when the film is assembled."""
 
     def close(self) -> None:
-        """The film ends here."""
+        """Finish the last segment of the film."""
         if self._frames:
             self._finish(last=True)
 
     def abandon(self) -> None:
-        """The unfinished segment is lost; finished ones stay."""
+        """Drop the unfinished segment; finished ones are kept."""
         self._packets = []
 
     @property
     def frames(self) -> int:
-        """How many frames the unfinished segment has."""
+        """Number of frames in the unfinished segment."""
         return self._frames
 
     def unfinished(self) -> list[Packet[Any]]:
-        """The packets of a part that a stop cut short: fit for a film that ends there, but no part
-        of the whole one."""
+        """The packets of a segment that a stop cut short. They complete a partial film, but cannot
+        be used when the film is resumed."""
         return [*self._packets, *self._encoder.encode(None)] if self._frames else []
 
     def _finish(self, last: bool) -> None:
         packets = [*self._packets, *self._encoder.encode(None)]
-        self._parts.add(packets, self._frames, last, self._after)
+        self._segments.add(packets, self._frames, last, self._after)
         self._packets, self._frames = [], 0
 
 
 class RemainingFrames:
-    """A source without its first frames, which are decoded and dropped; no other streams."""
+    """A film's frames without the first ones, which are decoded and dropped. No other streams."""
 
     def __init__(self, film: Film, skipped: int, passed: Callable[[], None]) -> None:
-        """passed: called for each frame that is dropped."""
+        """skipped: number of frames to drop. passed: called for each of them."""
         self.video_format = film.video_format
         self._film = film
         self._skipped = skipped
@@ -132,17 +132,17 @@ class RemainingFrames:
 def assemble(
     target: FilmSink,
     film: Film,
-    parts: list[StoredSegment],
+    segments: list[StoredSegment],
     rest: list[Packet[Any]],
     cut: bool = False,
 ) -> None:
-    """Write the picture of the parts and the other streams of `film`, in the order of time.
+    """Write the picture from all segments, interleaved with the other streams of `film`.
 
-    film: opened anew, at its beginning. rest: packets after the last part.
-    cut: the other streams end with the picture.
-    Raises StError when a part is gone. Does not close `target`.
+    film: newly opened, at its beginning. rest: packets after the last segment.
+    cut: whether the other streams end with the picture.
+    Does not close `target`. Raises StError: a segment file is missing.
     """
-    pictures = _pictures(target, parts, rest)
+    pictures = _pictures(target, segments, rest)
     waiting = next(pictures, None)
     for packet in film.copied():
         when = packet.dts if packet.dts is not None else packet.pts
@@ -165,18 +165,18 @@ def _seconds(packet: Packet[Any]) -> Fraction:
 
 
 def _pictures(
-    target: FilmSink, parts: list[StoredSegment], rest: list[Packet[Any]]
+    target: FilmSink, segments: list[StoredSegment], rest: list[Packet[Any]]
 ) -> Iterator[Packet[Any]]:
-    """All packets, their decoding times rising: an encoder that starts anew does not know what the
-    one before it has said."""
+    """All packets, with increasing decoding times. Each segment has its own encoder, so the times
+    of two segments may overlap and are corrected here."""
     base, last = target.video_format.time_base, None
 
     def all_packets() -> Iterator[Packet[Any]]:
-        for part in parts:
+        for segment in segments:
             try:
-                yield from read_packets(part)
+                yield from read_packets(segment)
             except (OSError, ValueError, KeyError) as error:
-                raise StError(f"{part.path}: a finished part is gone ({error})") from None
+                raise StError(f"{segment.path}: a finished part is gone ({error})") from None
         yield from rest
 
     for packet in all_packets():
