@@ -234,9 +234,9 @@ def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> 
 
 def export_spec(net: Network) -> ExportSpec:
     played = net.transform.export_spec(controls=("code",))
-    least = -(-net.encoder.min_side(net.style.seen) // played.multiple) * played.multiple
-    least = max(least, played.min_size)
-    return replace(played, code_size=net.transform.code_size, min_size=least)
+    seen = -(-net.encoder.min_side(net.style.seen) // played.multiple) * played.multiple
+    smallest = max(seen, played.min_size)
+    return replace(played, code_size=net.transform.code_size, min_size=smallest)
 
 
 def before_export(net: Network) -> None:

@@ -1,8 +1,8 @@
-"""The image transform network that the feed-forward methods share, driven by a style code.
+"""The image transform network of the feed-forward methods, controlled by a style code.
 
-Johnson, Alahi and Fei-Fei, ECCV 2016: strided convolutions down, residual blocks, and up again.
-With Dumoulin et al.'s changes (ICLR 2017): reflection padding, nearest upsampling, and instance
-norms whose scales and shifts come from outside: together they are the style code.
+Johnson, Alahi and Fei-Fei, ECCV 2016: strided convolutions, residual blocks, and upsampling. With
+Dumoulin et al.'s changes (ICLR 2017): reflection padding, nearest upsampling, and instance norms
+whose scales and shifts are inputs, the style code.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def _shape_value(name: str, value: str) -> Any:
         if len(numbers) > MAX_LAYERS or not all(1 <= n <= MAX_CHANNELS for n in numbers):
             raise ValueError(f"{name} must be 1 to {MAX_LAYERS} numbers from 1 to {MAX_CHANNELS}")
         return numbers
-    least, most = (1, MAX_KERNEL) if name == "kernel" else (0, MAX_BLOCKS)
-    if len(numbers) != 1 or not least <= numbers[0] <= most:
-        raise ValueError(f"{name} must be one number from {least} to {most}")
+    low, high = (1, MAX_KERNEL) if name == "kernel" else (0, MAX_BLOCKS)
+    if len(numbers) != 1 or not low <= numbers[0] <= high:
+        raise ValueError(f"{name} must be one number from {low} to {high}")
     if name == "kernel" and numbers[0] % 2 == 0:
         raise ValueError("kernel must be odd")
     return numbers[0]
@@ -162,7 +162,7 @@ class InstanceNorm(nn.Module):
 
 
 class ReflectConv(nn.Conv2d):
-    """A convolution with reflection padding: zeros would leave a halo along the border."""
+    """A convolution with reflection padding: zeros would give a halo along the border."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__(
@@ -171,7 +171,7 @@ class ReflectConv(nn.Conv2d):
 
 
 class UpsampleConv(ReflectConv):
-    """Nearest ×2, then a reflection-padded 3×3: no checkerboard as of a transposed convolution.
+    """Nearest ×2, then a reflection-padded 3×3: unlike transposed convolutions, no checkerboard.
 
     folds: whether engines may compute it before the ×2 (see FoldedUpsampleConv).
     """
@@ -187,9 +187,9 @@ class UpsampleConv(ReflectConv):
 class FoldedUpsampleConv(nn.Conv2d):
     """The same function as an UpsampleConv, before the ×2: made of one, for engines.
 
-    After nearest ×2 a 3×3 window sees only 2×2 different pixels. So each of the four phases of the
-    output is a convolution of the small map, and a pixel shuffle interleaves them. Nothing is as
-    large as the upsampled map; reflection there is replication here.
+    After nearest ×2, a 3×3 window contains only 2×2 different pixels. So each of the four phases of
+    the output is a convolution of the small map, and a pixel shuffle interleaves them. No upsampled
+    map is stored. Reflection of the large map is replication of the small one.
     """
 
     def __init__(self, whole: UpsampleConv) -> None:
