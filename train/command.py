@@ -85,7 +85,7 @@ def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
     if not run.styles and not method.content_only:
         raise BadInput("no style pictures given: use --style FILE or --style FOLDER")
     _announce(method, config, run, saved)
-    paused = _show(method, config, run, lambda: open_network(network, vgg, say=warn))
+    paused = _show(method, config, run, lambda: open_network(network, vgg, say=say))
     output, state = printable(run.output), printable(run.resume_file)
     if paused:
         say(f"paused: {state} is saved; to continue, add --resume to the same command")

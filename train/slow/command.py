@@ -119,7 +119,7 @@ def _paint_file(
     place = choose_device(device)
     photo = read_tensor(content).to(place)
     chosen = read_styles(styles, masks, photo)
-    network = open_network(getattr(config, "loss_network", "vgg16"), vgg, say=_warn)
+    network = open_network(getattr(config, "loss_network", "vgg16"), vgg, say=say)
     last: list[Step] = []
 
     def keep(step: Step) -> None:
