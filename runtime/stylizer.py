@@ -71,8 +71,8 @@ class Stylizer:
         engine: the name of a shipped engine, or the path of an engine file.
         style, strength: see `set_style`.
         device: auto, cpu, cuda, rtx, openvino, openvino-bf16, or tensorrt, which plays `.trt` files
-            only. auto is tensorrt for these, else cuda if it is available, else cpu. No other
-            device is ever used in place of the one that you name.
+            only. auto is tensorrt for these, else cuda if it is available, else cpu. There is no
+            fallback from a device that you name.
         threads: processor threads; default: all that this process may use.
         bgr: NumPy pictures are BGR or BGRA, as in OpenCV, in calls, results and styles.
         whole_pixels: larger pictures are painted in tiles, in less memory. By default
@@ -123,11 +123,11 @@ class Stylizer:
         style: StyleOrBlend | None = None,
         strength: float | None = None,
     ) -> Stylizer:
-        """Another Stylizer on the same open engine, with settings of its own.
+        """Return another Stylizer on the same open engine, with its own settings.
 
-        It starts with this one's settings, changed as by `set_style`. Later changes of either do
+        It starts with the settings of this one, changed as by `set_style`. Later changes of one do
         not affect the other. It costs almost nothing, so each user of a server can have one.
-        Closing it closes nothing; closing this one closes both.
+        Closing it has no effect; closing this one closes both.
 
         Raises: as `set_style` does.
         """
@@ -204,13 +204,14 @@ class Stylizer:
         feather: float = 0,
         rest: Literal["picture", "style"] = "picture",
     ) -> Self:
-        """Paint one style a region, from the next call on; None ends it.
+        """Set one style for each region, from the next call on; None removes the regions.
 
         regions: {style: mask} or (style, mask) pairs. A style as for `set_style`, or None for the
-            one set there. A mask is a picture's file or an array (h, w) of any size, which is
-            scaled to the picture: white, 255, 1.0 or True where the style paints.
-        feather: pixels that the regions' edges are soft over.
-        rest: what the masks leave free: the picture as it is, or painted in the style that is set.
+            current one. A mask is the path of a picture or an array (h, w) of any size, which is
+            scaled to the picture: white, 255, 1.0 or True where the style applies.
+        feather: feather radius of the edges, in pixels.
+        rest: the pixels outside all masks: "picture" leaves them unchanged, "style" paints them in
+            the current style.
 
         Raises: as `set_style` does, and BadControl for more than 15 regions or a bad feather.
         """
@@ -228,21 +229,28 @@ class Stylizer:
         return self._change(change)
 
     def set_color(self, color: str) -> Self:
-        """Whose colors paintings have: the style's ("style"), the content's by keeping its chroma
-        ("luminance") or by matching the painting's colors to it ("histogram"), or nothing but the
-        style's colors on the content ("only"). Raises BadControl: another."""
+        """Set the color mode, from the next call on.
+
+        color: "style": the colors of the style. "luminance": the chroma of the content.
+            "histogram": the colors of the painting, matched to those of the content. "only": the
+            content, with the colors of the style and without its strokes.
+        Raises BadControl: another mode.
+        """
         return self._change(lambda controls: controls.with_color(color))
 
     def set_paint_size(self, size: int | None) -> Self:
-        """Paint every picture as if its longer side were that many pixels, and bring it back to its
-        own size; None paints it as it is. Raises BadControl: under 16 or over 16,384."""
+        """Set the longer side at which pictures are painted, in pixels: 16 to 16,384.
+
+        The painting has the size of the picture. None paints at the size of the picture.
+        Raises BadControl: a size out of range.
+        """
         return self._change(lambda controls: controls.with_paint_size(size))
 
     def set_seed(self, seed: int) -> Self:
-        """Draw the noise that the engine paints with anew, from the next call on.
+        """Set the seed of the noise input, from the next call on.
 
-        seed: 0 to 2³² - 1, 0 to begin with; the same paints the same picture.
-        Raises BadControl: another, or the engine paints without noise.
+        seed: 0 (the initial value) to 2³² - 1. Equal seeds give equal paintings.
+        Raises BadControl: a seed out of range, or an engine without a noise input.
         """
         return self._change(lambda controls: controls.with_seed(seed))
 
@@ -252,14 +260,14 @@ class Stylizer:
         strokes: str | Path | Frames | None = None,
         palette: str | Path | Frames | None = None,
     ) -> Self:
-        """Tell an engine that colors pictures what you know, in place of what it was told before;
-        with nothing given, it is left to itself.
+        """Set the color hints of a colorizer; they replace earlier hints. Without arguments, remove
+        them.
 
-        points: (x, y, color); places in pixels from the left and the top, or as "40%"; colors as
-            "#2a7f3b", "olive" or (r, g, b). How light a place is, stays.
-        strokes: a picture's file or an array with strokes in the colors wanted, of any size,
-            scaled to the picture: (h, w, 4) with the rest transparent, or (h, w, 3), the rest gray.
-        palette: a picture that has the colors that the result should have, in like shares.
+        points: (x, y, color): pixels from the left and the top, or percentages such as "40%";
+            colors as "#2a7f3b", "olive" or (r, g, b). Hints set the chroma, not the lightness.
+        strokes: the path of a picture or an array of any size, scaled to the picture: (h, w, 4),
+            transparent where there is no hint, or (h, w, 3), gray where there is none.
+        palette: a picture whose distribution of colors the result should have.
 
         Raises:
             BadControl: no such color or place, or the engine does not color pictures.
@@ -270,24 +278,27 @@ class Stylizer:
         return self._change(lambda controls: controls.with_hints(hints if given else None))
 
     def set_render_factor(self, factor: int | None) -> Self:
-        """Of an engine that colors pictures: let it see them with a longer side of 16 times that;
-        None for what it was made for. Raises BadControl: under 4 or over 64, or another engine."""
+        """Set the input size of a colorizer: its longer side in units of 16 pixels, 4 to 64.
+
+        None sets the default of the engine. Raises BadControl: a factor out of range, or an engine
+        that is no colorizer.
+        """
         return self._change(lambda controls: controls.with_render_factor(factor))
 
     def texture(self, height: int, width: int) -> Frames:
-        """A texture of that size, out of noise alone: (height, width, 3) uint8 RGB.
+        """Make a texture from noise: (height, width, 3) uint8 RGB, with the current seed and style.
 
-        The seed and the style are those set. A height and a width that are multiples of
-        `metadata.multiple` give a texture that tiles without a seam, where its method does so.
+        If height and width are multiples of `metadata.multiple`, textures of the method `texture`
+        can be repeated without a seam.
 
         Raises:
             BadControl: the engine paints pictures, not textures.
-            BadInput: no such size, or more than `whole_pixels`, by default 9 megapixels.
+            BadInput: an invalid size, or more than `whole_pixels` (9 megapixels by default).
         """
         metadata, controls = self.metadata, self._controls
         if metadata.kind != "texture":
             raise BadControl(
-                "this engine paints pictures, not textures: train one with --mode texture"
+                "this engine paints pictures, not textures: use one of the kind texture"
             )
         most = self._whole_pixels or WHOLE_PIXELS
         if height < 1 or width < 1 or height * width > most:
@@ -334,7 +345,7 @@ class Stylizer:
 
         picture: see `Stylizer`.
         style, strength: for this call only, as for `set_style`; None uses what is set.
-        progress: called with (tiles done, tiles in all) when a picture is painted in tiles, because
+        progress: called with (tiles done, all tiles) when a picture is painted in tiles, because
             it is too large for one run (see `whole_pixels`) or for the engine (see `tiled`).
         masks: replace those of `set_regions`, in their order, for this call.
 
@@ -384,11 +395,11 @@ class Stylizer:
         """Paint in tiles: the result of a call within 2/255, in a third of its memory or less.
 
         tile: side of a tile, pixels; by default 512 or 1,024, whichever suits the engine.
-        progress: called with (tiles done, tiles in all). An exception from it ends the work.
+        progress: called with (tiles done, all tiles). An exception from it stops the painting.
 
-        Colorizers need no tiles: for them this is a call.
+        A colorizer needs no tiles; it is called as usual.
 
-        Raises: as a call does, and BadEngine when the engine has no tiles companion.
+        Raises: as a call does, and BadEngine if the engine has no tiles companion.
         """
         if self.metadata.kind == "colorizer":
             return self(picture, masks=masks)
@@ -397,7 +408,7 @@ class Stylizer:
         return self._painted(frame, to_kind, self._controls, painter, True, masks)
 
     def encode_style(self, picture: NDArray[np.uint8] | Image | bytes | str | Path) -> StyleCode:
-        """The style code of a picture, at the scale that is set. Codes of recent pictures are kept.
+        """Return the style code of a picture, at the current scale. Recent codes are cached.
 
         Raises:
             BadControl: the engine paints its own styles only.
@@ -406,7 +417,7 @@ class Stylizer:
         return encoded(self._engine, self._rgb(picture), self._controls.scale)
 
     def close(self) -> None:
-        """Give back memory and threads. Calls after it raise StError."""
+        """Release memory and threads. Later calls raise StError."""
         if self._own:
             self._engine.close()
 
