@@ -1,4 +1,4 @@
-"""Interlaced film to whole frames: a network would paint the combs between two fields."""
+"""Deinterlace films: an engine would paint the combing of two fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Deinterlacer:
         yield from self._pull()
 
     def flush(self) -> Iterator[VideoFrame]:
-        """The frame that bwdif still holds."""
+        """The last frame, which bwdif still holds."""
         if self._graph is not None:
             self._graph.vpush(None)
             yield from self._pull()

@@ -1,4 +1,4 @@
-"""Pipes: what can be played as it comes, and what has to be read whole first."""
+"""Films from pipes. An MP4 with its index at the end must be read completely first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BOXES = (b"ftyp", b"free", b"skip", b"wide", b"uuid", b"pnot", b"styp", b"mdat"
 class Pipe:
     """A pipe without seek(), which the objects of real files pretend to have.
 
-    head: bytes that were read from it already.
+    head: bytes that have already been read from it.
     """
 
     def __init__(self, stream: Any, head: bytes = b"") -> None:
@@ -53,7 +53,7 @@ def open_pipe(stream: BinaryIO) -> Pipe | Any:
 
 
 def _read_boxes(stream: BinaryIO) -> tuple[bytes, bool]:
-    """The bytes up to a box that tells, and whether the media data come before the index."""
+    """The bytes up to the index or the media data, and whether the media data come first."""
     head = b""
     while True:
         head += (header := stream.read(8))

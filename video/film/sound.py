@@ -1,4 +1,4 @@
-"""Sound tracks encoded anew, for containers that do not hold the source's codec."""
+"""Re-encode sound tracks for containers that cannot hold the codec of the source."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SoundEncoder:
     rate: int
 
     def described(self, source: AudioCodecContext) -> str:
-        """What it does to the sound, in words."""
+        """A description of what the encoder changes, for a warning."""
         if self.codec == source.name:
             return f"its channels are named now ({self.layout})"
         channels = av.AudioLayout(self.layout).nb_channels
@@ -64,7 +64,7 @@ class SoundEncoder:
 
 
 def encoders_for(container: str, source: AudioCodecContext) -> Iterator[SoundEncoder]:
-    """Encoders for the container that open, the closest to the source first."""
+    """Encoders that the container accepts, the closest to the source first."""
     own = (source.name,) if source.name.startswith("pcm_") else ()  # anew only for its layout
     for name in (*own, *_CODECS[container]):
         try:
@@ -99,7 +99,7 @@ def _layouts(source: AudioCodecContext) -> Iterator[str]:
 
 
 def unspecified(layout: av.AudioLayout) -> bool:
-    """Whether it says only how many channels there are ("2 channels")."""
+    """Whether a layout gives only the number of channels ("2 channels")."""
     return layout.name.endswith(" channels")
 
 

@@ -1,4 +1,4 @@
-"""Text subtitles written in another container's own form."""
+"""Convert text subtitles to the format of another container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TICK = Fraction(1, 1_000_000)
 
 
 class SubtitleTrack:
-    """Decoded and encoded anew. Subtitles that are pictures have no text.
+    """Decodes and re-encodes text subtitles. Subtitles that are pictures have no text.
 
     stream: in the target.
     """

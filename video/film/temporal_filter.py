@@ -29,7 +29,7 @@ STILL = 0.25  # pixels; smaller motion is ignored, since resampling blurs
 class TemporalFilter:
     """Filters the painted frames of one film, in order, from one thread.
 
-    strength: 0 leaves the paintings, up to 1, where what is seen again is never painted anew.
+    strength: weight of the previous painting, 0..1; 0 changes nothing.
     """
 
     def __init__(self, strength: float = 0.75) -> None:
@@ -42,7 +42,7 @@ class TemporalFilter:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def __call__(self, source: Picture, painted: Picture) -> Picture:
-        """(H, W, 3) uint8 RGB each -> the same shape. What is given is not written to."""
+        """(H, W, 3) uint8 RGB each -> the same shape. The arguments are not modified."""
         now, before = downscale(source), self._source
         kept = self._painted
         if before is None or kept is None:
@@ -81,20 +81,20 @@ class TemporalFilter:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the next frame depends on, as arrays: for `restore`."""
+        """The arrays that the next frame depends on; see `restore`."""
         if self._source is None or self._painted is None:
             return {}
         return {"source": self._source, "painted": self._painted}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on as the filter did that gave this state."""
+        """Continue from the state of another filter."""
         self._source, self._painted = state.get("source"), state.get("painted")
 
 
 def with_temporal_filter(
     paint: Callable[..., Picture], steady: TemporalFilter
 ) -> Callable[..., Picture]:
-    """A paint whose paintings go through the filter; for one thread."""
+    """A paint function whose results pass through the filter. Not thread-safe."""
 
     def paint_steadily(source: Picture, **choices: Any) -> Picture:
         return steady(source, paint(source, **choices))

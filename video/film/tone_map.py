@@ -1,7 +1,7 @@
-"""HDR film (PQ or HLG, BT.2020) to what a BT.709 screen shows: engines know only such pictures.
+"""Tone-map HDR film (PQ or HLG, BT.2020) to BT.709, which engines are trained on.
 
-One table over the cube of coded colors does all of it: coded values to light, highlights rolled
-off, BT.2020 to BT.709 primaries, light to BT.709's code. FFmpeg's lut3d filter applies it.
+A single 3D lookup table does all steps: code values to linear light, highlight roll-off, BT.2020
+to BT.709 primaries, linear light to BT.709 code values. FFmpeg's lut3d filter applies it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cube(transfer: int) -> NDArray[np.float64]:
 
 
 class ToneMap:
-    """Maps frames of gbrp10le; not for more than one thread at a time."""
+    """Maps frames of gbrp10le. Not thread-safe."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[int, int, int], Graph] = {}

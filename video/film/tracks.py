@@ -1,9 +1,9 @@
-"""The streams beside the picture: copied bit for bit where the container holds them, converted or
-left out with a warning where it does not.
+"""The streams other than the picture: copied unchanged if the container can hold them, else
+converted or left out with a warning.
 
-No table tells what a muxer really writes: it may take a header and refuse the packets, or store
-them as private data. So the first packets of each stream are written to memory, with the trailer,
-and read back, before a frame is painted.
+No table lists what a muxer really writes: it may accept a header and reject the packets, or
+store them as private data. So the first packets of each stream are written to memory, with the
+trailer, and read back, before a frame is painted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Build = Callable[[OutputContainer, Stream], "Track"]
 
 
 class Track(Protocol):
-    """Where the packets of one stream go."""
+    """Writes the packets of one stream."""
 
     def put(self, packet: Packet[Any]) -> None: ...
     def finish(self) -> None: ...
@@ -62,7 +62,7 @@ class Track(Protocol):
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to write a stream. done: what it does to it, for the warning; "" for a plain copy.
+    """One way to write a stream. done: the change, for the warning; "" for a plain copy.
 
     codec: what reading the result back must find, FFmpeg's number; None: anything of the type.
     """
@@ -107,7 +107,7 @@ def copy_metadata(made: Stream, stream: Stream) -> None:
 
 
 def described(stream: Stream) -> str:
-    """The stream in words, for messages."""
+    """A description of the stream, for messages."""
     return f"{_kind(stream)} stream {stream.index} ({printable(_codec_name(stream), 40)})"
 
 
@@ -142,7 +142,7 @@ def _track(
 
 
 def _ways(container: str, stream: Stream) -> Iterable[_Way]:
-    """The ways to write a stream, the best first."""
+    """All ways to write a stream, the best one first."""
     context = _context(stream)
     yield _Way(_copied, "", context.codec.id if context is not None else None)
     if stream.type == "audio" and context is not None:
@@ -171,7 +171,7 @@ def _converted_subtitles(target: OutputContainer, stream: Stream) -> Track:
 
 
 def _works(way: _Way, container: str, stream: Stream, samples: Samples) -> bool:
-    """Whether the container really holds the stream that way: written, and read back."""
+    """Whether the container can hold the stream that way: write it and read it back."""
     packets: list[Packet[Any]] = []
     if samples.spare:
         stream = samples.container.streams[stream.index]
@@ -259,7 +259,7 @@ def _attached(target: OutputContainer, stream: Stream, samples: Samples) -> bool
 
 
 class CopiedTrack:
-    """Packets as they are; damaged timestamps are mended, since muxers refuse them."""
+    """Copies packets, and repairs damaged timestamps, which muxers reject."""
 
     def __init__(self, target: OutputContainer, stream: Stream) -> None:
         self._target = target

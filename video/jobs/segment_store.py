@@ -1,7 +1,7 @@
 """Stores the finished segments of a film, so that an interrupted job can resume.
 
 They are kept in a hidden folder beside the film until it is complete. A segment holds the encoded
-packets of consecutive frames. It is written atomically: it is there whole or not at all.
+packets of consecutive frames. It is written atomically.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from st.runtime.system.file_names import MAX_NAME, shortened
 
 FORMAT = 1
 PLAN = "plan.json"
-NONE = np.iinfo(np.int64).min  # a timestamp that is not there
+NONE = np.iinfo(np.int64).min  # a missing timestamp
 STATE = "state "  # begins the names of a part's state
 ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside the picture
 
 
 @dataclass(frozen=True)
 class StoredSegment:
-    """A segment on disk. last: the film ends with it."""
+    """A segment on disk. last: whether it is the last one."""
 
     path: Path
     frames: int
@@ -41,7 +41,7 @@ class StoredSegment:
 
 
 class SegmentStore:
-    """The segments of one film and one way to make it.
+    """The segments of one film with one set of settings.
 
     done: the finished segments, in order, from the beginning of the film without a gap.
     """
@@ -79,13 +79,13 @@ class SegmentStore:
 
     @property
     def whole(self) -> bool:
-        """Whether every frame of the film is there."""
+        """Whether all frames of the film are stored."""
         return bool(self.done) and self.done[-1].last
 
     def add(
         self, packets: Sequence[Packet[Any]], frames: int, last: bool, state: dict[str, Any]
     ) -> None:
-        """Store a finished segment. state: arrays that the frame after it depends on."""
+        """Store a finished segment. state: arrays that the next frame depends on."""
         arrays = packets_to_arrays(packets) | {STATE + name: value for name, value in state.items()}
         self.add_arrays(arrays, frames, last)
 
@@ -97,14 +97,14 @@ class SegmentStore:
         self.done.append(StoredSegment(path, frames, last))
 
     def state(self) -> dict[str, Any]:
-        """What was given to `add` with the last part that is done."""
+        """The state that `add` received with the last finished segment."""
         if not self.done:
             return {}
         with np.load(self.done[-1].path, allow_pickle=False) as file:
             return {n.removeprefix(STATE): file[n] for n in file.files if n.startswith(STATE)}
 
     def discard(self) -> None:
-        """The film is complete: its segments are not needed any more."""
+        """Remove all segments, after the film is complete."""
         self.done = []
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ def _folder(target: Path) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """The folder's name for a film's; of a long one only the beginning, and a digest of it all."""
+    """The name of a film's folder; long names are shortened and get a digest."""
     ending = ".st-parts"
     if len(os.fsencode(name)) + len(ending) < MAX_NAME:
         return f".{name}{ending}"
@@ -150,7 +150,7 @@ def folder_name(name: str) -> str:
 
 
 def read_packets(part: StoredSegment) -> Iterator[Packet[Any]]:
-    """The coded picture of a part; times in the encoder's ticks, without a time base."""
+    """The packets of a segment; times in ticks of the encoder, without a time base."""
     with np.load(part.path, allow_pickle=False) as opened:
         file: Any = opened
         data, extra = file["data"].tobytes(), file["extra"].tobytes()
@@ -172,7 +172,7 @@ def read_packets(part: StoredSegment) -> Iterator[Packet[Any]]:
 
 
 def packets_to_arrays(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
-    """Packets as arrays, which can be kept and sent: for `Parts.keep`."""
+    """Packets as arrays, to be stored or sent; see `SegmentStore.add_arrays`."""
     extras = [bytes(p.get_sidedata(ALPHA)) if p.has_sidedata(ALPHA) else b"" for p in packets]
     times = [
         (NONE if p.pts is None else p.pts, NONE if p.dts is None else p.dts, p.duration or 0)
@@ -189,7 +189,7 @@ def packets_to_arrays(packets: Sequence[Packet[Any]]) -> dict[str, Any]:
 
 
 def _opened(path: Path) -> StoredSegment | None:
-    """None for a file that a crash left damaged."""
+    """None if the file is damaged, for example by a crash."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
@@ -202,7 +202,7 @@ def _opened(path: Path) -> StoredSegment | None:
 
 
 def _lock(folder: Path, target: Path) -> Any:
-    """An open file that says that somebody is at work here; the system frees it at any end."""
+    """A locked file. The system releases the lock however the process ends."""
     file = (folder / "lock").open("w")
     with contextlib.suppress(ImportError):  # Windows: two at once are left to the user
         import fcntl

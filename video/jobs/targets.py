@@ -1,4 +1,4 @@
-"""Where a film is written: names, links, pipes, and a file that takes its name when it is whole."""
+"""Output targets: names, links, pipes, and files that are renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def is_stream(path: Path) -> bool:
 def _open_stream(path: Path, stop: threading.Event) -> BinaryIO:
     if not stat.S_ISFIFO(path.stat().st_mode):
         return path.open("wb")
-    while True:  # a plain open() would wait for the reader and not hear of a stop
+    while True:  # a plain open() would wait for the reader and ignore a stop
         try:
             file = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
@@ -84,7 +84,7 @@ def _open_stream(path: Path, stop: threading.Event) -> BinaryIO:
 
 
 def is_sequence_target(target: Target) -> bool:
-    """Whether pictures are written there: a folder, or a pattern such as frames/%05d.png."""
+    """Whether the target is for pictures: a folder, or a pattern such as frames/%05d.png."""
     return isinstance(target, Path) and (is_sequence(target) or not target.suffix)
 
 
@@ -108,7 +108,7 @@ def writing(source: Path | BinaryIO, target: Target) -> Iterator[Target]:
 
 
 def refuse_same(source: Path | BinaryIO, target: Path) -> None:
-    """Raises BadInput: output and input are one file."""
+    """Raises BadInput: output and input are the same file."""
     if not isinstance(source, Path):
         return
     if is_sequence(source) and not source.is_dir():
@@ -118,7 +118,7 @@ def refuse_same(source: Path | BinaryIO, target: Path) -> None:
 
 
 def partial_name(source: Path | BinaryIO, target: Path) -> Path:
-    """The name for what a stop left of the film: NAME_partial, never the source's."""
+    """The name of the output of a stopped job: NAME_partial, but never that of the source."""
     partial = with_suffix_text(target, "_partial")
     if isinstance(source, Path) and partial.exists() and partial.samefile(source):
         partial = with_suffix_text(target, "_partial-2")

@@ -16,7 +16,7 @@ CLOSING = 10.0  # seconds that a writer gets to finish
 
 
 class Writer(Protocol):
-    """Somewhere to write pictures of one size to."""
+    """Writes pictures of one size."""
 
     def write(self, picture: Picture, when: float) -> None:
         """A picture, (H, W, 3) uint8 RGB, and the time.monotonic() it belongs to."""
@@ -25,11 +25,11 @@ class Writer(Protocol):
         """Finish; the last picture was shown until `when`."""
 
     def abandon(self) -> None:
-        """Let go of what is open, after a failure."""
+        """Release everything after a failure."""
 
 
 class Outlet:
-    """Writes the newest picture; those that come while it is busy are left out.
+    """Writes the newest picture; pictures that arrive while it is busy are dropped.
 
     written: pictures, so far. trouble: "" or what is wrong, in a line.
     """
@@ -56,7 +56,7 @@ class Outlet:
         self._latest.put((picture, when))
 
     def close(self) -> None:
-        """Write what waits, and finish; a second call does nothing more."""
+        """Write the waiting picture and finish. A second call does nothing."""
         self._end = self._end or time.monotonic()
         self._closing.set()
         self._thread.join(CLOSING)
@@ -102,5 +102,5 @@ class Outlet:
 
 
 def _told(error: Exception) -> str:
-    """The system's words without the name of a part that nobody knows."""
+    """The system's error message without the name of a temporary file."""
     return printable((isinstance(error, OSError) and error.strerror) or error)

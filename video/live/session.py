@@ -32,9 +32,9 @@ class Show:
 
     target_fps: rate to hold; by default the source's, at most 30.
     longest: paint with this longer side, whatever the rate.
-    record, stream, virtual_camera: where pictures go beside the window.
+    record, stream, virtual_camera: outputs besides the window.
     bitrate: of the stream, bits a second.
-    folder: where keys save.
+    folder: for pictures and recordings that keys save.
     frames: end after so many. give_up: fail when the source is away for so many seconds.
     """
 
@@ -55,7 +55,7 @@ class Show:
 
 @dataclass(frozen=True)
 class Summary:
-    """What was shown.
+    """Summary of a session.
 
     delay_ms, delay_ms_95: from capture to shown, median and 95th percentile of the last 1000.
     width, height: of what was shown. painted_at: [width, height] of the last painting.
@@ -210,7 +210,7 @@ def _outlets(
     stack: ExitStack,
     say: Callable[[str], None],
 ) -> tuple[Outlet | None, Outlet | None]:
-    """The stream and the virtual camera, as far as they are wanted."""
+    """The requested outputs among stream and virtual camera."""
     stream = camera = None
     if show.stream is not None:
         opener = partial(StreamOutput, show.stream, size, rate, show.bitrate)
