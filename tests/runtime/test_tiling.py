@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from st.runtime import BadEngine, BadInput, StError, Stylizer
 from st.runtime.engine.location import engine_path
+from st.runtime.engine.metadata import parse
 from st.runtime.engine.onnx_file import cut, read_engine
 from st.runtime.painting.tiling import merge_moments, spans
 from st.runtime.system.memory import cgroup_room, free_memory
@@ -101,6 +105,29 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(StError, match=r"neither into memory nor into .*No space left"):
         shipped("paintings-light", "cpu").tiled(uneven(64, 64), tile=48)
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("segments", lambda segments: segments[:-1], "one segment for each norm"),
+        ("segments", lambda segments: segments[::-1], "before it is written"),
+        ("segments", lambda segments: [{"halo": 1}, *segments[1:]], "each of segments must have"),
+        ("segments", lambda segments: [segments[0] | {"halo": -1}, *segments[1:]], "halo"),
+        ("segments", lambda segments: "none", "must be a list"),
+        ("maps", lambda maps: [*maps, [8, 4]], "each map must be written once"),
+        ("maps", lambda maps: [[8, 3], *maps[1:]], "strides of maps must divide"),
+        ("maps", lambda maps: [[8], *maps[1:]], "channels, stride"),
+        ("maps", lambda maps: [], "unknown input 'map_0'"),
+    ],
+)
+def test_contradictory_segments_are_refused(
+    key: str, change: Callable[[Any], Any], message: str
+) -> None:
+    path = engine_path("paintings-light").with_suffix(".tiles.onnx")
+    values = json.loads(read_engine(path)[1].dump())
+    with pytest.raises(BadEngine, match=message):
+        parse(json.dumps(values | {key: change(values[key])}))
 
 
 def test_most_layers_run_once_for_each_tile() -> None:

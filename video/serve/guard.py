@@ -108,7 +108,7 @@ class Guard:
         if not given:
             why = "This server needs the token of its printed address."
             return _refused(request, 401, why)
-        # All bytes are looked at, whichever differ: the time tells nothing.
+        # Compare all bytes in constant time, so that the time reveals nothing.
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode()):
             self._tries.wrong(request.remote)
             why = "That token is wrong. Is the address that of an earlier start?"
