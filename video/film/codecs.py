@@ -98,8 +98,8 @@ CODECS = {
         default_quality=20,
         presets=_X26X,
         # Macroblock-tree rate control over ten frames brings `superfast` to the quality of
-        # `veryfast` at half its processor time, which painting on the same processors needs; files
-        # become 5 to 10 % larger (docs/benchmarks.md).
+        # `veryfast` at about 60 % of its processor time, which painting on the same processors
+        # needs. Files become 8 % larger (docs/benchmarks.md).
         default_preset="superfast",
         default_options={"mbtree": "1", "rc-lookahead": "10"},
         options=_EXACT_X264,

@@ -19,7 +19,7 @@ from st.video.jobs.segment_store import stored_plan
 # Of the film's size. Fractions of small numbers: `restore_size` then works in small bands.
 FRACTIONS = (Fraction(1), Fraction(3, 4), Fraction(2, 3), Fraction(1, 2))
 MIN_SIDE = 480  # pixels of the longer side: below it, strokes cover faces
-CODEC = 17e-9  # seconds of processor time per pixel for decoding and x264, default settings
+CODEC = 18e-9  # seconds of processor time per pixel for decoding and x264, default settings
 FRAMES = 2  # painted by each worker to measure; one more before warms up
 
 
