@@ -33,9 +33,10 @@ SIZE = 384  # pixels: side of the square test pictures
 INNER = 96  # pixels from the border; padding has no effect farther inside
 HORIZON = 256  # first row below the sky
 BAND = 8  # pixels: width of the border that is checked for a halo
-DARK, LIGHT = 24, 231  # 0..255: a blob is darker or lighter in all channels
+EXTREME = 24  # levels: a blob is this near to black or white in all channels
 BLOB = (6, 2000)  # pixels: its least and greatest area
 APART = 64  # levels: its distance from the surroundings
+CORE = 40  # levels: a stroke is darker or lighter by this much less than its core
 
 MAX_GRID = 1.0  # levels of 255, RMS: half of the visibility threshold on a plain field
 MAX_HALO = 3.0  # levels
@@ -120,24 +121,42 @@ def blobs(painted: Rgb) -> int:
 
     A spot is a connected area of BLOB pixels, almost black or almost white. It fills half of its
     bounding box, whose sides differ by a factor of 2 at most, and differs by APART from the median
-    of the 8 pixels around it. Strokes are longer.
+    of the 8 pixels around it. Strokes are longer. The core of a stroke is no spot either: at CORE
+    levels less, the area is compact, too. (Mondrian's black bars have nine such cores in an area
+    of this size.)
     """
+    return sum(
+        _blobs_of(painted, level) for level in (painted.max(axis=2), 255 - painted.min(axis=2))
+    )
+
+
+def _blobs_of(painted: Rgb, level: NDArray[np.uint8]) -> int:
+    """The spots where a level, the distance from black or from white, is at most EXTREME."""
+    count, labels, spots, _ = cv2.connectedComponentsWithStats((level <= EXTREME).astype(np.uint8))
+    wider = (level <= EXTREME + CORE).astype(np.uint8)
+    _, strokes, areas, _ = cv2.connectedComponentsWithStats(wider)
     found = 0
-    for extreme in (painted.max(axis=2) <= DARK, painted.min(axis=2) >= LIGHT):
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(extreme.astype(np.uint8))
-        for label in range(1, count):
-            x, y, width, height, area = (int(v) for v in stats[label])
-            compact = max(width, height) <= 2 * min(width, height) and 2 * area >= width * height
-            if compact and BLOB[0] <= area <= BLOB[1]:
-                rows, columns = (
-                    slice(max(0, start - 8), start + length + 8)
-                    for start, length in ((y, height), (x, width))
-                )
-                own = labels[rows, columns] == label
-                around = np.median(painted[rows, columns][~own], axis=0)
-                apart = np.abs(around - painted[rows, columns][own].mean(axis=0))
-                found += bool(apart.max() >= APART)
+    for label in range(1, count):
+        x, y, width, height, area = (int(v) for v in spots[label])
+        inside = (slice(y, y + height), slice(x, x + width))
+        stroke = strokes[inside][labels[inside] == label][0]
+        if area < BLOB[0] or not _compact(spots[label]) or not _compact(areas[stroke]):
+            continue
+        rows, columns = (
+            slice(max(0, start - 8), start + length + 8)
+            for start, length in ((y, height), (x, width))
+        )
+        own = labels[rows, columns] == label
+        near = np.median(painted[rows, columns][~own], axis=0)
+        found += bool(np.abs(near - painted[rows, columns][own].mean(axis=0)).max() >= APART)
     return found
+
+
+def _compact(stats: NDArray[np.int32]) -> bool:
+    """Whether a connected area is round enough, and not too large, for a spot."""
+    _, _, width, height, area = (int(v) for v in stats)
+    sides = max(width, height) <= 2 * min(width, height)
+    return sides and 2 * area >= width * height and area <= BLOB[1]
 
 
 def seam(stylizer: Stylizer) -> int | None:

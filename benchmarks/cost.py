@@ -21,7 +21,7 @@ from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
 from st.runtime.pictures.resize import parse_size
 
-ENGINES = ("paintings", "paintings-light", "paintings-bold", "anything")
+ENGINES = ("paintings", "paintings-light", "anything")
 SIZES = ("640x360", "1280x720", "1920x1080")
 
 

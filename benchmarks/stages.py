@@ -51,7 +51,7 @@ from st.video.jobs.job import Job, film_sink
 
 ROUNDS = 3
 PRODUCT = 1024  # rows and columns
-ENGINES = ("paintings", "paintings-light", "paintings-bold")
+ENGINES = ("paintings", "paintings-light")
 DEFAULT = "default"  # st-video's own settings, without --preset
 PRESETS = (DEFAULT, "ultrafast", "superfast", "veryfast", "faster", "medium")
 Luma = NDArray[np.float32]  # (H, W), 0..255

@@ -79,7 +79,7 @@ class Perceptual(Training):
         "given layers]",
         choices=NETWORKS,
     )
-    content_weight: float = by_network({"squeezenet": 3.0, "vgg16": 1.7}, CONTENT_HELP, 0)
+    content_weight: float = by_network({"squeezenet": 5.0, "vgg16": 1.7}, CONTENT_HELP, 0)
     style_weight: float = option(12.5, "Weight of the relative distance of Gram matrices.", 0)
     tv_weight: float = by_network(
         {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0

@@ -96,11 +96,11 @@ class Requests:
                 model.remove_parameter(given)
         if not held:
             keep_channels_last(self._ov, model)
-        if kind.sizes:
-            model.reshape({name: list(shape) for name, shape in sizes.items()})
         ports = [model.output(name) for name in kind.outputs]
         results = [port.get_node().input_value(0) for port in ports]
         part = self._ov.Model(results, model.get_parameters())
+        if kind.sizes:  # of the part: inputs that it does not read may not fit the others
+            part.reshape({name: list(shape) for name, shape in sizes.items()})
         compiled = self._core.compile_model(part, "CPU", self._settings)
         used = compiled.get_property(PRECISION).get_type_name()
         if used != self._settings[PRECISION]:

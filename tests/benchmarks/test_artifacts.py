@@ -91,6 +91,12 @@ def test_blobs_are_found() -> None:
     painted[150, 100:140] = 0  # this is a stroke
     painted[250:320, 250:320] = 255  # and this a field
     assert blobs(painted) == 2
+    painted[350:354, 100:140] = 50  # a stroke with a darker core
+    painted[350:354, 110:114] = 0
+    assert blobs(painted) == 2
+    painted[20:32, 20:32] = 50  # a spot with a soft edge
+    painted[23:29, 23:29] = 0
+    assert blobs(painted) == 3
     assert blobs(plain(0)) == blobs(plain(255)) == blobs(sky()[:HORIZON]) == 0
 
 

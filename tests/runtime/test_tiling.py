@@ -64,7 +64,7 @@ def shipped(name: str, device: str) -> Stylizer:
     return paint.set_style(uneven(64, 64)) if name == "anything" else paint
 
 
-@pytest.mark.parametrize("name", ["paintings", "paintings-light", "paintings-bold", "anything"])
+@pytest.mark.parametrize("name", ["paintings", "paintings-light", "anything"])
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 def test_shipped_engines_paint_the_same_in_tiles(name: str, device: str) -> None:
     """Their segments keep maps; a tile narrower than the halo of all layers shows each halo."""
@@ -132,7 +132,7 @@ def test_contradictory_segments_are_refused(
 
 def test_most_layers_run_once_for_each_tile() -> None:
     """Engines of older versions had all layers before a norm in each of its passes."""
-    for name in ("paintings", "paintings-light", "paintings-bold", "anything"):
+    for name in ("paintings", "paintings-light", "anything"):
         path = engine_path(name)
         data, metadata = read_engine(path.with_suffix(".tiles.onnx"))
         whole, parts = convolutions(path.read_bytes()), 0

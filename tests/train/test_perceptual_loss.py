@@ -28,7 +28,7 @@ def test_defaults_follow_the_loss_network() -> None:
     assert (plain.loss_network, plain.content_layer, plain.content_weight) == (
         "squeezenet",
         "fire4",
-        3.0,
+        5.0,
     )
     assert plain.style_layers == STYLE_LAYERS["squeezenet"]
     assert plain.style_scales == (1.0, 0.5, 1.5)

@@ -73,7 +73,7 @@ class Config(Perceptual):
     embedding: int = option(16, "Size of a style's embedding, and channels of the noise.", 1)
     stage: int = option(500, "Steps before each further style joins.", 1)
     style_size: int = style_size_option(256)
-    content_weight: float = by_network({"squeezenet": 2.0, "vgg16": 1.0}, CONTENT_HELP, 0)
+    content_weight: float = by_network({"squeezenet": 3.5, "vgg16": 1.0}, CONTENT_HELP, 0)
     diversity_weight: float = option(
         0.5, "Weight of the distance between pictures of one style from different noise.", 0
     )

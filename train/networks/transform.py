@@ -68,8 +68,8 @@ JOHNSON = Shape()
 FAST = Shape(unshuffle=2, down=(16, 48), blocks=4, up=(16,), kernel=3)
 FASTER = Shape(unshuffle=2, down=(16, 32), blocks=4, up=(16,), kernel=3)
 FASTEST = Shape(unshuffle=2, down=(16, 16), blocks=5, up=(16,), kernel=3)
-# Three blocks at 1/8 of the size draw large strokes, two at 1/4 the fine ones.
-DEEP = Shape(unshuffle=2, down=(24, 48, 64), blocks=3, up=(48, 24), kernel=3, refine=(2,), skips=1)
+# Three blocks at 1/8 of the size draw large strokes, two at 1/4 fine ones; the skips keep forms.
+DEEP = Shape(unshuffle=2, down=(24, 48, 64), blocks=3, up=(48, 24), kernel=3, refine=(2,), skips=2)
 SHAPES = {
     "johnson": JOHNSON,
     "deep": DEEP,
