@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -152,7 +153,7 @@ def _blobs_of(painted: Rgb, level: NDArray[np.uint8]) -> int:
     return found
 
 
-def _compact(stats: NDArray[np.int32]) -> bool:
+def _compact(stats: NDArray[Any]) -> bool:
     """Whether a connected area is round enough, and not too large, for a spot."""
     _, _, width, height, area = (int(v) for v in stats)
     sides = max(width, height) <= 2 * min(width, height)
