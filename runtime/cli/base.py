@@ -252,11 +252,20 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
         except MemoryError:
             raise fail("out of memory: try a smaller picture or size", 1) from None
         except Exception as error:
+            if _interrupted(error):
+                raise click.Abort from None
             kind = type(error).__name__
             line = printable(error, 300)
             raise fail(f"{kind}: {line} (ST_TRACEBACK=1 shows where)", 1) from None
 
     return guarded
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: extension modules turn it into an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @contextlib.contextmanager

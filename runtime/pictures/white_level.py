@@ -7,7 +7,8 @@ are finite numbers:
 - floats, 99 % of them at most 4: white is 1. What is brighter, such as a highlight of an HDR
   photograph, is cut off at white;
 - other floats, and whole numbers that go above 4: white is 255, or 65535 where a value exceeds 255;
-- floats above 65535, and many below -4: refused, because no rule would be right often enough.
+- floats above 65535, many below -4, and no number at all: refused, because no rule would be right
+  often enough.
 
 Negative values and NaN become black, infinity becomes white. Values are sRGB code values, as in
 files of 8 bits, unless the file has a color profile.
@@ -35,7 +36,7 @@ def white_level(samples: NDArray[Any]) -> float:
         return float(top)
     finite = samples[np.isfinite(samples)]
     if not finite.size:
-        return 1.0
+        raise ValueError("no sample is a number")
     top = float(finite.max())
     some = finite.ravel()[:: max(1, finite.size // TRIED)]
     low, high = np.quantile(some, (1 - MOST, MOST))

@@ -48,14 +48,14 @@ def test_what_is_in_it(made: tuple[Path, str]) -> None:
     assert metadata.precision == "int8"
     assert metadata.rounding_error is not None
     assert 0 < metadata.rounding_error[1] < 6
-    assert "10 convolutions in INT8" in said
+    assert "14 convolutions in INT8" in said
     assert "INT8 differs from FP32 by at most" in said
     assert metadata.fingerprint == of_plain.fingerprint, "its tiles and codes are the same"
     assert len(data) < len(plain) / 2
     convolutions = [n for n in onnx.load_from_string(data).graph.node if n.op_type == "Conv"]
     inputs = {o: n.op_type for n in onnx.load_from_string(data).graph.node for o in n.output}
     fed = [inputs[node.input[0]] == "DequantizeLinear" for node in convolutions]
-    assert fed == [False, *[True] * 10, False], "all but the first and the last"
+    assert fed == [False, *[True] * 14, False], "all but the first and the last"
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])

@@ -136,7 +136,7 @@ def test_files_that_are_no_certificate(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StError, match="--cert"):
+    with pytest.raises(StError, match="certificate and a key of your own"):
         certificate.own_certificate(["a"], tmp_path / "file" / "tls")
 
 

@@ -103,7 +103,9 @@ def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
 
 def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
     """The shipped bank's transfer network, for a network that shall learn any style."""
-    result = st_train("prediction", "--begin-with", "paintings", "--learning-rate", 1e-9)
+    result = st_train(
+        "prediction", "--shape", "deep", "--begin-with", "paintings", "--learning-rate", 1e-9
+    )
     assert result.exit_code == 0, result.output
     bank = engine_checkpoint("paintings").state
     made = load_checkpoint(Path("model.pt")).state
@@ -154,7 +156,7 @@ def test_a_small_network_copies_a_teacher_first(st_train: Invoke, paintings: Pat
 
 
 def test_an_engine_of_any_style_teaches(st_train: Invoke) -> None:
-    result = st_train("cin", "--teacher", "anything", "--taught", 1)
+    result = st_train("cin", "--teacher", "anything", "--taught", 1, "--save-every", 1)
     assert result.exit_code == 0, result.output
     assert "teacher" in result.stderr.split("step 1/2")[-1]
 
@@ -162,7 +164,7 @@ def test_an_engine_of_any_style_teaches(st_train: Invoke) -> None:
 def test_teachers_that_cannot_teach(st_train: Invoke) -> None:
     assert st_train("perceptual", "-o", "one.pt").exit_code == 0
     said = one_line(st_train("cin", "--teacher", "one.pt"), 2)
-    assert "the teacher one.pt has the styles one.pt: give as many style pictures" in said
+    assert "the teacher one.pt has the styles strokes: give as many style pictures" in said
     assert "which is a colorizer" in one_line(st_train("cin", "--teacher", "colorize"), 2)
     said = one_line(st_train("cin", "--teacher", "paintings"), 2)
     assert "has the styles wave, the_scream" in said
@@ -256,14 +258,14 @@ def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
 
 def test_config_file(st_train: Invoke) -> None:
     Path("run.toml").write_text(
-        'size = 48\nstyle_layers = ["relu1_1", "relu2_1"]\nlearning-rate = 1\nseed = 3\n'
+        'size = 48\nstyle_layers = ["conv1", "fire3"]\nlearning-rate = 1\nseed = 3\n'
     )
     words = ("--steps", 1, "--batch", 1, "--workers", 0, "--learning-rate", 0.5)
     result = st_train("adain", "--config", "run.toml", *words, sizes=False)
     assert result.exit_code == 0, result.output
     saved = load_checkpoint(Path("model.pt"))
     assert saved.config["size"] == 48
-    assert saved.config["style_layers"] == ("relu1_1", "relu2_1")
+    assert saved.config["style_layers"] == ("conv1", "fire3")
     assert saved.config["learning_rate"] == 0.5  # what the command line says wins
     assert saved.card["seed"] == 3
 

@@ -96,7 +96,7 @@ def test_pictures_as_styles_are_encoded_once(
         write_picture(Picture(np.full((16, 16, 3), value, np.uint8)), path)
         names.append(str(path))
     with Stylizer(code_engine(tmp_path / "code.onnx"), device="cpu") as paint:
-        with pytest.raises(BadControl, match="--style PICTURE"):
+        with pytest.raises(BadControl, match="choose a picture as the style"):
             LiveStyle(paint)
         style = LiveStyle(paint, names)
         for name in names:
