@@ -309,7 +309,7 @@ def test_float_pixels_without_a_known_white_are_refused_in_one_line() -> None:
     assert (read_picture(saved(Image.new("F", (4, 4), 0.5), "TIFF")).rgb == 128).all()
     with pytest.raises(BadInput, match=r"^picture: samples up to 1e\+06: save it"):
         read_picture(saved(Image.new("F", (4, 4), 1e6), "TIFF"))
-    with pytest.raises(BadInput, match="^picture: no sample is a number"):
+    with pytest.raises(BadInput, match=r"^picture: no sample is a number"):
         read_picture(saved(Image.new("F", (4, 4), float("nan")), "TIFF"))
 
 
