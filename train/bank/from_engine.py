@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
         weights |= weights_of(read_engine(encoder)[0])[0]
     for config in _configs(method, weights, metadata):
         network = method.build(config, metadata.styles)
-        state = _state(network, weights | _of_norms(network, norms))
+        state = _state(network, weights | _of_norms(_norms_in_order(method, network), norms))
         if state is not None:
             break
     else:
@@ -101,14 +101,71 @@ def weights_of(data: bytes) -> tuple[dict[str, Tensor], Norms]:
             for suffix in HALF:
                 name = name.removesuffix(suffix)
             found[name] = torch.from_numpy(array.astype(np.float32))
-    norms = [node.input for node in graph.node if node.op_type == "InstanceNormalization"]
-    pairs = [(found[k], found[b]) for _, k, b in norms if k in found and b in found]
+    pairs = _norm_pairs(graph.node, found)
     return {name.removeprefix(PREFIX): value for name, value in found.items()}, pairs
 
 
-def _of_norms(network: nn.Module, pairs: Norms) -> dict[str, Tensor]:
-    """State of the network's instance norms; they run in the order of its modules."""
-    names = [name for name, module in network.named_modules() if isinstance(module, InstanceNorm)]
+def _norm_pairs(nodes: Iterable[Any], found: dict[str, Tensor]) -> Norms:
+    """Scale and shift of each instance norm, those that a Mul and an Add after it apply included.
+
+    Only methods with tiles have norms that hold both themselves; torch exports the others as a
+    plain norm, a Mul and an Add.
+    """
+    users: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    pairs: Norms = []
+    for node in nodes:
+        if node.op_type != "InstanceNormalization" or not {*node.input[1:]} <= found.keys():
+            continue
+        scale, shift = (found[name] for name in node.input[1:])
+        factor, node = _per_channel("Mul", node, users, found, len(scale))
+        if factor is not None:
+            scale, shift = scale * factor, shift * factor
+        offset, node = _per_channel("Add", node, users, found, len(scale))
+        pairs.append((scale, shift if offset is None else shift + offset))
+    return pairs
+
+
+def _per_channel(
+    operation: str, node: Any, users: dict[str, list[Any]], found: dict[str, Tensor], channels: int
+) -> tuple[Tensor | None, Any]:
+    """The weights (C,) that `operation` alone applies to the node's output, and its node.
+
+    None and the node itself if something else uses the output.
+    """
+    output = node.output[0]
+    match users.get(output, []):
+        case [user] if user.op_type == operation:
+            for name in user.input:
+                value = found.get(name)
+                if value is not None and value.shape == (1, channels, 1, 1):
+                    return value.flatten(), user
+    return None, node
+
+
+def _norms_in_order(method: Method, network: Any) -> list[str]:
+    """Names of the network's instance norms, in order of execution."""
+    norms = [
+        (n, module) for n, module in network.named_modules() if isinstance(module, InstanceNorm)
+    ]
+    if not norms:
+        return []
+    order: list[str] = []
+    hooks = [
+        norm.register_forward_hook(lambda *_, name=name: order.append(name)) for name, norm in norms
+    ]
+    content = torch.zeros(1, 3, *_trial_size(method.export_spec(network)))
+    with torch.no_grad():
+        method.paint(network, content, content, 0)
+    for hook in hooks:
+        hook.remove()
+    return order
+
+
+def _of_norms(names: list[str], pairs: Norms) -> dict[str, Tensor]:
+    """State of the network's instance norms, given in order of execution."""
     state = {}
     for name, (scale, shift) in zip(names, pairs, strict=False):
         state |= {f"{name}.scale": scale[None], f"{name}.shift": shift[None]}
@@ -278,9 +335,7 @@ def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any
     if metadata.fixed_size is not None:
         height, width = metadata.fixed_size
     else:
-        height, width = (
-            -(-max(side, spec.min_size) // spec.multiple) * spec.multiple for side in TRIAL
-        )
+        height, width = _trial_size(spec)
     random = np.random.default_rng(0)
     weights = random.random((1, max(1, len(metadata.styles))), np.float32)
     return {
@@ -291,6 +346,14 @@ def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any
         "hints": np.zeros((1, 3, height, width), np.float32),
         "palette": np.zeros((1, PALETTE), np.float32),
     }
+
+
+def _trial_size(spec: ExportSpec) -> tuple[int, int]:
+    """Height and width of the trial picture that the network takes."""
+    height, width = (
+        -(-max(side, spec.min_size) // spec.multiple) * spec.multiple for side in TRIAL
+    )
+    return height, width
 
 
 def _unit(pictures: NDArray[np.uint8]) -> Tensor:

@@ -91,7 +91,8 @@ def _trained(checkpoint: Checkpoint, pictures: Sequence[Tensor], device: torch.d
 
     def paint(content: Tensor, style: int) -> Tensor:
         with torch.no_grad():
-            return method.paint(network, content, pictures[style].to(content), style)
+            # Some networks exceed 0..1; engines clamp, and so do all who show the paintings.
+            return method.paint(network, content, pictures[style].to(content), style).clamp(0, 1)
 
     return paint
 
