@@ -30,16 +30,15 @@ from st.train.networks.transform import Norm
 from tests.support.plugin import references
 
 RTX = "tensorrt_rtx_bindings"
-CHANNELS = 512  # of relu4_1
 
 
 class SmallAdain(nn.Module):
-    """AdaIN's own step between two convolutions: its network takes a minute to export."""
+    """AdaIN's own step between two convolutions: with VGG it takes a minute to export."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        self.encoder = nn.Conv2d(3, CHANNELS, 8, 8)
-        self.decoder = nn.ConvTranspose2d(CHANNELS, 3, 8, 8)
+        self.encoder = nn.Conv2d(3, channels, stride, stride)
+        self.decoder = nn.ConvTranspose2d(channels, 3, stride, stride)
 
     def forward(self, content: Tensor, code: Tensor, strength: Tensor, norm: Norm) -> Tensor:
         features = self.encoder(content)
@@ -55,9 +54,10 @@ def export(method: str) -> ModelProto:
         net = wct.Network(wct.Config(levels=("1",), width=8), ())
         spec = wct.export_spec(net)
     else:
-        whole = adain.Network(adain.Config(), ())
+        whole = adain.Network(adain.Config(encoder=method.split()[-1]), ())
         spec = adain.export_spec(whole)
-        net = whole if method == "adain" else SmallAdain()
+        small = method.startswith("small")
+        net = SmallAdain(whole.channels, whole.level.stride) if small else whole
     metadata = Metadata(
         method,
         inputs=("content", "code", "strength"),
@@ -76,17 +76,19 @@ def export(method: str) -> ModelProto:
 
 @pytest.fixture(
     scope="module",
-    params=["small adain", "wct", pytest.param("adain", marks=pytest.mark.slow)],
+    params=[
+        "adain squeezenet",
+        "small adain vgg16",
+        pytest.param("adain vgg16", marks=pytest.mark.slow),
+        "wct",
+    ],
 )
 def exported(request: pytest.FixtureRequest) -> tuple[str, ModelProto]:
     return request.param, export(request.param)
 
 
-CALLS = {
-    "small adain": {"AdaIN": 1},
-    "adain": {"AdaIN": 1},
-    "wct": {"Covariance": 1, "WhitenColor": 1},
-}
+def expected_calls(method: str) -> dict[str, int]:
+    return {"Covariance": 1, "WhitenColor": 1} if method == "wct" else {"AdaIN": 1}
 
 
 def calls(model: ModelProto) -> dict[str, int]:
@@ -110,8 +112,8 @@ def run(model: ModelProto, height: int, width: int) -> np.ndarray:
 def test_statistics_become_calls(exported: tuple[str, ModelProto]) -> None:
     method, model = exported
     made = fused(model)
-    assert calls(made) == CALLS[method]
-    assert {f.name for f in made.functions} == set(CALLS[method])
+    assert calls(made) == expected_calls(method)
+    assert {f.name for f in made.functions} == set(expected_calls(method))
     assert not any(n.op_type == "InstanceNormalization" for n in made.graph.node)
     assert calls(model) == {}  # the original is untouched
 
@@ -313,7 +315,7 @@ def test_fp16_graphs_call_them_on_half_maps(exported: tuple[str, ModelProto]) ->
     method, model = exported
     half = to_half(model)
     made = fused(half)
-    assert calls(made) == CALLS[method]
+    assert calls(made) == expected_calls(method)
     inferred = onnx.shape_inference.infer_shapes(half).graph
     types = {v.name: v.type.tensor_type.elem_type for v in inferred.value_info}
     for node in made.graph.node:
