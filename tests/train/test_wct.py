@@ -80,6 +80,22 @@ def test_its_own_style_changes_nothing(
     assert (own - kept).norm() < 0.01 * (other - kept).norm()
 
 
+def test_a_black_picture_is_painted_alike_in_every_precision(
+    small: Callable[..., Any], squeezenet: Any, real_pair: Any
+) -> None:
+    """Features of one color vary by rounding errors, which must not be whitened."""
+    torch.manual_seed(0)
+    config = small(wct.METHOD, levels=("2", "1"), encoder="squeezenet")
+    made = wct.Network(config, ()).eval()
+    with torch.no_grad():
+        wct.targets(made, squeezenet, real_pair, config)
+        code, one = made.encode_style(real_pair[1]), torch.ones(1)
+        black = torch.zeros(1, 3, 64, 64)
+        painted = made(black, code, one)
+        exact = made.double()(black.double(), code.double(), one.double())
+    assert (painted - exact).abs().max() < 1 / 255
+
+
 def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_pair: Any) -> None:
     """And scaling one level changes no other."""
     config = small(wct.METHOD, levels=("4", "2", "1"), encoder="vgg16")

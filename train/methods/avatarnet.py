@@ -141,9 +141,9 @@ def whitened(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     (N, C, H, W) -> (N, C, H, W), (N, C), (N, C, C).
     """
-    mean, matrix = covariance(features)
-    root, inverse = roots(matrix, EPS)
-    return apply_matrix(features, inverse, mean, torch.zeros_like(mean)), mean, root
+    own = covariance(features)
+    root, inverse = roots(own, EPS)
+    return apply_matrix(features, inverse, own.mean, torch.zeros_like(own.mean)), own.mean, root
 
 
 def targets(

@@ -109,7 +109,7 @@ class Network(nn.Module):
         parts: list[Tensor] = []
         for layer in self.layers:
             own = covariance(seen[layer])
-            parts += [own.mean, roots(own.covariance).root.flatten(1)]
+            parts += [own.mean, roots(own).root.flatten(1)]
         return torch.cat(parts, dim=1)
 
     def forward(self, content: Tensor, code: Tensor, strength: Tensor) -> Tensor:

@@ -30,7 +30,11 @@ from st.train.losses.basic import wide
 
 # Directions whose variance is below this share of the covariance's norm are not whitened in full.
 EPS = 1e-4
-FLAT = 1e-10  # added to the norm, which is 0 for a constant map
+# A covariance whose norm is below this share of the squared mean counts as that of a constant map,
+# whose features vary by rounding errors only. Those must not be whitened: they differ from one
+# implementation to the next, and would be given the style's contrast.
+FLAT = 1e-4
+TINY = 1e-12  # added to the norm, which is 0 for a map of zeros
 CONVERGED = 1e-8  # tolerated distance of the smallest singular value from 1
 
 
@@ -58,16 +62,17 @@ def covariance(features: Tensor) -> Covariance:
     return Covariance(mean[..., 0], product / flat.shape[2])
 
 
-def roots(matrix: Tensor, eps: float = EPS) -> Roots:
-    """S^(1/2) and S^(-1/2) of S = matrix + eps |matrix| 1: (N, C, C), in float32 or wider.
+def roots(own: Covariance, eps: float = EPS) -> Roots:
+    """S^(1/2) and S^(-1/2) of S = covariance + eps n 1: (N, C, C), in float32 or wider.
 
-    matrix: symmetric, no eigenvalue below 0. |matrix| is Frobenius' norm, so the eigenvalues of
-    S / |matrix| lie between eps and 1 + eps: the scaling of the steps relies on it. A smaller eps
-    takes more steps: 9 for 1e-4, 12 for 2e-7.
+    own: symmetric, no eigenvalue below 0. n is the covariance's Frobenius norm and FLAT |mean|², so
+    the eigenvalues of S / n lie between eps and 1 + eps: the scaling of the steps relies on it. A
+    smaller eps takes more steps: 9 for 1e-4, 12 for 2e-7.
     """
-    matrix = wide(matrix)
+    matrix, mean = wide(own.covariance), wide(own.mean)
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    norm = matrix.square().sum(dim=(1, 2), keepdim=True).sqrt() + FLAT
+    energy = mean.square().sum(dim=1)[:, None, None]
+    norm = matrix.square().sum(dim=(1, 2), keepdim=True).sqrt() + FLAT * energy + TINY
     y = (matrix / norm + eps * identity) / (1 + eps)
     z = identity
     with torch.autocast(matrix.device.type, enabled=False):
@@ -107,5 +112,5 @@ def whiten_and_color(features: Tensor, mean: Tensor, root: Tensor, eps: float = 
     """
     own = covariance(features)
     with torch.autocast(features.device.type, enabled=False):
-        matrix = root @ roots(own.covariance, eps).inverse
+        matrix = root @ roots(own, eps).inverse
     return apply_matrix(features, matrix, own.mean, mean)
