@@ -24,6 +24,7 @@ from st.export.web.npm_package import tarball
 from st.runtime import BadInput, Stylizer, Unavailable
 from st.runtime.engine.metadata import KINDS, Metadata
 from st.runtime.engine.onnx_file import read_engine
+from st.runtime.painting.frames import fitted_size, pad
 from st.runtime.pictures.trial import trial_picture
 from tests.export.test_export import make_checkpoint
 
@@ -54,15 +55,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return os.environ | {"ORT": module.as_uri(), "NODE_OPTIONS": loading}
 
 
-def test_the_pages_program_paints_what_st_paints(node: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("height", "width"), [(61, 83), (6, 9)], ids=["mirrored", "repeated"])
+def test_the_pages_program_paints_what_st_paints(
+    node: dict[str, str], tmp_path: Path, height: int, width: int
+) -> None:
+    """Padding included: instance norms see it, so it changes every pixel."""
     (program,) = re.findall(r"```js\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "paint.mjs").write_text(program)
     engine = find("paintings")
     assert engine is not None
     metadata = read_engine(engine)[1]
     (tmp_path / "engine.json").write_text(json.dumps(asdict(metadata)))
-    photo = trial_picture(61, 83, 2)[0]
-    (tmp_path / "photo.ppm").write_bytes(b"P6 83 61 255\n" + photo.tobytes())
+    photo = trial_picture(height, width, 2)[0]
+    head = f"P6 {width} {height} 255\n".encode()
+    (tmp_path / "photo.ppm").write_bytes(head + photo.tobytes())
     style = metadata.styles[2]
     done = subprocess.run(
         ["node", "paint.mjs", str(engine), "engine.json", "photo.ppm", "painted.ppm", style],
@@ -74,12 +80,11 @@ def test_the_pages_program_paints_what_st_paints(node: dict[str, str], tmp_path:
     )
     assert done.returncode == 0, done.stderr
     painted = (tmp_path / "painted.ppm").read_bytes()
-    assert painted.startswith(b"P6 83 61 255\n")
-    ours = np.frombuffer(painted[13:], np.uint8).reshape(61, 83, 3).astype(int)
-    with Stylizer(engine) as stylizer:  # the page pads by repeating, st by mirroring
-        padded = np.pad(photo, ((0, 3), (0, 1), (0, 0)), mode="edge")
-        theirs = stylizer.set_style(style)(padded)[:61, :83]
-    assert np.abs(ours - theirs).max() <= 2
+    assert painted.startswith(head)
+    ours = np.frombuffer(painted, np.uint8, offset=len(head)).reshape(height, width, 3)
+    with Stylizer(engine) as stylizer:
+        theirs = stylizer.set_style(style)(photo)
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
 
 
 @pytest.fixture(scope="module")
@@ -108,31 +113,31 @@ def paint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["cin", "superres"])
-def test_the_pages_cpp_program(paint: Path, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("height", "width"), [(61, 83), (6, 9)], ids=["mirrored", "repeated"])
+def test_the_pages_cpp_program(
+    paint: Path, name: str, height: int, width: int, tmp_path: Path
+) -> None:
     checkpoint = make_checkpoint(name, tmp_path / "a.pt")
     engine = next(iter(export(checkpoint, tmp_path / "a.onnx"))).path
-    photo = trial_picture(61, 83, 2)[0]
-    (tmp_path / "photo.ppm").write_bytes(b"P6 83 61 255\n" + photo.tobytes())
+    photo = trial_picture(height, width, 2)[0]
+    given = f"P6 {width} {height} 255\n".encode() + photo.tobytes()
+    (tmp_path / "photo.ppm").write_bytes(given)
     words = [paint, engine, "photo.ppm", "painted.ppm", *(["1"] if name == "cin" else [])]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    with Stylizer(engine) as stylizer:
-        metadata, scale = stylizer.metadata, stylizer.metadata.scale
-    height, width = (
-        -(-max(side, metadata.min_size) // metadata.multiple) * metadata.multiple
-        for side in (61, 83)
-    )
-    padded = np.pad(photo, ((0, height - 61), (0, width - 83), (0, 0)), mode="edge")
-    feeds: dict[str, np.ndarray] = {"content": padded[None]}
+    metadata = read_engine(engine)[1]
+    scale = metadata.scale
+    feeds = {"content": pad(photo[None], *fitted_size(metadata, height, width))}
     if metadata.styles:
         feeds["weights"] = np.array([[0, 1]], np.float32)
     session = ort.InferenceSession(engine, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(["stylized"], feeds)
-    head = f"P6 {83 * scale} {61 * scale} 255\n".encode()
+    head = f"P6 {width * scale} {height * scale} 255\n".encode()
     painted = (tmp_path / "painted.ppm").read_bytes()
     assert painted.startswith(head)
-    ours = np.frombuffer(painted, np.uint8, offset=len(head)).reshape(61 * scale, 83 * scale, 3)
-    assert np.abs(ours.astype(int) - theirs[0, : 61 * scale, : 83 * scale]).max() <= 1
+    ours = np.frombuffer(painted, np.uint8, offset=len(head))
+    ours = ours.reshape(height * scale, width * scale, 3).astype(int)
+    assert np.abs(ours - theirs[0, : height * scale, : width * scale]).max() <= 1
 
 
 def test_the_page_names_every_key_and_kind() -> None:
