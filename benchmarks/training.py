@@ -131,7 +131,7 @@ def timed_parts(training: Training) -> Iterator[PartTimes]:
     def loss_network_part() -> str:
         return LOSS_NETWORK if torch.is_grad_enabled() else PHOTOGRAPHS
 
-    network, loss_network, product = training.network, training.loss_network, basic._Gram
+    network, loss_network, product = training.network, training.loss_network, basic._Statistics
     optimizer, fabric = training.optimizer, training.fabric
     with ExitStack() as stack:
         for owner, name, function in (
@@ -191,6 +191,7 @@ def make_training(
     name: str,
     settings: dict[str, Any],
     precision: str,
+    compiled: bool,
     folder: Path,
     content: Path | None,
     style: Path | None,
@@ -211,6 +212,7 @@ def make_training(
         output=folder / "net.pt",
         device="cpu",
         precision=precision,
+        compiled=compiled,
     )
     loss_network = random_network(getattr(config, "loss_network", None) or "squeezenet")
     return Training(method, config, run, find_inputs(method, config, run), lambda: loss_network)
@@ -231,6 +233,7 @@ def make_training(
     type=click.Choice(["auto", "32-true", "bf16-mixed"]),
     help="Number format of the networks, as in st-train.",
 )
+@click.option("--compile", "compiled", is_flag=True, help="Compile the transform network.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -242,6 +245,7 @@ def main(
     style: Path | None,
     steps: int,
     precision: str,
+    compiled: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -252,11 +256,12 @@ def main(
     if shape or has_shape:
         settings["shape"] = shape or "fast"
     with tempfile.TemporaryDirectory() as folder:
-        training = make_training(name, settings, precision, Path(folder), content, style)
+        training = make_training(name, settings, precision, compiled, Path(folder), content, style)
         rows = measure(training, steps)
     told = ", ".join(f"{key} {value}" for key, value in settings.items())
     title = (
-        f"Processor time of a step of {name}, ms: {told}, {training.precision}, {threads} thread(s)"
+        f"Processor time of a step of {name}, ms: {told}, {training.precision}"
+        f"{', compiled' if compiled else ''}, {threads} thread(s)"
     )
     show(title, this_machine(), rows, as_json)
 

@@ -272,6 +272,12 @@ def machine_options() -> list[click.Option]:
             help="Numeric precision; auto is bf16-mixed where the device has native bfloat16.",
         ),
         _option(
+            "--compile",
+            "compiled",
+            is_flag=True,
+            help="Compile the transform network: a minute of preparation, then faster steps.",
+        ),
+        _option(
             "--workers",
             default=1,
             show_default=True,

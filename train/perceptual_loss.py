@@ -11,11 +11,16 @@ from torch import Tensor
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
 from st.train.features.networks import NETWORKS, layer_names_of
-from st.train.losses.basic import gram, relative_distance, standardized, total_variation
+from st.train.losses.basic import (
+    gram_and_deviations,
+    relative_distance,
+    standardized,
+    total_variation,
+)
 from st.train.losses.perceptual import (
     Compared,
-    Gram,
     Grams,
+    Statistics,
     StyleLoss,
     compare_style,
 )
@@ -119,18 +124,21 @@ def check_layers(network: str, layers: Sequence[str]) -> None:
             raise BadInput(f"{network} has no layer {layer}; it has {', '.join(known)}")
 
 
-def style_loss(config: Perceptual, gram: Gram = gram) -> StyleLoss:
-    return StyleLoss(config.style_layers, config.style_scales, gram, config.contrast_weight)
+def style_loss(config: Perceptual, statistics: Statistics = gram_and_deviations) -> StyleLoss:
+    return StyleLoss(config.style_layers, config.style_scales, statistics, config.contrast_weight)
 
 
 def named_grams(
-    network: FeatureNetwork, styles: Sequence[Tensor], config: Perceptual, gram: Gram = gram
+    network: FeatureNetwork,
+    styles: Sequence[Tensor],
+    config: Perceptual,
+    statistics: Statistics = gram_and_deviations,
 ) -> dict[float, Grams]:
     """Gram matrices of S style pictures (1, 3, H, W) by scale and layer, each (S, C, C).
 
     Raises BadInput where the training crops are too small for the loss.
     """
-    return style_loss(config, gram).of_styles(network, styles, config.size - SHIFT)
+    return style_loss(config, statistics).of_styles(network, styles, config.size - SHIFT)
 
 
 def of_index(grams: Mapping[float, Grams], index: Tensor) -> Callable[[float], Grams]:

@@ -15,7 +15,7 @@ from st.train.method import Batch
 from st.train.methods.diversified import (
     METHOD,
     Network,
-    centered_gram,
+    centered_statistics,
     diversity,
     step,
     targets,
@@ -25,12 +25,13 @@ from st.train.methods.diversified import (
 
 def test_the_gram_matrix_is_of_activations_less_their_mean() -> None:
     x = torch.rand(2, 5, 6, 7, dtype=torch.float64) + 3
-    got = centered_gram(x)
+    got = centered_statistics(x)
     for one, found in zip(x, got, strict=True):
         flat = (one - one.mean()).reshape(5, -1)
-        torch.testing.assert_close(found, flat @ flat.T / flat.numel())
+        torch.testing.assert_close(found[:, :-1], flat @ flat.T / flat.numel())
+        torch.testing.assert_close(found[:, -1], flat.std(1, correction=0), rtol=1e-4, atol=1e-4)
     # A brighter picture of the same texture has the same.
-    torch.testing.assert_close(centered_gram(x + 10), got)
+    torch.testing.assert_close(centered_statistics(x + 10), got)
 
 
 def test_diversity_drives_partners_apart() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as some
 from torch import Tensor
 
 from st.train.losses.basic import (
-    deviations,
     gram,
+    gram_and_deviations,
     moments,
     relative_distance,
     standardized,
@@ -90,25 +90,30 @@ def test_moments_are_those_of_float64(offset: float) -> None:
         np.testing.assert_allclose(own.std.numpy(), exact_std, rtol=tolerance)
 
 
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_deviations_are_those_of_float64(offset: float) -> None:
+@pytest.mark.parametrize("offset", [0.0, 10.0])
+def test_gram_and_deviations_are_those_of_float64(offset: float) -> None:
     features = noise(2, 5, 40, 30) * torch.arange(5.0)[:, None, None].double() + offset
     exact = np.sqrt(features.numpy().var((2, 3)) + 1e-5)
-    np.testing.assert_allclose(deviations(features).numpy(), exact, rtol=1e-12)
-    np.testing.assert_allclose(deviations(features.float()).numpy(), exact, rtol=2e-4)
+    for x, tolerance in ((features, 1e-10), (features.float(), 1e-4)):
+        both = gram_and_deviations(x)
+        np.testing.assert_allclose(both[..., -1].numpy(), exact, rtol=tolerance)
+        assert torch.equal(both[..., :-1], gram(x))
 
 
-def test_the_gradient_of_deviations() -> None:
-    """By finite differences; and that of an even channel is 0, as the formula says."""
+def test_the_gradient_of_gram_and_deviations() -> None:
+    """By finite differences; that of an even channel's deviation is 0, however bright it is."""
     x = noise(2, 3, 4, 5).requires_grad_()
-    assert torch.autograd.gradcheck(deviations, (x,))
-    assert torch.autograd.gradcheck(lambda x: deviations(x) * noise(2, 3, seed=1), (x,))
-    even = torch.full((1, 2, 3, 3), 7.0, requires_grad=True)
-    deviations(even).sum().backward()
-    assert even.grad is not None
-    assert even.grad.abs().max() < 1e-6
+    weights = noise(2, 3, 4, seed=1)
+    assert torch.autograd.gradcheck(lambda x: gram_and_deviations(x) * weights, (x,))
+    for level in (0.0, 7.0, 300.0):
+        even = torch.full((1, 2, 30, 30), level, requires_grad=True)
+        deviations = gram_and_deviations(even)[..., -1]
+        torch.testing.assert_close(deviations, torch.full((1, 2), 1e-5**0.5))
+        deviations.sum().backward()
+        assert even.grad is not None
+        assert even.grad.abs().max() == 0
     half = noise(2, 3, 8, 8).bfloat16().requires_grad_()
-    deviations(half).sum().backward()
+    gram_and_deviations(half).sum().backward()
     assert half.grad is not None
     assert half.grad.dtype == torch.bfloat16
 

@@ -32,6 +32,7 @@ class Run:
     minutes: time limit, which the learning rate's decay is adjusted to; None for no limit.
     pause_after: minutes until the state is saved and the training stops unfinished; a resumed
         training gives the same result as an uninterrupted one. None: never.
+    compiled: compile the transform network, which takes about a minute.
     average: decay of a moving average of the weights, used for the checkpoint and the preview; 0
         for none.
     hold_out: exclude one photograph in this many: see `st.train.data.files.held_out`; 0 for none.
@@ -58,6 +59,7 @@ class Run:
     devices: str | int = 1
     nodes: int = 1
     precision: str = "auto"
+    compiled: bool = False
     preview_every: int = 500
     save_every: int = 250
     workers: int = 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+EVEN = 1e-5  # variance of a channel, of its mean square, that float32 cannot tell from 0
 FLAT = 0.01  # of the channels' mean variance: what a channel needs to count as varying
 
 
@@ -17,26 +18,45 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-class _Gram(torch.autograd.Function):
-    """F F^T / s. By hand: the gradient is symmetric, so one product back, not two."""
+class _Statistics(torch.autograd.Function):
+    """By hand: the gradient of F F^T is symmetric, so it takes one product back, not two; and with
+    the deviations from the diagonal of F F^T, a mean is all that they cost."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, features: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, features: Tensor, eps: float) -> Tensor:
         n, c, h, w = features.shape
-        ctx.save_for_backward(features)
         flat = wide(features).reshape(n, c, h * w)
         with torch.autocast(features.device.type, enabled=False):
-            return flat @ flat.transpose(1, 2) / (c * h * w)
+            product = flat @ flat.transpose(1, 2) / (c * h * w)
+        mean = flat.mean(2)
+        power = product.diagonal(dim1=1, dim2=2) * c
+        variance = power - mean.square()
+        varies = variance > EVEN * power  # else rounding noise of the subtraction
+        std = (torch.where(varies, variance, 0) + eps).sqrt()
+        ctx.save_for_backward(features, mean, varies / std)
+        return torch.cat([product, std[..., None]], dim=2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (features,), (grad,) = ctx.saved_tensors, grads
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (features, mean, inverse), (grad,) = ctx.saved_tensors, grads
         n, c, h, w = features.shape
         flat = wide(features).reshape(n, c, h * w)
+        slope = grad[..., -1] * inverse / (h * w)  # d std / d x = (x - mean) / (count · std)
+        symmetric = (grad[..., :-1] + grad[..., :-1].transpose(1, 2)) / (c * h * w)
+        symmetric.diagonal(dim1=1, dim2=2).add_(slope)
         with torch.autocast(features.device.type, enabled=False):
-            symmetric = (grad + grad.transpose(1, 2)) / (c * h * w)
-            return (symmetric @ flat).reshape(n, c, h, w).to(features.dtype)
+            found = torch.baddbmm((-slope * mean)[..., None], symmetric, flat)
+        return found.reshape(features.shape).to(features.dtype), None
+
+
+def gram_and_deviations(features: Tensor, eps: float = 1e-5) -> Tensor:
+    """The Gram matrix and, as a last column, the channels' standard deviations.
+
+    (N, C, H, W) -> (N, C, C + 1). The deviations are as in `moments`; that of a channel whose
+    variance is below EVEN of its mean square is sqrt(eps).
+    """
+    return cast(Tensor, _Statistics.apply(features, eps))
 
 
 def gram(features: Tensor) -> Tensor:
@@ -44,7 +64,7 @@ def gram(features: Tensor) -> Tensor:
 
     Gatys et al., CVPR 2016, eq. 3; the division is Johnson et al.'s, ECCV 2016, section 3.1.
     """
-    return cast(Tensor, _Gram.apply(features))
+    return gram_and_deviations(features)[..., :-1]
 
 
 def relative_distance(x: Tensor, target: Tensor, limit: float = math.inf) -> Tensor:
@@ -90,7 +110,7 @@ def hinge(scores: Tensor, side: int) -> Tensor:
 
 
 class Moments(NamedTuple):
-    """Channel statistics over space: each (N, C, 1, 1)."""
+    """Channel gram_and_deviations over space: each (N, C, 1, 1)."""
 
     mean: Tensor
     std: Tensor
@@ -109,33 +129,6 @@ def standardized(features: Tensor) -> Tensor:
     Channels that hardly vary stay small, instead of becoming noise of full size.
     """
     x = wide(features)
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    mean = x.mean((2, 3), keepdim=True)
+    variance = (x - mean).square().mean((2, 3), keepdim=True)
     return (x - mean) / (variance + FLAT * variance.mean(1, keepdim=True) + 1e-12).sqrt()
-
-
-class _Deviations(torch.autograd.Function):
-    """Standard deviations. By hand: torch.var_mean over space takes four times as long on CPUs, and
-    the gradient of the composed formula twice as long."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, features: Tensor, eps: float) -> Tensor:
-        flat = wide(features).flatten(2)
-        mean = flat.mean(2, keepdim=True)
-        spread = torch.linalg.vector_norm(flat - mean, dim=2)
-        std = (spread.square() / flat.shape[2] + eps).sqrt()
-        ctx.save_for_backward(features, mean, std)
-        return std
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (features, mean, std), (grad,) = ctx.saved_tensors, grads
-        flat = wide(features).flatten(2)
-        scale = (grad / std / flat.shape[2])[..., None]  # d std / d x = (x - mean) / (count · std)
-        slope = (flat - mean).mul_(scale)
-        return slope.reshape(features.shape).to(features.dtype), None
-
-
-def deviations(features: Tensor, eps: float = 1e-5) -> Tensor:
-    """Standard deviation of each channel, as in `moments`: (N, C, H, W) -> (N, C)."""
-    return cast(Tensor, _Deviations.apply(features, eps))

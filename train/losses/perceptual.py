@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
-from st.train.losses.basic import deviations, gram, relative_distance, wide
+from st.train.losses.basic import gram_and_deviations, relative_distance, wide
 
-Gram = Callable[[Tensor], Tensor]
+# (N, C, h, w) -> (N, C, K): what style is compared by, the last column the deviations.
+Statistics = Callable[[Tensor], Tensor]
 Grams = Mapping[str, Tensor]  # by layer, each (S, C, C + 1); the last column holds deviations
 ENLARGED = 0.9  # side of an enlarged part, relative to the crop: what a step may cost
 
@@ -30,13 +31,13 @@ class StyleLoss:
     """The distance of Gram matrices, averaged over layers, at one scale in every step.
 
     layers: compared. scales: 1 counts in every step, the others take turns, at equal weight.
-    gram: (N, C, h, w) -> (N, C, C). contrast: weight of the distance of the channels' standard
-    deviations beside that of the Gram matrices. limit: see `relative_distance`.
+    statistics: of a layer's features; Gram matrices unless given. contrast: weight of the distance
+    of the deviations beside that of the other columns. limit: see `relative_distance`.
     """
 
     layers: tuple[str, ...]
     scales: tuple[float, ...] = (1.0,)
-    gram: Gram = gram
+    statistics: Statistics = gram_and_deviations
     contrast: float = 0.0
     limit: float = math.inf
 
@@ -46,21 +47,18 @@ class StyleLoss:
         return others[step % len(others)] if others else None
 
     def grams(self, features: Mapping[str, Tensor]) -> Grams:
-        return {name: self._statistics(features[name]) for name in self.layers}
-
-    def _statistics(self, features: Tensor) -> Tensor:
-        """The Gram matrix and the deviations: (N, C, h, w) -> (N, C, C + 1)."""
-        return torch.cat([self.gram(features), deviations(features)[..., None]], dim=2)
+        return {name: self.statistics(features[name]) for name in self.layers}
 
     def distance(self, features: Mapping[str, Tensor], targets: Grams) -> Tensor:
         """Mean over the layers of the relative distance from the targets: a scalar."""
         return torch.stack([self._of_layer(features[k], targets[k]) for k in self.layers]).mean()
 
     def _of_layer(self, features: Tensor, target: Tensor) -> Tensor:
-        distance = relative_distance(self.gram(features), target[..., :-1], self.limit)
+        own = self.statistics(features)
+        distance = relative_distance(own[..., :-1], target[..., :-1], self.limit)
         if not self.contrast:
             return distance
-        contrast = relative_distance(deviations(features), target[..., -1], self.limit)
+        contrast = relative_distance(own[..., -1], target[..., -1], self.limit)
         return distance + self.contrast * contrast
 
     def of_styles(

@@ -33,7 +33,14 @@ from torch import Tensor, nn
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
 from st.train.features.vgg import layer_names
-from st.train.losses.basic import gram, moments, raster, relative_distance, total_variation, wide
+from st.train.losses.basic import (
+    gram_and_deviations,
+    moments,
+    raster,
+    relative_distance,
+    total_variation,
+    wide,
+)
 from st.train.losses.perceptual import Grams, StyleLoss, compare_style, rescaled
 from st.train.method import SHIFT, Batch, ExportSpec, Method, shifted
 from st.train.networks.autoencoder import (
@@ -122,8 +129,12 @@ def statistics(features: Tensor) -> Tensor:
 
 
 def columns(features: Tensor) -> Tensor:
-    """The same as two columns: (N, C, H, W) -> (N, C, 2)."""
-    return statistics(features).unflatten(1, (2, -1)).transpose(1, 2)
+    """Means and deviations as a StyleLoss compares them: (N, C, H, W) -> (N, C, 3).
+
+    Its last column, the deviations, is for the contrast alone, so they are there twice.
+    """
+    mean, std = statistics(features).chunk(2, dim=1)
+    return torch.stack([mean, std, std], dim=2)
 
 
 def adain(features: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
@@ -193,7 +204,7 @@ def targets(
 ) -> Targets:
     """Fill the encoder. VGG is the loss network too; a student has another VGG as its teacher."""
     network, layer = cast(Network, net), cast(Network, net).level.layer
-    compared = gram if config.encoder == "squeezenet" else columns
+    compared = gram_and_deviations if config.encoder == "squeezenet" else columns
     loss = StyleLoss(
         config.style_layers, config.style_scales, compared, config.contrast_weight, FARTHEST
     )

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from st.train.features.base import FeatureNetwork
-from st.train.losses.basic import gram, wide
+from st.train.losses.basic import gram_and_deviations, wide
 from st.train.losses.perceptual import Grams, compare_style
 from st.train.method import Batch, ExportSpec, Method, shifted
 from st.train.networks.noise import draw, every
@@ -166,13 +166,15 @@ class Network(nn.Module):
         return functional.one_hot(index, styles).to(self.selector.weight.dtype)
 
 
-def centered_gram(features: Tensor) -> Tensor:
-    """Eq. 3: the Gram matrix of activations minus their mean, (N, C, H, W) -> (N, C, C).
+def centered_statistics(features: Tensor) -> Tensor:
+    """Eq. 3: the Gram matrix of activations minus their mean, beside the channels' deviations.
+
+    (N, C, H, W) -> (N, C, C + 1), as `gram_and_deviations`.
 
     In float32, because the mean is much larger than the differences.
     """
     x = wide(features)
-    return gram(x - x.mean(dim=(1, 2, 3), keepdim=True))
+    return gram_and_deviations(x - x.mean(dim=(1, 2, 3), keepdim=True))
 
 
 def diversity(features: Tensor, partner: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ def targets(
     net: nn.Module, loss_network: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> dict[float, Grams]:
     """Centered Gram matrices of the style pictures by scale and layer, (S, C, C) each."""
-    return named_grams(loss_network, styles, config, centered_gram)
+    return named_grams(loss_network, styles, config, centered_statistics)
 
 
 def step(
@@ -214,7 +216,7 @@ def step(
     noise = draw(content, config.embedding, batch.seed)
     made = network(None if network.texture else content, noise, network.one_hot(index))
     painted, layer = shifted(made, batch.shift), config.content_layer
-    loss, turn = style_loss(config, centered_gram), (batch.step, batch.seed)
+    loss, turn = style_loss(config, centered_statistics), (batch.step, batch.seed)
     found = compare_style(loss_network, painted, loss, of_index(grams, index), turn, [layer])
     terms = weighted_terms(found, loss_network, painted, replace(batch, content=content), config)
     if network.texture:

@@ -1,0 +1,79 @@
+"""Faster steps: the transform network in float32 on CPUs, and compiled."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from torch import nn
+
+from st.runtime.errors import Unavailable
+from st.train.loop.acceleration import compile_transform, prefer_float32
+from st.train.networks.transform import TransformNet, parse_shape
+
+CPU = torch.device("cpu")
+
+
+class Painter(nn.Module):
+    """As methods hold it: a transform network inside of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.transform = TransformNet(parse_shape("fastest"))
+        self.code = nn.Parameter(torch.rand(1, self.transform.code_size))
+
+    def forward(self, content: torch.Tensor) -> torch.Tensor:
+        return self.transform(content, self.code)
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_the_transform_network_stays_in_float32_without_matrix_tiles(tiles: bool) -> None:
+    plain, painter = Painter(), Painter()
+    with mock.patch("torch.cpu._is_amx_tile_supported", return_value=tiles):
+        prefer_float32(painter, CPU)
+    content = torch.rand(2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        painted, rounded = painter(content), plain(content)
+    assert torch.equal(painted, rounded if tiles else plain(content))
+    assert painter.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_there_must_be_a_transform_network_to_compile() -> None:
+    assert not compile_transform(nn.Conv2d(1, 1, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("g++") and Path(sysconfig.get_path("include"), "Python.h").exists()),
+    reason="torch.compile needs a C++ compiler and Python's headers",
+)
+def test_compiled_steps_are_those_of_the_plain_network() -> None:
+    plain, painter = Painter(), Painter()
+    prefer_float32(painter, CPU)
+    assert compile_transform(painter)
+    content = torch.rand(2, 3, 32, 32)
+    gradients = []
+    for network in (plain, painter):
+        network(content).square().mean().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    painter.eval()
+    larger = torch.rand(1, 3, 48, 64)
+    assert torch.equal(painter(larger), plain(larger))
+
+
+def test_a_failed_compilation_is_one_line() -> None:
+    def broken(*_: object) -> object:
+        raise OSError("no compiler")
+
+    painter = Painter()
+    with mock.patch("torch.compile", lambda f, dynamic: torch._dynamo.optimize(broken)(f)):
+        compile_transform(painter)
+    with pytest.raises(Unavailable, match=r"torch.compile fails here.*compiler"):
+        painter(torch.rand(2, 3, 32, 32))
