@@ -184,7 +184,7 @@ def measure(engine: str, device: str, film: list[Rgb], rate: float, count: int) 
         mask[: STRIP + 8] = 0
         path = Path(folder, "mask.png")
         cv2.imwrite(str(path), mask)
-        with webcam(source, target, engine, device, path, (width, height)) as process:
+        with webcam(source, target, engine, device, path, (height, width)) as process:
             try:
                 return ages(target, clock, count)
             except StError as error:
@@ -214,7 +214,7 @@ def main(
     height, width = parse_size(size)
     if width < 8 * (BITS + CHECK) or height < 2 * STRIP:
         raise BadInput(f"--size takes WxH, {8 * (BITS + CHECK)}x{2 * STRIP} or more")
-    film = frames_of(clip, (width, height), 50)
+    film = frames_of(clip, (height, width), 50)
     here = [name for name in devices or ONNX_DEVICES if verdict_of(engine, name, None).runs]
     rows: list[Row] = []
     with progress() as bar:

@@ -217,7 +217,7 @@ def main(
     height, width = parse_size(size)
     if height % 4 or width % 4:
         raise BadInput("--size takes WxH, both multiples of 4")
-    given = frames_of(clip, (width, height), WARM_UP + -(-count // ROUNDS))
+    given = frames_of(clip, (height, width), WARM_UP + -(-count // ROUNDS))
     rates: dict[str, list[float]] = {"float32": [], "bfloat16": []}
 
     def take_rates() -> None:

@@ -100,12 +100,12 @@ def parts_before(film: Path, painted: Sequence[Rgb]) -> list[Part]:
     decoded = with_film(film, frames_in)
     converter = Converter()
     height, width = painted[0].shape[:2]
-    opened = [converter.open(frame, width, height) for frame in decoded]
+    opened = [converter.open(frame, height, width) for frame in decoded]
     tags = with_film(film, lambda reader: reader.video_format.tags)
 
     def to_rgb() -> None:
         for frame in decoded:
-            converter.open(frame, width, height)
+            converter.open(frame, height, width)
 
     def to_yuv() -> None:
         for rgb, source in zip(painted, opened, strict=True):
@@ -235,8 +235,7 @@ def measure(
     quality: int,
 ) -> list[Row]:
     """All rows. size: (height, width). Raises Unavailable: no device runs."""
-    height, width = size
-    given = frames_of(clip, (width, height), count)
+    given = frames_of(clip, size, count)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened, progress() as bar:
         film = Path(folder, "in.mp4")
         write_film(film, given)
@@ -261,7 +260,7 @@ def as_frames(film: Path, painted: Sequence[Rgb]) -> list[VideoFrame]:
     frames = []
     tags = with_film(film, lambda reader: reader.video_format.tags)
     for source, rgb in zip(with_film(film, frames_in), painted, strict=True):
-        opened = converter.open(source, source.width, source.height)
+        opened = converter.open(source, source.height, source.width)
         frame = converter.to_frame(rgb, opened, "yuv420p", tags)
         frame.pts, frame.time_base = source.pts, source.time_base
         frames.append(frame)

@@ -198,7 +198,7 @@ def rows_of(size: tuple[int, int], seconds: dict[str, float]) -> list[Row]:
         bare = max(seconds[f"engine, {device}"], seconds[CODEC]) if kind == "st-video" else None
         rows.append(
             {
-                "size": f"{size[0]}×{size[1]}",
+                "size": f"{size[1]}×{size[0]}",
                 "what": name,
                 "frames/s": 1 / own,
                 "ms a frame": own * 1000,
@@ -249,11 +249,11 @@ def main(
 
 
 def _size(text: str) -> tuple[int, int]:
-    """ "WIDTHxHEIGHT" -> (width, height)."""
+    """ "WIDTHxHEIGHT" -> (height, width)."""
     height, width = parse_size(text)
     if height % 4 or width % 4:
         raise BadInput("--size takes WxH, both multiples of 4")
-    return width, height
+    return height, width
 
 
 if __name__ == "__main__":

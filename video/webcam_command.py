@@ -17,7 +17,6 @@ from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.errors import BadInput, printable
 from st.runtime.system.cpus import usable_cpus
 from st.runtime.system.signals import stoppable
-from st.video.film.picture_format import Size
 from st.video.live.camera import list_cameras
 from st.video.live.keys import HELP
 from st.video.live.recorder import check_target
@@ -144,7 +143,6 @@ def main(
         return
     check_options(click.get_current_context(), serve is not None)
     paint_size, paint_options = _live_size(paint_options)
-    given["size"] = _size(given["size"])
     if serve is None:
         _play(source, paint_size, paint_options, given)
     else:
@@ -204,11 +202,6 @@ def _show(source: str, paint_size: int | None, given: Mapping[str, Any]) -> Show
         give_up=given["give_up"],
         **{name: given[name] for name in same},
     )
-
-
-def _size(size: Size | None) -> tuple[int, int] | None:
-    """(height, width) of --size -> (width, height), as cameras have it."""
-    return None if size is None else (size[1], size[0])
 
 
 def _live_size(options: PaintOptions) -> tuple[int | None, PaintOptions]:

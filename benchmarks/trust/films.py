@@ -13,7 +13,7 @@ from st.runtime.errors import BadInput
 from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 from tests.support.hostile.goods import film
 
-FRAMES, SIDES = 72, (320, 180)
+FRAMES, SIZE = 72, (180, 320)
 MIN_FRAMES = 0.99
 
 
@@ -68,7 +68,7 @@ def cut_films(bench: Bench) -> Reached:
 
 def _film(path: Path) -> bytes:
     """A video of about a megabyte: in a tiny one, 200 changed bytes would destroy everything."""
-    return film(path, "libx264", frames=FRAMES, size=SIDES, sound=True).read_bytes()
+    return film(path, "libx264", frames=FRAMES, size=SIZE, sound=True).read_bytes()
 
 
 def _survival(films: list[bytes], folder: Path, suffix: str) -> Survival:

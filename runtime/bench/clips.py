@@ -18,7 +18,7 @@ Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
 def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[Rgb]:
     """Decode up to `most` frames from the start of a video.
 
-    size: (width, height) to scale to; by default the size of the video.
+    size: (height, width) to scale to; by default the size of the video.
     Raises BadInput: no frame can be decoded.
     """
     import av  # only needed for videos
@@ -29,7 +29,7 @@ def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[R
         with av.open(str(clip)) as film:
             for frame in film.decode(video=0):
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                width, height = size or (frame.width, frame.height)
+                height, width = size or (frame.height, frame.width)
                 found.append(to_size(rgb, height, width))
                 if len(found) == most:
                     break
@@ -43,7 +43,7 @@ def frames(clip: Path, most: int, size: tuple[int, int] | None = None) -> list[R
 
 
 def frames_of(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]:
-    """Return `count` frames of `size` (width, height) of a clip, or of a moving texture.
+    """Return `count` frames of `size` (height, width) of a clip, or of a moving texture.
 
     A clip that is too short is repeated forward and backward. Raises BadInput: see `frames`.
     """
@@ -54,8 +54,8 @@ def frames_of(clip: Path | None, size: tuple[int, int], count: int) -> list[Rgb]
 
 
 def drifting(size: tuple[int, int], count: int) -> list[Rgb]:
-    """A blurred noise texture that moves by 2 pixels per frame. size: (width, height)."""
-    width, height = size
+    """A blurred noise texture that moves by 2 pixels per frame. size: (height, width)."""
+    height, width = size
     noise = np.random.default_rng(0).normal(0, 1, (height, width + 2 * count, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), 4)
     texture = (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)

@@ -63,7 +63,7 @@ def bench(
     Raises what Stylizer raises, and BadInput: the clip cannot be decoded.
     """
     height, width = size
-    given = frames_of(clip, (width, height), WARM_UP + -(-count // ROUNDS))
+    given = frames_of(clip, size, WARM_UP + -(-count // ROUNDS))
     starts: dict[str, StartupCost] = {}
     for device in devices:
         starts[device] = measure_startup(engine, device, threads, height, width)

@@ -88,7 +88,7 @@ def test_warm_up_does_not_count() -> None:
 
 
 def test_short_clips_go_to_and_fro(clip: Path) -> None:
-    given = frames_of(clip, (64, 48), 20)
+    given = frames_of(clip, (48, 64), 20)
     own = frames(clip, 8)
     assert len(given) == 20
     assert np.array_equal(given[7], own[7])

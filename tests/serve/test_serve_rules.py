@@ -31,7 +31,7 @@ from tests.support.serve.knocking import (
 )
 from tests.support.serve.visiting import SIZE, Camera, Served, served, stage_of, visitor
 
-FLAT: list[NDArray[np.uint8]] = [np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)]
+FLAT: list[NDArray[np.uint8]] = [np.full((*SIZE, 3), 60, np.uint8)]
 TOKEN = "a token of the server's own choice"
 
 

@@ -22,7 +22,7 @@ from tests.support import toys
 from tests.support.serve import lasting_visitor
 from tests.support.serve.visiting import RATE, SIZE, Camera, clip, frames, served, stage_of, visitor
 
-FLAT: list[NDArray[np.uint8]] = [np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)]
+FLAT: list[NDArray[np.uint8]] = [np.full((*SIZE, 3), 60, np.uint8)]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_clip_comes_back_painted(tint: Stylizer, tmp_path: Path) -> None:
     painted = asyncio.run(play())
     inverted = [cv2.resize(255 - frame, (64, 36)).astype(float) for frame in film]
     for picture in painted:
-        assert picture.shape == (SIZE[1], SIZE[0], 3)
+        assert picture.shape == (*SIZE, 3)
         small = cv2.resize(picture, (64, 36)).astype(float)
         # Two low-bitrate encodings: the colors are close, not equal. The unpainted clip is far off.
         assert min(np.abs(small - frame).mean() for frame in inverted) < 12
@@ -111,7 +111,7 @@ def test_the_server_tells_rate_delay_and_size(tint: Stylizer) -> None:
             last = one.heard[-1]
             assert 1 <= last["rate"] <= RATE + 5
             assert 0 <= last["delay"] < 1000
-            assert (last["width"], last["height"]) == SIZE
+            assert (last["height"], last["width"]) == SIZE
 
     asyncio.run(play())
 
@@ -174,9 +174,9 @@ def test_a_machine_too_slow_for_the_rate_paints_smaller(
 
     real = session.paint_frame
 
-    def slow(paint: Stylizer, frame: object, width: int, height: int) -> object:
-        time.sleep(0.1 * width * height / (SIZE[0] * SIZE[1]))
-        return real(paint, frame, width, height)  # type: ignore[arg-type]
+    def slow(paint: Stylizer, frame: object, height: int, width: int) -> object:
+        time.sleep(0.1 * height * width / (SIZE[0] * SIZE[1]))
+        return real(paint, frame, height, width)  # type: ignore[arg-type]
 
     monkeypatch.setattr(session, "paint_frame", slow)
 
@@ -185,12 +185,12 @@ def test_a_machine_too_slow_for_the_rate_paints_smaller(
         async with served(stage) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
             async with asyncio.timeout(30):
-                while await one.hear("width") == SIZE[0]:
+                while await one.hear("width") == SIZE[1]:
                     pass
             width, height = one.heard[-1]["width"], one.heard[-1]["height"]
-            assert width < SIZE[0]
-            assert abs(width / height - SIZE[0] / SIZE[1]) < 0.03
-            assert (await one.wait(10))[-1].shape[1] < SIZE[0]
+            assert width < SIZE[1]
+            assert abs(width / height - SIZE[1] / SIZE[0]) < 0.03
+            assert (await one.wait(10))[-1].shape[1] < SIZE[1]
 
     asyncio.run(play())
 

@@ -22,9 +22,9 @@ def simulate(
     random = np.random.default_rng(seed)
     chosen = []
     for _ in range(frames):
-        width, height = resolution.size
-        chosen.append((width, height))
-        took = fixed + a_pixel * width * height
+        height, width = resolution.size
+        chosen.append((height, width))
+        took = fixed + a_pixel * height * width
         resolution.observe(took * (1 + noise * random.uniform(-1, 1)))
     return chosen
 
@@ -47,7 +47,7 @@ def test_it_settles_where_the_rate_holds(
     chosen = simulate(resolution, fixed / target, a_pixel, noise, seed, FRAMES)
     settled = chosen[-FRAMES // 3 :]
     assert len({*settled}) == 1, "it swings"
-    cost = [(fixed / target + a_pixel * w * h) * target for w, h in choices]
+    cost = [(fixed / target + a_pixel * h * w) * target for h, w in choices]
     at = choices.index(settled[0])
     assert cost[at] <= 1.0 or at == len(choices) - 1
     # No larger size would have fitted, even by the cautious forecast.
@@ -59,38 +59,38 @@ def test_it_settles_where_the_rate_holds(
 @settings(max_examples=20, deadline=None)
 @given(slow=some.floats(1.5, 8), seed=some.integers(0, 99))
 def test_it_falls_when_the_machine_gets_busy_and_comes_back(slow: float, seed: int) -> None:
-    choices = sizes(1280, 720)
+    choices = sizes(720, 1280)
     a_pixel = 0.5 / 30 / (1280 * 720)
     resolution = Resolution(choices, 30)
     before = simulate(resolution, 0, a_pixel, 0.05, seed, 600)
     busy = simulate(resolution, 0, a_pixel * slow, 0.05, seed, 600)
     after = simulate(resolution, 0, a_pixel, 0.05, seed, 4000)
-    assert before[-1] == (1280, 720)
-    width, height = busy[-1]
+    assert before[-1] == (720, 1280)
+    height, width = busy[-1]
     assert a_pixel * slow * width * height * 30 <= 1
     if a_pixel * slow * 1280 * 720 * 30 > 1.06:
-        late = busy.index(next(size for size in busy if size != (1280, 720)))
+        late = busy.index(next(size for size in busy if size != (720, 1280)))
         assert late <= 10  # frames: at once
-    assert after[-1] == (1280, 720)
+    assert after[-1] == (720, 1280)
     assert len({*after[-1000:]}) == 1
 
 
 def test_a_single_slow_frame_changes_nothing() -> None:
-    resolution = Resolution(sizes(640, 360), 30)
+    resolution = Resolution(sizes(360, 640), 30)
     for number in range(200):
         resolution.observe(1.0 if number % 20 == 0 else 0.02)
-        assert resolution.size == (640, 360)
+        assert resolution.size == (360, 640)
 
 
 def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
     """A machine that is suddenly slower above a certain size, for example when a cache is full."""
-    resolution = Resolution(sizes(1280, 720), 30)
-    rises, last = [], resolution.size[0]
+    resolution = Resolution(sizes(720, 1280), 30)
+    rises, last = [], resolution.size[1]
     for number in range(6000):
-        resolution.observe(0.05 if resolution.size[0] > 800 else 0.01)
-        if resolution.size[0] > last:
+        resolution.observe(0.05 if resolution.size[1] > 800 else 0.01)
+        if resolution.size[1] > last:
             rises.append(number)
-        last = resolution.size[0]
+        last = resolution.size[1]
     gaps = np.diff(rises)
     assert len(rises) < 12
     assert gaps[-1] > 5 * gaps[0]
@@ -98,18 +98,18 @@ def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    width=some.integers(1, 8000),
     height=some.integers(1, 8000),
+    width=some.integers(1, 8000),
     most=some.integers(10_000, 10**8),
 )
-def test_sizes_shrink_and_keep_the_shape(width: int, height: int, most: int) -> None:
-    found = sizes(width, height, most)
-    pixels = [w * h for w, h in found]
+def test_sizes_shrink_and_keep_the_shape(height: int, width: int, most: int) -> None:
+    found = sizes(height, width, most)
+    pixels = [h * w for h, w in found]
     assert pixels == sorted(pixels, reverse=True)
     assert len({*found}) == len(found) >= 1
-    assert all(1 <= w <= max(width, 8) and 1 <= h <= max(height, 8) for w, h in found)
-    assert width * height > most or found[0] == (width, height)
-    for w, h in found:
+    assert all(1 <= w <= max(width, 8) and 1 <= h <= max(height, 8) for h, w in found)
+    assert width * height > most or found[0] == (height, width)
+    for h, w in found:
         assert w * h <= most or min(w, h) <= SMALLEST
         assert abs(w - width * h / height) <= 8 + 8 * width / height
 
@@ -135,7 +135,7 @@ def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         painted = painter(picture)
         assert painted.shape == picture.shape
         assert (painted == 200).all()
-    width, height = painter.size
+    height, width = painter.size
     assert 0.6 < width * height / (1280 * 720 / 4) <= 1
     assert width / height == pytest.approx(16 / 9, rel=0.05)
     assert seen[-1] == (height, width, 3)
@@ -147,7 +147,7 @@ def test_a_size_of_the_users_and_an_engines_only_size_stay() -> None:
     picture = np.zeros((90, 160, 3), np.uint8)
     chosen = LivePainter(lambda p: p, Metadata("toy"), 30, longest=80)
     chosen(picture)
-    assert chosen.size == (80, 45)
+    assert chosen.size == (45, 80)
     fixed = LivePainter(lambda p: p, Metadata("toy", fixed_size=(64, 64)), 30)
     fixed(picture)
-    assert fixed.size == (64, 36)
+    assert fixed.size == (36, 64)

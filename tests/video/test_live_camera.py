@@ -111,7 +111,7 @@ def test_cameras_by_number_and_name(tmp_path: Path) -> None:
 @linux
 def test_mjpg_is_asked_for_first_and_the_truth_is_told(fake: Any, tmp_path: Path) -> None:
     plug(tmp_path, 0, "Toy Cam")
-    opened = CameraOpener(0, CameraRequest((1920, 1080), 60), tmp_path)(threading.Event())
+    opened = CameraOpener(0, CameraRequest((1080, 1920), 60), tmp_path)(threading.Event())
     keys = [key for key, _ in fake.asked]
     assert keys.index(cv2.CAP_PROP_FOURCC) < keys.index(cv2.CAP_PROP_FRAME_WIDTH)
     assert keys.index(cv2.CAP_PROP_FRAME_WIDTH) < keys.index(cv2.CAP_PROP_FPS)
@@ -121,7 +121,7 @@ def test_mjpg_is_asked_for_first_and_the_truth_is_told(fake: Any, tmp_path: Path
     captured = opened.read()
     assert captured.rgb.shape == (720, 1280, 3)
     assert captured.rgb[0, 0].tolist() == [0, 0, 200]  # RGB
-    slow = CameraOpener(0, CameraRequest((640, 480), 30, mjpg=False), tmp_path)(threading.Event())
+    slow = CameraOpener(0, CameraRequest((480, 640), 30, mjpg=False), tmp_path)(threading.Event())
     assert slow.description == (
         "camera 0 (Toy Cam): 640×480 at 5 frames/s, YUYV (asked for 30 frames/s)"
     )
@@ -140,7 +140,7 @@ def test_a_camera_that_is_unplugged_is_found_again_by_its_name(fake: Any, tmp_pa
     folder = plug(tmp_path, 0, "Toy Cam")
     feed = Capture(CameraOpener(0, CameraRequest(), tmp_path))
     try:
-        assert feed.size == (1280, 720)
+        assert feed.size == (720, 1280)
         assert wait_for(feed.latest.take)
         fake.unplugged.set()
         for file in folder.iterdir():
@@ -163,5 +163,5 @@ def test_a_camera_that_opens_and_gives_nothing(fake: Any, tmp_path: Path) -> Non
     plug(tmp_path, 0, "Toy Cam")
     opened = CameraOpener(0, CameraRequest(), tmp_path)(threading.Event())
     fake.unplugged.set()
-    with pytest.raises(Lost, match=r"camera 0 \(Toy Cam\) gives no picture"):
+    with pytest.raises(Lost, match=r"camera 0 \(Toy Cam\) delivers no picture"):
         opened.read()

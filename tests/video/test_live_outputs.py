@@ -24,7 +24,7 @@ from st.video.live.virtual_camera import VirtualCamera
 from tests.support.video import clips
 from tests.support.video.streams import free_port, wait_for
 
-SIZE = (64, 48)
+SIZE = (48, 64)
 
 
 def test_a_recording_keeps_the_real_times(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_pictures_reach_a_fake_virtual_camera(monkeypatch: pytest.MonkeyPatch) -
 
     class Camera:
         def __init__(self, width: int, height: int, fps: float) -> None:
-            assert (width, height, fps) == (*SIZE, 30)
+            assert (height, width, fps) == (*SIZE, 30)
             self.device = "/dev/video9"
 
         def send(self, frame: np.ndarray) -> None:

@@ -149,8 +149,8 @@ def test_mirror_compare_and_fit() -> None:
     assert (beside[:10] == 0).all()  # black bars preserve the aspect ratio
     middle = beside[24].astype(int)
     assert np.abs(middle[:32] + middle[32:] - 255).max() <= 2
-    wide = fitted(np.full((10, 10, 3), 9, np.uint8), (40, 10))
+    wide = fitted(np.full((10, 10, 3), 9, np.uint8), (10, 40))
     assert wide.shape == (10, 40, 3)
     assert (wide[:, 15:25] == 9).all()
     assert wide[:, :15].max() == wide[:, 25:].max() == 0
-    assert fitted(np.full((49, 65, 3), 9, np.uint8), (64, 48)).min() == 9  # one pixel: no bar
+    assert fitted(np.full((49, 65, 3), 9, np.uint8), (48, 64)).min() == 9  # one pixel: no bar

@@ -68,7 +68,7 @@ def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
     feed = Capture(stream_opener(mjpeg.url, read_seconds=0.5))
     try:
         mjpeg.hanging.set()
-        wait_for(lambda: "nothing came for 0.5 s" in feed.trouble)
+        wait_for(lambda: "no data for 0.5 s" in feed.trouble)
         mjpeg.hanging.clear()
         feed.latest.take()
         taken(feed)
@@ -79,7 +79,7 @@ def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
 
 def test_a_server_that_answers_nothing_at_all(mjpeg: MjpegServer) -> None:
     mjpeg.hanging.set()
-    with pytest.raises(Unavailable, match=r"nothing came for 0\.5 s"):
+    with pytest.raises(Unavailable, match=r"no data for 0\.5 s"):
         Capture(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
 
 
@@ -194,7 +194,7 @@ def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
     path = clips.film(tmp_path / "in.mp4", frames=6, rotation=90)
     feed = Capture(opener_of(str(path), (24, 24), None, mjpg=True, loop=True))
     try:
-        assert feed.size == (18, 24)  # rotated upright, aspect ratio preserved
+        assert feed.size == (24, 18)  # rotated upright, aspect ratio preserved
         time.sleep(0.8)
         assert not feed.ended
         assert taken(feed).rgb.shape == (24, 18, 3)
@@ -259,7 +259,7 @@ def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
         ("none.mp4", {}, BadInput, "no such file"),
         ("a/b", {}, BadInput, "no such file"),
         ("no\0pe", {}, BadInput, "no such file"),
-        ("http://127.0.0.1/x", {"fps": 30.0}, BadInput, "only a camera can be asked for one"),
+        ("http://127.0.0.1/x", {"fps": 30.0}, BadInput, "only a camera accepts one"),
         ("0", {"loop": True}, BadInput, "only a film can be repeated"),
     ],
 )

@@ -19,7 +19,7 @@ from st.video.jobs.stage_times import STAGES, StageTimes, bottleneck, describe
 from tests.support.toys import identity_engine
 from tests.support.video import clips
 
-SIZE = (192, 144)
+SIZE = (144, 192)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_slow_painter_is_named(
 @pytest.mark.parametrize("identity", [None, "a painter"], ids=["at once", "in segments"])
 def test_a_slow_preset_is_named(film: Path, tmp_path: Path, identity: str | None) -> None:
     """All of the encoder's work counts, also what is left when the last frame has been painted."""
-    noise = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 
     def paint(frame: np.ndarray) -> np.ndarray:
         return np.roll(noise, int(frame[0, 0, 0]), axis=1)

@@ -68,15 +68,15 @@ def test_any_picture_comes_back(
 )
 def test_other_formats_come_back(pixels: str) -> None:
     tags = Tags(0, 2, 1, 1) if pixels == "gbrp" else Tags(1, 1, 1, 1)
-    source = VideoFrame.from_ndarray(clips.scene(3, 128, 96))
+    source = VideoFrame.from_ndarray(clips.scene(3, 96, 128))
     frame = source.reformat(format=pixels, src_color_range=2, dst_colorspace=1, dst_color_range=1)
     if pixels == "gbrp":
         frame = source.reformat(format=pixels)
     tags.stamp(frame)
     before = [plane.copy() for plane in clips.planes(frame)]
     converter = Converter()
-    opened = converter.open(frame, 128, 96)
-    assert np.abs(opened.rgb.astype(int) - clips.scene(3, 128, 96)).mean() < 2
+    opened = converter.open(frame, 96, 128)
+    assert np.abs(opened.rgb.astype(int) - clips.scene(3, 96, 128)).mean() < 2
     back = converter.to_frame(opened.rgb, opened, pixels, tags)
     for one, two in zip(before, clips.planes(back), strict=True):
         assert np.abs(one - two).max() <= 2

@@ -245,7 +245,7 @@ def test_full_disk(name: str, engines: Path, tmp_path: Path) -> None:
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not allow mounting")
     try:
-        source = clips.film(tmp_path / "in.mp4", size=(320, 240), frames=30)
+        source = clips.film(tmp_path / "in.mp4", size=(240, 320), frames=30)
         choices = [] if name == "frames/" else ["--quality", 0]
         done = run(
             source, "-o", f"{disk}/{name}", *choices, "--engine", engines / "identity.onnx", code=1

@@ -49,7 +49,7 @@ def payload(path: Path) -> tuple[int, int]:
 
 def test_damage_is_survived_and_counted(tmp_path: Path) -> None:
     source = clips.film(
-        tmp_path / "in.mp4", size=(160, 120), frames=48, sounds=1, options={"qp": "20"}
+        tmp_path / "in.mp4", size=(120, 160), frames=48, sounds=1, options={"qp": "20"}
     )
     whole = source.read_bytes()
     begin, end = payload(source)

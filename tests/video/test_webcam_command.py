@@ -97,7 +97,7 @@ def test_a_full_disk(engine: Path, tmp_path: Path) -> None:
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk is not allowed here")
     try:
-        film = clips.film(tmp_path / "in.mp4", size=(320, 240))
+        film = clips.film(tmp_path / "in.mp4", size=(240, 320))
         words = ("--engine", engine, "--headless", "--loop", "--frames", 60)
         done = run(film, *words, "--record", disk / "out.mkv", code=1)
         assert f"Error: {disk}/out.mkv could not be recorded: No space" in done.stderr
@@ -168,9 +168,9 @@ def test_no_camera() -> None:
         (
             ["FILM", "-o", "out.mp4"],
             2,
-            "Error: -o: out.mp4: not the address of a stream",
+            "Error: -o: out.mp4: not a stream address",
         ),
-        (["FILM"], 1, "no window can be opened here (DISPLAY is not set)"),
+        (["FILM"], 1, "cannot open a window (DISPLAY is not set)"),
     ],
 )
 def test_what_cannot_be(

@@ -218,12 +218,12 @@ def _press_saving_keys(screen: Screen, tmp_path: Path) -> None:
 def test_the_first_size_of_a_window() -> None:
     from st.video.live.window import first_size
 
-    assert first_size((320, 180), (1920, 1080)) == (960, 540)
-    assert first_size((64, 48), (1920, 1080)) == (960, 720)
-    assert first_size((1280, 720), (1920, 1080)) == (1280, 720)
-    assert first_size((3840, 2160), (1920, 1080)) == (1600, 900)
-    assert first_size((1280, 720), (800, 600)) == (720, 405)
-    assert first_size((720, 1280), (1920, 1080)) == (960, 900)
+    assert first_size((180, 320), (1080, 1920)) == (540, 960)
+    assert first_size((48, 64), (1080, 1920)) == (720, 960)
+    assert first_size((720, 1280), (1080, 1920)) == (720, 1280)
+    assert first_size((2160, 3840), (1080, 1920)) == (900, 1600)
+    assert first_size((720, 1280), (600, 800)) == (405, 720)
+    assert first_size((1280, 720), (1080, 1920)) == (900, 960)
 
 
 def test_a_lost_stream_is_told_in_the_window_and_comes_back(

@@ -48,7 +48,7 @@ class AnimatedWebpSource:
         width, height = self._picture.size
         alpha = "A" in self._picture.getbands() and self._transparent()
         rate = Fraction(1000, duration).limit_denominator(1000)
-        self.video_format = VideoFormat(width, height, SRGB, rate, _TICK, alpha=alpha)
+        self.video_format = VideoFormat(height, width, SRGB, rate, _TICK, alpha=alpha)
 
     def _transparent(self) -> bool:
         """Whether any frame has a pixel that is not opaque; damaged ones have none."""

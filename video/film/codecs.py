@@ -51,10 +51,10 @@ class Codec:
     options: dict[str, str] = field(default_factory=dict)
     carries_aspect: bool = False
 
-    def pixel_format(self, width: int, height: int, bits: int, alpha: bool) -> str:
+    def pixel_format(self, height: int, width: int, bits: int, alpha: bool) -> str:
         if alpha and self.alpha:
             return self.alpha
-        if (width | height) & 1:
+        if (height | width) & 1:
             return self.odd
         return self.deep if bits > 8 and self.deep else self.even
 

@@ -57,8 +57,8 @@ class Tags:
     def known_matrix(self) -> bool:
         return self.matrix in _SWSCALE or self.matrix in (RGB_MATRIX, UNSPECIFIED)
 
-    def explicit(self, width: int, height: int) -> Tags:
-        """These tags; an unspecified matrix becomes the one that players assume for the size."""
+    def explicit(self, height: int, width: int) -> Tags:
+        """These tags, with the matrix that players assume for the size if it is unspecified."""
         if self.matrix != UNSPECIFIED:
             return self
         return replace(self, matrix=1 if width >= 1280 or height > 576 else 6)
@@ -125,10 +125,10 @@ class Converter:
     def _tone_map(self) -> ToneMap:
         return ToneMap()
 
-    def open(self, frame: VideoFrame, width: int, height: int) -> RgbFrame:
+    def open(self, frame: VideoFrame, height: int, width: int) -> RgbFrame:
         """Convert a frame to RGB of this size. HDR (PQ, HLG) is tone-mapped to BT.709."""
-        tags = Tags.of(frame).explicit(frame.width, frame.height)
-        resizes = (width, height) != (frame.width, frame.height)
+        tags = Tags.of(frame).explicit(frame.height, frame.width)
+        resizes = (height, width) != (frame.height, frame.width)
         known = tags.matrix if tags.matrix in _SWSCALE else 1
         if frame.format.name in yuv.PIXEL_FORMATS and not (tags.hdr or resizes):
             return RgbFrame(yuv.to_rgb(frame, known, tags.range == FULL))
@@ -159,13 +159,13 @@ class Converter:
         opened: the frame before painting, for its alpha channel. Its planar frame is overwritten.
         """
         height, width = rgb.shape[:2]
-        explicit = tags.explicit(width, height)
+        explicit = tags.explicit(height, width)
         known = explicit.matrix if explicit.matrix in _SWSCALE else 1
         if pixel_format in yuv.PIXEL_FORMATS and opened.planar is None:
             frame = yuv.to_yuv(rgb, pixel_format, known, tags.range == FULL)
         else:
             planar = opened.planar
-            if planar is None or (planar.width, planar.height) != (width, height):
+            if planar is None or (planar.height, planar.width) != (height, width):
                 planar = VideoFrame(width, height, "gbrp")
             for plane, channel in zip(planar.planes, (1, 2, 0), strict=False):
                 cv2.extractChannel(rgb, channel, yuv.pixels(plane))

@@ -87,7 +87,7 @@ class ImageSequenceSource:
         first = read_picture(self._files[0])
         height, width = first.rgb.shape[:2]
         self.video_format = VideoFormat(
-            width, height, SRGB, rate, time_base=1 / rate, alpha=first.alpha is not None
+            height, width, SRGB, rate, time_base=1 / rate, alpha=first.alpha is not None
         )
 
     def items(self) -> Iterator[VideoFrame]:

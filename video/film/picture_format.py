@@ -26,8 +26,8 @@ class VideoFormat:
     bits: per channel.
     """
 
-    width: int
     height: int
+    width: int
     tags: Tags
     rate: Fraction
     time_base: Fraction
@@ -41,7 +41,7 @@ class VideoFormat:
         if not self.rotation.swaps:
             return replace(self, rotation=UPRIGHT)
         return replace(
-            self, width=self.height, height=self.width, aspect=1 / self.aspect, rotation=UPRIGHT
+            self, height=self.width, width=self.height, aspect=1 / self.aspect, rotation=UPRIGHT
         )
 
     def square(self) -> VideoFormat:
@@ -50,7 +50,7 @@ class VideoFormat:
             return self
         step = 1 if self.width % 2 else 2  # an even width stays even
         width = max(step, step * round(self.width * self.aspect / step))
-        return replace(self._sized(width, self.height), aspect=Fraction(1))
+        return replace(self._sized(self.height, width), aspect=Fraction(1))
 
     def resized(self, size: Size | int | None) -> VideoFormat:
         """This format at another size; the displayed aspect ratio stays.
@@ -62,18 +62,18 @@ class VideoFormat:
             return self
         if isinstance(size, int):
             scale = Fraction(size, max(self.width, self.height))
-            width, height = (max(2, 2 * round(n * scale / 2)) for n in (self.width, self.height))
+            height, width = (max(2, 2 * round(n * scale / 2)) for n in (self.height, self.width))
             # Rounding to even numbers is no reason for odd pixels.
-            return replace(self._sized(width, height), aspect=self.aspect)
+            return replace(self._sized(height, width), aspect=self.aspect)
         height, width = reversed(size) if self.rotation.swaps else size
-        return self._sized(width, height)
+        return self._sized(height, width)
 
-    def _sized(self, width: int, height: int) -> VideoFormat:
+    def _sized(self, height: int, width: int) -> VideoFormat:
         aspect = self.aspect * Fraction(self.width * height, width * self.height)
         # Players that know no tags guess the matrix from the size, so a new size needs tags.
-        tags = self.tags.explicit(self.width, self.height)
+        tags = self.tags.explicit(self.height, self.width)
         return replace(
-            self, width=width, height=height, aspect=aspect.limit_denominator(1000), tags=tags
+            self, height=height, width=width, aspect=aspect.limit_denominator(1000), tags=tags
         )
 
 

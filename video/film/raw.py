@@ -1,4 +1,4 @@
-"""Raw rgb24 frames on a pipe: width × height × 3 bytes per frame, without headers."""
+"""Raw rgb24 frames on a pipe: height × width × 3 bytes per frame, without headers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RawSource:
 
     def __init__(self, stream: BinaryIO, height: int, width: int, rate: Fraction) -> None:
         self._stream = stream
-        self.video_format = VideoFormat(width, height, SRGB, rate, time_base=1 / rate)
+        self.video_format = VideoFormat(height, width, SRGB, rate, time_base=1 / rate)
 
     def items(self) -> Iterator[VideoFrame]:
         shape = (self.video_format.height, self.video_format.width, 3)

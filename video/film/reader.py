@@ -208,8 +208,8 @@ class Film:
             raise BadInput(f"{self.name}: frames of {frame.width}×{frame.height} are too large")
         aspect = self.video.sample_aspect_ratio
         return VideoFormat(
-            width=frame.width,
             height=frame.height,
+            width=frame.width,
             tags=Tags.of(frame),
             rate=self._rate,
             time_base=self.time_base,

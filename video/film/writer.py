@@ -99,7 +99,7 @@ class FilmSink:
         self._warn = warn
         self.video_format = video_format = _held(video_format, container, codec, warn)
         self._pixels = codec.pixel_format(
-            video_format.width, video_format.height, video_format.bits, video_format.alpha
+            video_format.height, video_format.width, video_format.bits, video_format.alpha
         )
         self._tags = _tagged(video_format.tags, codec, self._pixels, warn)
         self._codec = codec

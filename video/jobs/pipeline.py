@@ -148,12 +148,12 @@ def _frame_preparer(
     rotation, wanted = video_format.rotation, sink.video_format
     keeps_turn = wanted.rotation.matrix is not None
     swaps = rotation.swaps and not keeps_turn
-    width, height = (wanted.height, wanted.width) if swaps else (wanted.width, wanted.height)
+    height, width = (wanted.width, wanted.height) if swaps else (wanted.height, wanted.width)
 
     def prepare_frame(frame: VideoFrame, **masks: Any) -> Any:
         if not hasattr(own, "converter"):
             own.converter = Converter()
-        opened = own.converter.open(frame, width, height)
+        opened = own.converter.open(frame, height, width)
         upright = rotation.apply(opened.rgb)
         painted = paint(upright, **masks)
         if painted.shape != upright.shape or painted.dtype != np.uint8:

@@ -13,26 +13,27 @@ from statistics import median
 from st.runtime.engine.metadata import Metadata
 from st.runtime.stylizer import WHOLE_PIXELS
 
-SMALLEST = 144  # pixels: the least shorter side; smaller paintings are not recognizable
-STEP = 8  # sizes are multiples of it, which engines take without padding
-BEGIN = 640 * 360  # pixels to begin with: a first frame soon, on every machine
-# Of one size's sides to the next larger one's. With ROOM, the chosen size takes at least two thirds
-# of a frame's time, unless it is the largest; with twice the step it was only 0.56.
+SMALLEST = 144  # pixels; minimum shorter side: smaller paintings are not recognizable
+STEP = 8  # sizes are multiples of this, which engines accept without padding
+BEGIN = 640 * 360  # pixels of the first frames, small enough to appear soon on any machine
+# Ratio of the sides of one size to those of the next larger one. With ROOM, painting takes at least
+# two thirds of the frame period, unless the size is the largest. At twice the step it took 0.56.
 RATIO = 2**-0.125
-FULL, ROOM = 0.97, 0.8  # of a frame's time: more is too slow, less will surely fit
-WINDOW = 8  # frames whose median counts
-FORGOTTEN = 2  # frames after a change that do not count: many engines prepare for a new size
-CALM = 2.0  # seconds before a rise
+FULL, ROOM = 0.97, 0.8  # fractions of the frame period: above FULL is too slow, below ROOM is safe
+WINDOW = 8  # frames whose median painting time is used
+IGNORED = 2  # frames not measured after a change: many engines prepare for a new size
+CALM = 2.0  # seconds without a change before a rise
 MAX_CALM = 64.0
 
 
-def sizes(width: int, height: int, max_pixels: int | None = None) -> list[tuple[int, int]]:
-    """(width, height) to choose from, largest first; the first is the whole picture's own size
-    where `max_pixels` allows it."""
+def sizes(height: int, width: int, max_pixels: int | None = None) -> list[tuple[int, int]]:
+    """Paint sizes (height, width) for a picture, largest first.
+
+    The first is the picture's own size if `max_pixels` allows it."""
     found: list[tuple[int, int]] = []
     scale = 1.0
-    while not found or min(width, height) * scale >= SMALLEST:
-        size = (width, height) if scale == 1 else (_step(width * scale), _step(height * scale))
+    while not found or min(height, width) * scale >= SMALLEST:
+        size = (height, width) if scale == 1 else (_step(height * scale), _step(width * scale))
         allowed = max_pixels is None or size[0] * size[1] <= max_pixels
         if (allowed or min(size) <= SMALLEST) and size not in found:
             found.append(size)
@@ -45,28 +46,28 @@ def _step(side: float) -> int:
 
 
 class Resolution:
-    """Chooses the size for the frames to come from the seconds that the last ones took."""
+    """Chooses the paint size of the next frames from the times of the last ones."""
 
     def __init__(self, sizes: list[tuple[int, int]], target_fps: float, begin: int = BEGIN) -> None:
-        """sizes: largest first. begin: the most pixels to begin with."""
+        """sizes: (height, width), largest first. begin: maximum pixels of the first frames."""
         self._sizes = sizes
-        self._pixels = [width * height for width, height in sizes]
+        self._pixels = [height * width for height, width in sizes]
         self._budget = 1 / target_fps
         fitting = [i for i, pixels in enumerate(self._pixels) if pixels <= begin]
         self._at = fitting[0] if fitting else len(sizes) - 1
         self._recent: deque[float] = deque(maxlen=WINDOW)
-        self._skip = FORGOTTEN
+        self._skip = IGNORED
         self._calm = 0.0  # seconds of painting since the last change
         self._wanted_calm = CALM
         self._rose = False
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) to paint at."""
+        """(height, width) of the next frame to paint."""
         return self._sizes[self._at]
 
     def observe(self, seconds: float) -> None:
-        """Report the seconds that the last frame took at `size`."""
+        """Report the painting time of the last frame at `size`, in seconds."""
         if self._skip:
             self._skip -= 1
             return
@@ -104,24 +105,24 @@ class Resolution:
     def _go(self, index: int) -> None:
         self._at = index
         self._recent.clear()
-        self._skip = FORGOTTEN
+        self._skip = IGNORED
         self._calm = 0.0
 
 
 def resolution_for(
-    metadata: Metadata, width: int, height: int, target_fps: float, longest: int | None = None
+    metadata: Metadata, height: int, width: int, target_fps: float, longest: int | None = None
 ) -> Resolution:
-    """The sizes that an engine may paint pictures of this size at, and the choice among them.
+    """The paint sizes for pictures of this size that suit the engine.
 
-    longest: paint with this longer side, whatever the rate.
+    longest: fixed longer side in pixels, regardless of the frame rate.
     """
     fixed = metadata.fixed_size
     if not longest and not fixed:
-        return Resolution(sizes(width, height, WHOLE_PIXELS), target_fps)
-    # An engine of one size pads smaller pictures to it, so they would gain nothing.
-    scale = (longest or max(width, height)) / max(width, height)
+        return Resolution(sizes(height, width, WHOLE_PIXELS), target_fps)
+    # An engine with a fixed size pads smaller pictures to it, so they would not be faster.
+    scale = (longest or max(height, width)) / max(height, width)
     if fixed:
-        scale = min(scale, fixed[1] / width, fixed[0] / height)
+        scale = min(scale, fixed[0] / height, fixed[1] / width)
     scale = min(1.0, scale)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
     return Resolution([size], target_fps)

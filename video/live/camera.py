@@ -17,10 +17,10 @@ from st.runtime.errors import BadInput, Unavailable, printable
 from st.video.live.capture import Captured, Lost
 
 SYSFS = Path("/sys/class/video4linux")
-MAX_PROBED = 10  # numbers that are tried where the system gives no list
+MAX_PROBED = 10  # camera numbers to try where the system has no list of cameras
 READ_SECONDS = 5
 
-# A camera that was unplugged is noticed after this long. OpenCV reads it at the first camera.
+# Timeout after which an unplugged camera is noticed. OpenCV reads it with the first camera.
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(READ_SECONDS))
 
 _APIS = {"linux": "CAP_V4L2", "win32": "CAP_DSHOW", "darwin": "CAP_AVFOUNDATION"}
@@ -28,7 +28,7 @@ _APIS = {"linux": "CAP_V4L2", "win32": "CAP_DSHOW", "darwin": "CAP_AVFOUNDATION"
 
 @dataclass(frozen=True)
 class Device:
-    """A camera: OpenCV's number for it, and its name."""
+    """A camera: its OpenCV index and its name."""
 
     index: int
     name: str
@@ -43,20 +43,23 @@ class Device:
 
 @dataclass(frozen=True)
 class CameraRequest:
-    """The format to request from a camera. Most reach high frame rates in MJPG only."""
+    """The format to request from a camera. Most reach high frame rates in MJPG only.
 
-    size: tuple[int, int] = (1280, 720)
+    size: (height, width) in pixels. fps: frames per second.
+    """
+
+    size: tuple[int, int] = (720, 1280)
     fps: float = 30.0
     mjpg: bool = True
 
 
 def list_cameras(root: Path = SYSFS) -> list[Device]:
-    """The cameras here, by number. Names are known on Linux only."""
+    """The cameras of this machine, by index. Names are known on Linux only."""
     if not sys.platform.startswith("linux"):
         return [Device(index, "") for index in range(MAX_PROBED) if _answers(index)]
     found = []
     for folder in root.glob("video*"):
-        # One camera has several nodes; the first gives pictures, the others what belongs to them.
+        # A camera has several device nodes; the first delivers pictures, the others metadata.
         number = folder.name.removeprefix("video")
         if number.isdecimal() and _read(folder / "index") in ("", "0"):
             found.append(Device(int(number), _read(folder / "name")))
@@ -64,11 +67,11 @@ def list_cameras(root: Path = SYSFS) -> list[Device]:
 
 
 def find_camera(wanted: int | str, root: Path = SYSFS) -> Device:
-    """A camera by number, or by its name or a part of that.
+    """A camera by index, or by its name or a part of the name.
 
     Raises:
-        Unavailable: none such; the message names those there are.
-        BadInput: several have this in their names.
+        Unavailable: no such camera; the message lists those that exist.
+        BadInput: several names match.
     """
     devices = list_cameras(root)
     if isinstance(wanted, int):
@@ -80,7 +83,7 @@ def find_camera(wanted: int | str, root: Path = SYSFS) -> Device:
     same = [d for d in devices if d.name.casefold() == name]
     alike = same or [d for d in devices if name in d.name.casefold()]
     if len(alike) > 1 and not same:
-        raise BadInput(f"{printable(wanted)!r} fits several cameras: {_listed(alike)}")
+        raise BadInput(f"{printable(wanted)!r} matches several cameras: {_listed(alike)}")
     if not alike:
         raise Unavailable(f"no camera or file {printable(wanted)!r}: {_listed(devices)}")
     return alike[0]
@@ -90,7 +93,7 @@ class Camera:
     """See st.video.live.capture.FrameSource."""
 
     def __init__(self, device: Device, request: CameraRequest, stop: threading.Event) -> None:
-        """Raises Unavailable: it cannot be opened; another program may have it."""
+        """Raises Unavailable: it cannot be opened; another program may be using it."""
         self._stop = stop
         self._device = device
         _quiet()
@@ -103,11 +106,11 @@ class Camera:
 
     def read(self) -> Captured | None:
         if not self._capture.grab():
-            raise Lost(f"{self._device} gives no picture")
+            raise Lost(f"{self._device} delivers no picture")
         when = time.monotonic()
         good, bgr = self._capture.retrieve()
         if not good or bgr is None:
-            raise Lost(f"{self._device} gave a broken frame")
+            raise Lost(f"{self._device} delivered a damaged frame")
         return Captured(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), when)
 
     def close(self) -> None:
@@ -115,16 +118,16 @@ class Camera:
 
 
 class CameraOpener:
-    """Opens a camera again and again: after it was replugged its number may be another one."""
+    """Opens a camera repeatedly: after it was plugged in again, its index may differ."""
 
     def __init__(self, wanted: int | str, request: CameraRequest, root: Path = SYSFS) -> None:
-        self._wanted, self._wishes, self._root = wanted, request, root
+        self._wanted, self._request, self._root = wanted, request, root
         self._name = ""
 
     def __call__(self, stop: threading.Event) -> Camera:
         device = self._find()
         self._name = device.name
-        return Camera(device, self._wishes, stop)
+        return Camera(device, self._request, stop)
 
     def _find(self) -> Device:
         try:
@@ -139,20 +142,20 @@ class CameraOpener:
 
 def _ask(capture: Any, request: CameraRequest) -> None:
     mjpg = cv2.VideoWriter.fourcc(*"MJPG")
-    if request.mjpg:  # first: sizes and rates are chosen among those of the format
+    if request.mjpg:  # first, since the sizes and rates on offer depend on the format
         capture.set(cv2.CAP_PROP_FOURCC, mjpg)
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.size[0])
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size[1])
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.size[1])
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size[0])
     capture.set(cv2.CAP_PROP_FPS, request.fps)
     if request.mjpg and int(capture.get(cv2.CAP_PROP_FOURCC)) != mjpg:
-        capture.set(cv2.CAP_PROP_FOURCC, mjpg)  # DirectShow forgets it when the size changes
+        capture.set(cv2.CAP_PROP_FOURCC, mjpg)  # DirectShow resets it when the size changes
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
 
 def _given(device: Device, capture: Any, request: CameraRequest) -> str:
     """The format in effect, and the request where it differs."""
-    width, height = (
-        int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    height, width = (
+        int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
     )
     fps = capture.get(cv2.CAP_PROP_FPS)
     code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
@@ -161,8 +164,8 @@ def _given(device: Device, capture: Any, request: CameraRequest) -> str:
     line += f" at {fps:g} frames/s" if fps > 0 else ""
     line += f", {letters}" if letters else ""
     missed = []
-    if (width, height) != request.size:
-        missed.append("{}×{}".format(*request.size))
+    if (height, width) != request.size:
+        missed.append("{1}×{0}".format(*request.size))
     if fps > 0 and abs(fps - request.fps) > 0.5:
         missed.append(f"{request.fps:g} frames/s")
     if request.mjpg and letters and letters != "MJPG":
@@ -184,7 +187,7 @@ def _api() -> int:
 
 
 def _quiet() -> None:
-    """OpenCV's own words on a missing camera would stand beside our one line."""
+    """Silence OpenCV's own messages about missing cameras."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -19,49 +19,49 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before the source is opened aga
 
 @dataclass(frozen=True)
 class Captured:
-    """A frame, (H, W, 3) uint8 RGB, and when it came: seconds of time.monotonic()."""
+    """A frame, (H, W, 3) uint8 RGB, and its arrival time, in seconds of time.monotonic()."""
 
     rgb: NDArray[np.uint8]
     when: float
 
 
 class Lost(StError):
-    """The source gives no more frames, and may come back."""
+    """The source stopped delivering frames; opening it again may work."""
 
 
 class FrameSource(Protocol):
     """An opened source.
 
     description: size, rate and format in effect, in one line.
-    rate: frames a second, if known.
+    rate: frames per second, if known.
     """
 
     description: str
     rate: float | None
 
     def read(self) -> Captured | None:
-        """The next frame; waits for it. None is the end. Raises Lost."""
+        """Wait for the next frame; None at the end of the source. Raises Lost."""
 
     def close(self) -> None: ...
 
 
-Opener = Callable[[threading.Event], FrameSource]  # the event: set when reading shall end
+Opener = Callable[[threading.Event], FrameSource]  # the event is set when reading must end
 
 
 class Capture:
     """A thread that reads frames and keeps the newest.
 
-    latest: where frames are taken from.
-    size: (width, height) of the first frame.
-    trouble: "" while frames come, else what is wrong, in a line.
-    ended: whether the source came to its end.
-    reopened: how many times it was lost and found again.
+    latest: slot that holds the newest frame.
+    size: (height, width) of the first frame, in pixels.
+    trouble: "" while frames arrive, else one line that describes the problem.
+    ended: whether the source reached its end.
+    reopened: number of times the source was lost and opened again.
     """
 
     def __init__(self, opener: Opener) -> None:
         """Open the source and wait for its first frame.
 
-        Raises: what opening raises; Lost when it opens and gives no frame.
+        Raises: any exception of `opener`; Lost: it delivers no frame.
         """
         self._opener = opener
         self._stop = threading.Event()
@@ -75,18 +75,18 @@ class Capture:
         try:
             first = self._source.read()
             if first is None:
-                raise Lost(f"{self.description}: not one frame came")
+                raise Lost(f"{self.description}: no frame arrived")
         except BaseException:
             self._source.close()
             raise
-        self.size = first.rgb.shape[1], first.rgb.shape[0]
+        self.size = first.rgb.shape[0], first.rgb.shape[1]
         self.last = first.when
         self.latest.put(first)
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread. One that hangs in a driver is left behind: it ends with the process."""
+        """End the thread. If it hangs in a driver, it is left to end with the process."""
         self._stop.set()
         self._thread.join(timeout=2)
 
@@ -97,10 +97,10 @@ class Capture:
                 if self._source is None:
                     self._source = self._opener(self._stop)
                 captured = self._source.read()
-            except Exception as error:  # a library's own, too: the source is tried again
+            except Exception as error:  # includes errors of libraries: open the source again
                 if self._stop.is_set():
                     break
-                self._let_go()
+                self._release()
                 self.trouble = f"{error}: trying again"
                 self._stop.wait(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
@@ -113,9 +113,9 @@ class Capture:
                 self.description = self._source.description
             self.trouble, pause, self.last = "", FIRST_PAUSE, captured.when
             self.latest.put(captured)
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._source is not None:
             self._source.close()
         self._source = None

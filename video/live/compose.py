@@ -32,32 +32,32 @@ def compared(source: Picture, painted: Picture, how: Compare) -> Picture:
         both[:, :half] = source[:, :half]
         both[:, max(0, half - 1) : half + 1] = 255
         return both
-    left = fitted(source, (max(1, half), height))
-    right = fitted(painted, (max(1, width - half), height))
+    left = fitted(source, (height, max(1, half)))
+    right = fitted(painted, (height, max(1, width - half)))
     return np.ascontiguousarray(np.hstack([left, right])[:, :width])
 
 
 def scaled(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Resize to (width, height); returns the picture itself if it has that size."""
-    height, width = picture.shape[:2]
-    if (width, height) == size:
+    """Resize to (height, width); returns the picture itself if it has that size."""
+    if picture.shape[:2] == size:
         return picture
-    shrinks = size[0] * size[1] < width * height
+    height, width = size
+    shrinks = height * width < picture.shape[0] * picture.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
 
 
 def fitted(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Fit the whole picture into (width, height), with black bars if the aspect ratio differs."""
+    """Fit the whole picture into (height, width), with black bars if the aspect ratio differs."""
     height, width = picture.shape[:2]
-    if (width, height) == size:
+    if (height, width) == size:
         return picture
-    scale = min(size[0] / width, size[1] / height)
-    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    scale = min(size[0] / height, size[1] / width)
+    inner = max(1, round(height * scale)), max(1, round(width * scale))
     if abs(inner[0] - size[0]) < 2 and abs(inner[1] - size[1]) < 2:
         return scaled(picture, size)  # a difference of one pixel is rounding: no bar
-    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    right, bottom = size[0] - inner[0] - left, size[1] - inner[1] - top
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    bottom, right = size[0] - inner[0] - top, size[1] - inner[1] - left
     framed = cv2.copyMakeBorder(
         scaled(picture, inner), top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)
     )

@@ -17,9 +17,9 @@ from st.video.live.recordings import Recordings, stamp
 from st.video.live.style_state import LiveStyle
 from st.video.live.window import QUIT, Window
 
-SAID = 3.0  # seconds that a message stays
-NO_CHOICE = "there is only one style"
-STEP = 0.1  # of strength and blend
+MESSAGE_SECONDS = 3.0  # how long a message is shown
+ONE_STYLE = "there is only one style"
+STEP = 0.1  # change of strength or blend by one key press
 
 HELP = (
     ("right, n / left, p", "next, previous style"),
@@ -66,7 +66,7 @@ class LiveController:
         self._window, self._live, self._style, self._meter = window, live, style, meter
         self._recordings, self._folder = recordings, folder
         self._figures, self._help = True, False
-        self._said, self._until = "press h for the keys", time.monotonic() + SAID
+        self._said, self._until = "press h for the keys", time.monotonic() + MESSAGE_SECONDS
         self._last: Shown | None = None
         self._quit = False
         self._keys: dict[str, Callable[[], None]] = {
@@ -105,7 +105,7 @@ class LiveController:
             if int(key) <= count:
                 self._style.choose(int(key) - 1)
             else:
-                self.say(f"there is no style {key}, only {count}" if count else NO_CHOICE)
+                self.say(f"there is no style {key}, only {count}" if count else ONE_STYLE)
         elif action := self._keys.get(_NAMES.get(key, key)):
             action()
         else:
@@ -120,7 +120,7 @@ class LiveController:
             lines.append(trouble)
         lines += [outlet.trouble for outlet in self._live.outlets if outlet.trouble]
         if self._figures:
-            width, height = self._live.painter.size
+            height, width = self._live.painter.size
             delay = 1000 * self._meter.delay(last=30)
             recording = "REC   " if self._recordings.running else ""
             lines.append(f"{recording}{self._style.label}")
@@ -131,11 +131,11 @@ class LiveController:
         return lines
 
     def say(self, line: str) -> None:
-        self._said, self._until = line, time.monotonic() + SAID
+        self._said, self._until = line, time.monotonic() + MESSAGE_SECONDS
 
     def _step(self, by: int) -> None:
         if len(self._style.choices) < 2:
-            self.say(NO_CHOICE)
+            self.say(ONE_STYLE)
         self._style.step(by)
 
     def _blend(self, change: Callable[[], None]) -> None:

@@ -12,35 +12,37 @@ from st.video.live.compose import Picture, fitted
 from st.video.live.latest import LatestSlot
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before a stream is opened again
-CLOSING = 10.0  # seconds that a writer gets to finish
+CLOSING = 10.0  # timeout for a writer to finish, in seconds
 
 
 class Writer(Protocol):
     """Writes pictures of one size."""
 
     def write(self, picture: Picture, when: float) -> None:
-        """A picture, (H, W, 3) uint8 RGB, and the time.monotonic() it belongs to."""
+        """Write (H, W, 3) uint8 RGB. when: its capture time, in seconds of time.monotonic()."""
 
     def close(self, when: float) -> None:
-        """Finish; the last picture was shown until `when`."""
+        """Finish the output. when: end of the last picture, in seconds of time.monotonic()."""
 
     def abandon(self) -> None:
-        """Release everything after a failure."""
+        """Release all resources after a failure."""
 
 
 class Outlet:
     """Writes the newest picture; pictures that arrive while it is busy are dropped.
 
-    written: pictures, so far. trouble: "" or what is wrong, in a line.
+    written: number of pictures so far. trouble: one line that describes the problem, or "".
     """
 
     def __init__(
         self, opener: Callable[[], Writer], size: tuple[int, int], *, again: bool = False
     ) -> None:
-        """Open at once. size: (width, height) that pictures are brought to.
-        again: open anew, with growing pauses, after a failure.
+        """Open the writer at once.
 
-        Raises: what opening raises.
+        size: (height, width) to which pictures are fitted.
+        again: whether to reopen the writer after a failure, with growing pauses.
+
+        Raises: any exception of `opener`.
         """
         self._opener, self._size, self._again = opener, size, again
         self._writer: Writer | None = opener()
@@ -56,7 +58,7 @@ class Outlet:
         self._latest.put((picture, when))
 
     def close(self) -> None:
-        """Write the waiting picture and finish. A second call does nothing."""
+        """Write the pending picture and finish. A second call does nothing."""
         self._end = self._end or time.monotonic()
         self._closing.set()
         self._thread.join(CLOSING)
@@ -66,7 +68,7 @@ class Outlet:
     def _run(self) -> None:
         pause = FIRST_PAUSE
         while True:
-            closing = self._closing.is_set()  # first: what was offered before it is written
+            closing = self._closing.is_set()  # read first: earlier offers are still written
             item = self._latest.take(0.0 if closing else 0.1)
             if item is None:
                 if closing:
@@ -76,7 +78,7 @@ class Outlet:
                 if self._writer is None:
                     self._writer = self._opener()
                 self._writer.write(fitted(item[0], self._size), item[1])
-            except Exception as error:  # a library's own, too: the show goes on without it
+            except Exception as error:  # includes errors of libraries; the session continues
                 self.trouble = _told(error)
                 self._give_up()
                 if not self._again:

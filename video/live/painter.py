@@ -13,7 +13,7 @@ from st.video.live.compose import Picture, scaled
 class LivePainter:
     """Paints (H, W, 3) uint8 RGB frames; the result has the same shape. Not thread-safe.
 
-    size: (width, height) at which the last frame was painted.
+    size: (height, width) at which the last frame was painted.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class LivePainter:
     def __call__(self, picture: Picture) -> Picture:
         """Raises: any exception of `paint`."""
         if self._metadata.kind == "colorizer":  # resizes internally, keeps full-size luma
-            self.size = (picture.shape[1], picture.shape[0])
+            self.size = (picture.shape[0], picture.shape[1])
             return self._paint(picture)
         began = time.monotonic()
         height, width = picture.shape[:2]
-        if self._resolution is None or self._of != (width, height):
-            self._of = (width, height)
+        if self._resolution is None or self._of != (height, width):
+            self._of = (height, width)
             self._resolution = resolution_for(
-                self._metadata, width, height, self._target_fps, self._longest
+                self._metadata, height, width, self._target_fps, self._longest
             )
         self.size = self._resolution.size
-        painted = scaled(self._paint(scaled(picture, self.size)), (width, height))
+        painted = scaled(self._paint(scaled(picture, self.size)), (height, width))
         self._resolution.observe(time.monotonic() - began)
         return painted

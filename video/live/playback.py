@@ -56,18 +56,18 @@ class Playback:
         loop: bool = False,
         box: tuple[int, int] | None = None,
     ) -> None:
-        """box: maximum (width, height); larger frames are scaled down to fit.
+        """box: maximum (height, width); larger frames are scaled down to fit.
 
         Raises BadInput: the file is not a film.
         """
         self._path, self._stop, self._loop = path, stop, loop
         self._film = Film(path)
-        self._look = boxed(self._film.video_format.upright().square(), box)
+        self._format = boxed(self._film.video_format.upright().square(), box)
         self._converter = Converter()
         self._frames = self._play()
         self.rate: float | None = float(self._film.video_format.rate)
         self.description = (
-            f"{self._film.name}: {self._look.width}×{self._look.height} "
+            f"{self._film.name}: {self._format.width}×{self._format.height} "
             f"at {self.rate:.4g} frames/s" + (", in a loop" if loop else "")
         )
 
@@ -99,14 +99,15 @@ class Playback:
             self._film = Film(self._path)
 
     def _upright(self, frame: VideoFrame) -> Picture:
-        rotation, look = self._film.video_format.rotation, self._look
-        size = (look.height, look.width) if rotation.swaps else (look.width, look.height)
+        rotation, shown = self._film.video_format.rotation, self._format
+        size = (shown.width, shown.height) if rotation.swaps else (shown.height, shown.width)
         return rotation.apply(self._converter.open(frame, *size).rgb)
 
 
-def boxed(look: VideoFormat, box: tuple[int, int] | None) -> VideoFormat:
-    """Scale the format down to fit `box`, (width, height), keeping the aspect ratio."""
+def boxed(video_format: VideoFormat, box: tuple[int, int] | None) -> VideoFormat:
+    """Scale the format down to fit `box`, (height, width), keeping the aspect ratio."""
     if box is None:
-        return look
-    scale = min(1.0, box[0] / look.width, box[1] / look.height)
-    return look.resized((max(2, round(look.height * scale)), max(2, round(look.width * scale))))
+        return video_format
+    height, width = video_format.height, video_format.width
+    scale = min(1.0, box[0] / height, box[1] / width)
+    return video_format.resized((max(2, round(height * scale)), max(2, round(width * scale))))

@@ -25,17 +25,17 @@ class Recorder:
     """See st.video.live.outlet.Writer. Writes a temporary file, then renames it to `target`."""
 
     def __init__(self, target: Path, size: tuple[int, int], rate: float) -> None:
-        """size: (width, height). rate: nominal frame rate, in frames per second.
+        """size: (height, width). rate: nominal frame rate, in frames per second.
 
         Raises BadInput: unknown film suffix, or the folder does not exist.
         """
         container = codecs.container_of(target)
         self._stack = contextlib.ExitStack()
         part = self._stack.enter_context(atomic_write(target))
-        look = VideoFormat(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
+        video_format = VideoFormat(*size, BT709, Fraction(rate).limit_denominator(1000), CLOCK)
         encoding = Encoding(_codec(container))
         try:
-            self._sink = FilmSink(part, container, encoding, look, None, _no_warning)
+            self._sink = FilmSink(part, container, encoding, video_format, None, _no_warning)
         except BaseException as error:
             self._stack.__exit__(type(error), error, None)
             raise
@@ -56,7 +56,7 @@ class Recorder:
         """Raises StError: nothing was recorded, or the film could not be finalized."""
         try:
             if self._begin is None or self._waiting is None:
-                raise StError("not one picture was recorded")
+                raise StError("no picture was recorded")
             self._encode(max(self._waiting[1] + 1, round((when - self._begin) / CLOCK)))
             self._sink.close()
         except BaseException as error:

@@ -22,7 +22,7 @@ class Recordings:
     """
 
     def __init__(self, live: Live, size: tuple[int, int], rate: float, folder: Path) -> None:
-        """size: (width, height), both even. rate: nominal frame rate, in frames per second.
+        """size: (height, width), both even. rate: nominal frame rate, in frames per second.
         folder: where recordings without an explicit path are saved."""
         self._live, self._size, self._rate, self._folder = live, size, rate, folder
         self.running: Outlet | None = None

@@ -30,12 +30,13 @@ USUAL_FPS = 30.0
 class Show:
     """Settings of a live session.
 
-    target_fps: rate to hold; by default the source's, at most 30.
-    longest: paint with this longer side, whatever the rate.
+    target_fps: frame rate to sustain; None: the source's, at most 30.
+    longest: fixed longer side of the paintings in pixels; None adapts it to the frame rate.
     record, stream, virtual_camera: outputs besides the window.
-    bitrate: of the stream, bits a second.
-    folder: for pictures and recordings that keys save.
-    frames: end after so many. give_up: fail when the source is away for so many seconds.
+    bitrate: of the stream, in bits per second.
+    folder: where the keys save pictures and recordings.
+    frames: number of frames after which the session ends.
+    give_up: number of seconds without a frame after which the session fails.
     """
 
     title: str
@@ -57,10 +58,12 @@ class Show:
 class Summary:
     """Summary of a session.
 
-    delay_ms, delay_ms_95: from capture to shown, median and 95th percentile of the last 1000.
-    width, height: of what was shown. painted_at: [width, height] of the last painting.
-    missed: frames that came while another was painted. reopened: times the source was lost and
-    came back. recorded, streamed, sent: pictures written to films, stream and virtual camera.
+    delay_ms, delay_ms_95: time from capture to display, median and 95th percentile of the last 1000
+        frames.
+    height, width: size of the displayed pictures. painted_at: (height, width) of the last painting.
+    missed: number of frames that arrived while another was painted.
+    reopened: number of times the source was lost and opened again.
+    recorded, streamed, sent: number of pictures written to films, stream and virtual camera.
     """
 
     source: str
@@ -69,8 +72,8 @@ class Summary:
     frames_per_second: float
     delay_ms: float
     delay_ms_95: float
-    width: int
     height: int
+    width: int
     painted_at: tuple[int, int]
     style: str
     missed: int
@@ -88,13 +91,13 @@ def play(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> Summary:
-    """Play until the source ends, the window is closed, `stop` is set or `show.frames` are done.
+    """Play until the source ends, the window is closed, `stop` is set or `show.frames` is reached.
 
     say: called with lines for the terminal.
 
     Raises:
         Unavailable, MissingExtra, BadInput: something cannot be opened.
-        StError: the source stayed away, the engine failed, or a recording could not be written.
+        StError: the source was lost, the engine failed, or a recording could not be written.
     """
     with ExitStack() as stack:  # closed in reverse order
         capture = Capture(opener)
@@ -135,10 +138,10 @@ def _run(
     meter: Meter,
     stop: threading.Event,
 ) -> float:
-    """Show pictures until the end. Returns the seconds that it took."""
+    """Show pictures until the end. Returns the duration in seconds."""
 
     def each(shown: Shown | None) -> bool:
-        watch.look()
+        watch.check()
         return controller is None or controller.show(shown)
 
     began = time.monotonic()
@@ -164,8 +167,8 @@ def _summary(
         frames_per_second=round(live.painted / seconds, 2),
         delay_ms=round(1000 * meter.delay(), 1),
         delay_ms_95=round(1000 * meter.delay(0.95), 1),
-        width=capture.size[0],
-        height=capture.size[1],
+        height=capture.size[0],
+        width=capture.size[1],
         painted_at=live.painter.size,
         style=style.label,
         missed=capture.latest.replaced,
@@ -177,8 +180,7 @@ def _summary(
 
 
 class _Watch:
-    """Tells the terminal when the source is lost and when it is back, and what else does not work;
-    gives up in the end."""
+    """Reports a lost source, its return, and failing outputs; fails after `give_up` seconds."""
 
     def __init__(
         self, live: Live, capture: Capture, give_up: float | None, say: Callable[[str], None]
@@ -187,8 +189,8 @@ class _Watch:
         self._lost = False
         self._failing: set[Outlet] = set()
 
-    def look(self) -> None:
-        """Raises Unavailable: it was away for too long."""
+    def check(self) -> None:
+        """Report changes. Raises Unavailable: the source was lost for too long."""
         trouble = self._live.trouble if self._live.running else ""
         if trouble and self._give_up is not None and self._capture.away > self._give_up:
             raise Unavailable(f"gave up after {self._give_up:g} s: {trouble}")

@@ -19,7 +19,7 @@ def opener_of(
     """Return a function that opens the source.
 
     source: camera number, device or name, URL, or path of a film.
-    size: (width, height) requested from a camera; the maximum size for films and streams.
+    size: (height, width) to request from a camera; the maximum size for films and streams.
     fps, mjpg: frame rate and format requested from a camera. loop: repeat a film.
 
     Raises BadInput: an option does not apply to this kind of source, or the file is missing.
@@ -28,8 +28,8 @@ def opener_of(
     if number is None and (is_url(source) or _means_file(source)):
         if fps is not None:
             raise BadInput(
-                f"{printable(source)}: films and streams have their own frame rate; only a camera "
-                "can be asked for one"
+                f"{printable(source)}: films and streams have their own frame rate; only a "
+                "camera accepts one"
             )
         open_it: Callable[..., Playback | Stream] = (
             partial(Stream, source) if is_url(source) else partial(Playback, Path(source))

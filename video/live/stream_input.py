@@ -55,7 +55,7 @@ class Stream:
     ) -> None:
         """Connect.
 
-        loop: repeat, if the URL is a film. box: maximum (width, height) of frames.
+        loop: repeat, if the URL is a film. box: maximum (height, width) of frames.
         open_seconds, read_seconds: timeouts for connecting and for each packet.
 
         Raises:
@@ -150,20 +150,19 @@ class Stream:
             came = self._pace.due(frame.time)
             if self._pace.skips(came):
                 return None
-        width, height = self._size(frame)
-        rgb = DisplayRotation.of(frame).apply(self._converter.open(frame, width, height).rgb)
+        rgb = DisplayRotation.of(frame).apply(self._converter.open(frame, *self._size(frame)).rgb)
         if self._paced:
             self._stop.wait(max(0.0, came - time.monotonic()))
             came = time.monotonic()
         return Captured(rgb, came)
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
-        """(width, height) of the frame with square pixels, scaled down to fit the box."""
+        """(height, width) of the frame with square pixels, scaled down to fit the box."""
         aspect = self._video.sample_aspect_ratio or Fraction(1)
         width = round(frame.width * aspect) if 0 < aspect < 100 else frame.width
-        box = self._box or (width, frame.height)
-        scale = min(1.0, box[0] / width, box[1] / frame.height)
-        return max(2, round(width * scale)), max(2, round(frame.height * scale))
+        box = self._box or (frame.height, width)
+        scale = min(1.0, box[0] / frame.height, box[1] / width)
+        return max(2, round(frame.height * scale)), max(2, round(width * scale))
 
 
 def _connect(url: str, scheme: str, name: str, timeout: tuple[float, float]) -> InputContainer:
@@ -185,7 +184,7 @@ def _connect(url: str, scheme: str, name: str, timeout: tuple[float, float]) -> 
 
 def _why(error: FFmpegError, seconds: float) -> str:
     if isinstance(error, ExitError):  # our timeout expired
-        return f"nothing came for {seconds:g} s"
+        return f"no data for {seconds:g} s"
     return why(error)
 
 

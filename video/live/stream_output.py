@@ -20,7 +20,7 @@ def check_url(url: str) -> None:
     """Raises BadInput if the URL's scheme is not supported."""
     if "://" not in url or url.partition("://")[0].lower() not in FORMATS:
         known = ", ".join(f"{scheme}://" for scheme in FORMATS)
-        raise BadInput(f"{shown_url(url)}: not the address of a stream; it begins with {known}")
+        raise BadInput(f"{shown_url(url)}: not a stream address; use {known}")
 
 
 class StreamOutput:
@@ -34,7 +34,7 @@ class StreamOutput:
         bitrate: int,
         patience: float = 10.0,
     ) -> None:
-        """Connect. size: (width, height), both even. bitrate: maximum, in bits per second.
+        """Connect. size: (height, width), both even. bitrate: maximum, in bits per second.
         patience: timeout for each operation of the server, in seconds.
 
         Raises Unavailable: the connection failed.
@@ -51,7 +51,7 @@ class StreamOutput:
             start_new_session=os.name == "posix",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-        settings = {"url": url, "width": size[0], "height": size[1]}
+        settings = {"url": url, "height": size[0], "width": size[1]}
         settings |= {"rate": rate, "bitrate": bitrate, "patience": patience}
         with contextlib.suppress(OSError):  # the sender reports its own error
             self._put(json.dumps(settings).encode() + b"\n")

@@ -3,8 +3,8 @@
 PyAV holds the GIL while it connects, so in the main process a slow server would freeze the window.
 stream_output starts this process and talks to it through pipes:
 
-stdin:   one line of JSON, {url, width, height, rate, bitrate, patience}; then for each picture its
-         time in seconds (little-endian float64) and width * height * 3 bytes of RGB. End of file
+stdin:   one line of JSON, {url, height, width, rate, bitrate, patience}; then for each picture its
+         time in seconds (little-endian float64) and height * width * 3 bytes of RGB. End of file
          ends the stream.
 stdout:  one line, "connected" or an error; later, one line if the connection is lost.
 """
@@ -45,8 +45,8 @@ KEYFRAME_SECONDS = 2  # the interval that streaming services require
 class Sender:
     """One connection that sends low-latency H.264."""
 
-    def __init__(self, url: str, width: int, height: int, rate: float, bitrate: int) -> None:
-        """Connect. width, height: both even. bitrate: maximum, in bits per second.
+    def __init__(self, url: str, height: int, width: int, rate: float, bitrate: int) -> None:
+        """Connect. height, width: both even. bitrate: maximum, in bits per second.
 
         Raises FFmpegError: the connection failed.
         """
@@ -55,12 +55,12 @@ class Sender:
             url += ("&" if "?" in url else "?") + "pkt_size=1316"  # seven MPEG-TS packets
         options = {"rtsp_transport": "tcp"} if scheme == "rtsp" else {}
         self._target = av.open(url, "w", format=FORMATS[scheme], container_options=options)
-        self._video = self._add(width, height, max(1, round(rate)), bitrate)
+        self._video = self._add(height, width, max(1, round(rate)), bitrate)
         self._target.start_encoding()
         self._converter = Converter()
         self._last = -1
 
-    def _add(self, width: int, height: int, rate: int, bitrate: int) -> Any:
+    def _add(self, height: int, width: int, rate: int, bitrate: int) -> Any:
         video: Any = self._target.add_stream("libx264", rate=rate)
         context = video.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"

@@ -19,7 +19,7 @@ class VirtualCamera:
     """See st.video.live.outlet.Writer. Sends each picture at once, at no fixed rate."""
 
     def __init__(self, size: tuple[int, int], rate: float) -> None:
-        """size: (width, height), both even.
+        """size: (height, width), both even.
 
         Raises:
             MissingExtra: pyvirtualcam is not installed.
@@ -30,7 +30,7 @@ class VirtualCamera:
         except ImportError:
             raise MissingExtra("a virtual camera", "live") from None
         try:
-            self._camera: Any = pyvirtualcam.Camera(*size, rate)
+            self._camera: Any = pyvirtualcam.Camera(size[1], size[0], rate)
         except RuntimeError as error:
             help_here = _HELP.get(sys.platform, "install one that pyvirtualcam knows")
             why = printable(error, 120).partition(". ")[0]

@@ -1,4 +1,4 @@
-"""A window through SDL: the picture, lines of text over it, and the keys that were pressed."""
+"""An SDL window: shows a picture with lines of text over it, and reports pressed keys."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from st.runtime.errors import MissingExtra, Unavailable, printable
 from st.video.live.compose import Picture, scaled
 
-QUIT = "quit"  # what `keys` gives for a window that was closed
-MIN_WIDTH = 960  # pixels, at the start: text on a smaller window cannot be read
-MAX_SIZE = (1600, 900)  # at the start
-PART = 0.9  # of the screen that a window takes at most, at the start
+QUIT = "quit"  # reported by `pressed` when the window was closed
+MIN_WIDTH = 960  # pixels of a new window: text on a smaller one cannot be read
+MAX_SIZE = (900, 1600)  # (height, width) of a new window
+SCREEN_FRACTION = 0.9  # of the screen's height and width, the maximum for a new window
 TEXT, SHADE, OPAQUE = (255, 255, 255), (0, 0, 0, 150), (16, 20, 24, 255)
 MARGIN = 8  # pixels around text
 MIN_TEXT, MAX_TEXT = 16, 48  # pixels
@@ -25,10 +25,10 @@ os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # Ctrl-C and SIGTERM are o
 
 
 class Window:
-    """One window, for the main thread."""
+    """A window. Use it from the main thread only."""
 
     def __init__(self, title: str, size: tuple[int, int], full_screen: bool = False) -> None:
-        """size: (width, height) of the pictures to come.
+        """size: (height, width) of the pictures.
 
         Raises:
             MissingExtra: pygame is not installed. Unavailable: there is no screen.
@@ -39,12 +39,13 @@ class Window:
             raise MissingExtra("a window", "live") from None
         self._pygame = pygame
         try:
-            if _no_display():  # SDL would quietly draw to nowhere
+            if _no_display():  # SDL would discard the drawing without an error
                 raise pygame.error("no display")
             with _quiet_stderr():
                 pygame.display.init()
                 pygame.font.init()
-                self._windowed = first_size(size, pygame.display.get_desktop_sizes()[0])
+                width, height = pygame.display.get_desktop_sizes()[0]
+                self._windowed = first_size(size, (height, width))
                 self.full_screen, self._title = full_screen, title
                 self._screen = self._opened()
         except pygame.error as error:
@@ -52,30 +53,30 @@ class Window:
             raise _no_screen(error) from None
         self._fonts: dict[int, Any] = {}
         self._picture: Picture | None = None
-        self._text: object = None  # what is written; None to draw anew
+        self._text: object = None  # the text on the screen; None forces a redraw
 
     def _opened(self) -> Any:
         pygame = self._pygame
         if self.full_screen:
             screen = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
         else:
-            screen = pygame.display.set_mode(self._windowed, pygame.RESIZABLE)
+            screen = pygame.display.set_mode(self._windowed[::-1], pygame.RESIZABLE)
         pygame.display.set_caption(self._title)
         pygame.mouse.set_visible(not self.full_screen)
         pygame.key.set_repeat(400, 80)
-        with contextlib.suppress(pygame.error):  # without a window manager nobody else gives it
+        with contextlib.suppress(pygame.error):  # no window manager sets the focus
             pygame.Window.from_display_module().focus()
         return screen
 
     def pressed(self) -> list[str]:
-        """Names of the keys that were pressed since the last call: a character, or what pygame
-        calls it ("left", "escape", "f11"); QUIT when the window was closed."""
+        """Names of the keys that were pressed since the last call: a character, or
+        pygame's name ("left", "escape", "f11"); QUIT if the window was closed."""
         pressed = []
         for event in self._pygame.event.get():
             if event.type == self._pygame.QUIT:
                 pressed.append(QUIT)
             elif event.type == self._pygame.VIDEORESIZE and not self.full_screen:
-                self._windowed = event.w, event.h
+                self._windowed = event.h, event.w
                 self._text = None
             elif event.type == self._pygame.VIDEOEXPOSE:
                 self._text = None
@@ -90,7 +91,7 @@ class Window:
     def switch_full_screen(self) -> None:
         self._text = None
         self.full_screen = not self.full_screen
-        # A new window, since one that only grows may keep its place.
+        # Open a new window: a resized one may keep its position.
         with _quiet_stderr():
             self._pygame.display.quit()
             self._pygame.display.init()
@@ -104,7 +105,7 @@ class Window:
     ) -> None:
         """Draw a picture, or the last one again, with lines of text at the bottom.
 
-        help: (keys, what they do), in a box in the middle. Without a change nothing is drawn.
+        help: (keys, effect) rows, shown in a box in the middle. Draws only if something changed.
         """
         text = (tuple(lines), tuple(help))
         if picture is None and text == self._text:
@@ -128,16 +129,15 @@ class Window:
         self._pygame.quit()
 
     def _draw(self, picture: Picture) -> None:
-        """The whole picture, in the middle."""
+        """Draw the whole picture, centered."""
         width, height = self._screen.get_size()
-        of = picture.shape[1], picture.shape[0]
-        scale = min(width / of[0], height / of[1])
-        inner = max(1, round(of[0] * scale)), max(1, round(of[1] * scale))
-        surface = self._pygame.image.frombuffer(scaled(picture, inner).data, inner, "RGB")
-        self._screen.blit(surface, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        scale = min(height / picture.shape[0], width / picture.shape[1])
+        inner = max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale))
+        surface = self._pygame.image.frombuffer(scaled(picture, inner).data, inner[::-1], "RGB")
+        self._screen.blit(surface, ((width - inner[1]) // 2, (height - inner[0]) // 2))
 
     def _panel(self, rows: Sequence[tuple[str, ...]], ground: tuple[int, ...] = SHADE) -> Any:
-        """Text in columns; its size follows the window's."""
+        """A panel of text in columns; the font size depends on the window's size."""
         width, height = self._screen.get_size()
         size = max(MIN_TEXT, min(MAX_TEXT, height // 28))
         size = max(10, min(size, height // (len(rows) + 2)))
@@ -166,17 +166,17 @@ class Window:
 
 
 def first_size(size: tuple[int, int], screen: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) to open a window with, for pictures and a screen of these sizes."""
-    most = [min(limit, PART * side) for limit, side in zip(MAX_SIZE, screen, strict=True)]
-    scale = max(1.0, MIN_WIDTH / size[0])
+    """(height, width) of a new window for pictures of `size` on a screen, both (height, width)."""
+    most = [min(m, SCREEN_FRACTION * side) for m, side in zip(MAX_SIZE, screen, strict=True)]
+    scale = max(1.0, MIN_WIDTH / size[1])
     scale = min(scale, most[0] / size[0], most[1] / size[1])
-    width = min(round(most[0]), MIN_WIDTH)  # a tall picture gets bars at its sides
-    return max(width, round(size[0] * scale)), max(120, round(size[1] * scale))
+    width = min(round(most[1]), MIN_WIDTH)  # a tall picture gets bars at its sides
+    return max(120, round(size[0] * scale)), max(width, round(size[1] * scale))
 
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Hide what SDL's libraries write to standard error, such as on a missing XDG_RUNTIME_DIR."""
+    """Hide messages of SDL's libraries on standard error, such as a missing XDG_RUNTIME_DIR."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -196,4 +196,4 @@ def _no_display() -> bool:
 
 def _no_screen(error: Exception) -> Unavailable:
     why = "DISPLAY is not set" if _no_display() else printable(error, 80)
-    return Unavailable(f"no window can be opened here ({why}): play without one")
+    return Unavailable(f"cannot open a window ({why}); play without one")

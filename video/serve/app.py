@@ -92,8 +92,8 @@ class Visits:
                 "blends": metadata.blends,
                 "pictures": _takes_pictures(defaults),
                 "camera": {
-                    "width": defaults.size[0],
-                    "height": defaults.size[1],
+                    "height": defaults.size[0],
+                    "width": defaults.size[1],
                     "rate": defaults.target_fps,
                 },
                 "engine": metadata.method,

@@ -33,7 +33,7 @@ class Pool:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-def paint_frame(paint: Stylizer, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+def paint_frame(paint: Stylizer, frame: VideoFrame, height: int, width: int) -> VideoFrame:
     """A frame painted at this size, yuv420p, with the shape and the time of the one given.
 
     Cameras by WebRTC are BT.601 without a tag, in and out, which is libswscale's own choice.

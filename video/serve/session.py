@@ -53,7 +53,7 @@ class SessionDefaults:
     choices: the styles to choose from; none for an engine with one style of its own.
     target_fps: painted frames a second to hold by painting smaller.
     longest: paint with this longer side, whatever the rate.
-    size: (width, height) to ask the visitor's camera for.
+    size: (height, width) to request from the visitor's camera.
     """
 
     base: Stylizer
@@ -61,7 +61,7 @@ class SessionDefaults:
     begin: Settings
     target_fps: float = 24.0
     longest: int | None = None
-    size: tuple[int, int] = (960, 540)
+    size: tuple[int, int] = (540, 960)
 
 
 class Session:
@@ -244,13 +244,13 @@ class Session:
                 ended = time.monotonic()
                 resolution.observe(ended - began)
                 self._frames.append((came, ended, self._sent.sending))
-                self._size = (painted.width, painted.height)
+                self._size = (painted.height, painted.width)
                 self._outgoing.put(painted)
 
     def _fitting(self, frame: VideoFrame) -> Resolution:
         """Browsers change a camera's size with the network: each begins anew."""
-        if self._resolution is None or self._came != (frame.width, frame.height):
-            self._came = (frame.width, frame.height)
+        if self._resolution is None or self._came != (frame.height, frame.width):
+            self._came = (frame.height, frame.width)
             defaults = self._defaults
             longest = max(self._came) if self._settings.sharp else defaults.longest
             self._resolution = resolution_for(
@@ -281,6 +281,6 @@ class Session:
         self._send(
             rate=len(frames),
             delay=round(1000 * (self._interval + ended - came + sending)),
-            width=self._size[0],
-            height=self._size[1],
+            height=self._size[0],
+            width=self._size[1],
         )

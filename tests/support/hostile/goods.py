@@ -21,7 +21,7 @@ from st.train.methods import METHODS
 from tests.support import toys
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "JPEG2000")
-SIZE = (48, 32)
+SIZE = (32, 48)  # (height, width)
 RATE = 12
 
 
@@ -38,7 +38,7 @@ class Goods:
     @classmethod
     def make(cls, folder: Path) -> Goods:
         folder.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
         image = Image.fromarray(pixels)
         image.save(folder / "picture.png")
         (folder / "photos").mkdir(exist_ok=True)
@@ -89,13 +89,13 @@ def film(
     form = "mpegts" if path.suffix == ".mpeg" else None
     with av.open(str(path), "w", format=form) as target:
         stream: Any = target.add_stream(codec, rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = *size, pixels
+        stream.height, stream.width, stream.pix_fmt = *size, pixels
         stream.codec_context.thread_count = 1
         tone: Any = target.add_stream("aac", rate=48000, layout="mono") if sound else None
         for number in range(frames):
-            grain = random.integers(0, 32, (size[1], size[0], 3), np.uint8)
+            grain = random.integers(0, 32, (*size, 3), np.uint8)
             rgb = grain + np.uint8(20 * number % 224)
-            rgb[:, 4 * number % size[0] :][:, :8] = 255
+            rgb[:, 4 * number % size[1] :][:, :8] = 255
             frame = VideoFrame.from_ndarray(rgb).reformat(format=pixels)
             frame.pts, frame.time_base = number, Fraction(1, RATE)
             target.mux(stream.encode(frame))

@@ -14,21 +14,21 @@ from tests.support.hostile.bad_files import Box, kind
 from tests.support.hostile.bad_films import boxes
 
 
-def coded(box: Box, times: list[int], suffix: str = ".mkv", **look: Any) -> bytes:
-    """A video with frames at these times, in milliseconds."""
+def coded(box: Box, times: list[int], suffix: str = ".mkv", **choices: Any) -> bytes:
+    """A video with frames at these times, in milliseconds. choices: size, rate, aspect."""
     path = box.folder / f"made{suffix}"
-    size = look.get("size", (48, 32))
+    size = choices.get("size", (32, 48))
     with av.open(str(path), "w") as target:
-        stream: Any = target.add_stream("libx264", rate=look.get("rate", 25))
-        stream.width, stream.height = size
+        stream: Any = target.add_stream("libx264", rate=choices.get("rate", 25))
+        stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         stream.options = {"bf": "0", "preset": "ultrafast"}
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
-        if "aspect" in look:
-            stream.codec_context.sample_aspect_ratio = look["aspect"]
+        if "aspect" in choices:
+            stream.codec_context.sample_aspect_ratio = choices["aspect"]
         for number, time in enumerate(times):
-            rgb = np.full((size[1], size[0], 3), 40 * number % 256, np.uint8)
+            rgb = np.full((*size, 3), 40 * number % 256, np.uint8)
             frame = VideoFrame.from_ndarray(rgb).reformat(format="yuv420p")
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             target.mux(stream.encode(frame))
@@ -91,7 +91,7 @@ def pixels_beyond_reason(box: Box) -> bytes:
 @kind("film", usable=True)
 def sizes_that_change(box: Box) -> bytes:
     """Two H.264 streams of different sizes, one after the other."""
-    return coded(box, [0, 40, 80], ".h264") + coded(box, [0, 40, 80], ".h264", size=(96, 80))
+    return coded(box, [0, 40, 80], ".h264") + coded(box, [0, 40, 80], ".h264", size=(80, 96))
 
 
 @kind("film", usable=True)

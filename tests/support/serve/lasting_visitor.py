@@ -11,7 +11,7 @@ from tests.support.serve.visiting import SIZE, Camera, Served, Visitor
 
 async def stay(url: str) -> None:
     async with aiohttp.ClientSession() as http:
-        one = Visitor(Camera([np.full((SIZE[1], SIZE[0], 3), 60, np.uint8)]))
+        one = Visitor(Camera([np.full((*SIZE, 3), 60, np.uint8)]))
         assert await one.connect(Served(url, http)) == 200
         await one.wait(1)
         print("painted", flush=True)

@@ -38,7 +38,7 @@ from tests.support.video import clips
 
 PICTURE: NDArray[np.uint8] = np.full((120, 160, 3), 60, np.uint8)
 SHARED = Path(__file__).parents[4] / "shared/data/video/fox.mp4"
-SIZE = 320, 180
+SIZE = 180, 320  # (height, width)
 RATE = 25
 
 
@@ -49,7 +49,7 @@ def clip(folder: Path) -> Path:
     path = folder / "clip.mp4"
     with av.open(str(path), "w") as film:
         stream = film.add_stream("libx264", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
         for number in range(50):
             picture = clips.scene(number, *SIZE) // 2  # else its negative would be like it
             film.mux(stream.encode(VideoFrame.from_ndarray(picture, "rgb24")))
@@ -62,7 +62,7 @@ def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
     found = []
     with av.open(str(path)) as film:
         for frame in film.decode(video=0):
-            found.append(frame.reformat(*SIZE, "rgb24").to_ndarray())
+            found.append(frame.reformat(SIZE[1], SIZE[0], "rgb24").to_ndarray())
             if len(found) == count:
                 break
     return found

@@ -12,7 +12,7 @@ from av.subtitles.subtitle import SubtitleSet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
-WIDTH, HEIGHT, FRAMES, RATE = 64, 48, 24, 24
+HEIGHT, WIDTH, FRAMES, RATE = 48, 64, 24, 24
 ASS_HEADER = (
     b"[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r\n"
     b"Format: Name, Fontname, Fontsize, PrimaryColor, SecondaryColor, OutlineColor, BackColor, "
@@ -24,7 +24,7 @@ ASS_HEADER = (
 )
 
 
-def scene(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def scene(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """A smooth moving picture, (height, width, 3) uint8."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     t = number / 8
@@ -41,7 +41,7 @@ def film(
     *,
     codec: str = "libx264",
     pixels: str = "yuv420p",
-    size: tuple[int, int] = (WIDTH, HEIGHT),
+    size: tuple[int, int] = (HEIGHT, WIDTH),
     frames: int = FRAMES,
     tags: tuple[int, int, int, int] | None = (1, 1, 1, 1),
     times: list[int] | None = None,
@@ -59,9 +59,10 @@ def film(
 ) -> Path:
     """Write a film.
 
-    tags: matrix, range, primaries, transfer. times: a timestamp for each frame, in `time_base`.
+    size: (height, width). tags: matrix, range, primaries, transfer.
+    times: a timestamp for each frame, in `time_base`.
     """
-    width, height = size
+    height, width = size
     times = times or [round(i / RATE / time_base) for i in range(frames)]
     settings = {"libx264": {"qp": "1", "preset": "ultrafast"}}.get(codec, {}) | (options or {})
     if interlaced:
@@ -112,7 +113,7 @@ def _frame(
     rgb = scene(number, *size)
     source = VideoFrame.from_ndarray(rgb)
     if alpha:
-        veil = np.linspace(0, 255, size[0]).round().astype(np.uint8)[None].repeat(size[1], 0)
+        veil = np.linspace(0, 255, size[1]).round().astype(np.uint8)[None].repeat(size[0], 0)
         source = VideoFrame.from_ndarray(np.dstack([rgb, veil]), "rgba")
     matrix = {1: 1, 6: 5, 9: 9}.get(tags[0], 5) if tags else 5
     frame = source.reformat(
