@@ -48,7 +48,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mp4"
-    video.write_film(path, drifting((64, 48), 8))
+    video.write_film(path, drifting((48, 64), 8))
     return path
 
 
@@ -115,8 +115,8 @@ def test_flicker(tmp_path: Path, clip: Path) -> None:
 
 
 def test_flicker_leaves_cuts_out() -> None:
-    film = drifting((160, 120), 4)
-    elsewhere = [np.rot90(frame, 2).copy() for frame in drifting((160, 120), 90)[-3:]]
+    film = drifting((120, 160), 4)
+    elsewhere = [np.rot90(frame, 2).copy() for frame in drifting((120, 160), 90)[-3:]]
 
     def own(frames: list[Rgb]) -> float:
         return film_errors(frames, {"source": frames})["source"]
@@ -133,7 +133,7 @@ def test_flicker_of_filters_and_style(
     network = SqueezeNet()
     monkeypatch.setattr(flicker, "load_squeezenet", lambda: network)
     engine, picture = tint_engine(tmp_path / "tint.onnx"), tmp_path / "style.png"
-    Image.fromarray(drifting((64, 48), 1)[0]).save(picture)
+    Image.fromarray(drifting((48, 64), 1)[0]).save(picture)
     words = [clip, "--engine", engine, "--device", "cpu", "--frames", 4, "--picture", picture]
     more = ["--style", "negative", "--steady", 0.5, "--blend", 0.5]
     rows = {row["film"]: row for row in run(flicker.main, *words, *more)["rows"]}
@@ -298,7 +298,7 @@ def test_no_film(tmp_path: Path) -> None:
 def test_the_peer_is_fed_as_it_feeds_itself() -> None:
     from benchmarks.peer import BareNetwork, Peer
 
-    frame = drifting((64, 48), 1)[0]
+    frame = drifting((48, 64), 1)[0]
     bare = BareNetwork()
     raw = bare(bare.ready(frame))[0].transpose(1, 2, 0)
     painted = (raw.clip(0, 1) * 255 + 0.5).astype(np.uint8)

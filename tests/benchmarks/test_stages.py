@@ -25,7 +25,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_every_stage_has_a_row(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    video.write_film(clip, drifting((96, 64), 6))
+    video.write_film(clip, drifting((64, 96), 6))
     engine = tint_engine(tmp_path / "tint.onnx")
     words = [clip, "--engine", engine, "--device", "cpu", "--size", "96x64", "--frames", 6]
     words += ["--preset", "default", "--preset", "ultrafast", "--json"]

@@ -160,7 +160,7 @@ def test_bench_on_a_clip(tint: Path, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "clip.mp4"), "w") as film:
         stream = film.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for frame in drifting((64, 48), 4):
+        for frame in drifting((48, 64), 4):
             film.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
         film.mux(stream.encode(None))
     words = ["--clip", tmp_path / "clip.mp4", "--size", "64x48", "--frames", "8", "--json"]

@@ -48,7 +48,7 @@ def test_a_recording_keeps_the_real_times(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(StError, match="not one picture"):
+    with pytest.raises(StError, match="no picture was recorded"):
         Recorder(tmp_path / "out.mp4", SIZE, 30).close(1.0)
     recorder = Recorder(tmp_path / "two.mkv", SIZE, 30)
     recorder.write(clips.scene(0), 1.0)

@@ -45,7 +45,7 @@ def taken(feed: Capture) -> Captured:
 def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
     feed = Capture(stream_opener(mjpeg.url))
     try:
-        assert feed.size == (64, 48)
+        assert feed.size == (48, 64)
         assert "64×48, mjpeg" in feed.description
         assert np.abs(taken(feed).rgb.astype(int) - clips.scene(0)).mean() < 60
         mjpeg.refused.set()
@@ -168,7 +168,7 @@ def test_a_playlist_may_name_the_network_and_no_file_of_this_machine(
         + pages[request.path]
     )
     feed = Capture(stream_opener(f"{base}/good.m3u8"))
-    assert feed.size == (64, 48)
+    assert feed.size == (48, 64)
     feed.close()
     with pytest.raises((Unavailable, BadInput)):
         Capture(lambda stop: Stream(f"{base}/bad.m3u8", stop, open_seconds=2))
@@ -223,7 +223,7 @@ def test_a_still_before_the_film_is_not_played(
     mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
     feed = Capture(stream_opener(mjpeg.url))
     try:
-        assert feed.size == (64, 48)
+        assert feed.size == (48, 64)
         assert "64×48, mpeg4" in feed.description
     finally:
         feed.close()

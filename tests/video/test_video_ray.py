@@ -62,7 +62,7 @@ class InProcess:
         self._painter = SegmentWorker()
         ready = self._painter.begin(task, self.data)
         assert not ready.problem
-        assert not ready.blind
+        assert not ready.needs_data
         self.idle = [self._painter, self._painter]
         self._results: list[tuple[int, Painted | None]] = []
         InProcess.painted = []
@@ -429,4 +429,4 @@ def test_the_benchmark_counts_the_second_round_of_segments(
     assert seconds > 0
     assert InProcess.painted == [0, 1, 2, 3]
     medians = {"engine, cpu": 0.02, benchmark.CODEC: 0.01, rival.name: 0.04}
-    assert benchmark.rows_of((64, 48), medians)[-1]["of bare"] == pytest.approx(0.5)
+    assert benchmark.rows_of((48, 64), medians)[-1]["of bare"] == pytest.approx(0.5)

@@ -96,7 +96,7 @@ def test_a_killed_film_is_the_unbroken_one(
     result = make(source, killed, codec=codec, warnings=warnings)
     resumed = result.resumed
     assert resumed in (7, 14)
-    assert f"going on after {resumed} frames" in warnings[0]
+    assert f"resuming after {resumed} frames" in warnings[0]
     assert result.frames == clips.FRAMES
     assert clips.all_packets(killed) == clips.all_packets(unbroken)
     assert len(clips.read(killed)) == clips.FRAMES
@@ -182,7 +182,9 @@ def test_a_stop_leaves_a_film_and_the_next_start_goes_on(tmp_path: Path) -> None
         if next(count) == 10:
             stop.set()
 
-    with pytest.raises(Interrupted, match=r"stopped after 10 frames.*start it again to go on"):
+    with pytest.raises(
+        Interrupted, match=r"stopped after 10 frames.*run the same command to resume"
+    ):
         make(source, target, stop=stop, painted=painted)
     assert not target.exists()
     partial = tmp_path / "out_partial.mp4"
@@ -200,7 +202,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
     def paint(frame: Picture) -> Picture:
         if not refused:
-            with pytest.raises(BadInput, match="another st-video is making it") as error:
+            with pytest.raises(BadInput, match="another st-video is writing it") as error:
                 make(source, target)
             refused.append(str(error.value))
         return inverted(frame)

@@ -206,7 +206,7 @@ def test_the_film_is_painted_and_not_the_still_before_it(suffix: str, tmp_path: 
     result = stylize(source, tmp_path / f"out{suffix}", lines=lines)
     assert (result.frames, result.width, result.height) == (10, 64, 48)
     assert len(lines) == 1
-    assert "second picture: copied, not painted" in lines[0]
+    assert "second video stream: copied, not painted" in lines[0]
 
 
 @pytest.mark.parametrize(("suffix", "stays"), [(".mkv", True), (".mp4", True), (".webm", False)])

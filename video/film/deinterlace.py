@@ -1,4 +1,4 @@
-"""Deinterlace films: an engine would paint the combing of two fields."""
+"""Deinterlace films: an engine would paint the comb artifacts of interlaced frames."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from av.video.frame import VideoFrame
 
 
 class Deinterlacer:
-    """Passes progressive frames through; from the first interlaced one on, FFmpeg's bwdif makes one
-    frame of each, and leaves those marked progressive alone."""
+    """Passes frames through until the first interlaced one, and from there on through FFmpeg's
+    bwdif, which returns one frame for each and leaves frames marked progressive unchanged."""
 
     def __init__(self) -> None:
         self.used = False
@@ -31,7 +31,7 @@ class Deinterlacer:
         yield from self._pull()
 
     def flush(self) -> Iterator[VideoFrame]:
-        """The last frame, which bwdif still holds."""
+        """Yield the last frame, which bwdif still holds."""
         if self._graph is not None:
             self._graph.vpush(None)
             yield from self._pull()
@@ -44,7 +44,7 @@ class Deinterlacer:
                 frame = self._graph.vpull()
             except (FFmpegError, EOFError):
                 return
-            # bwdif halves the time base to have room for one frame a field.
+            # bwdif halves the time base, to allow one frame per field.
             if frame.pts is not None:
                 frame.pts //= 2
             yield frame

@@ -1,4 +1,4 @@
-"""Numbered pictures as a film, in and out: frames/%05d.png, or a folder."""
+"""Read and write numbered pictures as a film: frames/%05d.png, or a folder."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _NUMBER = re.compile(r"%0?(\d*)d")
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether the name means many pictures: a folder, or a pattern such as frames/%05d.png.
+    """Whether the path is a folder or a pattern such as frames/%05d.png.
 
-    An existing file is that file, and only names of pictures are patterns: my%20dog.mp4 is none.
+    An existing file is not a pattern. Only names of pictures are: my%20dog.mp4 is not.
     """
     return path.is_dir() or (is_pattern(path) and not path.exists())
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether the name has a place for a picture's number."""
+    """Whether the name contains a number field such as %05d."""
     return path.suffix.lower() in SUFFIXES and bool(_NUMBER.search(path.name))
 
 
 def pictures_of(path: Path) -> list[Path]:
     """The pictures of a folder or of a pattern such as frames/%05d.png, in order.
 
-    A folder's are sorted by the numbers in their names; a pattern's by its number, gaps left out.
+    The pictures of a folder are sorted by name, with numbers in numeric order; those of a pattern
+    by their number. Numbers may be missing.
 
-    Raises:
-        BadInput: none there.
+    Raises BadInput: there are none.
     """
     if path.is_dir():
         found = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
@@ -69,14 +69,14 @@ def _natural(path: Path) -> list[Any]:
 def _pattern(path: Path) -> re.Pattern[str]:
     place = _NUMBER.search(path.name)
     if place is None or len(_NUMBER.findall(path.name)) > 1:
-        raise BadInput(f"{printable(path)}: needs one number's place, like frames/%05d.png")
+        raise BadInput(f"{printable(path)}: needs one number field, like frames/%05d.png")
     digits = f"\\d{{{place[1]},}}" if place[1] else r"\d+"
     before, after = path.name[: place.start()], path.name[place.end() :]
     return re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
 
 
 class ImageSequenceSource:
-    """Pictures as frames, one after the other; all of the first one's size."""
+    """Reads pictures as frames. All must have the size of the first."""
 
     damaged = 0
 
@@ -96,8 +96,8 @@ class ImageSequenceSource:
             if picture.rgb.shape[:2] != (self.video_format.height, self.video_format.width):
                 height, width = picture.rgb.shape[:2]
                 raise BadInput(
-                    f"{printable(file)}: is {width}×{height}, the first picture is "
-                    f"{self.video_format.width}×{self.video_format.height}: bring all to one size"
+                    f"{printable(file)}: is {width}×{height}, but the first picture is "
+                    f"{self.video_format.width}×{self.video_format.height}; resize all to one size"
                 )
             pixels: NDArray[Any] = picture.rgb
             if picture.alpha is not None:
@@ -108,28 +108,27 @@ class ImageSequenceSource:
             yield frame
 
     def close(self) -> None:
-        """Each picture is closed when it is read."""
+        """Nothing to close: each picture is read at once."""
 
 
 class ImageSequenceSink:
-    """Frames as PNG files, at a constant rate: sound laid under them again stays in step."""
+    """Writes frames as PNG files, at a constant rate, so that sound can be added in sync."""
 
     def __init__(self, path: Path, video_format: VideoFormat) -> None:
-        """path: a pattern, or a folder (made if need be) for 00001.png, 00002.png, …
+        """path: a pattern, or a folder (created if missing) for 00001.png, 00002.png, …
 
-        Raises:
-            BadInput: another kind of picture is asked for, or such pictures are there already.
+        Raises BadInput: another picture format than PNG, or such files exist already.
         """
         self._folder, self._name = _place(path)
         self._folder.mkdir(parents=True, exist_ok=True)
         pattern = _pattern(Path(self._name))
         if any(pattern.fullmatch(p.name) for p in self._folder.iterdir()):
             raise BadInput(
-                f"{printable(self._folder)}: has such pictures already, give an empty folder"
+                f"{printable(self._folder)}: has such pictures already; give an empty folder"
             )
         self.video_format = video_format.upright().square()
-        self._turn = video_format.rotation
-        self._steady = ConstantRate(video_format.rate)
+        self._rotation = video_format.rotation
+        self._timing = ConstantRate(video_format.rate)
         self._before: bytes | None = None
         self._count = 0
 
@@ -146,7 +145,7 @@ class ImageSequenceSink:
         if alpha is None:
             pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
         else:
-            alpha = self._turn.apply(alpha)
+            alpha = self._rotation.apply(alpha)
             pixels = cv2.merge([*reversed(cv2.split(rgb)), alpha])
         # The lowest compression is four times as fast and a tenth larger.
         done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
@@ -156,7 +155,7 @@ class ImageSequenceSink:
 
     def write(self, prepared: tuple[bytes, Fraction]) -> None:
         data, seconds = prepared
-        gap, shown = self._steady.repeats(seconds)
+        gap, shown = self._timing.repeats(seconds)
         if self._before is not None:
             for _ in range(gap):
                 self._save(self._before)
@@ -165,13 +164,13 @@ class ImageSequenceSink:
             self._before = data
 
     def copy(self, packet: Packet[Any]) -> None:
-        """Pictures have no sound."""
+        """Do nothing: pictures have no sound."""
 
     def close(self) -> None:
-        """Each picture is whole when it is written."""
+        """Nothing to finish: each picture is complete when it is written."""
 
     def abandon(self) -> None:
-        """Each picture is whole when it is written."""
+        """Nothing to release."""
 
     def _save(self, data: bytes) -> None:
         self._count += 1
@@ -183,7 +182,7 @@ def _place(path: Path) -> tuple[Path, str]:
     if not is_pattern(path):
         return path, "%05d.png"
     _pattern(path)
-    # Only the number's place may be a place: "%s" would be none of ours.
+    # No other "%" is allowed, since the name is used as a format string.
     if path.suffix.lower() != ".png" or path.name.count("%") != 1:
         raise BadInput(f"{printable(path)}: pictures are written as PNG, like frames/%05d.png")
     return path.parent, path.name

@@ -28,7 +28,7 @@ class MaskFilm:
     def __init__(self, path: Path, time_range: TimeRange) -> None:
         """Raises BadInput: not a film."""
         self._film = Film(path, time_range)
-        self._turn = self._film.video_format.rotation
+        self._rotation = self._film.video_format.rotation
         self._frames: Iterator[tuple[Fraction, VideoFrame]] = self._timed()
         self._now: tuple[Fraction, VideoFrame] = next(self._frames)
         self._next = next(self._frames, None)
@@ -36,7 +36,7 @@ class MaskFilm:
         self.short = False
 
     def at(self, seconds: Fraction) -> Gray:
-        """The mask at this time after the film's first frame; the last mask remains.
+        """The mask at this time after the film's first frame; after its end, the last mask.
 
         Times must not decrease from call to call.
         """
@@ -47,12 +47,12 @@ class MaskFilm:
         self.short = self._next is None and seconds > self._now[0] + Fraction(1, 2)
         if self._gray is None:
             rgb = np.asarray(self._now[1].to_ndarray(format="rgb24"), np.uint8)
-            gray = cv2.cvtColor(self._turn.apply(rgb), cv2.COLOR_RGB2GRAY)
+            gray = cv2.cvtColor(self._rotation.apply(rgb), cv2.COLOR_RGB2GRAY)
             self._gray = np.asarray(gray, np.uint8)
         return self._gray
 
     def _timed(self) -> Iterator[tuple[Fraction, VideoFrame]]:
-        """Frames, each with its time in seconds after the first."""
+        """Yield (seconds since the first frame, frame)."""
         began: Fraction | None = None
         for item in self._film.items():
             if isinstance(item, VideoFrame):

@@ -20,9 +20,10 @@ MIN_SIDE, MAX_SIDE = 2, 16_384  # of a film's frames
 class VideoFormat:
     """Geometry, color tags and clock of a video stream, as stored (before `rotation`).
 
-    aspect: a pixel's width over its height (32/27 in a wide NTSC film).
-    rate: mean frames a second, only a hint: each frame has its own time.
-    time_base: seconds a tick of the frames' timestamps.
+    height, width: in pixels.
+    aspect: pixel aspect ratio, width over height (32/27 in widescreen NTSC).
+    rate: average frames per second, only a hint: each frame has its own timestamp.
+    time_base: seconds per tick of the timestamps.
     bits: per channel.
     """
 
@@ -45,7 +46,7 @@ class VideoFormat:
         )
 
     def square(self) -> VideoFormat:
-        """This format with square pixels, the width changed to fit."""
+        """This format with square pixels; the width is adapted."""
         if self.aspect == 1:
             return self
         step = 1 if self.width % 2 else 2  # an even width stays even
@@ -53,7 +54,7 @@ class VideoFormat:
         return replace(self._sized(self.height, width), aspect=Fraction(1))
 
     def resized(self, size: Size | int | None) -> VideoFormat:
-        """This format at another size; the displayed aspect ratio stays.
+        """This format at another size, with the same displayed aspect ratio.
 
         size: (height, width) as displayed, with the pixel aspect ratio changed to keep the
             displayed one; or the longer side alone, both sides then even; None keeps the size.
@@ -63,14 +64,14 @@ class VideoFormat:
         if isinstance(size, int):
             scale = Fraction(size, max(self.width, self.height))
             height, width = (max(2, 2 * round(n * scale / 2)) for n in (self.height, self.width))
-            # Rounding to even numbers is no reason for odd pixels.
+            # Rounding to even sides must not change the pixel aspect ratio.
             return replace(self._sized(height, width), aspect=self.aspect)
         height, width = reversed(size) if self.rotation.swaps else size
         return self._sized(height, width)
 
     def _sized(self, height: int, width: int) -> VideoFormat:
         aspect = self.aspect * Fraction(self.width * height, width * self.height)
-        # Players that know no tags guess the matrix from the size, so a new size needs tags.
+        # Players guess the matrix of an untagged film from its size, so a new size needs tags.
         tags = self.tags.explicit(self.height, self.width)
         return replace(
             self, height=height, width=width, aspect=aspect.limit_denominator(1000), tags=tags

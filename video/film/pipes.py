@@ -7,12 +7,12 @@ import struct
 import tempfile
 from typing import Any, BinaryIO
 
-_SMALL = 1 << 20  # bytes of a box that is read to find the next one
+_SMALL = 1 << 20  # bytes; larger boxes are not skipped to find the index
 _BOXES = (b"ftyp", b"free", b"skip", b"wide", b"uuid", b"pnot", b"styp", b"mdat", b"moov")
 
 
 class Pipe:
-    """A pipe without seek(), which the objects of real files pretend to have.
+    """A pipe. Unlike Python's file objects it has no seek(), so FFmpeg does not try to seek.
 
     head: bytes that have already been read from it.
     """
@@ -36,7 +36,7 @@ def open_pipe(stream: BinaryIO) -> Pipe | Any:
     """A source for the bytes of a pipe: a temporary file for an MP4 or MOV whose index is at its
     end, removed when it is closed; a `Pipe` for anything else.
 
-    Raises OSError: no room for the file.
+    Raises OSError: the disk is full.
     """
     head, ends = _read_boxes(stream)
     if not ends:

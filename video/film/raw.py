@@ -18,7 +18,7 @@ from st.video.film.constant_rate import ConstantRate
 from st.video.film.picture_format import MAX_SIDE, VideoFormat
 
 SRGB = Tags(matrix=RGB_MATRIX, range=FULL, primaries=1, transfer=13)
-MAX_RATE = 1000  # frames a second
+MAX_RATE = 1000  # frames per second
 
 
 def parse_raw(text: str) -> tuple[int, int, Fraction]:
@@ -58,20 +58,22 @@ class RawSource:
             count += 1
             yield frame
         if not count:
-            raise BadInput(f"standard input: ended before one whole frame of {shape[1]}×{shape[0]}")
+            raise BadInput(
+                f"standard input: ended before one complete frame of {shape[1]}×{shape[0]}"
+            )
 
     def close(self) -> None:
         """The caller closes the pipe."""
 
 
 class RawSink:
-    """Writes frames to a pipe at a constant rate: frames are repeated or dropped to fit."""
+    """Writes frames to a pipe at a constant rate, by repeating or dropping frames."""
 
     def __init__(
         self, stream: BinaryIO, video_format: VideoFormat, height: int, width: int, rate: Fraction
     ) -> None:
         self._stream = stream
-        self._steady = ConstantRate(rate)
+        self._timing = ConstantRate(rate)
         self._before: bytes | None = None
         self.video_format = video_format.upright().resized((height, width))
 
@@ -88,7 +90,7 @@ class RawSink:
 
     def write(self, prepared: tuple[bytes, Fraction]) -> None:
         frame, seconds = prepared
-        gap, shown = self._steady.repeats(seconds)
+        gap, shown = self._timing.repeats(seconds)
         if self._before is not None:
             for _ in range(gap):
                 self._stream.write(self._before)

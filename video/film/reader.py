@@ -201,7 +201,7 @@ class Film:
         if self.time_range.start:
             start = float(self.time_range.start)
             raise BadInput(f"{self.name}: no frame after {start:g} s; start earlier")
-        raise BadInput(f"{self.name}: not one frame could be decoded")
+        raise BadInput(f"{self.name}: no frame could be decoded")
 
     def _format_of(self, frame: VideoFrame) -> VideoFormat:
         if frame.width * frame.height > MAX_PIXELS:

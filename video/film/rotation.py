@@ -13,8 +13,8 @@ from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-# (a, b, c, d) of the display matrix: stored x, y -> shown a*x + c*y, b*x + d*y.
-# Each is a transposition (or not) and then a mirroring, as cv2.flip counts them.
+# (a, b, c, d) of the display matrix, which maps stored x, y to a*x + c*y, b*x + d*y,
+# -> (whether to transpose, the code for cv2.flip after that).
 _RIGHT_ANGLES: dict[tuple[int, int, int, int], tuple[bool, int | None]] = {
     (1, 0, 0, 1): (False, None),
     (-1, 0, 0, 1): (False, 1),
@@ -31,7 +31,7 @@ _RIGHT_ANGLES: dict[tuple[int, int, int, int], tuple[bool, int | None]] = {
 class DisplayRotation:
     """Maps stored pixels to the displayed picture.
 
-    matrix: the nine numbers of the display matrix; None when the film has none.
+    matrix: the nine numbers of the display matrix; None if the film has none.
     """
 
     matrix: tuple[int, ...] | None = None
@@ -48,23 +48,23 @@ class DisplayRotation:
         if self.matrix is None:
             return False, None
         a, b, c, d = (round(self.matrix[i] / 65536) for i in (0, 1, 3, 4))
-        # Other angles are left to the player, as they are.
+        # Other angles are kept as metadata and applied by the player.
         return _RIGHT_ANGLES.get((a, b, c, d), (False, None))
 
     @property
     def swaps(self) -> bool:
-        """Whether width and height change places."""
+        """Whether width and height are exchanged."""
         return self._steps[0]
 
     def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Stored pixels (H, W[, C]) -> as a viewer sees them."""
+        """Stored pixels (H, W[, C]) -> displayed pixels."""
         transpose, flip = self._steps
         if transpose:
             picture = cv2.transpose(picture)  # type: ignore[assignment]
         return picture if flip is None else cv2.flip(picture, flip)  # type: ignore[return-value]
 
     def undo(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The reverse of `apply`."""
+        """The inverse of `apply`."""
         transpose, flip = self._steps
         if flip is not None:
             picture = cv2.flip(picture, flip)  # type: ignore[assignment]

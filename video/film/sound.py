@@ -24,7 +24,7 @@ _CODECS = {
     "mpegts": ("aac",),
 }
 _NAMES = {"aac": "AAC", "libopus": "Opus"}
-# FFmpeg's layouts for sound that says only how many channels it has.
+# FFmpeg's default layouts, for sound that has only a number of channels.
 _USUAL = {
     1: "mono",
     2: "stereo",
@@ -36,14 +36,23 @@ _USUAL = {
     8: "7.1",
     16: "hexadecagonal",
 }
-_HELD = (10, 12, 14, 24)  # more counts that FFmpeg has a layout for
-_MIXES = ("7.1", "6.1", "5.1", "5.0", "quad", "3.0", "stereo", "mono")  # of fewer and fewer
-_BITS = 96_000  # a second and channel
+_OTHER_COUNTS = (10, 12, 14, 24)  # further numbers of channels for which FFmpeg has a layout
+_MIXES = (
+    "7.1",
+    "6.1",
+    "5.1",
+    "5.0",
+    "quad",
+    "3.0",
+    "stereo",
+    "mono",
+)  # descending
+_BITS = 96_000  # per second and channel
 
 
 @dataclass(frozen=True)
 class SoundEncoder:
-    """An encoder with a layout and rate that it takes. rate: samples a second."""
+    """An encoder with a layout and rate that it supports. rate: samples per second."""
 
     codec: str
     codec_id: int
@@ -53,7 +62,7 @@ class SoundEncoder:
     def described(self, source: AudioCodecContext) -> str:
         """A description of what the encoder changes, for a warning."""
         if self.codec == source.name:
-            return f"its channels are named now ({self.layout})"
+            return f"its channel layout is now {self.layout}"
         channels = av.AudioLayout(self.layout).nb_channels
         lost = ""
         if channels < source.layout.nb_channels:
@@ -65,7 +74,7 @@ class SoundEncoder:
 
 def encoders_for(container: str, source: AudioCodecContext) -> Iterator[SoundEncoder]:
     """Encoders that the container accepts, the closest to the source first."""
-    own = (source.name,) if source.name.startswith("pcm_") else ()  # anew only for its layout
+    own = (source.name,) if source.name.startswith("pcm_") else ()  # only the layout changes
     for name in (*own, *_CODECS[container]):
         try:
             codec: Any = av.Codec(name, "w")
@@ -90,7 +99,7 @@ def _layouts(source: AudioCodecContext) -> Iterator[str]:
         yield source.layout.name
     elif count in _USUAL:
         yield _USUAL[count]
-    elif count not in _HELD:
+    elif count not in _OTHER_COUNTS:
         yield from ("stereo", "mono")
         return
     for name in _MIXES:
@@ -99,7 +108,7 @@ def _layouts(source: AudioCodecContext) -> Iterator[str]:
 
 
 def unspecified(layout: av.AudioLayout) -> bool:
-    """Whether a layout gives only the number of channels ("2 channels")."""
+    """Whether a layout is only a number of channels ("2 channels")."""
     return layout.name.endswith(" channels")
 
 
@@ -115,9 +124,9 @@ def _opens(name: str, codec: Any, layout: str, rate: int) -> bool:
 
 
 class SoundTrack:
-    """Decoded, brought to the encoder's layout, rate and format, and encoded.
+    """Decodes a sound track, converts it to the encoder's layout, rate and format, and encodes it.
 
-    stream: in the target.
+    stream: the stream in the target.
     """
 
     def __init__(self, target: OutputContainer, source: Stream, encoder: SoundEncoder) -> None:
@@ -136,7 +145,7 @@ class SoundTrack:
         try:
             frames = self._decoder.decode(packet)
         except FFmpegError:
-            return  # a gap in the timestamps, which the next frame's closes
+            return  # leaves a gap in the timestamps, as the damage did
         for frame in frames:
             self._encode(mixable(frame))
 
@@ -152,7 +161,7 @@ class SoundTrack:
                 context.format, context.layout, context.sample_rate, context.frame_size or None
             )
         for resampled in self._resampler.resample(frame):
-            # Decoders give a frame more samples than its packet's time (WMA's first one).
+            # The samples of a frame may last longer than its packet (the first one of WMA).
             if resampled.pts is not None:
                 resampled.pts = max(resampled.pts, self._next)
                 self._next = resampled.pts + resampled.samples
@@ -160,10 +169,10 @@ class SoundTrack:
 
 
 def mixable(frame: AudioFrame) -> AudioFrame:
-    """A frame that FFmpeg can mix: of a count of channels without a usual layout, a stereo one
-    of every second channel on either side."""
+    """A frame that FFmpeg can mix. If the number of channels has no layout, the result is stereo:
+    the mean of the even channels and the mean of the odd ones."""
     count = frame.layout.nb_channels
-    if not unspecified(frame.layout) or count in _USUAL or count in _HELD:
+    if not unspecified(frame.layout) or count in _USUAL or count in _OTHER_COUNTS:
         return frame
     if frame.format.is_planar:
         return frame  # PyAV cannot read the planes of more than eight channels

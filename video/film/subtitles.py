@@ -11,19 +11,19 @@ from av.packet import Packet
 from av.stream import Stream
 
 _ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
-# FFmpeg's MP4 muxer counts overlapping subtitles in whole ticks: with milliseconds each would wait
-# for the end of the one before.
+# With ticks of a millisecond, FFmpeg's MP4 muxer would delay overlapping subtitles until the end of
+# the previous one.
 _TICK = Fraction(1, 1_000_000)
 
 
 class SubtitleTrack:
-    """Decodes and re-encodes text subtitles. Subtitles that are pictures have no text.
+    """Decodes and re-encodes text subtitles, but not bitmap subtitles.
 
-    stream: in the target.
+    stream: the stream in the target.
     """
 
     def __init__(self, target: OutputContainer, source: Stream) -> None:
-        """Raises KeyError, ValueError: the container holds no text, or the source is none."""
+        """Raises KeyError: the container holds no text. ValueError: the source is not text."""
         decoder: Any = source.codec_context
         if not decoder.codec.text_sub:
             raise ValueError("not text")
@@ -49,4 +49,4 @@ class SubtitleTrack:
         self._target.mux(made)
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no packet is pending."""

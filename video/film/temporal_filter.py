@@ -1,9 +1,9 @@
 """A temporal filter against flicker, for any engine.
 
-Each painted frame is blended with the one before it, warped by the optical flow of the source
-(OpenCV's DIS; Kroeger et al., ECCV 2016), as temporal losses teach it to networks (Ruder,
-Dosovitskiy and Brox, GCPR 2016, eq. 5). Where the warped source
-differs from the frame (disocclusions), the new painting is used; a hard cut resets the filter.
+Each painted frame is blended with the previous one, warped by the optical flow of the source
+(OpenCV's DIS; Kroeger et al., ECCV 2016). This reduces the error that temporal losses measure
+(Ruder, Dosovitskiy and Brox, GCPR 2016, eq. 5). Where the warped source differs from the frame
+(disocclusions), the new painting is used. A hard cut resets the filter.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from st.runtime.painting.optical_flow import inside, warp
 
 Picture = NDArray[np.uint8]
 
-FLOW_SIDE = 320  # pixels of the longer side that motion is measured on
+FLOW_SIDE = 320  # pixels; longer side of the frames on which motion is estimated
 NOISE = 0.03  # of 0..1: differences below this count as equal
-SEEN = 0.4  # share of the frame; with less in common, the film was cut
-STILL = 0.25  # pixels; smaller motion is ignored, since resampling blurs
+SEEN = 0.4  # fraction of the frame that must match the previous one; with less, there is a cut
+STILL = 0.25  # pixels; smaller motion is ignored, since each resampling blurs
 
 
 class TemporalFilter:
@@ -53,31 +53,33 @@ class TemporalFilter:
         return painted
 
     def _mixed(self, before: Picture, now: Picture, kept: Picture, painted: Picture) -> Picture:
-        found = self._followed(before, now)
+        found = self._flow_and_confidence(before, now)
         if found is None:
             return painted
-        flow, trust = found
+        flow, confidence = found
         height, width = painted.shape[:2]
-        weight = np.asarray(self.strength * cv2.resize(trust, (width, height)), np.float32)
+        weight = np.asarray(self.strength * cv2.resize(confidence, (width, height)), np.float32)
         scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
         large = cv2.resize(flow, (width, height)) * scale
         return blend(painted, warp(kept, large, border=cv2.BORDER_REPLICATE), weight)
 
-    def _followed(
+    def _flow_and_confidence(
         self, before: Picture, now: Picture
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """(flow from now to before, (h, w, 2); how far it is to be trusted, (h, w), 0..1), or None
-        across a cut. Reduced sources."""
+        """Optical flow between two reduced source frames, or None across a cut.
+
+        Returns the flow from `now` to `before`, (h, w, 2), and its confidence, (h, w), 0..1.
+        """
         gray = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (now, before)]
         flow: NDArray[np.float32] = self._dis.calc(gray[0], gray[1], None)  # type: ignore[call-overload]
         flow[np.abs(flow).max(axis=2) < STILL] = 0
         moved = warp(before, flow, border=cv2.BORDER_REPLICATE)
         difference = np.abs(moved.astype(np.int16) - now).max(axis=2).astype(np.float32) / 255
-        trust = np.exp(-((difference / NOISE) ** 2) / 2, dtype=np.float32)
-        trust[~inside(flow)] = 0
-        if float((trust > 0.5).mean()) < SEEN:
+        confidence = np.exp(-((difference / NOISE) ** 2) / 2, dtype=np.float32)
+        confidence[~inside(flow)] = 0
+        if float((confidence > 0.5).mean()) < SEEN:
             return None
-        return flow, np.asarray(cv2.blur(trust, (3, 3)), np.float32)
+        return flow, np.asarray(cv2.blur(confidence, (3, 3)), np.float32)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -92,18 +94,18 @@ class TemporalFilter:
 
 
 def with_temporal_filter(
-    paint: Callable[..., Picture], steady: TemporalFilter
+    paint: Callable[..., Picture], temporal_filter: TemporalFilter
 ) -> Callable[..., Picture]:
     """A paint function whose results pass through the filter. Not thread-safe."""
 
-    def paint_steadily(source: Picture, **choices: Any) -> Picture:
-        return steady(source, paint(source, **choices))
+    def paint_and_filter(source: Picture, **choices: Any) -> Picture:
+        return temporal_filter(source, paint(source, **choices))
 
-    return paint_steadily
+    return paint_and_filter
 
 
 def downscale(picture: Picture) -> Picture:
-    """The picture with a longer side of FLOW_SIDE at most."""
+    """The picture, reduced to a longer side of at most FLOW_SIDE."""
     height, width = picture.shape[:2]
     factor = min(1.0, FLOW_SIDE / max(height, width))
     size = (max(16, round(width * factor)), max(16, round(height * factor)))

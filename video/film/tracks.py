@@ -24,7 +24,7 @@ from st.video.film.containers import Samples, is_cover
 from st.video.film.sound import SoundTrack, encoders_for
 from st.video.film.subtitles import SubtitleTrack
 
-# What a muxer or demuxer writes about a stream by itself; stale in a copy.
+# Metadata of streams that muxers and demuxers write themselves; stale in a copy.
 _STALE = {
     "encoder",
     "duration",
@@ -36,7 +36,7 @@ _STALE = {
     "alpha_mode",
 }
 _STALE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands"}
-_EDIT_LISTS = ("mp4", "mov")  # containers that can say that a packet is not shown
+_EDIT_LISTS = ("mp4", "mov")  # containers that can mark packets as not shown
 _COVER_FILES = {
     "mjpeg": ("cover.jpg", "image/jpeg"),
     "png": ("cover.png", "image/png"),
@@ -47,8 +47,8 @@ _COVER_FILES = {
 }
 _NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska", "webm": "WebM", "mpegts": "MPEG-TS"}
 _MPEG_AUDIO = {"mp1", "mp2", "mp3"}
-_MAX_DELAY = 0.1  # seconds of sound that only prepare a decoder
-_TRIAL_PACKETS = 24  # of a stream
+_MAX_DELAY = 0.1  # maximum delay of a sound decoder, in seconds
+_TRIAL_PACKETS = 24  # per stream
 
 Build = Callable[[OutputContainer, Stream], "Track"]
 
@@ -64,7 +64,7 @@ class Track(Protocol):
 class _Way:
     """One way to write a stream. done: the change, for the warning; "" for a plain copy.
 
-    codec: what reading the result back must find, FFmpeg's number; None: anything of the type.
+    codec: FFmpeg's number of the codec that the written stream must have; None: any of its type.
     """
 
     build: Build
@@ -81,9 +81,10 @@ def add_tracks(
 ) -> dict[int, Track]:
     """A track in `target` for each of `streams` that it can hold, by stream index.
 
-    sound: whether to keep sound tracks. samples: of the same file; the streams of a pipe, which
-    cannot be read twice, are tried with their headers alone. warn: gets one line for each stream
-    that is not kept as it is.
+    sound: whether to keep sound tracks.
+    samples: of the same file. A pipe cannot be read twice, so its streams are tried with headers
+        only.
+    warn: called with one line for each stream that is not copied unchanged.
     """
     tracks: dict[int, Track] = {}
     for stream in streams:
@@ -99,7 +100,7 @@ def file_metadata(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def copy_metadata(made: Stream, stream: Stream) -> None:
-    """Give `made` the names, language and disposition of `stream`."""
+    """Copy title, language and disposition of `stream` to `made`."""
     for key, value in stream.metadata.items():
         if key.lower() not in _STALE and not key.startswith("_STATISTICS"):
             made.metadata[key] = value
@@ -132,12 +133,12 @@ def _track(
             if not _works(way, container, stream, samples):
                 continue
             if way.done:
-                warn(f"{_NAMES[container]} does not hold {described(stream)} as it is: {way.done}")
+                warn(f"{_NAMES[container]} cannot hold {described(stream)} unchanged: {way.done}")
             elif stream.type == "video" and not is_cover(stream):
-                warn(f"{described(stream)} is a second picture: copied, not painted")
+                warn(f"{described(stream)} is a second video stream: copied, not painted")
             return way.build(target, stream)
     if not _made_by_muxers(stream):
-        warn(f"{_NAMES[container]} does not hold {described(stream)}: left out")
+        warn(f"{_NAMES[container]} cannot hold {described(stream)}: left out")
     return None
 
 
@@ -196,7 +197,7 @@ def _reads_back(file: io.BytesIO, way: _Way, stream: Stream) -> bool:
             context = _context(made)
             found = context.codec if context is not None else None
             same = found is not None and way.codec == found.id
-            # MPEG-TS has one number for all of MPEG audio.
+            # MPEG-TS has one number for all MPEG audio codecs.
             same |= found is not None and {_codec_name(stream), _name(found)} <= _MPEG_AUDIO
             if made.type == stream.type and (way.codec is None or same):
                 return True
@@ -204,7 +205,7 @@ def _reads_back(file: io.BytesIO, way: _Way, stream: Stream) -> bool:
 
 
 def copied(packet: Packet[Any]) -> Packet[Any]:
-    """A packet of the same content and times; muxers change those of the one they are given."""
+    """A copy of the packet. Muxers modify the times of the packets that they write."""
     copy: Packet[Any] = Packet(bytes(packet))
     copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration or 0
     copy.time_base = packet.time_base
@@ -241,7 +242,7 @@ def _remade(container: str, stream: Stream) -> bool:
 
 
 def _attached(target: OutputContainer, stream: Stream, samples: Samples) -> bool:
-    """Keep a cover as Matroska does, as an attachment. False: its data is not at hand."""
+    """Write a cover as an attachment, as in Matroska. False: its data is not available."""
     codec = _codec_name(stream)
     packets = samples.packets[stream.index]
     if not packets or codec not in _COVER_FILES:
@@ -266,13 +267,13 @@ class CopiedTrack:
         self._stream = stream
         self._last: int | None = None  # decoding time, in ticks of the target's stream
         self._has_edit_lists = target.format.name in _EDIT_LISTS
-        self._hidden: list[Packet[Any]] = []  # before what is shown, in a source with edit lists
+        self._hidden: list[Packet[Any]] = []  # packets not shown, from a source with edit lists
 
     def put(self, packet: Packet[Any]) -> None:
         if packet.is_discard and not self._has_edit_lists:
             self._hidden.append(packet)
             return
-        # A decoder needs the packets of its delay; more was cut away, and would be heard.
+        # A decoder needs the packets of its delay. Longer hidden parts were cut and must stay out.
         if self._hidden:
             hidden, self._hidden = self._hidden, []
             if sum((p.duration or 0) * p.time_base for p in hidden) <= _MAX_DELAY:
@@ -287,7 +288,7 @@ class CopiedTrack:
             packet.dts = packet.pts
         if packet.dts is None:
             packet.dts = 0 if self._last is None else round((self._last + 1) * own / base)
-        # Two times that differ in the source's ticks may be one in the target's.
+        # Two times that differ in ticks of the source may be equal in ticks of the target.
         if self._last is not None and round(packet.dts * base / own) <= self._last:
             shift = 0 if packet.pts is None else max(0, packet.pts - packet.dts)
             packet.duration = round((packet.duration or 0) * base / own)
@@ -301,4 +302,4 @@ class CopiedTrack:
         self._target.mux(packet)
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no packet is pending."""

@@ -33,7 +33,7 @@ from st.video.film.tracks import Track, add_tracks, copy_metadata, described, fi
 
 logging.getLogger("av").setLevel(logging.CRITICAL)  # PyAV logs unused options by itself
 
-_HOLDS_TURN = ("mp4", "mov", "matroska", "webm")
+_HOLDS_ROTATION = ("mp4", "mov", "matroska", "webm")
 _HOLDS_ASPECT = ("mp4", "mov")  # others only if the coded stream stores it
 
 
@@ -97,11 +97,11 @@ class FilmSink:
         """
         codec = encoding.codec
         self._warn = warn
-        self.video_format = video_format = _held(video_format, container, codec, warn)
+        self.video_format = video_format = _supported_format(video_format, container, codec, warn)
         self._pixels = codec.pixel_format(
             video_format.height, video_format.width, video_format.bits, video_format.alpha
         )
-        self._tags = _tagged(video_format.tags, codec, self._pixels, warn)
+        self._tags = _output_tags(video_format.tags, codec, self._pixels, warn)
         self._codec = codec
         self._captions = CaptionDetector()
         self._lost: dict[str, str] = {}  # what the output lacks -> the warning
@@ -180,7 +180,7 @@ class FilmSink:
                 self._lost["alpha"] = "transparency is left out: .mov, .webm and .mkv keep it"
         frame = converter.to_frame(rgb, opened, self._pixels, self._tags)
         frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
-        if self._captions.look(source):
+        if self._captions.detect(source):
             if self._codec.encoder in ENCODERS:
                 frame = with_captions(frame, source)
                 self._tags.stamp(frame)
@@ -194,8 +194,8 @@ class FilmSink:
     @property
     def plan(self) -> dict[str, Any]:
         """All settings that the coded stream depends on, as JSON values."""
-        told = (self._codec.encoder, self._options, self._pixels, self._tags, self.video_format)
-        return {"coding": repr(told), "threads": self.threads}
+        coding = (self._codec.encoder, self._options, self._pixels, self._tags, self.video_format)
+        return {"coding": repr(coding), "threads": self.threads}
 
     def encoder(self) -> VideoCodecContext:
         """A new encoder with the settings of the film's own; `put` writes its packets."""
@@ -246,11 +246,11 @@ def _of_the_system(error: FFmpegError) -> bool:
     return 0 < code < 200 and code not in (errno.EINVAL, errno.ERANGE, errno.ENOSYS, errno.EDOM)
 
 
-def _held(
+def _supported_format(
     video_format: VideoFormat, container: str, codec: Codec, warn: Callable[[str], None]
 ) -> VideoFormat:
     """The format that container and codec can hold; the rest is applied to the pixels."""
-    if container not in _HOLDS_TURN and video_format.rotation.matrix:
+    if container not in _HOLDS_ROTATION and video_format.rotation.matrix:
         video_format = video_format.upright()
     if video_format.aspect != 1 and not (codec.carries_aspect or container in _HOLDS_ASPECT):
         warn(
@@ -260,10 +260,10 @@ def _held(
     return video_format
 
 
-def _tagged(tags: Tags, codec: Codec, pixels: str, warn: Callable[[str], None]) -> Tags:
+def _output_tags(tags: Tags, codec: Codec, pixels: str, warn: Callable[[str], None]) -> Tags:
     """Color tags of the output: the source's, unless it is HDR or the output is RGB."""
     if tags.hdr:
-        warn("HDR source: tone-mapped to standard range (BT.709), which engines paint")
+        warn("HDR source: tone-mapped to standard dynamic range (BT.709)")
         tags = BT709
     elif not tags.known_matrix:
         warn("unknown color matrix: treated as BT.709")

@@ -1,7 +1,7 @@
-"""8-bit planar YUV to RGB and back by OpenCV: exact, and half of swscale's time.
+"""Convert 8-bit planar YUV to RGB and back with OpenCV: exact, in half of swscale's time.
 
-Chroma is repeated on the way in and averaged on the way back, so that an untouched picture comes
-back within 1 of 255 however steep its colors.
+Chroma is upsampled by repetition and downsampled by averaging, so that a picture that is converted
+to RGB and back changes by at most 1 of 255, however sharp its color edges are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 PIXEL_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
-# Weights of red and blue in luma, ITU-T H.273 (matrix coefficients).
+# Matrix coefficients of ITU-T H.273 -> weights of red and blue in luma.
 WEIGHTS = {
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -29,7 +29,7 @@ WEIGHTS = {
 
 @cache
 def rgb_to_yuv(matrix: int, full: bool) -> NDArray[np.float32]:
-    """(3, 4): RGB 0..255 with a 1 appended -> YUV codes of 8 bits."""
+    """(3, 4): RGB 0..255 with a 1 appended -> 8-bit YUV code values."""
     red, blue = WEIGHTS[matrix]
     luma = np.array([red, 1 - red - blue, blue])
     rows = np.stack(

@@ -51,8 +51,8 @@ def _expanded(text: str) -> Iterable[str]:
 
 
 def count_up(pictures: Sequence[Path]) -> bool:
-    """Whether the names are those of a film's frames: at least three, equal but for a number that
-    counts from 0 or 1 without a gap. The numbers of a camera's photographs start anywhere."""
+    """Whether the names are those of a film's frames: at least three names that differ only in a
+    number, which counts from 0 or 1 without gaps. Photographs of a camera start at any number."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\.[^.]+)", picture.name) for picture in pictures]
     if len(parts) < 3 or not all(parts):
         return False

@@ -48,11 +48,11 @@ def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
     """
     formats = set(film.container.format.name.split(","))
     if not formats & {*SEEKABLE}:
-        raise NotSplittable("only MP4, MOV, Matroska and WebM films have an index to cut by")
+        raise NotSplittable("only MP4, MOV, Matroska and WebM films have an index to seek by")
     pictures = _pictures(source, film.name, film.video.index)
     times = sorted(time * film.ticks for time, _, _ in pictures)
     if len(set(times)) < len(times):
-        raise NotSplittable("two of its frames have the same time")
+        raise NotSplittable("two of its frames have the same timestamp")
     # A seek takes decoding times in MP4, and presentation times in Matroska.
     by_decoding = "mov" in formats
     keys = sorted(
@@ -60,16 +60,16 @@ def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
     )
     times = [time for time in times if _shown(film, time)]
     shift = round(film.offset / film.time_base)
-    cuts = []
+    plans = []
     for number, first in enumerate(range(0, len(times), frames)):
         own = times[first : first + frames]
         before = bisect_right(keys, own[0], key=lambda key: key[0])
         if number and not before:
-            raise NotSplittable("it has no keyframe where its picture begins")
+            raise NotSplittable("it does not begin with a keyframe")
         seek = keys[before - 1][1] if number else None
         last = first + frames >= len(times)
-        cuts.append(SegmentPlan(number, tuple(time - shift for time in own), seek, last))
-    return cuts
+        plans.append(SegmentPlan(number, tuple(time - shift for time in own), seek, last))
+    return plans
 
 
 def _pictures(source: Path, name: str, index: int) -> list[tuple[int, int, bool]]:
@@ -81,7 +81,7 @@ def _pictures(source: Path, name: str, index: int) -> list[tuple[int, int, bool]
                 if not packet.size or packet.is_discard:
                     continue
                 if packet.pts is None:
-                    raise NotSplittable("not all of its frames have a time")
+                    raise NotSplittable("not all of its frames have a timestamp")
                 coded = packet.pts if packet.dts is None else packet.dts
                 found.append((packet.pts, coded, packet.is_keyframe))
     except (FFmpegError, UnicodeDecodeError):
@@ -97,34 +97,34 @@ def _shown(film: Film, time: int) -> bool:
 class SegmentSource:
     """The frames of one segment: a source for `st.video.jobs.pipeline.run`."""
 
-    def __init__(self, film: Film, cut: SegmentPlan) -> None:
+    def __init__(self, film: Film, plan: SegmentPlan) -> None:
         """film: newly opened."""
         self.video_format = film.video_format
         self._film = film
-        self._cut = cut
+        self._plan = plan
 
     def items(self) -> Iterator[VideoFrame]:
         """Yield the frames. Raises NotSplittable: they differ from the plan, or are damaged."""
-        film, cut, at = self._film, self._cut, 0
+        film, plan, at = self._film, self._plan, 0
         try:
-            if cut.seek is not None:
-                film.begin_at(cut.seek)
+            if plan.seek is not None:
+                film.begin_at(plan.seek)
         except FFmpegError:
             raise NotSplittable("it cannot be sought in") from None
         for frame in film.items():
-            if isinstance(frame, Packet) or (at == 0 and _time(frame) < cut.times[0]):
+            if isinstance(frame, Packet) or (at == 0 and _time(frame) < plan.times[0]):
                 continue
-            if at == len(cut.times) or _time(frame) != cut.times[at]:
-                raise NotSplittable("its frames are not at the times that its index says")
+            if at == len(plan.times) or _time(frame) != plan.times[at]:
+                raise NotSplittable("its frames do not have the times in its index")
             if film.damaged:
                 raise NotSplittable("it is damaged")
             if film.deinterlaced:
-                raise NotSplittable("it is interlaced, and so frames depend on those before them")
+                raise NotSplittable("it is interlaced, so frames depend on earlier ones")
             at += 1
             yield frame
-            if at == len(cut.times) and not cut.last:
+            if at == len(plan.times) and not plan.last:
                 return
-        if at < len(cut.times) or film.damaged:
+        if at < len(plan.times) or film.damaged:
             raise NotSplittable("it is damaged")
 
 

@@ -48,7 +48,7 @@ from st.video.jobs.targets import (
 )
 
 Reader = Film | RawSource | ImageSequenceSource | AnimatedWebpSource
-Raw = tuple[int, int, Fraction]  # height, width, frames a second
+Raw = tuple[int, int, Fraction]  # height, width, frames per second
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def default_target(job: Job, reader: Reader, folder: Path | None = None) -> Path
     Raises BadInput: the source is a pipe, which has no name.
     """
     if not isinstance(job.source, Path):
-        raise BadInput("reading standard input: say where to write, -o FILE or -o -")
+        raise BadInput("standard input has no name: choose an output")
     if isinstance(reader, ImageSequenceSource):
         source = job.source if job.source.is_dir() else job.source.parent
         source = source.resolve()
@@ -214,7 +214,7 @@ def perform(
     _report(reader, callbacks.warn)
     name = shown(target) if isinstance(target, Path) else Stream(target).name
     if done.stopped:
-        raise Interrupted(f"stopped after {done.frames} frames: {name} ends there")
+        raise Interrupted(f"stopped after {done.frames} frames, where {name} ends")
     seconds = time.monotonic() - began
     busy = work.times.shares() if done.frames > done.resumed and painter.remote is None else {}
     return Result(
@@ -236,9 +236,9 @@ def _report(reader: Reader, warn: Callable[[str], None]) -> None:
     if reader.damaged:
         warn(f"{reader.damaged} damaged frames or packets in the source: repaired or skipped")
     if isinstance(reader, Film) and reader.deinterlaced:
-        warn("interlaced source: made progressive, as many frames as before")
+        warn("interlaced source: deinterlaced, with the same number of frames")
     if isinstance(reader, Film) and reader.jumps:
-        warn(f"its clock jumps {reader.jumps}×: closed, with sound and subtitles in step")
+        warn(f"{reader.jumps} timestamp jumps removed; sound and subtitles stay in sync")
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class _Work:
         if painter.identity is not None and painter.masks is None and files:
             return True
         if painter.remote is not None:
-            raise BadInput("a cluster paints films from files into files, without moving masks")
+            raise BadInput("a cluster paints film files only, into files, without moving masks")
         return False
 
     def at_once(self) -> _Done:
@@ -285,7 +285,7 @@ class _Work:
             with _abandoning(sink, self.target):
                 frames = self.painter.run(self.reader, sink, self.callbacks, self.times)
                 if not frames and not stop.is_set():
-                    raise StError("not one frame could be decoded")
+                    raise StError("no frame could be decoded")
                 with self.times.busy("encoding"):
                     sink.close()
             if stop.is_set() and isinstance(self.target, Path) and place != self.target:
@@ -307,17 +307,17 @@ class _Work:
             with _abandoning(sink, target):
                 store.begin(_plan(job, self.painter, sink), resume)
                 if resumed := store.frames:
-                    self.callbacks.warn(f"going on after {resumed} frames of an earlier run")
+                    self.callbacks.warn(f"resuming after {resumed} frames of an earlier run")
                 segments = self._paint_segments(sink, store, container)
                 frames = store.frames + segments.frames
                 stopped = self.callbacks.stop.is_set()
                 if not frames and not stopped:
-                    raise StError("not one frame could be decoded")
+                    raise StError("no frame could be decoded")
                 with self.times.busy("encoding"):
                     self._write(sink, store, segments, stopped)
             if stopped:
-                go_on = ": start it again to go on" if store.done else ""
-                _keep_partial(place, job.source, target, frames, go_on)
+                hint = "; run the same command to resume" if store.done else ""
+                _keep_partial(place, job.source, target, frames, hint)
             durable_rename(place, target)
             store.discard()
         return _Done(frames, sink.video_format, resumed)
@@ -428,7 +428,7 @@ def _keep_partial(
         raise Interrupted("stopped before the first frame: nothing written")
     partial = partial_name(source, target)
     durable_rename(part, partial)
-    raise Interrupted(f"stopped after {frames} frames, which are {printable(partial)}{hint}")
+    raise Interrupted(f"stopped after {frames} frames, saved as {printable(partial)}{hint}")
 
 
 def _described(error: FFmpegError, target: Target) -> Exception:

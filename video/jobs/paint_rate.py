@@ -19,8 +19,8 @@ from st.video.jobs.segment_store import stored_plan
 # Of the film's size. Fractions of small numbers: `restore_size` then works in small bands.
 FRACTIONS = (Fraction(1), Fraction(3, 4), Fraction(2, 3), Fraction(1, 2))
 MIN_SIDE = 480  # pixels of the longer side: below it, strokes cover faces
-CODEC = 18e-9  # seconds of processor time per pixel for decoding and x264, default settings
-FRAMES = 2  # painted by each worker to measure; one more before warms up
+CODEC = 18e-9  # seconds of processor time per pixel to decode and encode, at default settings
+FRAMES = 2  # measured frames of each worker, after one to warm up
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def choose_size(
 ) -> Choice:
     """The largest size that reaches `fps` frames per second, or else the smallest candidate.
 
-    Each candidate is measured by painting, on as many threads as the film will be, and what
-    decoding and encoding take of the processors is added. A film that was interrupted keeps its
+    Each candidate is measured by painting on the same number of threads as the film. The processor
+    time of decoding and encoding is added. A film that was interrupted keeps its
     size, so that its finished segments remain valid.
 
     height, width: of the film. target: the film to write, or None for a pipe.

@@ -1,4 +1,4 @@
-"""Progress bar of a film: frames a second and time left."""
+"""Progress bar of a film: frames per second and time left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(name: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each frame. total: frames expected; None when unknown."""
+    """Yield a function to call after each frame. total: expected frames; None if unknown."""
     with progress_bars(
         MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), transient=False
     ) as bar:

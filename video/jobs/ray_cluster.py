@@ -106,7 +106,7 @@ class RayPainter:
         job: Job,
         film: Film,
         sink: FilmSink,
-        parts: SegmentStore,
+        store: SegmentStore,
         container: str,
         callbacks: Callbacks,
     ) -> None:
@@ -117,19 +117,17 @@ class RayPainter:
         """
         assert isinstance(job.source, Path)
         try:
-            cuts = split(job.source, film, segment_frames(sink.video_format))
-            if parts.frames != sum(len(cut.times) for cut in cuts[: len(parts.done)]):
-                raise NotSplittable("its finished segments have other lengths")
+            plans = split(job.source, film, segment_frames(sink.video_format))
+            if store.frames != sum(len(plan.times) for plan in plans[: len(store.done)]):
+                raise NotSplittable("its finished segments have different lengths")
         except NotSplittable as error:
             callbacks.warn(f"the film is painted here, not on the Ray cluster: {error}")
             return
-        left = cuts[len(parts.done) :]
+        left = plans[len(store.done) :]
         if not left:
             return
         path, threads = engine_path(self.engine), self.threads
-        if (
-            self.stylizer.device == "cpu"
-        ):  # the result does not depend on the number; few are most efficient
+        if self.stylizer.device == "cpu":  # few threads per frame are most efficient
             threads = min(threads, MAX_THREADS)
         task = Task(
             engine=path.name,
@@ -148,25 +146,25 @@ class RayPainter:
         )
         workers = _Workers(self.ray, task, len(left), callbacks.warn)
         try:
-            _spread(workers, left, parts, callbacks)
+            _distribute(workers, left, store, callbacks)
         finally:
             workers.end()
 
 
-def _spread(
+def _distribute(
     workers: _Workers,
-    cuts: list[SegmentPlan],
-    parts: SegmentStore,
+    plans: list[SegmentPlan],
+    store: SegmentStore,
     callbacks: Callbacks,
 ) -> None:
     """Distribute the segments, and store the results in order."""
-    waiting, tries = deque(cuts), dict.fromkeys((cut.number for cut in cuts), 0)
-    by_number = {cut.number: cut for cut in cuts}
+    waiting, tries = deque(plans), dict.fromkeys((plan.number for plan in plans), 0)
+    by_number = {plan.number: plan for plan in plans}
     early: dict[int, Painted] = {}
-    end = cuts[-1].number + 1  # the cluster paints the segments before this one
-    while len(parts.done) < end and not callbacks.stop.is_set():
-        while waiting and waiting[0].number < min(end, len(parts.done) + AHEAD) and workers.idle:
-            workers.give(waiting.popleft())
+    end = plans[-1].number + 1  # the cluster paints the segments before this one
+    while len(store.done) < end and not callbacks.stop.is_set():
+        while waiting and waiting[0].number < min(end, len(store.done) + AHEAD) and workers.idle:
+            workers.assign(waiting.popleft())
         for number, result in workers.results(_POLL):
             if result is None:
                 tries[number] += 1
@@ -183,10 +181,10 @@ def _spread(
                     callbacks.warn(f"from segment {number + 1} on, the film is painted here: {why}")
             else:
                 early[number] = result
-        while (number := len(parts.done)) in early and number < end:
-            cut = by_number[number]
-            parts.add_arrays(early.pop(number).arrays, len(cut.times), cut.last)
-            for _ in cut.times:
+        while (number := len(store.done)) in early and number < end:
+            plan = by_number[number]
+            store.add_arrays(early.pop(number).arrays, len(plan.times), plan.last)
+            for _ in plan.times:
                 callbacks.frame_done()
 
 
@@ -212,8 +210,8 @@ class _Workers:
         if task.device in ON_GPU:
             needs = {"num_cpus": 1, "num_gpus": 1}
             kind, of_one = "GPU", 1
-        # Count all resources, not only the free ones: those of the last film may still be in
-        # release. A worker without resources waits while the others paint.
+        # Count all resources, not only the free ones: those of the previous film may not be
+        # released yet. A worker without resources waits while the others paint.
         have = ray.cluster_resources().get(kind, 0)
         room = int(have // of_one)
         if not room:
@@ -228,9 +226,9 @@ class _Workers:
             self._all.append(worker)
             self._beginning[worker.begin.remote(self._task)] = worker
 
-    def give(self, cut: SegmentPlan) -> None:
+    def assign(self, plan: SegmentPlan) -> None:
         worker = self.idle.pop()
-        self._painting[worker.paint.remote(cut)] = (worker, cut.number)
+        self._painting[worker.paint.remote(plan)] = (worker, plan.number)
 
     def results(self, seconds: float) -> list[tuple[int, Painted | None]]:
         """(segment number, result) of tasks that finish within `seconds`; the result is None if
@@ -264,7 +262,7 @@ class _Workers:
         ready: Ready | None = self._get(ref)
         if ready is None:
             return
-        if ready.blind:
+        if ready.needs_data:
             self._beginning[worker.begin.remote(self._task, self._bytes(ready.where))] = worker
         elif ready.problem:
             self._why = f"Ray worker {printable(ready.where, 60)}: {ready.problem}"

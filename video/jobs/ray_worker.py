@@ -53,7 +53,7 @@ class Fingerprint:
 class Task:
     """Everything that a worker needs to paint segments of a film.
 
-    engine: name of the engine file. files: contents of it and its companions, by name.
+    engine: name of the engine file. files: contents of this file and its companions, by name.
     settings, identity: of the Stylizer. plan: of the film's sink, see `FilmSink.plan`.
     container: FFmpeg's name of the output format. encoder_threads: the coded bytes depend on it.
     """
@@ -77,12 +77,12 @@ class Task:
 class Ready:
     """A worker that has started. problem: why it cannot work; "" if it can.
 
-    blind: whether it cannot read the file of the film.
+    needs_data: whether it cannot read the film's file.
     """
 
     where: str
     problem: str = ""
-    blind: bool = False
+    needs_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,14 @@ class SegmentWorker:
         try:
             return Ready(self._where, self._begin(task, data))
         except FileNotFoundError:
-            return Ready(self._where, blind=True)
+            return Ready(self._where, needs_data=True)
         except (StError, FFmpegError, OSError, MemoryError) as error:
             return Ready(self._where, printable(error, 300) or type(error).__name__)
 
     def _begin(self, task: Task, data: Any) -> str:
         """Returns a problem, or "". Raises FileNotFoundError: the film is not readable here."""
         if task.release != release():
-            return f"it has st {release()}, and here it is {task.release}: install one release"
+            return f"it has st {release()}, this machine {task.release}; install one release"
         self._task = task
         self._memory = None if data is None else memoryview(data)
         if data is None and not _same(task.source, task.fingerprint):
@@ -136,30 +136,32 @@ class SegmentWorker:
         self._stylizer = Stylizer(engine, device=task.device, threads=task.threads)
         self._stylizer.take_settings(task.settings)
         if self._stylizer.identity != task.identity:
-            return "it would paint with other settings"
+            return "its settings differ"
         with closing(self._open()) as film:
             self._job, self._paint = with_upscaling(task.job, film, self._stylizer)
             place = Path(self._folder.name) / f"film{task.source.suffix}"
             self._sink = film_sink(
                 self._job, film, place, task.container, lambda line: None, task.encoder_threads
             )
-        # Encoders choose their code by the processor, so equal frames may give different bytes.
-        return "" if self._sink.plan == task.plan else "its encoder would code the frames otherwise"
+        # Encoders select code by the processor, so equal frames may give different bytes.
+        return (
+            "" if self._sink.plan == task.plan else "its encoder would code the frames differently"
+        )
 
-    def paint(self, cut: SegmentPlan) -> Painted:
+    def paint(self, plan: SegmentPlan) -> Painted:
         """Decode, paint and encode one segment."""
         kept = _Kept()
         try:
             with closing(self._open()) as film:
                 sink = SegmentSink(self._sink, kept)
-                run(SegmentSource(film, cut), sink, self._paint, workers=1)
+                run(SegmentSource(film, plan), sink, self._paint, workers=1)
                 sink.close()
-            return Painted(cut.number, packets_to_arrays(kept.packets))
+            return Painted(plan.number, packets_to_arrays(kept.packets))
         except NotSplittable as error:
-            return Painted(cut.number, {}, not_splittable=str(error))
+            return Painted(plan.number, {}, not_splittable=str(error))
         except (StError, FFmpegError, OSError, MemoryError) as error:
             problem = printable(error, 300) or type(error).__name__
-            return Painted(cut.number, {}, problem=f"{self._where}: {problem}")
+            return Painted(plan.number, {}, problem=f"{self._where}: {problem}")
 
     def end(self) -> None:
         """Release all resources and delete temporary files."""

@@ -27,8 +27,8 @@ from st.runtime.system.file_names import MAX_NAME, shortened
 FORMAT = 1
 PLAN = "plan.json"
 NONE = np.iinfo(np.int64).min  # a missing timestamp
-STATE = "state "  # begins the names of a part's state
-ALPHA = "matroska_block_additional"  # VP9's transparency, which travels beside the picture
+STATE = "state "  # prefix of the array names of a segment's state
+ALPHA = "matroska_block_additional"  # side data that holds the transparency of VP9
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class SegmentStore:
     """
 
     def __init__(self, target: Path) -> None:
-        """Make the folder, or find it.
+        """Create or find the folder of the segments.
 
-        Raises BadInput when another process is making the same film, or its folder is not there.
+        Raises BadInput: another process writes the same film, or the folder of `target` is missing.
         """
         if not target.parent.is_dir():
             raise BadInput(f"{printable(target.parent)}: no such folder")
@@ -61,8 +61,8 @@ class SegmentStore:
     def begin(self, plan: dict[str, Any], resume: bool = True) -> None:
         """Find finished segments, or start over.
 
-        plan: everything that decides what the coded picture is. Parts of another plan, or any with
-            `resume` False, are removed.
+        plan: everything that the coded picture depends on. Segments of another plan are removed;
+            with `resume` False, all are.
         """
         wanted = json.dumps({"format": FORMAT, **plan}, sort_keys=True)
         plan_file = self.folder / PLAN
@@ -75,7 +75,7 @@ class SegmentStore:
 
     @property
     def frames(self) -> int:
-        return sum(part.frames for part in self.done)
+        return sum(segment.frames for segment in self.done)
 
     @property
     def whole(self) -> bool:
@@ -108,7 +108,7 @@ class SegmentStore:
         self.done = []
 
     def close(self) -> None:
-        """Let go of the folder; it is removed unless finished parts are in it."""
+        """Release the folder, and remove it unless it holds finished segments."""
         if not self.done:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
@@ -117,15 +117,15 @@ class SegmentStore:
         return self.folder / f"{number:06d}.npz"
 
     def _found(self) -> Iterator[StoredSegment]:
-        """Parts that can be read, up to the first that cannot; those after it are removed."""
+        """Yield segments up to the first that cannot be read; the rest is removed."""
         names = sorted(self.folder.glob("[0-9]*.npz"))
         for number, path in enumerate(names):
-            part = _opened(path) if path == self._path(number) else None
-            if part is None:
+            segment = _opened(path) if path == self._path(number) else None
+            if segment is None:
                 for stale in names[number:]:
                     stale.unlink(missing_ok=True)
                 return
-            yield part
+            yield segment
 
 
 def stored_plan(target: Path) -> str:
@@ -149,9 +149,9 @@ def folder_name(name: str) -> str:
     return "." + shortened(name, MAX_NAME - 1 - len(ending)) + ending
 
 
-def read_packets(part: StoredSegment) -> Iterator[Packet[Any]]:
+def read_packets(segment: StoredSegment) -> Iterator[Packet[Any]]:
     """The packets of a segment; times in ticks of the encoder, without a time base."""
-    with np.load(part.path, allow_pickle=False) as opened:
+    with np.load(segment.path, allow_pickle=False) as opened:
         file: Any = opened
         data, extra = file["data"].tobytes(), file["extra"].tobytes()
         at = beside = 0
@@ -204,14 +204,14 @@ def _opened(path: Path) -> StoredSegment | None:
 def _lock(folder: Path, target: Path) -> Any:
     """A locked file. The system releases the lock however the process ends."""
     file = (folder / "lock").open("w")
-    with contextlib.suppress(ImportError):  # Windows: two at once are left to the user
+    with contextlib.suppress(ImportError):  # Windows: no lock
         import fcntl
 
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
-            raise BadInput(f"{printable(target)}: another st-video is making it") from None
+            raise BadInput(f"{printable(target)}: another st-video is writing it") from None
     file.write(str(os.getpid()))
     file.flush()
     return file

@@ -1,7 +1,7 @@
-"""Films painted in segments, so that a kill costs seconds of work, and assembled at the end.
+"""Paint films in segments and assemble them at the end, so that a crash costs only seconds of work.
 
 Every segment has a fixed number of frames and its own encoder. A film that was resumed, or whose
-segments were painted on other machines, is therefore the film of one uninterrupted run.
+segments were painted on other machines, therefore equals that of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _pictures(
             try:
                 yield from read_packets(segment)
             except (OSError, ValueError, KeyError) as error:
-                raise StError(f"{segment.path}: a finished part is gone ({error})") from None
+                raise StError(f"{segment.path}: a finished segment is missing ({error})") from None
         yield from rest
 
     for packet in all_packets():

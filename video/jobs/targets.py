@@ -114,7 +114,7 @@ def refuse_same(source: Path | BinaryIO, target: Path) -> None:
     if is_sequence(source) and not source.is_dir():
         source = source.parent
     if source.exists() and target.exists() and source.samefile(target):
-        raise BadInput(f"{printable(target)}: is the input, choose another output")
+        raise BadInput(f"{printable(target)}: is the input; choose another output")
 
 
 def partial_name(source: Path | BinaryIO, target: Path) -> Path:

@@ -234,5 +234,5 @@ def _faults_of_text(result: dict[str, Any]) -> Iterator[str]:
 
 def _may_stand_before(line: str) -> bool:
     """Lines that may precede an error: warnings, click's usage, and st-train's progress."""
-    told = r"[Ww]arning: |Usage: |Try '|Using bfloat16|VGG-16 weights|torchvision's with|$"
+    told = r"[Ww]arning: |Usage: |Try '|Using bfloat16|VGG-16 weights|torchvision's own|$"
     return bool(re.match(told, line))
