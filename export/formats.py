@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from st.export.parity.trial_inputs import codes_of
-from st.export.precision.half_parity import Half, half_engine
+from st.export.parity.sample_inputs import codes_of
+from st.export.precision.fp16_engine import Fp16Engine, fp16_engine
 from st.export.precision.int8 import Int8, Rgb, int8_engine
 from st.export.tensorrt import to_tensorrt, to_tensorrt_rtx
 from st.export.tensorrt.build import Progress
@@ -79,7 +79,7 @@ class Written:
     path: Path
     metadata: Metadata
     build: Build | None
-    half: Half | None
+    half: Fp16Engine | None
     int8: Int8 | None
 
 
@@ -106,7 +106,7 @@ def write_all(
     sources = dict(_sources(engine))
     codes = _codes(engine, sources) if options.half else []
     for what, (data, metadata) in sources.items():
-        half = half_engine(data, metadata, codes) if options.half else None
+        half = fp16_engine(data, metadata, codes) if options.half else None
         int8 = None
         if half:
             data, metadata = half.data, half.metadata

@@ -30,14 +30,14 @@ from st.export.parity.compare_outputs import (
     picture_parity,
     tiles_parity,
 )
-from st.export.parity.trial_inputs import some_hints
+from st.export.parity.sample_inputs import some_hints
 from st.runtime.engine.describe import format_size
 from st.runtime.engine.fields import Size
 from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.errors import BadInput
 from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.noise import draw_noise
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from st.runtime.style_encoder import SHORT_SIDE
 from st.runtime.system.atomic_files import atomic_write
 from st.train.checkpoint import Checkpoint
@@ -220,7 +220,7 @@ def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
 
     sizes = [base.fixed_size or (side(height), side(width)) for height, width in SIZES]
     return [
-        torch.from_numpy(trial_picture(*size, seed)).repeat(count, 1, 1, 1)
+        torch.from_numpy(synthetic_picture(*size, seed)).repeat(count, 1, 1, 1)
         for seed, size in enumerate(sizes, first)
     ]
 

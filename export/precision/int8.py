@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from st.export.onnx.storage import widen
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import Inputs, inputs_of
-from st.export.precision.half_parity import CHROMA_LIMIT, session_of
+from st.export.parity.sample_inputs import Inputs, inputs_of
+from st.export.precision.fp16_engine import CHROMA_LIMIT, session_of
 from st.runtime.engine.describe import error_unit
 from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.errors import BadEngine, BadInput

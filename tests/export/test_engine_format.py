@@ -25,7 +25,7 @@ from st.runtime import BadInput, Stylizer, Unavailable
 from st.runtime.engine.metadata import KINDS, Metadata
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.painting.frames import fitted_size, pad
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from tests.export.test_export import make_checkpoint
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-format.md"
@@ -66,7 +66,7 @@ def test_the_pages_program_paints_what_st_paints(
     assert engine is not None
     metadata = read_engine(engine)[1]
     (tmp_path / "engine.json").write_text(json.dumps(asdict(metadata)))
-    photo = trial_picture(height, width, 2)[0]
+    photo = synthetic_picture(height, width, 2)[0]
     head = f"P6 {width} {height} 255\n".encode()
     (tmp_path / "photo.ppm").write_bytes(head + photo.tobytes())
     style = metadata.styles[2]
@@ -119,7 +119,7 @@ def test_the_pages_cpp_program(
 ) -> None:
     checkpoint = make_checkpoint(name, tmp_path / "a.pt")
     engine = next(iter(export(checkpoint, tmp_path / "a.onnx"))).path
-    photo = trial_picture(height, width, 2)[0]
+    photo = synthetic_picture(height, width, 2)[0]
     given = f"P6 {width} {height} 255\n".encode() + photo.tobytes()
     (tmp_path / "photo.ppm").write_bytes(given)
     words = [paint, engine, "photo.ppm", "painted.ppm", *(["1"] if name == "cin" else [])]
@@ -172,7 +172,7 @@ def test_an_older_opset_and_one_size(tmp_path: Path) -> None:
     dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [1, 48, 64, 3]
     with Stylizer(made[0].path) as stylizer:
-        assert stylizer(trial_picture(48, 64)[0]).shape == (48, 64, 3)
+        assert stylizer(synthetic_picture(48, 64)[0]).shape == (48, 64, 3)
     with pytest.raises(BadInput, match="multiples of 4, 16 or more"):
         list(export(checkpoint, tmp_path / "b.onnx", Target(20, (50, 64))))
     with pytest.raises(BadInput, match="opset 16"):

@@ -16,8 +16,8 @@ from st.export.onnx.graphs import onnx_instance_norm, to_bytes, to_unit
 from st.export.onnx.tiles import tiles_model
 from st.export.parity import ParityError
 from st.export.parity.compare_outputs import picture_parity
-from st.export.parity.trial_inputs import codes_of, textured
-from st.export.precision.half_parity import half_engine
+from st.export.parity.sample_inputs import codes_of, textured_inputs
+from st.export.precision.fp16_engine import fp16_engine
 from st.export.tensorrt import to_tensorrt_rtx
 from st.export.tensorrt.job import Settings
 from st.export.tensorrt.profile import FrameSizes
@@ -31,7 +31,7 @@ from st.runtime.engine.trt_file import read_trt
 from st.runtime.painting.hints import no_palette
 from st.runtime.painting.noise import draw_noise
 from st.runtime.painting.upscale import enlarged_painting
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
@@ -85,7 +85,7 @@ def fit_range(method: str, network: torch.nn.Module) -> None:
         module.bias.copy_((module.bias - mean) * scale + 0.5)
         return (made - mean[:, None, None]) * scale[:, None, None] + 0.5
 
-    content, style = (to_unit(torch.from_numpy(trial_picture(64, 96, seed))) for seed in (8, 7))
+    content, style = (to_unit(torch.from_numpy(synthetic_picture(64, 96, seed))) for seed in (8, 7))
     network.eval()
     with torch.no_grad():
         painted = METHODS[method].paint(network, content, style, 0)
@@ -112,7 +112,7 @@ def styled(engine: Path) -> Stylizer:
     stylizer = Stylizer(engine)
     if "code" in stylizer.metadata.inputs:
         strength = 0.6 if "strength" in stylizer.metadata.inputs else 1.0
-        return stylizer.set_style(trial_picture(72, 80, seed=5)[0], strength=strength)
+        return stylizer.set_style(synthetic_picture(72, 80, seed=5)[0], strength=strength)
     if stylizer.metadata.kind == "colorizer":  # at 96 pixels, the longer side of what is compared
         return stylizer.set_render_factor(6)
     if stylizer.styles:
@@ -124,7 +124,7 @@ def test_the_engine_paints_what_the_network_paints(exported) -> None:
     path, checkpoint, said = exported
     assert "differs from PyTorch by at most" in said
     network = checkpoint.network()
-    picture = trial_picture(64, 96, seed=9)
+    picture = synthetic_picture(64, 96, seed=9)
     stylizer = styled(path)
     noise = draw_noise(0, stylizer.metadata.noise, 64, 96)
     none = {"hints": np.zeros((1, 3, 64, 96), np.float32), "palette": no_palette()}
@@ -165,7 +165,7 @@ def test_tiles_paint_what_the_whole_paints(exported) -> None:
     if not spec.norms and spec.scale == 1:
         pytest.skip("painted whole only")
     stylizer = styled(path)
-    picture = trial_picture(123, 210, seed=3)[0]
+    picture = synthetic_picture(123, 210, seed=3)[0]
     whole = stylizer(picture)
     tiled = stylizer.tiled(picture, tile=64)
     assert np.abs(whole.astype(int) - tiled).max() <= 2
@@ -175,10 +175,10 @@ def test_any_size_and_batches(exported) -> None:
     path, _, _ = exported
     stylizer = styled(path)
     for height, width in ((1, 1), (7, 33), (50, 61)):
-        picture = trial_picture(height, width, seed=2)
+        picture = synthetic_picture(height, width, seed=2)
         scale = stylizer.metadata.scale
         assert stylizer(picture[0]).shape == (scale * height, scale * width, 3)
-    two = np.concatenate([trial_picture(32, 48, seed) for seed in (0, 1)])
+    two = np.concatenate([synthetic_picture(32, 48, seed) for seed in (0, 1)])
     batch = stylizer(two)
     for one, painted in zip(two, batch, strict=True):
         assert np.abs(stylizer(one).astype(int) - painted).max() <= 2
@@ -197,7 +197,7 @@ def test_tensorrt_rtx_builds_it(exported) -> None:
     for file in files:
         data, metadata = read_engine(file)
         if checkpoint.method in HALF_BUILT and file == path:
-            half = half_engine(data, metadata, codes_of_engine(path))
+            half = fp16_engine(data, metadata, codes_of_engine(path))
             data, metadata = half.data, half.metadata
         built = file.with_suffix(".rtx.trt")
         settings, asked = Settings("tensorrt-rtx"), FrameSizes(optimum=(64, 64), maximum=(128, 128))
@@ -241,7 +241,7 @@ def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
     checkpoint = make_checkpoint("cin", tmp_path / "a.pt")
     network = checkpoint.network()
     inputs = {
-        "content": torch.from_numpy(trial_picture(64, 64)).repeat(2, 1, 1, 1),
+        "content": torch.from_numpy(synthetic_picture(64, 64)).repeat(2, 1, 1, 1),
         "weights": torch.tensor([[0.5, 0.5]]),
     }
     metadata = Metadata("cin", inputs=tuple(inputs), styles=("a", "b"), multiple=4)
@@ -265,7 +265,7 @@ def test_a_segment_measures_its_own_part_against_float64() -> None:
     index = next(i for i, s in enumerate(metadata.segments) if s.content and s.writes)
     (made,) = metadata.segments[index].writes
     stride = metadata.maps[made][1]
-    (inputs,) = textured(metadata, [], ((64, 80),))
+    (inputs,) = textured_inputs(metadata, [], ((64, 80),))
     inputs |= {"margins": np.array([4, 8, 0, 12])}
     backend = OrtBackend(data, metadata, "cpu", 1)
     values, own = backend.run(inputs, [f"new_map_{made}", f"moments_{index}"])

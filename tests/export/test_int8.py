@@ -17,12 +17,12 @@ from st.export.precision.int8 import MIN_PICTURES, int8_engine
 from st.runtime import BadEngine, BadInput, Stylizer
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import read_engine
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from tests.support import toys
 
 
 def pictures(count: int) -> list[np.ndarray]:
-    return [trial_picture(48 + 8 * i, 96, seed=i)[0] for i in range(count)]
+    return [synthetic_picture(48 + 8 * i, 96, seed=i)[0] for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_it_plays_and_is_near(made: tuple[Path, str], device: str) -> None:
     if device == "openvino":
         pytest.importorskip("openvino")
     whole, small = Stylizer("paintings"), Stylizer(made[0], device=device)
-    frame = trial_picture(120, 160, seed=99)[0]
+    frame = synthetic_picture(120, 160, seed=99)[0]
     for style in ("wave", "perfume"):
         expected = whole.set_style(style)(frame).astype(int)
         painted = small.set_style(style)(frame)
@@ -90,8 +90,8 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
     assert result.exit_code == 0, result.output
     names = {p.name for p in tmp_path.glob("any.int8*.onnx")}
     assert names == {"any.int8.onnx", "any.int8.encoder.onnx", "any.int8.tiles.onnx"}
-    stylizer = Stylizer(tmp_path / "any.int8.onnx").set_style(trial_picture(64, 64)[0])
-    assert stylizer(trial_picture(40, 40, seed=1)[0]).std() > 1
+    stylizer = Stylizer(tmp_path / "any.int8.onnx").set_style(synthetic_picture(64, 64)[0])
+    assert stylizer(synthetic_picture(40, 40, seed=1)[0]).std() > 1
     (tmp_path / "any.encoder.onnx").unlink()
     again = CliRunner().invoke(main, [str(tmp_path / "any.onnx"), "--int8", str(folder)])
     assert again.exit_code == 2

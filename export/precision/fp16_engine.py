@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 from st.export.onnx.storage import widen
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import Inputs, hard, textured
-from st.export.precision.half import LARGEST, half_tensors, to_half
-from st.export.precision.half_rounding import rounded
+from st.export.parity.sample_inputs import Inputs, stress_inputs, textured_inputs
+from st.export.precision.fp16 import LARGEST, fp16_tensors, to_fp16
+from st.export.precision.fp16_emulation import emulate_fp16
 from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.engine.metadata import PROPERTY, Metadata
 from st.runtime.system.cpus import usable_cpus
@@ -26,7 +26,7 @@ CHROMA_LIMIT = 3e-2  # mean difference of chroma, relative to its largest entry
 CODE_LIMIT = 1e-2  # largest difference, relative to a code's largest entry
 
 
-class Half(NamedTuple):
+class Fp16Engine(NamedTuple):
     """An FP16 engine.
 
     data: the ONNX model with its metadata. wide: how many tensors stay in FP32 because their values
@@ -40,7 +40,9 @@ class Half(NamedTuple):
     flat: float
 
 
-def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> Half:
+def fp16_engine(
+    data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.float32]]
+) -> Fp16Engine:
     """Convert an ONNX engine to FP16; its measured error goes into its metadata.
 
     codes: style codes of pictures, for an engine that takes one.
@@ -48,14 +50,14 @@ def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.floa
     """
     model = onnx.load_from_string(data)
     widen(model)
-    trials, worst = textured(metadata, codes), hard(metadata, codes)
+    trials, worst = textured_inputs(metadata, codes), stress_inputs(metadata, codes)
     if metadata.kind == "tiles":  # each takes a run for every norm
-        trials, worst = textured(metadata, codes, ((64, 80),)), worst[:2]
+        trials, worst = textured_inputs(metadata, codes, ((64, 80),)), worst[:2]
     single = session_of(model)
     measured = [_measured(single, metadata, trial) for trial in (*trials, *worst)]
     wide = wide_tensors(model, measured)
-    half = to_half(model, wide)
-    session = session_of(rounded(half), plain=True)
+    half = to_fp16(model, wide)
+    session = session_of(emulate_fp16(half), plain=True)
     errors = [
         _difference(
             metadata, _result(single, inputs), _result(session, _measured(session, metadata, trial))
@@ -68,12 +70,14 @@ def half_engine(data: bytes, metadata: Metadata, codes: Sequence[NDArray[np.floa
     metadata = replace(metadata, precision="fp16", rounding_error=(float(pair[0]), pair[1]))
     del half.metadata_props[:]
     half.metadata_props.add(key=PROPERTY, value=metadata.dump())
-    return Half(half.SerializeToString(), metadata, len(wide), float(max(e.max() for e in flat)))
+    return Fp16Engine(
+        half.SerializeToString(), metadata, len(wide), float(max(e.max() for e in flat))
+    )
 
 
 def wide_tensors(model: onnx.ModelProto, trials: Sequence[Inputs]) -> set[str]:
     """The tensors whose values come within HEADROOM of FP16's largest."""
-    peaks = peak_values(model, half_tensors(model), trials)
+    peaks = peak_values(model, fp16_tensors(model), trials)
     return {name for name, peak in peaks.items() if not peak < LARGEST / HEADROOM}
 
 

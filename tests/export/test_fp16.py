@@ -11,15 +11,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from st.export.parity import ParityError
-from st.export.parity.trial_inputs import hard
-from st.export.precision import half_parity
-from st.export.precision.half import half_tensors, to_half
-from st.export.precision.half_parity import half_engine, session_of
-from st.export.precision.half_rounding import rounded
+from st.export.parity.sample_inputs import stress_inputs
+from st.export.precision import fp16_engine as fp16_module
+from st.export.precision.fp16 import fp16_tensors, to_fp16
+from st.export.precision.fp16_emulation import emulate_fp16
+from st.export.precision.fp16_engine import fp16_engine, session_of
 from st.runtime import BadEngine
 from st.runtime.engine.metadata import PROPERTY, Metadata, parse
 from st.runtime.engine.onnx_file import read_engine
-from st.runtime.pictures.trial import flat_picture, trial_picture
+from st.runtime.pictures.synthetic import synthetic_picture, uniform_picture
 from tests.support import toys
 
 # A convolution, a norm, and by its side a covariance of the maps that scales the result.
@@ -64,7 +64,7 @@ def types_of(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def test_convolutions_are_rounded_and_statistics_are_not(statistics: onnx.ModelProto) -> None:
-    half = to_half(statistics)
+    half = to_fp16(statistics)
     types = types_of(half)
     for node in half.graph.node:
         kinds = {types[name] for name in node.input if types[name] != TensorProto.INT64}
@@ -82,12 +82,12 @@ def test_convolutions_are_rounded_and_statistics_are_not(statistics: onnx.ModelP
 
 def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
     """ONNX Runtime drops casts that meet, so the FP16 values are looked at one by one."""
-    half = to_half(statistics)
-    tried = rounded(half)
-    names = [name for name in half_tensors(statistics) if name != "unit"]
+    half = to_fp16(statistics)
+    tried = emulate_fp16(half)
+    names = [name for name in fp16_tensors(statistics) if name != "unit"]
     for name in names:
         tried.graph.output.append(helper.make_empty_tensor_value_info(name))
-    feed = {"content": trial_picture(32, 48), "strength": np.ones(1, np.float32)}
+    feed = {"content": synthetic_picture(32, 48), "strength": np.ones(1, np.float32)}
     values = session_of(tried, plain=True).run(names, feed)
     assert {"maps", "back", "relu"} <= {*names}
     for name, value in zip(names, values, strict=True):
@@ -104,14 +104,14 @@ def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
 def test_the_error_is_measured_and_kept(tmp_path: Path, kind: str) -> None:
     path = toys.tiles_pair(tmp_path / "toy.onnx")
     data, metadata = read_engine(path if kind == "stylizer" else path.with_suffix(".tiles.onnx"))
-    half = half_engine(data, metadata, [])
+    half = fp16_engine(data, metadata, [])
     assert half.metadata.precision == "fp16"
     assert half.metadata.rounding_error is not None
     assert 0 < half.metadata.rounding_error[1] <= half.metadata.rounding_error[0] <= 3
     assert half.wide == 0
     text = {p.key: p.value for p in onnx.load_from_string(half.data).metadata_props}[PROPERTY]
     assert parse(text) == half.metadata
-    assert len(half_tensors(onnx.load_from_string(data))) > 4
+    assert len(fp16_tensors(onnx.load_from_string(data))) > 4
 
 
 def scaled(data: bytes, name: str, factor: float) -> bytes:
@@ -128,13 +128,13 @@ def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "toy.onnx")
     data, metadata = read_engine(path)
     large = scaled(scaled(data, "first", 9e3), "second", 1.25e4)
-    blind = rounded(to_half(onnx.load_from_string(large)))
+    blind = emulate_fp16(to_fp16(onnx.load_from_string(large)))
     session = session_of(blind, plain=True)
-    trial = hard(metadata, [])[0]
+    trial = stress_inputs(metadata, [])[0]
     good = ort.InferenceSession(large, providers=["CPUExecutionProvider"]).run(None, dict(trial))[0]
     spoilt = session.run(None, dict(trial))[0]
     assert np.abs(spoilt.astype(int) - good).max() > 30, "nothing to protect from"
-    half = half_engine(large, metadata, [])
+    half = fp16_engine(large, metadata, [])
     assert half.wide > 0
     assert half.metadata.rounding_error is not None
     assert half.metadata.rounding_error[0] <= 3
@@ -143,11 +143,11 @@ def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
 def test_flat_pictures_stay_finite(tmp_path: Path) -> None:
     """No picture of one gray turns into black, as those do whose NaN becomes a byte."""
     data, metadata = read_engine(toys.tiles_pair(tmp_path / "toy.onnx"))
-    half = half_engine(data, metadata, [])
+    half = fp16_engine(data, metadata, [])
     assert half.flat < 64
-    session = session_of(rounded(to_half(onnx.load_from_string(data))), plain=True)
+    session = session_of(emulate_fp16(to_fp16(onnx.load_from_string(data))), plain=True)
     for value in (0, 128, 255):
-        (painted,) = session.run(None, {**_controls(), "content": flat_picture(16, 16, value)})
+        (painted,) = session.run(None, {**_controls(), "content": uniform_picture(16, 16, value)})
         assert np.isfinite(painted).all()
         assert painted.any()
 
@@ -160,11 +160,11 @@ def test_a_visible_difference_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     data, metadata = read_engine(toys.tiles_pair(tmp_path / "toy.onnx"))
 
     def spoilt(model: onnx.ModelProto, keep: set[str]) -> onnx.ModelProto:
-        return to_half(onnx.load_from_string(scaled(model.SerializeToString(), "last", 1.5)), keep)
+        return to_fp16(onnx.load_from_string(scaled(model.SerializeToString(), "last", 1.5)), keep)
 
-    monkeypatch.setattr(half_parity, "to_half", spoilt)
+    monkeypatch.setattr(fp16_module, "to_fp16", spoilt)
     with pytest.raises(ParityError, match="keep this engine in FP32"):
-        half_engine(data, metadata, [])
+        fp16_engine(data, metadata, [])
 
 
 def test_results_that_are_not_finite_are_refused() -> None:
@@ -180,7 +180,7 @@ def test_results_that_are_not_finite_are_refused() -> None:
     )
     metadata = Metadata("toy", kind="style-encoder", inputs=("style",), code_size=3)
     with pytest.raises(ParityError, match="not finite"):
-        half_engine(model.SerializeToString(), metadata, [])
+        fp16_engine(model.SerializeToString(), metadata, [])
 
 
 def test_graphs_in_graphs_are_refused() -> None:
@@ -192,4 +192,4 @@ def test_graphs_in_graphs_are_refused() -> None:
         }"""
     )
     with pytest.raises(BadEngine, match="If"):
-        to_half(model)
+        to_fp16(model)

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
-from st.export.precision.half import MOVES
+from st.export.precision.fp16 import MOVES
 
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 
 
-def rounded(half: onnx.ModelProto) -> onnx.ModelProto:
+def emulate_fp16(half: onnx.ModelProto) -> onnx.ModelProto:
     """The FP32 model. Run it without ONNX Runtime's optimizations, which undo the rounding."""
     inferred = shape_inference.infer_shapes(half, strict_mode=True).graph
     known = (*inferred.input, *inferred.output, *inferred.value_info)

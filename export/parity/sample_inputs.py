@@ -14,7 +14,7 @@ from st.runtime.painting.chroma import palette_of
 from st.runtime.painting.frames import fitted_size
 from st.runtime.painting.hints import make_hints
 from st.runtime.painting.noise import draw_noise
-from st.runtime.pictures.trial import flat_picture, hard_picture, trial_picture
+from st.runtime.pictures.synthetic import noise_picture, synthetic_picture, uniform_picture
 from st.runtime.style_encoder import as_style
 from st.runtime.system.cpus import usable_cpus
 
@@ -32,31 +32,31 @@ def some_hints(height: int, width: int) -> NDArray[np.float32]:
 def codes_of(
     encoder: bytes, metadata: Metadata, pictures: Sequence[NDArray[np.uint8]] = ()
 ) -> list[NDArray[np.float32]]:
-    """Style codes of pictures (H, W, 3), or of trial pictures, from a style encoder."""
+    """Style codes of pictures (H, W, 3), or of synthetic ones, from a style encoder."""
     backend = OrtBackend(encoder, metadata, "cpu", usable_cpus())
     styles = [{"style": as_style(picture, metadata)} for picture in pictures]
     try:
-        trials = styles or textured(metadata, [])
+        trials = styles or textured_inputs(metadata, [])
         return [backend.run(inputs, ["code"])[0] for inputs in trials]
     finally:
         backend.close()
 
 
-def textured(
+def textured_inputs(
     metadata: Metadata,
     codes: Sequence[NDArray[np.float32]],
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> list[Inputs]:
     """Inputs with textured pictures. codes: style codes, for an engine that takes one."""
     fitted = [fitted_size(metadata, *_within(metadata, size)) for size in sizes]
-    pictures = [trial_picture(*size, seed) for seed, size in enumerate(fitted)]
+    pictures = [synthetic_picture(*size, seed) for seed, size in enumerate(fitted)]
     return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
 
 
-def hard(metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> list[Inputs]:
+def stress_inputs(metadata: Metadata, codes: Sequence[NDArray[np.float32]]) -> list[Inputs]:
     """Inputs with full-contrast noise and with uniform pictures."""
     size = fitted_size(metadata, *_within(metadata, (64, 64)))
-    pictures = [hard_picture(*size), *(flat_picture(*size, value) for value in FLAT)]
+    pictures = [noise_picture(*size), *(uniform_picture(*size, value) for value in FLAT)]
     return [inputs_of(metadata, one, codes, seed) for seed, one in enumerate(pictures)]
 
 
@@ -80,7 +80,7 @@ def inputs_of(
         "strength": np.ones(1, np.float32),
         "noise": draw_noise(seed, metadata.noise, *content.shape[1:3]),
         "hints": some_hints(*content.shape[1:3]),
-        "palette": palette_of(trial_picture(64, 64, seed)[0]),
+        "palette": palette_of(synthetic_picture(64, 64, seed)[0]),
         "moments": np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32),
         "margins": np.zeros(4, np.int64),
     }

@@ -37,7 +37,7 @@ FREE_INPUTS = {"weights", "strength"}  # controls of 0..1, as good in FP16
 NO_DATA = {"Resize": (1, 2)}  # inputs that are float32 whatever the data are
 
 
-def to_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
+def to_fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
     """Convert a model to FP16 where that is safe; inputs and outputs keep their types.
 
     keep: tensors that must stay in FP32 because their values are too large.
@@ -60,8 +60,8 @@ def to_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelPro
     return converted
 
 
-def half_tensors(model: onnx.ModelProto, keep: Collection[str] = ()) -> list[str]:
-    """The tensors that `to_half` rounds to FP16."""
+def fp16_tensors(model: onnx.ModelProto, keep: Collection[str] = ()) -> list[str]:
+    """The tensors that `to_fp16` rounds to FP16."""
     graph = _Graph.of(model, set(keep))
     halves = graph.halves()
     rounded = {o for n in graph.nodes if id(n) in halves for o in graph.floats(n.output)}
