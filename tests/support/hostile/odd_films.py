@@ -65,7 +65,7 @@ def film_of_subtitles(box: Box) -> str:
 
 
 @kind("film", usable=True)
-def clock_that_jumps(box: Box) -> bytes:
+def timestamps_that_jump(box: Box) -> bytes:
     far = int(box.random.choice([10**6, 10**9, 10**11]))
     return coded(box, [0, 40, far, far + 40])
 
