@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from st.export.known_models.origin import BadEncoder
-from st.export.source import find_engine, load_model
+from st.export.known_models.origin import BadEncoder, name_of
+from st.export.source import find_engine, is_onnx, load_model
 from st.runtime.cli.base import (
     SIZE,
     check_overwrite,
@@ -216,7 +216,7 @@ def _check(request: Request, site: Path | None, styles: tuple[str, ...]) -> None
 
 def _default_output(model: Path) -> Path:
     """NAME.onnx; NAME.st.onnx where MODEL itself is an .onnx file of another program."""
-    return model.with_suffix(".st.onnx" if model.suffix == ".onnx" else ".onnx")
+    return model.with_name(name_of(model) + (".st.onnx" if is_onnx(model) else ".onnx"))
 
 
 def _options(request: Request) -> Options:
@@ -297,7 +297,11 @@ def _outputs(request: Request, options: Options) -> tuple[Path, dict[str, Path]]
     from st.export.formats import FORMATS, output_of
 
     model, output = request.model, request.output
-    base = Path(model.name) if model.suffix == "" else model.with_suffix("")
+    if request.engine is None:
+        base = _default_output(model)
+        base = base.with_name(base.name.removesuffix(".onnx"))
+    else:  # a shipped engine's files go into the current folder
+        base = model.with_suffix("") if model.suffix else Path(model.name)
     if output:
         first = request.formats[0]
         suffix = FORMATS[first].suffix
@@ -337,8 +341,11 @@ def _describe(written: Written) -> str:
     return f"{parts[0]}  {', '.join(parts[1:])}"
 
 
-def _export(request: Request, engine: Path, say: bool = True) -> Path:
-    """Write the ONNX engine of a model that is none, and its companions."""
+def _export(request: Request, engine: Path, say: bool = True, web: bool = False) -> Path:
+    """Write the ONNX engine of a model that is none, and its companions.
+
+    web: refuse a model whose engine the web page cannot run.
+    """
     if engine.suffix != ".onnx":
         raise BadInput(f"{printable(engine)}: engines are written as .onnx")
     if engine.exists() and request.model.exists() and engine.samefile(request.model):
@@ -352,7 +359,11 @@ def _export(request: Request, engine: Path, say: bool = True) -> Path:
     from st.export.onnx.opset import NEWEST
     from st.runtime.engine.describe import error_unit
 
-    if "weights" in model.card and say:
+    if web:
+        from st.export.web.to_web import check_inputs
+
+        check_inputs(model.spec.controls, request.model)
+    if "weights" in model.card:
         license_text = printable(model.card.get("license", ""))
         click.echo(f"weights: {printable(model.card['weights'])}; license: {license_text}")
     target = Target(request.opset or NEWEST, request.fixed_size)
@@ -387,11 +398,11 @@ def _web(request: Request, site: Path, styles: tuple[str, ...]) -> None:
     if request.engine:
         _write_site(request.engine, site, styles)
     elif request.output:
-        _write_site(_export(request, request.output), site, styles)
+        _write_site(_export(request, request.output, web=True), site, styles)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            engine = Path(folder, request.model.with_suffix(".onnx").name)
-            _write_site(_export(request, engine), site, styles)
+            engine = Path(folder, f"{name_of(request.model)}.onnx")
+            _write_site(_export(request, engine, say=False, web=True), site, styles)
 
 
 def _write_site(engine: Path, folder: Path, styles: tuple[str, ...]) -> None:

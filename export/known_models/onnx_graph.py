@@ -12,7 +12,7 @@ file's is proved by running both (`prove`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -36,9 +36,11 @@ OPERATORS = {
     "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose",
     "Unsqueeze", "Upsample",
 }  # fmt: skip
+PRECISIONS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 SIDE = 96  # of the picture that `prove` compares on, where the graph takes any size
 MAX_SIDE = 1024
 LIMIT = 2 / 255
+HALF_LIMIT = 8 / 255  # for graphs that compute in FP16
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,16 @@ def read_model(data: bytes) -> OnnxModel:
 
 
 def _weights(graph: onnx.GraphProto) -> dict[str, Tensor]:
-    """The float32 initializers and constants, in the graph's order."""
+    """The floating-point initializers and constants as float32, in the graph's order."""
     tensors = [(tensor.name, tensor) for tensor in graph.initializer]
     for node in graph.node:
         for entry in node.attribute:
             if node.op_type == "Constant" and entry.name == "value":
                 tensors.append((node.output[0], entry.t))
     return {
-        name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
         for name, tensor in tensors
-        if tensor.data_type == TensorProto.FLOAT
+        if tensor.data_type in PRECISIONS
     }
 
 
@@ -139,9 +141,11 @@ def prove(model: OnnxModel, network: nn.Module) -> float:
         content = coarse.repeat(8, 2).repeat(8, 3)[:, :, : sides[0], : sides[1]]
         weights = random.random(styles, np.float32)
         weights /= weights.sum()
-        given = {session.get_inputs()[0].name: content * np.float32(model.layers.value_range)}
-        if len(session.get_inputs()) == 2:
-            given[session.get_inputs()[1].name] = weights
+        values = [content * np.float32(model.layers.value_range), weights]
+        ports = session.get_inputs()
+        half = any(port.type == "tensor(float16)" for port in ports)
+        number = np.float16 if half else np.float32
+        given = {port.name: x.astype(number) for port, x in zip(ports, values, strict=False)}
         (theirs,) = session.run(None, given)
     except BadInput:
         raise
@@ -150,11 +154,11 @@ def prove(model: OnnxModel, network: nn.Module) -> float:
     with torch.no_grad():
         controls = [torch.from_numpy(weights[None])] if styles > 1 else []
         ours = network(torch.from_numpy(content), *controls).clamp(0, 1).numpy()
-    theirs = cast(NDArray[np.float32], theirs) / model.layers.value_range
+    theirs = cast(NDArray[Any], theirs).astype(np.float32) / model.layers.value_range
     if theirs.shape != ours.shape:
         raise BadInput("its picture is of another size than its input")
     difference = float(np.abs(np.clip(theirs, 0, 1) - ours).max())
-    if not difference <= LIMIT:
+    if not difference <= (HALF_LIMIT if half else LIMIT):
         raise BadInput(
             "its graph computes something else than the network that its layers are named after"
             f" (pictures differ by {difference * 255:.0f} of 255)"

@@ -51,6 +51,11 @@ PUBLISHED = {
 UNKNOWN = "not known: ask the author of the file before you publish this engine"
 
 
+def name_of(path: Path) -> str:
+    """The name of a model's file without its endings; checkpoints often end in .pth.tar."""
+    return Path(path.stem).stem if path.suffix.lower() == ".tar" else path.stem
+
+
 def origin_of(path: Path, layout: str) -> Origin:
     """The origin of a file, by its bytes where it is a published one."""
     with path.open("rb") as file:

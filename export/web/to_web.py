@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
         raise BadEngine(f"{printable(engine)}: the page needs an .onnx engine")
     with Stylizer(engine, device="cpu") as opened:  # never publish an engine that does not run
         metadata = opened.metadata
-        _check(metadata, engine)
+        check_inputs(metadata.inputs, engine)
         codes = _codes(opened, styles)
         trial = _trial(opened)
         previews = _previews(opened, codes)
@@ -116,10 +116,11 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
         return _measured(new, folder)
 
 
-def _check(metadata: Metadata, engine: Path) -> None:
-    if strange := set(metadata.inputs) - FED:
+def check_inputs(inputs: Collection[str], model: Path) -> None:
+    """Raises BadEngine: an engine of `model` has inputs that the page does not support."""
+    if strange := set(inputs) - FED:
         raise BadEngine(
-            f"{printable(engine)}: needs {', '.join(sorted(strange))}, which the page cannot give"
+            f"{printable(model)}: needs {', '.join(sorted(strange))}, which the page cannot give"
         )
 
 

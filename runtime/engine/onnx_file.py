@@ -136,7 +136,10 @@ def _scan(data: bytes) -> list[bytes]:
                 raise BadEngine("not an engine: it has too many parts")
             if kind == "tensor":
                 if number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value):
-                    raise BadEngine("its weights are in another file; an engine must be one file")
+                    raise BadEngine(
+                        "its weights are in another file: put them into it with "
+                        "onnx.save(onnx.load(NAME), OTHER_NAME)"
+                    )
             elif kind == "node" and number == NODE_OPERATOR and value in LOOPS:
                 raise BadEngine(
                     "it has a loop, which may never end; engines written by st-export have none"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import tarfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import safetensors.torch as safetensors
 import torch
 from click.testing import CliRunner
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -127,20 +129,65 @@ def assert_paints(net: nn.Module, path: Path) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
-SAVINGS: dict[str, Callable[[ExamplesNet, Path], object]] = {
-    "zip": lambda net, path: torch.save(net.state_dict(), path),
-    "old": lambda net, path: torch.save(old_state(net), path, _use_new_zipfile_serialization=False),
-    "wrapped": lambda net, path: torch.save(
-        {"epoch": 2, "state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, path
-    ),
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def beside_others(net: ExamplesNet) -> dict[str, object]:
+    """As a training program saves it: below its attribute's name, with losses and an optimizer."""
+    losses = {"vgg.0.weight": torch.zeros(8, 3, 3, 3), "vgg.0.bias": torch.zeros(8)}
+    optimizer = torch.optim.Adam(net.parameters()).state_dict()
+    state = prefixed("transformer.", net.state_dict()) | losses
+    return {"epoch": 2, "optimizer": optimizer, "state_dict": state}
+
+
+SAVINGS: dict[str, Callable[[ExamplesNet], tuple[object, str]]] = {
+    "plain": lambda net: (net.state_dict(), "wave.model"),
+    "reversed": lambda net: (dict(reversed(net.state_dict().items())), "wave"),
+    "old": lambda net: (old_state(net), "wave.old.PTH"),
+    "parallel": lambda net: ({"state_dict": prefixed("module.", old_state(net))}, "wave.pth.tar"),
+    "compiled": lambda net: (prefixed("module._orig_mod.", net.state_dict()), "wave.bin"),
+    "nested": lambda net: ({"state_dict": {"model": net.state_dict()}}, "wave.pt"),
+    "training": lambda net: (beside_others(net), "wave.ckpt"),
+    "half": lambda net: ({k: v.half() for k, v in net.state_dict().items()}, "wave.pth"),
+    "parameters": lambda net: ({k: nn.Parameter(v) for k, v in net.state_dict().items()}, "a.t7"),
 }
 
 
 @pytest.mark.parametrize("how", SAVINGS)
 def test_fast_neural_style(how: str, examples: ExamplesNet, tmp_path: Path) -> None:
-    path = tmp_path / "wave.model"
-    SAVINGS[how](examples, path)
+    values, name = SAVINGS[how](examples)
+    torch.save(values, tmp_path / name, _use_new_zipfile_serialization=how != "old")
+    if how == "half":
+        examples.load_state_dict({k: v.float() for k, v in cast(Any, values).items()})
+    assert_paints(examples, tmp_path / name)
+
+
+def test_safetensors(examples: ExamplesNet, tmp_path: Path) -> None:
+    path = tmp_path / "wave.safetensors"
+    safetensors.save_file(examples.state_dict(), path)
     assert_paints(examples, path)
+    path.write_bytes(path.read_bytes()[:-8])
+    code, said = run(path)
+    assert code == 2
+    assert f"{path}: cannot be read: Error while deserializing" in said
+
+
+def test_files_are_named_after_the_model(tmp_path: Path) -> None:
+    """Without the endings of its file, in its folder."""
+    net = ExamplesNet(blocks=1).eval()
+    torch.save(net.state_dict(), tmp_path / "wave.2.pth.tar")
+    code, said = run(tmp_path / "wave.2.pth.tar", "--fixed-size", "32x32")
+    assert code == 0, said
+    assert {path.name for path in tmp_path.iterdir()} == {"wave.2.pth.tar", "wave.2.onnx"}
+
+
+def test_one_of_several_networks_is_not_guessed(examples: ExamplesNet, tmp_path: Path) -> None:
+    state = examples.state_dict()
+    torch.save({"model": state, "ema": prefixed("module.", state)}, tmp_path / "a.pth")
+    code, said = run(tmp_path / "a.pth")
+    assert code == 2
+    assert "has 2 networks (model, ema.module); save the state_dict() of one" in said
 
 
 def test_fast_neural_style_as_published_has_its_size(tmp_path: Path) -> None:
@@ -190,6 +237,34 @@ def test_the_model_zoos_onnx(examples: ExamplesNet, tmp_path: Path) -> None:
     path = exported(examples, tmp_path / "mosaic-9.onnx")
     assert_paints(examples, path)
     assert load_model(path).styles == ("mosaic-9",)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_onnx_file_in_fp16(examples: ExamplesNet, tmp_path: Path) -> None:
+    path = exported(examples, tmp_path / "MOSAIC.ONNX")
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    for port in (*model.graph.input, *model.graph.output):
+        if port.type.tensor_type.elem_type == TensorProto.FLOAT:
+            port.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, path)
+    examples.load_state_dict({k: v.half().float() for k, v in examples.state_dict().items()})
+    assert_paints(examples, path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_onnx_file_with_weights_elsewhere(examples: ExamplesNet, tmp_path: Path) -> None:
+    path = exported(examples, tmp_path / "mosaic.onnx")
+    onnx.save(
+        onnx.load(path), path, save_as_external_data=True, location="mosaic.data", size_threshold=64
+    )
+    code, said = run(path)
+    assert code == 2
+    assert "put them into it with onnx.save(onnx.load(NAME), OTHER_NAME)" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -361,6 +436,12 @@ class Evil:
         return Path.touch, (Path("/tmp/st-test-canary"),)  # type: ignore[return-value]
 
 
+def write_tar(path: Path, *names: str) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+
+
 def _script(path: Path) -> None:
     torch.jit.save(torch.jit.script(nn.Conv2d(1, 1, 1)), str(path))
 
@@ -380,8 +461,10 @@ def _script(path: Path) -> None:
             "in no layout that st-export knows",
         ),
         (lambda p: torch.save([1, 2], p), "save the network's state_dict"),
-        (lambda p: torch.save({"a": Evil()}, p), "pickled code"),
-        (lambda p: torch.save(nn.Linear(2, 2), p), "pickled code"),
+        (lambda p: torch.save({"a": Evil()}, p), "pickled code (getattr), which st does not run"),
+        (lambda p: torch.save(nn.Linear(2, 2), p), "pickled code (torch.nn.modules.linear.Linear)"),
+        (lambda p: write_tar(p, "pickle", "storages", "tensors"), "of PyTorch 0.1"),
+        (lambda p: write_tar(p, "a.pth"), "an archive: unpack it"),
         (_script, "is a TorchScript module"),
         (lambda p: p.write_bytes(b"PK\x03\x04" + b"cut" * 99), "truncated"),
         (lambda p: p.write_bytes(b"\x89PNG"), "nor another PyTorch file"),
