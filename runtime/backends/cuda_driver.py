@@ -1,4 +1,4 @@
-"""The calls of the CUDA driver that playing an engine needs, whichever library makes them."""
+"""The CUDA driver calls that running an engine needs, as an interface with two implementations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Stream(Protocol):
 
 
 class DeviceMemory(Protocol):
-    """int(memory) is its address on the GPU. Unreferenced memory is freed."""
+    """GPU memory at the address int(memory). It is freed when it is no longer referenced."""
 
     def __int__(self) -> int: ...
 
@@ -38,19 +38,19 @@ class DeviceMemory(Protocol):
 
 
 class CudaDriver(Protocol):
-    """The driver on the first GPU. Every method raises CudaError unless it says otherwise.
+    """The driver of the first GPU. Every method raises CudaError unless documented otherwise.
 
     Only `retain`, `push` and `release` may be called without a current context on this thread.
     """
 
-    name: str  # of the library that makes the calls
+    name: str  # of the Python library
 
     def retain(self) -> None:
-        """Create the GPU's primary context, or share it where it exists. Called once, first."""
+        """Create the GPU's primary context, or share an existing one. Call this once, first."""
         ...
 
     def release(self) -> None:
-        """Give the primary context up; nothing else may be called after it. Never raises."""
+        """Release the primary context. No other method may be called after that. Never raises."""
         ...
 
     def push(self) -> None:
@@ -62,7 +62,7 @@ class CudaDriver(Protocol):
     def create_stream(self) -> Stream: ...
 
     def allocate(self, size: int) -> DeviceMemory:
-        """size: in bytes, at least 1. Raises OutOfGpuMemory, too."""
+        """size: in bytes, at least 1. Also raises OutOfGpuMemory."""
         ...
 
     def allocate_pinned(self, size: int) -> Array:
@@ -70,9 +70,9 @@ class CudaDriver(Protocol):
         ...
 
     def copy_to_device(self, target: DeviceMemory, source: Array, stream: Stream) -> None:
-        """Put a copy of all of `source`, pinned and contiguous, on a stream."""
+        """Enqueue a copy of `source`, pinned and contiguous, on a stream."""
         ...
 
     def copy_to_host(self, target: Array, source: DeviceMemory, stream: Stream) -> None:
-        """Put a copy that fills `target`, pinned and contiguous, on a stream."""
+        """Enqueue a copy that fills `target`, pinned and contiguous, on a stream."""
         ...

@@ -1,4 +1,4 @@
-"""The CUDA driver through cuda-python: its package cuda-bindings is a wheel, without a compiler.
+"""The CUDA driver through cuda-python, whose wheel cuda-bindings needs no compiler.
 
 A function of `cuda.bindings.driver` returns (CUresult, value), or (CUresult,) without a value.
 """
@@ -26,7 +26,7 @@ class BindingsDriver:
         self.call("cuInit", 0)
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """The value that a function of the driver returns. Raises CudaError."""
+        """Call a function of the driver and return its value. Raises CudaError."""
         try:
             result, *values = getattr(self._module, function)(*arguments)
         except (AttributeError, RuntimeError, ValueError) as error:
@@ -44,7 +44,7 @@ class BindingsDriver:
 
         Errors are ignored: after a fault on the GPU every call fails, and the fault was reported.
         """
-        if self._context is None:  # released, and its memory with it
+        if self._context is None:  # released, together with its memory
             return
         with contextlib.suppress(Exception):
             self.push()

@@ -1,4 +1,4 @@
-"""The CUDA driver through PyCUDA, which is built from source, with the CUDA toolkit."""
+"""The CUDA driver through PyCUDA, which is built from source with the CUDA toolkit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PyCudaDriver:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """PyCUDA's errors as ours."""
+        """Convert PyCUDA's errors to CudaError."""
         try:
             yield
         except self._module.MemoryError as error:

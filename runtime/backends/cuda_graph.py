@@ -1,7 +1,7 @@
 """CUDA graphs: capture the work of a stream once, then launch all of it with one call.
 
-PyCUDA does not wrap stream capture, so the driver library (`nvcuda`, `libcuda`) is called directly.
-cuda-python does; one way serves both.
+PyCUDA does not wrap stream capture. So the driver library (`nvcuda`, `libcuda`) is called directly,
+which also works beside cuda-python.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE: calls of other threads do not break the capture
+THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE: calls of other threads do not invalidate the capture
 
 
 class CaptureError(Exception):
@@ -43,12 +43,12 @@ class CudaGraph:
             raise CaptureError
 
     def launch(self, stream: int) -> None:
-        """Raises CaptureError, with the driver's error number, when the launch fails."""
+        """Raises CaptureError, with the driver's error number: the launch failed."""
         if error := self._driver.cuGraphLaunch(self._executable, ctypes.c_void_p(stream)):
             raise CaptureError(f"CUDA error {error}")
 
     def free(self) -> None:
-        """A second call does nothing."""
+        """Destroy the graph. A second call does nothing."""
         if self._executable.value:
             self._driver.cuGraphExecDestroy(self._executable)
         if self._graph.value:

@@ -22,7 +22,7 @@ class ExecutionSlot:
 
     context: an IExecutionContext. dtypes: the NumPy dtype of every tensor.
     driver: the CUDA driver library, used to capture graphs; None if TensorRT captures them itself.
-    complaint: returns the last error message of TensorRT.
+    last_error: returns the last error message of TensorRT.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class ExecutionSlot:
         context: Any,
         dtypes: Mapping[str, np.dtype[Any]],
         driver: Any,
-        complaint: Callable[[], str],
+        last_error: Callable[[], str],
     ) -> None:
         self._cuda, self._driver = cuda, driver
         self._context: Any = context
-        self._dtypes, self._complaint = dtypes, complaint
+        self._dtypes, self._last_error = dtypes, last_error
         self._stream: Any = cuda.create_stream()
         self._host: dict[str, Array] = {}  # pinned, for asynchronous copies
         self._device: dict[str, Any] = {}
@@ -67,7 +67,7 @@ class ExecutionSlot:
             if not self._context.set_input_shape(name, shape):
                 raise BadEngine(
                     f"the engine does not accept {name} of size {'×'.join(map(str, shape))}: "
-                    f"{self._complaint()}"
+                    f"{self._last_error()}"
                 )
         for name, dtype in self._dtypes.items():
             shape = tuple(int(n) for n in self._context.get_tensor_shape(name))
@@ -77,14 +77,14 @@ class ExecutionSlot:
             if name not in self._host or self._host[name].nbytes < size:
                 self._allocate(name, max(size, 1))
             if not self._context.set_tensor_address(name, int(self._device[name])):
-                raise StError(f"TensorRT rejected the buffer for {name}: {self._complaint()}")
+                raise StError(f"TensorRT rejected the buffer for {name}: {self._last_error()}")
             self._views[name] = self._host[name][:size].view(dtype).reshape(shape)
 
     def _allocate(self, name: str, size: int) -> None:
         if name in self._device:
             self._device.pop(name).free()
         self._host.pop(name, None)
-        self._views.pop(name, None)  # it would keep the pinned memory
+        self._views.pop(name, None)  # a view would keep the pinned memory
         self._device[name] = self._cuda.allocate(size)
         self._host[name] = self._cuda.allocate_pinned(size)
 
@@ -107,7 +107,9 @@ class ExecutionSlot:
         for name in self._shapes:
             self._cuda.copy_to_device(self._device[name], self._views[name], self._stream)
         if not self._context.execute_async_v3(self._stream.handle):
-            raise StError(f"the engine failed on this picture: {printable(self._complaint(), 300)}")
+            raise StError(
+                f"the engine failed on this picture: {printable(self._last_error(), 300)}"
+            )
         for name in self._asked:
             self._cuda.copy_to_host(self._views[name], self._device[name], self._stream)
 

@@ -17,7 +17,7 @@ ONNX_DEVICES = ("cpu", "cuda", "rtx", "openvino", "openvino-bf16")
 TRT_DEVICES = ("tensorrt",)
 REAL_DEVICES = (*ONNX_DEVICES, *TRT_DEVICES)
 DEVICES = ("auto", *REAL_DEVICES)
-PLAYED = ("stylizer", "texture", "colorizer")  # kinds that a Stylizer accepts
+STYLIZER_KINDS = ("stylizer", "texture", "colorizer")  # kinds that a Stylizer accepts
 
 
 def open_engine(
@@ -43,10 +43,10 @@ def open_engine(
         raise BadControl(f"{threads} threads: give 1 or more")
     threads = threads or usable_cpus()
     name = printable(path)
-    playing = devices_of(path)
-    if device not in ("auto", *playing):
+    devices = devices_of(path)
+    if device not in ("auto", *devices):
         raise BadControl(
-            f"{name}: {path.suffix} engines run on {', '.join(playing)}, not on {device}"
+            f"{name}: {path.suffix} engines run on {', '.join(devices)}, not on {device}"
         )
     data = b""
     if path.suffix == ".trt":
@@ -54,7 +54,7 @@ def open_engine(
         _warn_if_outdated(path, metadata)
     else:
         data, metadata = read_engine(path)
-    if metadata.kind != kind and (kind != "stylizer" or metadata.kind not in PLAYED):
+    if metadata.kind != kind and (kind != "stylizer" or metadata.kind not in STYLIZER_KINDS):
         raise BadEngine(f"{name}: a {metadata.kind} engine, not a {kind}")
     try:
         backend = _load(path, data, metadata, device, threads)

@@ -1,7 +1,7 @@
-"""TensorRT engines (`NAME.trt`) on an NVIDIA GPU, of both libraries: TensorRT and TensorRT-RTX.
+"""The backend for TensorRT engines (`NAME.trt`), of TensorRT and of TensorRT-RTX.
 
-Pictures go to the GPU as bytes and come back as bytes: the conversion is in the graph. cuda-python
-or PyCUDA makes the calls for memory, streams and copies.
+Pictures are copied to and from the GPU as bytes; the graph converts them to floats and back.
+cuda-python or PyCUDA manages memory, streams and copies.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from st.runtime.errors import BadEngine, StError, Unavailable, printable
 from st.runtime.system.fork_safety import keep_in_children
 
 DEVICE = "tensorrt"
-SLOTS = 2  # runs at a time: one computes while another's frame is copied
+SLOTS = 2  # concurrent runs: one computes while the frame of the other is copied
 PROFILE = 0
 Shape = tuple[int, ...]
 
 
 class TensorRtBackend:
-    """See st.runtime.backends.base.Backend. Runs of two threads overlap; more take turns."""
+    """See st.runtime.backends.base.Backend. Two runs overlap; further ones wait."""
 
     def __init__(self, path: Path) -> None:
-        """Open an engine with the library that its description names.
+        """Open an engine with the library that built it.
 
         Raises:
             BadInput, BadEngine: no such file, or damaged, or without its description.
-            Unavailable: no GPU, or it is for another GPU, system or release of the library.
+            Unavailable: no GPU, or the engine is for another GPU, system or release of the library.
             MissingExtra: TensorRT is not installed, or neither cuda-python nor PyCUDA is.
         """
         data, self.metadata, self._build = read_trt(path)
@@ -128,7 +128,7 @@ class TensorRtBackend:
 
     @contextmanager
     def _current(self) -> Iterator[None]:
-        """The GPU's primary context on this thread: CUDA has one current context a thread."""
+        """Make the GPU's primary context current on this thread."""
         self._cuda.push()
         try:
             yield
@@ -136,7 +136,7 @@ class TensorRtBackend:
             self._cuda.pop()
 
     def _configure(self) -> tuple[Any, RuntimeCache | None]:
-        """TensorRT-RTX compiles kernels at run time, keeps them, and captures its own graphs."""
+        """Settings and kernel cache for TensorRT-RTX, which compiles kernels at run time."""
         if self._build.flavor != "tensorrt-rtx":
             return None, None
         config = self._engine.create_runtime_config()
@@ -211,7 +211,7 @@ def _ports(trt: Any, engine: Any) -> tuple[dict[str, Port], dict[str, Port]]:
 
 
 def _profile(engine: Any, inputs: Mapping[str, Port]) -> dict[str, tuple[Shape, Shape]]:
-    """The least and the largest shape of each input of no fixed size."""
+    """The smallest and the largest shape of each input with a dynamic size."""
     sizes: dict[str, tuple[Shape, Shape]] = {}
     for name in (name for name, port in inputs.items() if None in port.shape):
         least, _, most = engine.get_tensor_profile_shape(name, PROFILE)
@@ -221,11 +221,11 @@ def _profile(engine: Any, inputs: Mapping[str, Port]) -> dict[str, tuple[Shape, 
 
 def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):
-        """Keeps the last complaint, and prints nothing."""
+        """Stores the last error message, and prints nothing."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.line = "it says nothing"
+            self.line = "no error message"
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.ERROR:
@@ -238,5 +238,5 @@ def _logger(trt: Any) -> Any:
 
 
 def _sides(shape: Sequence[int]) -> str:
-    """(1, H, W, 3) -> W×H, as everywhere; other shapes as they are."""
+    """(1, H, W, 3) -> "W×H" for messages; all sides of other shapes."""
     return f"{shape[2]}×{shape[1]}" if len(shape) == 4 else "×".join(map(str, shape))

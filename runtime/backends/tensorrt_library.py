@@ -1,4 +1,4 @@
-"""Import TensorRT's Python modules, `tensorrt` and `tensorrt_rtx`, and a library for CUDA's driver.
+"""Import TensorRT's modules, `tensorrt` and `tensorrt_rtx`, and a library for the CUDA driver.
 
 The bindings of TensorRT-RTX look for their shared libraries on the loader's path. They are located
 in the installed wheels and loaded first, so that no LD_LIBRARY_PATH is needed.
@@ -47,7 +47,7 @@ def load_tensorrt(flavor: Flavor) -> ModuleType:
     except ImportError as error:  # a shared library that it needs
         raise Unavailable(
             f"{title(flavor)} does not load: {printable(error, 300)}; "
-            f"pip install '{DISTRIBUTION}[{flavor}]' brings what it needs"
+            f"pip install '{DISTRIBUTION}[{flavor}]' installs it"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Enlarge a map of floats band by band, so that it is never whole in memory at the full size."""
+"""Upscale a float map in bands of rows, so that the full-size map is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def enlarged(
 ) -> NDArray[np.float32]:
     """Some rows of an enlarged map: (h, w, C) -> (rows, width, C), or (rows, width) of (h, w).
 
-    taps: of these rows, from `row_taps`. Vertical interpolation is bicubic.
+    taps: of these rows, by `row_taps`. Vertical interpolation is bicubic.
     across: OpenCV's flag for the horizontal interpolation.
     """
     source, weights = taps

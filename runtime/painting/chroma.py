@@ -56,16 +56,16 @@ def colored(picture: Frames, small: Frames, chroma: Chroma) -> Frames:
     height, width = picture.shape[:2]
     if chroma.shape[0] >= height and chroma.shape[1] >= width:
         fitted = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_AREA)
-        return _put_together(luma_of(picture), np.asarray(fitted, np.float32))
-    slope, rest = linear_fit(chroma, luma_of(small))
+        return _to_rgb(luma_of(picture), np.asarray(fitted, np.float32))
+    slope, offset = linear_fit(chroma, luma_of(small))
     out = np.empty(picture.shape, np.uint8)
     rows = max(1, BAND // width)
     for top in range(0, height, rows):
         luma = luma_of(picture[top : top + rows])
         taps = row_taps(top, len(luma), height, len(chroma))
-        steep, level = (enlarged(layer, taps, width, cv2.INTER_LINEAR) for layer in (slope, rest))
-        band = cv2.add(level, cv2.multiply(steep, cv2.merge([luma, luma])))
-        out[top : top + rows] = _put_together(luma, np.asarray(band, np.float32))
+        a, b = (enlarged(layer, taps, width, cv2.INTER_LINEAR) for layer in (slope, offset))
+        band = cv2.add(b, cv2.multiply(a, cv2.merge([luma, luma])))
+        out[top : top + rows] = _to_rgb(luma, np.asarray(band, np.float32))
     return out
 
 
@@ -76,16 +76,16 @@ def linear_fit(chroma: Chroma, luma: NDArray[np.float32]) -> tuple[Chroma, Chrom
         blurred = cv2.blur(layer, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101)
         return blurred.astype(np.float32, copy=False)
 
-    middle, own = mean(luma), mean(chroma)
-    variance = mean(luma * luma) - middle * middle
-    together = mean(chroma * luma[..., None]) - own * middle[..., None]
-    steep = together / (variance + np.float32(EVEN))[..., None]
-    steep = np.clip(steep, -STEEPEST, STEEPEST).astype(np.float32)
-    return mean(steep), mean((own - steep * middle[..., None]).astype(np.float32))
+    mean_luma, mean_chroma = mean(luma), mean(chroma)
+    variance = mean(luma * luma) - mean_luma * mean_luma
+    covariance = mean(chroma * luma[..., None]) - mean_chroma * mean_luma[..., None]
+    slope = covariance / (variance + np.float32(EVEN))[..., None]
+    slope = np.clip(slope, -STEEPEST, STEEPEST).astype(np.float32)
+    return mean(slope), mean((mean_chroma - slope * mean_luma[..., None]).astype(np.float32))
 
 
-def _put_together(luma: NDArray[np.float32], chroma: Chroma) -> Frames:
-    """Luma (h, w), 0..255, and chroma (h, w, 2) to RGB (h, w, 3) uint8 of that luma."""
+def _to_rgb(luma: NDArray[np.float32], chroma: Chroma) -> Frames:
+    """Luma (h, w), 0..255, and chroma (h, w, 2) -> RGB (h, w, 3) uint8 with that luma."""
     apart = cv2.transform(chroma, np.array(TO_RGB, np.float32) * 255)
     whole = np.asarray(cv2.add(apart, cv2.merge([luma] * 3), dtype=cv2.CV_16S), np.int16)  # rounded
     outside = np.flatnonzero(whole.view(np.uint16).ravel() > 255)

@@ -27,8 +27,8 @@ from st.runtime.painting.frames import Frames
 
 COLORS = ("style", "luminance", "histogram", "only")
 LUMA = (0.2126, 0.7152, 0.0722)
-BAND = 1 << 15  # pixels at once: their intermediate results stay in the processor's cache
-SAMPLE = 1 << 16  # pixels that mean and covariance are estimated from
+BAND = 1 << 15  # pixels processed at once, so that intermediate results stay in the cache
+SAMPLE = 1 << 16  # pixels from which mean and covariance are estimated
 NOISE = 1 / 12  # variance of the rounding error of a channel
 
 
@@ -70,7 +70,7 @@ def luma_and_chroma(light: Frames, color: Frames) -> Frames:
 
 
 def _within(light: Frames, color: Frames) -> NDArray[np.int16]:
-    """The same for pixels (N, 3) whose result would leave 0..255."""
+    """`luma_and_chroma` of pixels (N, 3) whose result would leave 0..255."""
     weights = np.array(LUMA, np.float32)
     luma = (light @ weights)[:, None]
     chroma = color - (color @ weights)[:, None]
@@ -78,9 +78,9 @@ def _within(light: Frames, color: Frames) -> NDArray[np.int16]:
 
 
 def fit_gamut(luma: NDArray[Any], chroma: NDArray[Any]) -> NDArray[np.int16]:
-    """luma + chroma as integers 0..255, the chroma scaled down by one factor where it must be.
+    """luma + chroma as integers 0..255; chroma is scaled down by one factor per pixel if necessary.
 
-    luma: (N, 1), 0..255. chroma: (N, 3), what each channel differs from luma. -> (N, 3).
+    luma: (N, 1), 0..255. chroma: (N, 3), each channel minus luma. -> (N, 3).
     """
     above = np.maximum(chroma.max(axis=1, keepdims=True), 1e-6)
     below = np.maximum(-chroma.min(axis=1, keepdims=True), 1e-6)
@@ -91,16 +91,16 @@ def fit_gamut(luma: NDArray[Any], chroma: NDArray[Any]) -> NDArray[np.int16]:
 def matched(painted: Frames, content: Frames) -> Frames:
     """The painting with the mean and covariance of the content's colors."""
     own, wanted = moments(painted), moments(content)
-    turn = transport(own[1], wanted[1])
-    shift = wanted[0] - turn @ own[0]
+    matrix = transport(own[1], wanted[1])
+    shift = wanted[0] - matrix @ own[0]
     # OpenCV computes in float and rounds and clips once.
-    return np.asarray(cv2.transform(painted, np.column_stack([turn, shift])), np.uint8)
+    return np.asarray(cv2.transform(painted, np.column_stack([matrix, shift])), np.uint8)
 
 
 def moments(picture: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean (3,) and covariance (3, 3) of the colors, from a regular sample of pixels."""
     flat = picture.reshape(-1, 3)
-    # An odd step visits all columns of most pictures, not only some.
+    # With an even step, the sample of most pictures would miss every second column.
     values = flat[:: (len(flat) // SAMPLE) | 1].astype(np.float64)
     mean = values.mean(axis=0)
     apart = values - mean

@@ -28,12 +28,12 @@ class Controls:
     style: (1, S) weights of the named styles or (1, K) style code, float32; None for an engine with
         a single style, or while no style is set.
     strength: 0 (the picture unchanged) to 1.
-    given: the style as it was set, kept to encode it again at another scale.
+    given: the style as it was set, to encode it again at another scale.
     scale: style scale; a style code already contains it.
     regions, color, paint_size: see the modules of these names.
     seed: of the noise input.
-    hints: for a colorizer; None for none.
-    render_factor: of a colorizer; None for the default of the engine.
+    hints: color hints for a colorizer; None for none.
+    render_factor: of a colorizer; None for the engine's default.
     inputs: the inputs of the engine other than the picture.
     """
 
@@ -78,7 +78,7 @@ class Controls:
         return replace(self, style=style, given=given)
 
     def with_scale(self, scale: float, encode: Callable[[Any], Values]) -> Controls:
-        """encode: gives the code of a style at that scale. Raises BadControl."""
+        """encode: returns the code of a style at that scale. Raises BadControl."""
         check_style_scale(scale)
         if scale == self.scale:
             return self
@@ -109,7 +109,7 @@ class Controls:
         return replace(self, paint_size=size)
 
     def with_regions(self, regions: Regions | None) -> Controls:
-        """Raises BadControl: the engine has no styles that regions could differ in."""
+        """Raises BadControl: the engine enlarges pictures and has no styles."""
         if regions is not None:
             self._check_same_size("regions")
         return replace(self, regions=regions)
@@ -121,9 +121,9 @@ class Controls:
         return replace(self, strength=float(strength))
 
     def with_seed(self, seed: int) -> Controls:
-        """Raises BadControl: no seed, or the engine paints without noise."""
+        """Raises BadControl: not a seed, or the engine has no noise input."""
         if not self.metadata.noise:
-            raise BadControl("this engine paints without noise: a seed changes nothing")
+            raise BadControl("this engine has no noise input, so a seed has no effect")
         return replace(self, seed=check_seed(seed))
 
     def with_hints(self, hints: Hints | None) -> Controls:
@@ -144,7 +144,7 @@ class Controls:
 
     def _check_colors(self, what: str) -> None:
         if self.metadata.kind != "colorizer":
-            raise BadControl(f"{what}: for engines that color gray pictures; this one paints")
+            raise BadControl(f"{what}: only for engines that color gray pictures; this one paints")
 
     def _check_paints(self, what: str) -> None:
         if self.metadata.kind == "colorizer":
@@ -186,8 +186,8 @@ def blended_code(
     shares = normalized(weight for _, weight in pairs)
     if not metadata.blends and sum(share > 0 for share in shares) > 1:
         raise BadControl(
-            f"styles of {printable(metadata.method, 40)} do not blend, its style code is the map "
-            "of one picture: give one style"
+            f"styles of {printable(metadata.method, 40)} cannot be blended, since a style code is "
+            "the feature map of one picture: give one style"
         )
     total = np.zeros((1, metadata.code_size), np.float32)
     for (code, _), share in zip(pairs, shares, strict=True):
@@ -205,7 +205,9 @@ def normalized(weights: Iterable[float]) -> list[float]:
         raise BadControl("the weights of styles must be numbers, 0 or more")
     total = math.fsum(values)
     if not 0 < total < math.inf:
-        raise BadControl("the weights of styles add up to 0: give one of them more")
+        raise BadControl(
+            "the weights of the styles add up to 0: give at least one a positive weight"
+        )
     return [float(w) / total for w in values]
 
 

@@ -1,4 +1,4 @@
-"""Check pictures, pad them to sizes that an engine takes, and crop the result."""
+"""Check pictures, pad them to sizes that an engine accepts, and crop the result."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def as_batch(frame: Any) -> Frames:
 
 
 def fitted_size(metadata: Metadata, height: int, width: int, tiled: bool = False) -> Size:
-    """The smallest (height, width) that the engine takes and that a picture of this size fits in.
+    """The smallest (height, width) that the engine accepts and that is at least the given size.
 
     tiled: the picture is painted in tiles, so the largest size of the engine does not matter.
-    Raises BadInput: the picture is larger than the engine takes.
+    Raises BadInput: the picture is larger than the engine accepts.
     """
     most = largest(metadata)
     if most and not tiled and (height > most[0] or width > most[1]):
         raise BadInput(
-            f"this engine takes pictures up to {most[1]}×{most[0]}, not {width}×{height}: "
+            f"this engine accepts pictures up to {most[1]}×{most[0]}, not {width}×{height}: "
             "scale it down or export the engine for larger ones"
         )
     if metadata.fixed_size:
@@ -53,7 +53,7 @@ def fitted_size(metadata: Metadata, height: int, width: int, tiled: bool = False
 
 
 def largest(metadata: Metadata) -> Size | None:
-    """The largest (height, width) that an engine takes in one run; None for no limit."""
+    """The largest (height, width) that an engine accepts in one run; None for no limit."""
     return metadata.fixed_size or (metadata.sizes and metadata.sizes[1])
 
 

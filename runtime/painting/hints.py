@@ -22,8 +22,8 @@ from st.runtime.painting.frames import Frames
 
 MAX_POINTS = 1000
 PALETTE_SIDE = 256  # longer side to which a palette picture is reduced, pixels
-COLORFUL = 24  # least max - min of RGB, of 255, for a pixel of a stroke without alpha
-DRAWN = 0.02  # least coverage of a pixel by a stroke, at the size that the engine sees
+COLORFUL = 24  # minimum of max(RGB) - min(RGB), of 255, in strokes without alpha
+DRAWN = 0.02  # minimum coverage of a pixel by a stroke, at the engine's size
 DOT = 100  # the radius of a point is the longer side divided by this
 
 Place = float | str  # pixels, or "40%"
@@ -31,8 +31,10 @@ Place = float | str  # pixels, or "40%"
 
 @dataclass(frozen=True)
 class Point:
-    """A color at (x, y) from the left and the top, in pixels, or in 0..1 of a side where `shares`
-    is True."""
+    """A color at (x, y) from the top left corner.
+
+    shares: for x and y, whether it is a fraction of the side, 0..1, instead of pixels.
+    """
 
     x: float
     y: float
@@ -134,8 +136,9 @@ def as_rgb(color: Any) -> tuple[int, int, int]:
 def as_strokes(strokes: str | Path | NDArray[np.uint8]) -> NDArray[np.float32]:
     """Strokes of a picture as (h, w, 3): premultiplied chroma, then coverage, 0..1.
 
-    With alpha, strokes are what is not transparent. Without, they are the pixels that are clearly
-    not gray, as in a gray picture that was drawn on. Raises BadInput: no picture, or no strokes.
+    With alpha, strokes are the pixels that are not transparent. Without, they are the pixels that
+    are clearly not gray, as in a gray picture that was drawn on.
+    Raises BadInput: not a picture, or no strokes.
     """
     alpha = None
     if isinstance(strokes, np.ndarray):
@@ -152,7 +155,7 @@ def as_strokes(strokes: str | Path | NDArray[np.uint8]) -> NDArray[np.float32]:
     else:
         share = alpha.astype(np.float32) / 255
     if not share.any():
-        raise BadInput("nothing is drawn on this picture of strokes: all is gray or transparent")
+        raise BadInput("this picture has no strokes: all pixels are gray or transparent")
     return np.dstack([chroma_of(rgb) * share[..., None], share]).astype(np.float32)
 
 

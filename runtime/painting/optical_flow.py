@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Number = TypeVar("Number", np.uint8, np.float32)
 
-# Least share of pixels with a consistent flow; below it there is a cut. Real cuts had at most 0.05,
-# the fastest motion at least 0.55.
+# Minimum fraction of pixels with consistent flow; with less, there is a cut. Real cuts had at most
+# 0.05, the fastest motion at least 0.55.
 MIN_SEEN = 0.25
 
 
@@ -20,9 +20,9 @@ def backward_flow(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The backward flow from `current` to `previous`, and where it is reliable.
 
-    Frames (H, W, 3), RGB. Returns (flow, seen): flow (H, W, 2), pixels in x and y from a place in
-    `current` to its place in `previous`, by OpenCV's DIS; seen (H, W) is False where the place
-    lies outside, and where the forward flow does not lead back (an occlusion): |there + back|² >
+    Frames (H, W, 3), RGB. Returns (flow, seen). flow (H, W, 2): displacement in x and y, in
+    pixels, from `current` to `previous`, by OpenCV's DIS. seen (H, W): False where the flow leaves
+    the picture, and in occlusions, where the forward flow does not lead back: |there + back|² >
     0.01 (|there|² + |back|²) + 0.5, the check of Sundaram, Brox and Keutzer, ECCV 2010, eq. 5.
     """
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (previous, current)]
@@ -69,7 +69,7 @@ def warping_error(
     flow: NDArray[np.float32],
     seen: NDArray[np.bool_],
 ) -> float:
-    """Mean squared difference, 0..1, of a frame and the warped previous one, where `seen`.
+    """Mean squared difference, 0..1, between a frame and the warped previous one, where `seen`.
 
     previous, current: painted frames (or the source's own). flow, seen: `backward_flow` of the
     source frames. NaN if `seen` is False everywhere, as across a hard cut.

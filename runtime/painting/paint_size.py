@@ -1,13 +1,13 @@
-"""Paint at another size than the picture's, and bring the painting back to the picture's size.
+"""Paint at another size than the picture's, and restore the picture's size.
 
 Strokes have a fixed size in pixels. A paint size fixes the longer side of what the engine sees, so
 that a thumbnail, a print and a film frame get strokes of the same relative size. It also sets the
 cost: half the size takes a quarter of the engine's time. A style scale (of engines with named
 styles) divides the paint size.
 
-A painting that is smaller than its picture is enlarged, and gets back the detail that the small
-picture lost. This is joint upsampling with the linear model of the guided filter (He, Sun and Tang,
-PAMI 2013, eq. 5) with coefficients at the small size (He and Sun, arXiv:1505.00996):
+A painting that is smaller than its picture is enlarged, and the detail that was lost by reducing
+the picture is added. This is joint upsampling with the linear model of the guided filter (He, Sun
+and Tang, PAMI 2013, eq. 5) with coefficients at the small size (He and Sun, arXiv:1505.00996):
 
     result = up(painting) + up(a) · (gray(picture) - up(gray(small picture)))
     a = cov(gray(small picture), gray(painting)) / (var(gray(small picture)) + FLAT)
@@ -33,12 +33,12 @@ from st.runtime.painting.frames import Frames
 
 MIN_PAINT_SIZE, MAX_PAINT_SIZE = 16, 16_384  # pixels
 MIN_SCALE, MAX_SCALE = 0.25, 4.0
-WINDOW = 3  # samples, two pixels apart, of the window that a slope is estimated in
-FLAT = 5.0  # variance, of 255²: regularizes slopes in flat areas, where they would be noise
+WINDOW = 3  # side of the window for a slope, in samples two pixels apart
+FLAT = 5.0  # variance, on the scale 0..255²: regularizes slopes in flat areas
 MAX_SLOPE = 1.5
-UNIT = 64  # of a slope as an integer
+UNIT = 64  # integer that stands for a slope of 1
 BAND = 1 << 20  # pixels of the full picture at once: bounds memory to 15 MB a thread
-MARGIN = 3  # rows of the small picture, more than bicubic interpolation reaches
+MARGIN = 3  # rows of the small picture; bicubic interpolation reaches 2
 
 Gray = NDArray[np.uint8]  # (H, W)
 _local = threading.local()
@@ -91,9 +91,9 @@ def scaled(picture: Frames, height: int, width: int) -> Frames:
 
 
 def restore_size(painted: Frames, small: Frames, picture: Frames) -> Frames:
-    """A painting at the size of its picture, with the detail of the picture.
+    """The painting at the size of its picture, with the picture's detail.
 
-    painted: (h, w, 3), what the engine made of `small`. small: (h, w, 3), the picture reduced.
+    painted: (h, w, 3), the painting of `small`. small: (h, w, 3), the picture reduced.
     picture: (H, W, 3). -> (H, W, 3), new.
     """
     height, width = picture.shape[:2]
@@ -123,10 +123,10 @@ class Band(NamedTuple):
 
 
 def bands(height: int, low: int, most: int) -> Iterator[Band]:
-    """Split a picture so that each band, enlarged alone, equals its part of the whole to the bit.
+    """Split a picture into bands that, enlarged separately, equal their part of the whole exactly.
 
-    A band begins where a row of the small picture and a row of the picture begin at the same place,
-    which is the case every height / gcd(height, low) rows.
+    A band begins where a row of the small picture and a row of the picture begin at the same
+    position, which happens every height / gcd(height, low) rows.
 
     height, low: of the picture and the small picture, rows. most: rows of a band, if possible.
     """
@@ -169,8 +169,8 @@ def _restore_band(
 
 
 def _scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
-    """An uninitialized array, kept for the thread's next call: fresh memory would cost as much time
-    as the arithmetic in it."""
+    """An uninitialized array that the thread reuses: allocating new memory would take as long as
+    the arithmetic."""
     size = math.prod(shape)
     kept: dict[str, NDArray] = _local.__dict__
     if name not in kept or kept[name].size < size:
@@ -179,7 +179,7 @@ def _scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
 
 
 def slopes(painted: Gray, gray: Gray) -> NDArray[np.int16]:
-    """Slope of the painting's gray over the small picture's around each pixel: (h, w) in 1/UNIT."""
+    """The slope of the painting's gray over the picture's around each pixel: (h, w) in 1/UNIT."""
     x, y = gray.astype(np.float32), painted.astype(np.float32)
     mean_x, mean_y = _mean(x), _mean(y)
     variance = _mean(cv2.multiply(x, x)) - mean_x * mean_x

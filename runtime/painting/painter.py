@@ -16,8 +16,8 @@ from st.runtime.painting.frames import Frames
 class Painter:
     """An engine, or its companion for tiles.
 
-    run: maps pictures (N, H, W, 3) of a size that the engine takes, and its other inputs, to the
-        same shape, or to (N, 2, H, W) chroma for a colorizer.
+    run: maps pictures (N, H, W, 3) of a size that the engine accepts, and its other inputs, to
+        pictures of the same shape, or to chroma (N, 2, H, W) for a colorizer.
     metadata: of the engine. tiled: whether it paints in tiles.
     """
 

@@ -25,11 +25,11 @@ from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.painting.frames import Frames
 
 FULL = (
-    4095  # weight of a white pixel; sums of MAX_REGIONS products with a byte are exact in float32
+    4095  # weight of a white pixel: sums of MAX_REGIONS products with a byte are exact in float32
 )
 MAX_REGIONS = 15  # regions
 MAX_FEATHER = 4096
-UNSEEN = FULL // 64  # a rest that is below this everywhere comes from the rounding of masks
+UNSEEN = FULL // 64  # a rest that is below this everywhere is a rounding error of the masks
 TILE = 128  # side of a piece, pixels
 
 Mask = str | Path | NDArray[Any]
@@ -108,7 +108,7 @@ def make_regions(
     painted_rest: bool,
     encode: Callable[[Any], Values],
 ) -> Regions:
-    """Regions of (style, mask) pairs. encode: gives the weights or the code of a style.
+    """Regions of (style, mask) pairs. encode: returns the weights or the code of a style.
 
     Raises BadControl: too many regions, or a bad feather radius. BadInput: a bad mask. Also what
     `encode` raises.

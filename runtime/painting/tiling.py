@@ -27,8 +27,8 @@ from st.runtime.errors import BadEngine
 from st.runtime.painting.feature_maps import Area, FeatureMaps
 from st.runtime.painting.frames import Frames
 
-TILE = 1024  # largest side of a tile by default, without its margins, pixels
-NEAR = 16  # a halo up to it, pixels, costs little: half as large tiles stay in the caches
+TILE = 1024  # default maximum side of a tile, without its margins, in pixels
+SMALL_HALO = 16  # pixels; up to this, tiles of half the size are faster, since they fit the cache
 Progress = Callable[[int, int], None]  # (tiles done, all tiles), over all passes
 
 
@@ -78,7 +78,7 @@ def paint_tiled(
 ) -> Frames:
     """Paint a picture with a "tiles" engine, or with a super-resolution engine.
 
-    picture: (H, W, 3) uint8, of a size that the engine takes. -> the same shape, or enlarged.
+    picture: (H, W, 3) uint8, of a size that the engine accepts. -> the same shape, or enlarged.
     controls: the inputs of the engine other than picture, moments, margins and maps.
     tile: side of a tile, pixels; reduced to what the engine was built for. The memory of a run
         grows with its square. None: `TILE`, or half of it where tiles overlap by little.
@@ -102,7 +102,7 @@ class _TiledRun:
         progress: Progress | None,
     ) -> None:
         self.metadata = metadata = engine.metadata
-        small = metadata.halo <= NEAR and metadata.segments
+        small = metadata.halo <= SMALL_HALO and metadata.segments
         tile = tile or (TILE // 2 if small else TILE // metadata.scale)
         self._engine, self._picture, self._progress = engine, picture, progress
         self._least = -(-metadata.min_size // metadata.multiple) * metadata.multiple
@@ -114,7 +114,7 @@ class _TiledRun:
         count = len(metadata.norms) + 1
         self._segments = metadata.segments or (whole,) * count
         self._maps = FeatureMaps(metadata.maps, self._segments, picture.shape[:2])
-        # What a segment does not read has the least size: some backends compute every segment.
+        # Unread inputs of a segment have the minimum size: some backends compute every segment.
         least = self._least
         nothing = np.zeros((1, least, least, 3), np.uint8)
         self._unread: dict[str, NDArray[Any]] = {"content": nothing}
@@ -132,7 +132,7 @@ class _TiledRun:
         channels, parts = self.metadata.norms[index], []
         for row, column, own in self._run(index, f"moments_{index}"):
             if own.shape != (2, channels):
-                raise BadEngine(f"the tiles engine gave moments of shape {own.shape}")
+                raise BadEngine(f"the tiles engine returned moments of shape {own.shape}")
             parts.append((_length(row) * _length(column), own))
         first = sum(self.metadata.norms[:index])
         self._moments = self._moments.copy()
@@ -145,7 +145,7 @@ class _TiledRun:
         for row, column, result in self._run(len(self._segments) - 1, "stylized"):
             height, width = (scale * (span.stop - span.start) for span in (row, column))
             if result.shape != (1, height, width, 3):
-                raise BadEngine(f"the tiles engine gave a picture of shape {result.shape}")
+                raise BadEngine(f"the tiles engine returned a picture of shape {result.shape}")
             place = _enlarged(row.core, scale), _enlarged(column.core, scale)
             painted[place] = result[0, _enlarged(row.inner, scale), _enlarged(column.inner, scale)]
         return painted
@@ -194,7 +194,7 @@ class _TiledRun:
         channels, stride = self.metadata.maps[k]
         sides = ((span.stop - span.start) // stride for span in spans)
         if values.shape != (1, channels, *sides):
-            raise BadEngine(f"the tiles engine gave a map of shape {values.shape}")
+            raise BadEngine(f"the tiles engine returned a map of shape {values.shape}")
         self._maps.write(k, core, inner.of(values[0], stride))
 
 
@@ -230,4 +230,4 @@ def check_tiles(tiles: Metadata, engine: Metadata) -> None:
         or tiles.fixed_size
         or any(getattr(tiles, name) != getattr(engine, name) for name in same)
     ):
-        raise BadEngine("this tiles engine belongs to another engine: export both anew")
+        raise BadEngine("this tiles engine belongs to another engine: export both again")

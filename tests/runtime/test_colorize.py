@@ -245,7 +245,7 @@ def test_strokes_with_and_without_transparency(engine: Path, tmp_path: Path) -> 
         assert one[60, 40, 0] > one[60, 40, 1] + 20
         assert one[60, 280].tolist() == Stylizer(engine)(picture)[60, 280].tolist()
     for nothing in (np.zeros((4, 4, 4), np.uint8), np.full((4, 4, 3), 9, np.uint8)):
-        with pytest.raises(BadInput, match="nothing is drawn"):
+        with pytest.raises(BadInput, match="has no strokes"):
             as_strokes(nothing)
 
 

@@ -27,8 +27,8 @@ def refused(*arguments: str) -> str:
         (["film.mp4", "--serve"], "leave SOURCE out"),
         (["--serve", "--mirror"], "leave --mirror out"),
         (["--serve", "--json"], "leave --json out"),
-        (["--cert", "x.pem"], "--cert goes with --serve"),
-        (["--max-sessions", "2"], "--max-sessions goes with --serve"),
+        (["--cert", "x.pem"], "--cert needs --serve"),
+        (["--max-sessions", "2"], "--max-sessions needs --serve"),
         (["--serve", ":0", "--max-sessions", "0"], "--max-sessions"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         arguments = ["--serve", f":{port}", "--engine", str(engine)]
         result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
-    assert f"127.0.0.1:{port} cannot be served at: Address already in use" in result.output
+    assert f"127.0.0.1:{port} cannot listen there: Address already in use" in result.output
 
 
 def test_without_the_extra_it_says_which(tmp_path: Path) -> None:

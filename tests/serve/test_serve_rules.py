@@ -335,7 +335,7 @@ def test_a_browser_without_a_token_gets_a_field_for_it(tint: Stylizer) -> None:
         assert '<input id="token" name="token"' in text
         async with server.http.get(f"{server.url}/?token=wrong", headers=browser) as answer:
             assert answer.status == 401
-            assert "That token is wrong" in await answer.text()
+            assert "This token is wrong" in await answer.text()
         async with server.http.get(f"{server.url}/info", headers=browser) as answer:
             assert answer.content_type == "application/json"
 

@@ -140,7 +140,7 @@ class LiveController:
 
     def _blend(self, change: Callable[[], None]) -> None:
         if not self._style.blends:
-            self.say("the styles of this engine do not blend")
+            self.say("the styles of this engine cannot be blended")
         elif len(self._style.choices) < 2:
             self.say("there is only one style: nothing to blend it with")
         change()

@@ -1,1 +1,1 @@
-"""`st-webcam --serve`: the visitor's camera painted in the browser, and pictures over HTTP."""
+"""The server of `st-webcam --serve`: paints the cameras of visitors, and pictures over HTTP."""

@@ -27,7 +27,7 @@ class Address:
     def loopback(self) -> bool:
         """Whether only this machine can reach it.
 
-        Raises Unavailable: a name that leads nowhere.
+        Raises Unavailable: the name cannot be resolved.
         """
         try:
             found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
@@ -37,7 +37,7 @@ class Address:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it stands for every address of this machine (0.0.0.0 or ::)."""
+        """Whether it means all addresses of this machine (0.0.0.0 or ::)."""
         return self.host in ("0.0.0.0", "::")
 
 
@@ -64,7 +64,7 @@ def parse_address(text: str) -> Address:
 
 def _refusal(text: str) -> BadInput:
     return BadInput(
-        f"{printable(text, 80)!r} is no address: give HOST:PORT, such as {LOOPBACK}:{PORT} or "
+        f"{printable(text, 80)!r} is not an address: give HOST:PORT, such as {LOOPBACK}:{PORT} or "
         f"0.0.0.0:{PORT}; IPv6 in brackets"
     )
 
@@ -77,7 +77,7 @@ def public_hosts(address: Address) -> list[str]:
 def allowed_hosts(address: Address, more: Iterable[str] = ()) -> tuple[str, ...]:
     """All hosts that requests may name.
 
-    more: names that the user allows, of a proxy before it for instance.
+    more: further names that the user allows, such as that of a reverse proxy.
     """
     names = public_hosts(address)
     if address.everywhere:
@@ -96,12 +96,12 @@ def checked_name(text: str) -> str:
     except ValueError:
         if _NAME.fullmatch(host):
             return host
-    raise BadInput(f"{printable(text, 80)!r} is no host's name: leave scheme, port and path out")
+    raise BadInput(f"{printable(text, 80)!r} is not a host name: leave out scheme, port and path")
 
 
 def local_addresses(everywhere: str) -> list[str]:
-    """This machine's addresses of the kind that 0.0.0.0 or :: stands for, without loopback and
-    those valid on one link only; first the one that leads to other networks."""
+    """This machine's IPv4 addresses for 0.0.0.0, or IPv6 addresses for ::, without loopback and
+    link-local ones. The address of the default route comes first."""
     version = ipaddress.ip_address(everywhere).version
     found = [_bare(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     addresses = sorted(ip for ip in map(ipaddress.ip_address, found) if ip.version == version)
@@ -110,7 +110,7 @@ def local_addresses(everywhere: str) -> list[str]:
 
 
 def _outgoing(version: int) -> str:
-    """The address that this machine reaches others by; "" without a network. Sends nothing."""
+    """The source address of the default route; "" without a network. Sends nothing."""
     family, far = (
         (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")
     )
@@ -128,7 +128,7 @@ def _bare(ip: object) -> str:
 
 
 def url(secure: bool, host: str, port: int) -> str:
-    """The origin of a server, without a slash at the end and as browsers send it."""
+    """The origin of a server, as browsers send it, without a trailing slash."""
     scheme, usual = ("https", 443) if secure else ("http", 80)
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme}://{shown}" if port == usual else f"{scheme}://{shown}:{port}"

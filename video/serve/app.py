@@ -1,4 +1,4 @@
-"""The routes. No route serves a path: the page's files are read once, at the start."""
+"""The HTTP routes. No route reads a file by name: the page's files are read once, at startup."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from st.video.serve.settings import stylizer_from_request
 
 MAX_BODY = 64 * 1024
 PAGE = ("page.html", "page.js", "stream.js")
-LIMITS = {"/stylize": MAX_BYTES, "/pictures": MAX_STYLE_BYTES}  # by the end of a route
+LIMITS = {"/stylize": MAX_BYTES, "/pictures": MAX_STYLE_BYTES}  # bytes, by the suffix of the path
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Visits:
-    """The visitors, and what they share.
+    """The sessions of all visitors, and the resources that they share.
 
-    connections: to be told of every request, see `Connections`.
+    connections: keeps track of requests, see `Connections`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Visits:
         silence: float = SILENCE,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """max_pixels: of a picture sent over HTTP."""
+        """max_pixels: maximum pixels of a picture sent over HTTP."""
         self._defaults = defaults
         self._most = max_sessions
         self._silence = silence
@@ -83,7 +83,7 @@ class Visits:
         return app
 
     async def _info(self, _request: web.Request) -> web.Response:
-        """What can be chosen, and how many visitors there are."""
+        """The available styles and settings, and the number of visitors."""
         defaults, metadata = self._defaults, self._defaults.base.metadata
         return web.json_response(
             {
@@ -103,7 +103,7 @@ class Visits:
         )
 
     async def _preview(self, request: web.Request) -> web.Response:
-        """The sample picture in a style, painted when it is first asked for."""
+        """The sample picture in a style, painted on the first request."""
         text = request.match_info["number"]
         number = int(text) if text.isdecimal() and len(text) < 7 else -1
         if not 0 <= number < len(self._defaults.choices):
@@ -112,7 +112,7 @@ class Visits:
             weights = self._defaults.choices[number].weights
             work = partial(style_preview, self._defaults.base, weights)
             self._previews[number] = asyncio.create_task(self._pictures.run(work))
-        # Shielded: a visitor who leaves must not take the preview from the others.
+        # Shielded: if this visitor leaves, others may still wait for the preview.
         data = await asyncio.shield(self._previews[number])
         return web.Response(body=data, content_type="image/jpeg")
 
@@ -134,7 +134,7 @@ class Visits:
                 headers={"Retry-After": "10"},
             )
         session = Session(self._defaults, self._pool, self._gone, self._silence)
-        self._sessions[session.number] = session  # takes its place before anything is awaited
+        self._sessions[session.number] = session  # reserves its place before the first await
         try:
             answer = await session.answer(sdp)
         except BaseException:
@@ -143,24 +143,24 @@ class Visits:
         return web.json_response({"sdp": answer, "session": session.number})
 
     async def _leave(self, request: web.Request) -> web.Response:
-        """End a session. It may have ended by itself already."""
+        """End a session, if it has not ended yet."""
         session = self._sessions.get(request.match_info["number"])
         if session is not None:
             await session.close()
         return web.json_response({})
 
     async def _style_picture(self, request: web.Request) -> web.Response:
-        """A style picture -> {"style"}: the number that settings name it by."""
+        """A style picture -> {"style"}: its number in the settings."""
         session = self._session(request)
         if not _takes_pictures(self._defaults):
-            raise BadControl("this engine has only its own styles")
+            raise BadControl("this engine accepts no style pictures")
         names: frozenset[str] = frozenset()
         async with self._pictures.reader.form(request, names, MAX_STYLE_BYTES) as form:
             code = await self._pictures.style(form.picture, self._defaults.base)
         return web.json_response({"style": session.add_picture(code)})
 
     async def _save(self, request: web.Request) -> web.Response:
-        """One full frame of a visitor's camera -> painted whole, with the visitor's settings."""
+        """A full-size frame of a visitor's camera -> its painting, with the visitor's settings."""
         session = self._session(request)
         names = frozenset({"format"})
         async with self._pictures.reader.form(request, names, MAX_BYTES) as form:
@@ -168,14 +168,16 @@ class Visits:
 
     async def _stylize(self, request: web.Request) -> web.Response:
         """A picture -> the painted one. Parameters: style (repeatable), strength, color, format."""
-        self._stylizer(Form(parameters_of(request, PARAMETERS)))  # refused before it is read
+        self._stylizer(Form(parameters_of(request, PARAMETERS)))  # reject before reading the body
         async with self._pictures.reader.form(request, PARAMETERS, MAX_BYTES) as form:
             return await self._pictures.stylized(form, self._stylizer)
 
     def _stylizer(self, form: Form) -> Stylizer:
         defaults = self._defaults
         if form.style_pictures and not _takes_pictures(defaults):
-            raise BadControl("this engine has only its own styles: name one, style=NAME")
+            raise BadControl(
+                "this engine accepts no style pictures: name one of its styles, style=NAME"
+            )
         codes = [encoded_style(data, defaults.base) for data in form.style_pictures]
         choices = defaults.choices if form.values("style") or not codes else ()
         paint = stylizer_from_request(
@@ -196,8 +198,8 @@ class Visits:
     def _gone(self, session: Session) -> None:
         self._sessions.pop(session.number, None)
         if not self._sessions:
-            # aiortc's objects hold each other, with codecs and their threads: left to Python's own
-            # time they pile up. The short stop that it costs is felt by nobody now.
+            # aiortc's objects form reference cycles that hold codecs and threads, which would
+            # accumulate until Python collects them. Nobody is connected, so collect them now.
             gc.collect()
 
     async def _shutdown(self, _app: web.Application) -> None:

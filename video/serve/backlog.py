@@ -32,7 +32,7 @@ class Backlog(queue.Queue[Any]):
         self._damaged = damaged
 
     def _put(self, item: Any) -> None:
-        # Queue.put calls this while it holds the lock.
+        # Queue.put calls this with the lock held.
         if item is not None and self._qsize() >= self._most:
             self.dropped += self._qsize()
             self.queue.clear()

@@ -62,7 +62,7 @@ def tls(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except (ssl.SSLError, ValueError, OSError) as error:
         raise BadInput(
-            f"{printable(certificate)} and {printable(key)}: no PEM certificate and its key "
+            f"{printable(certificate)} and {printable(key)}: not a PEM certificate and its key "
             f"without a passphrase ({printable(error, 80)})"
         ) from None
     return context

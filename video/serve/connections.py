@@ -1,4 +1,4 @@
-"""Closes connections that were opened and send no whole request."""
+"""Closes connections that send no complete request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Connections:
-    """Knows which connections have a request in progress."""
+    """Keeps track of the connections with a request in progress."""
 
     def __init__(self) -> None:
         self._busy: set[web.RequestHandler] = set()
@@ -27,7 +27,7 @@ class Connections:
             self._busy.discard(request.protocol)
 
     def close_idle(self, server: web.Server) -> None:
-        """To be called again and again: a connection without a request for too long is cut."""
+        """Close connections that have been without a request for too long. Call this repeatedly."""
         now = time.monotonic()
         idle = [one for one in server.connections if one not in self._busy]
         self._idle = {one: self._idle.get(one, now) for one in idle}

@@ -1,8 +1,8 @@
 """Host and Origin checks (403), token checks (401), and security headers.
 
-A server on localhost is open to every page in the user's browser, by a form, or by a name of the
-page's own that leads to 127.0.0.1 (DNS rebinding). So each request on every route, known or not,
-must name one of the server's hosts, and a request from a page must come from the server's page.
+Any page in the user's browser can reach a server on localhost, with a form, or with a host name of
+its own that resolves to 127.0.0.1 (DNS rebinding). So every request, to any path, must name one of
+the server's hosts, and a request with an Origin header must come from the server's own page.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from aiohttp import web
 
 from st.video.serve.sign_in import sign_in_page
 
-TRIES, PERIOD = 10, 60.0  # wrong tokens from one address in so many seconds
-REMEMBERED = 10_000  # addresses
+TRIES, PERIOD = 10, 60.0  # maximum number of wrong tokens from one address in this many seconds
+REMEMBERED = 10_000  # addresses with wrong tokens
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
@@ -37,14 +37,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Tries:
-    """Counts an address's wrong tokens over the last minute."""
+    """Counts the wrong tokens of each address in the last minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wrong(self, remote: str | None) -> None:
-        """Count one."""
+        """Count a wrong token."""
         key = _neighborhood(remote)
         self._wrong.setdefault(key, deque(maxlen=TRIES)).append(self._clock())
         self._wrong.move_to_end(key)
@@ -52,13 +52,13 @@ class Tries:
             self._wrong.popitem(last=False)
 
     def wait(self, remote: str | None) -> float:
-        """Seconds until this address may try again; 0 when it may."""
+        """Seconds until this address may try again; 0 if it may now."""
         times = self._wrong.get(_neighborhood(remote), ())
         return max(0.0, times[0] + PERIOD - self._clock()) if len(times) == TRIES else 0.0
 
 
 def _neighborhood(remote: str | None) -> str:
-    """An address; of IPv6 its /64, since one machine has all of those."""
+    """The key of an address: IPv4 itself, IPv6 its /64, which one machine can use as a whole."""
     try:
         ip = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:
@@ -70,7 +70,7 @@ class Guard:
     """Checks requests. Rejects all of them before `allow` is called."""
 
     def __init__(self, token: str | None, tries: Tries | None = None) -> None:
-        """token: None where only this machine can come in."""
+        """token: None if only this machine can connect."""
         self._token = token
         self._tries = tries or Tries()
         self._hosts: frozenset[str] = frozenset()
@@ -81,7 +81,7 @@ class Guard:
         """Accept requests to these origins, "https://HOST:PORT" as browsers send them."""
         self._origins = frozenset(origins)
         self._hosts = frozenset(origin.partition("://")[2] for origin in self._origins)
-        # Browsers keep one jar for all ports of a host.
+        # Browsers share cookies among all ports of a host, so the name depends on the origins.
         self._cookie = (
             "st-" + hashlib.sha256("".join(sorted(self._origins)).encode()).hexdigest()[:8]
         )
@@ -89,7 +89,7 @@ class Guard:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Pass a request on, or reject it."""
-        # Not `request.host`, which falls back on the machine's own name.
+        # Not `request.host`, which falls back to the machine's own name.
         hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             return refusal(
@@ -97,7 +97,7 @@ class Guard:
                 "unknown host: use the address that the server printed",
             )
         if len(origins) > 1 or not self._origins.issuperset(o.lower() for o in origins):
-            return refusal(403, "requests by other pages are refused")
+            return refusal(403, "requests from other pages are refused")
         if self._token is None:
             return await handler(request)
         if wait := self._tries.wait(request.remote):
@@ -106,12 +106,12 @@ class Guard:
             return answer
         given = self._given(request)
         if not given:
-            why = "This server needs the token of its printed address."
+            why = "This server needs the token in its printed address."
             return _refused(request, 401, why)
         # Compare all bytes in constant time, so that the time reveals nothing.
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode()):
             self._tries.wrong(request.remote)
-            why = "That token is wrong. Is the address that of an earlier start?"
+            why = "This token is wrong. Is the address from an earlier start of the server?"
             return _refused(request, 401, why)
         if "token" in request.query:
             return self._kept()
@@ -137,7 +137,7 @@ class Guard:
 
 
 def _refused(request: web.Request, status: int, why: str) -> web.Response:
-    """For a browser that opens the page, a page with a field for the token; else JSON."""
+    """A page with a field for the token if a browser opens the page, else JSON."""
     if request.path == "/" and "text/html" in request.headers.get("Accept", ""):
         page = sign_in_page(status, why)
         page.headers["WWW-Authenticate"] = "Bearer"
@@ -147,7 +147,7 @@ def _refused(request: web.Request, status: int, why: str) -> web.Response:
 
 
 def refusal(status: int, why: str) -> web.Response:
-    """An error as JSON, and the connection closed: a body that was refused is not read."""
+    """An error as JSON. Closes the connection, since the body of a refused request is not read."""
     answer = web.json_response({"error": why}, status=status)
     if status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"

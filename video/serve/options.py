@@ -1,4 +1,4 @@
-"""The options of st-webcam for --serve, and what they come to."""
+"""The options of st-webcam for --serve, and starting the server with them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from st.runtime.errors import BadInput, MissingExtra
 from st.runtime.stylizer import Stylizer
 from st.video.live.style_state import LiveStyle
 
-# What of st-webcam's options goes with --serve, beside those below.
+# Options of st-webcam that can be combined with --serve, besides those below.
 SHARED = {"engine", "styles", "strength", "device", "threads", "size", "target_fps", "paint_size"}
 SHARED |= {"regions", "feather", "color", "style_scale"}
 OWN = {"serve", "cert", "key", "names", "max_sessions", "max_pixels"}
 
 
 def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --serve and what belongs to it; the command gets them by the names in `OWN`."""
+    """Add --serve and its options; the command receives them by the names in `OWN`."""
     file = click.Path(path_type=Path)
     options = (
         click.option(
@@ -63,7 +63,7 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_options(context: click.Context, serving: bool) -> None:
-    """Raises BadInput when options of the other way to play were given."""
+    """Raises BadInput: an option that needs --serve without it, or one that conflicts with it."""
     for parameter in context.command.params:
         name = parameter.name or ""
         if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
@@ -72,7 +72,7 @@ def check_options(context: click.Context, serving: bool) -> None:
         if serving and name not in SHARED | OWN and not COMMON & set(parameter.opts):
             raise BadInput(f"--serve paints its visitors' own cameras: leave {shown} out")
         if not serving and name in OWN:
-            raise BadInput(f"{shown} goes with --serve")
+            raise BadInput(f"{shown} needs --serve")
 
 
 def serve_visitors(
@@ -92,7 +92,7 @@ def serve_visitors(
     paint_size: int | None,
     color: str,
 ) -> None:
-    """Serve until Ctrl-C. tell: told the addresses, then the certificate's fingerprint.
+    """Serve until Ctrl-C. tell: called with the addresses, then with the certificate's fingerprint.
 
     Raises: as `st.video.serve.server.serve` does; MissingExtra: its libraries are not installed.
     """

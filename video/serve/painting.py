@@ -26,7 +26,7 @@ class Pool:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="paint")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises. Cancelling the wait does not stop work that has begun."""
+        """Run `work` in the pool. Canceling the wait does not stop work that has begun."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
@@ -34,13 +34,13 @@ class Pool:
 
 
 def paint_frame(paint: Stylizer, frame: VideoFrame, height: int, width: int) -> VideoFrame:
-    """A frame painted at this size, yuv420p, with the shape and the time of the one given.
+    """Paint a frame at this size; returns yuv420p with the same aspect ratio and timestamp.
 
-    Cameras by WebRTC are BT.601 without a tag, in and out, which is libswscale's own choice.
+    WebRTC cameras are untagged BT.601 in both directions, which is libswscale's default.
     """
     rgb = np.asarray(frame.reformat(width, height, "rgb24").to_ndarray(), np.uint8)
     painted = VideoFrame.from_ndarray(paint(rgb), "rgb24")
-    # The size is in steps that suit engines, the shape shown must be the camera's.
+    # The paint size is rounded for the engine; the result must have the camera's aspect ratio.
     shown = width, _even(width * frame.height / frame.width)
     painted = painted.reformat(*shown, format="yuv420p")
     painted.pts, painted.time_base = frame.pts, frame.time_base
@@ -52,7 +52,7 @@ def _even(side: float) -> int:
 
 
 class PaintedTrack(MediaStreamTrack):
-    """The painted frames as a track. sending: seconds that encoding and sending take."""
+    """The painted frames as a track. sending: average seconds to encode and send a frame."""
 
     kind = "video"
 
@@ -63,7 +63,7 @@ class PaintedTrack(MediaStreamTrack):
         self._given: float | None = None
 
     async def recv(self) -> VideoFrame:
-        if self._given is not None:  # who asks for the next has sent the last
+        if self._given is not None:  # the request for a frame shows that the last one was sent
             self.sending += (time.monotonic() - self._given - self.sending) / 8
         try:
             frame = await self._frames.get()

@@ -21,7 +21,7 @@ MAX_BYTES = 32 << 20
 MAX_STYLE_BYTES = 8 << 20
 MAX_STYLE_PIXELS = 25_000_000  # style pictures are scaled down before they are used
 MAX_PIXELS = 16_000_000
-MAX_WAITING = 8  # requests beside the one that is painted
+MAX_WAITING = 8  # requests besides the one that is being painted
 PAINT_SECONDS = 60
 PARAMETERS = frozenset({"style", "strength", "color", "format"})
 MIME = {name: f"image/{name}" for name in FORMATS}
@@ -31,11 +31,11 @@ T = TypeVar("T")
 
 
 class _AbandonedError(Exception):
-    """Nobody waits for the result any more."""
+    """The client no longer waits for the result."""
 
 
 class Pictures:
-    """Paints one picture at a time, in a thread beside those for live frames."""
+    """Paints one picture at a time, in its own thread besides those for live frames."""
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         self._max_pixels = max_pixels
@@ -47,7 +47,7 @@ class Pictures:
     async def stylized(self, form: Form, paint_for: Callable[[Form], Stylizer]) -> web.Response:
         """The picture of a form, painted.
 
-        The format is the parameter `format`, or the picture's own; PNG where that is not written.
+        The output format is the parameter `format`, else that of the picture, else PNG.
         paint_for: called in the worker thread, since it may encode style pictures.
 
         Raises: BadInput, BadControl; HTTP 503: too many wait, or painting takes too long.
@@ -56,7 +56,7 @@ class Pictures:
         target = ALIASES.get(wanted.lower(), wanted.lower()) if wanted else None
         if target is not None and target not in FORMATS:
             known = ", ".join(FORMATS)
-            raise BadInput(f"no format {printable(wanted, 20)!r}: choose from {known}")
+            raise BadInput(f"unknown format {printable(wanted, 20)!r}: choose from {known}")
 
         def work(check: Callable[..., None]) -> tuple[bytes, str]:
             paint = paint_for(form)
@@ -71,21 +71,21 @@ class Pictures:
         return web.Response(body=data, content_type=MIME[kind])
 
     async def style(self, data: bytes, base: Stylizer) -> StyleCode:
-        """The style code of a style picture's file.
+        """The style code of an encoded style picture.
 
-        Raises BadControl: the engine has only its own styles. BadInput: not a picture.
+        Raises BadControl: the engine accepts no style pictures. BadInput: not a picture.
         """
         return await self._worked(lambda _: encoded_style(data, base))
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Other work in the same thread."""
+        """Run other work in the same thread."""
         return await self._pool.run(work)
 
     def close(self) -> None:
         self._pool.close()
 
     async def _worked(self, work: Callable[[Callable[..., None]], T]) -> T:
-        """What `work` returns. It is given a function that raises when the client is gone."""
+        """Run `work`. Its argument is a function that raises an exception if the client is gone."""
         gone = threading.Event()
 
         def check(*_: object) -> None:
@@ -124,7 +124,7 @@ def encoded_style(data: bytes, base: Stylizer) -> StyleCode:
 
 def _read(data: bytes, max_pixels: int) -> Picture:
     if not data:
-        raise BadInput("no picture: send it as the body, or as -F picture=@photo.jpg")
+        raise BadInput("no picture: send it as the body, or in the form field `picture`")
     try:
         return read_picture(data, max_pixels)
     except MemoryError:
@@ -132,7 +132,7 @@ def _read(data: bytes, max_pixels: int) -> Picture:
 
 
 def _own_format(data: bytes) -> str:
-    """By the file's first bytes; the picture has been read, so it is one."""
+    """The format by the first bytes of a picture that has already been read."""
     if data[4:12] == b"ftypavif":
         return "avif"
     return next((name for magic, name in MAGIC if data.startswith(magic)), "png")

@@ -6,7 +6,7 @@ import io
 
 
 def qr_text(url: str) -> str:
-    """The code in half blocks, two rows of modules a line, for a terminal of any colors."""
+    """The QR code in half-block characters, two rows of modules per line."""
     import segno  # pyright: ignore[reportMissingImports] - only where a terminal shows a code
 
     out = io.StringIO()

@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded in size, in time and in the memory of all of them together."""
+"""Read request bodies with limits on size, on time, and on the total memory of all bodies."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from st.runtime import BadInput
 from st.runtime.errors import printable
 
-READ_SECONDS = 60  # for a body to arrive, from the request's first line on
-BUFFERED = 256 << 20  # bytes of all bodies that are being read or wait for their turn
+READ_SECONDS = 60  # timeout for a body, from the first line of the request
+BUFFERED = 256 << 20  # maximum bytes of all bodies that are being read or processed
 MAX_FIELD = 1024  # bytes of a form's text field
 MAX_FIELDS = 40
 
@@ -23,7 +23,7 @@ class Form:
     """A request's picture and parameters.
 
     parameters: (name, value) pairs, of the query, St-… headers and form fields.
-    picture: the picture's file; b"" for none. style_pictures: files of form fields named "style".
+    picture: the encoded picture; b"" for none. style_pictures: files of form fields named "style".
     """
 
     parameters: list[tuple[str, str]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Form:
 
 
 class Reader:
-    """Reads bodies. One for a server, so that all bodies share a bound."""
+    """Reads bodies. A server has one, so that all bodies share one memory limit."""
 
     def __init__(self) -> None:
         self._free = BUFFERED
@@ -51,7 +51,7 @@ class Reader:
     async def body(self, request: web.Request, most: int) -> AsyncIterator[bytes]:
         """The body, of at most `most` bytes; its memory counts until the block ends.
 
-        Raises HTTP 413, 408 when it takes too long, 503 when too much is being read already.
+        Raises HTTP 413: too large; 408: timeout; 503: the memory limit is reached.
         """
         async with self._budget(request, most) as budget, _in_time():
             data = await budget.read(request.content)
@@ -64,9 +64,9 @@ class Reader:
     async def form(
         self, request: web.Request, names: frozenset[str], most: int
     ) -> AsyncIterator[Form]:
-        """The picture and the parameters of a request: a picture as the body, or a form.
+        """The picture and the parameters of a request, whose body is a picture or a form.
 
-        names: of the parameters that the route knows.
+        names: the parameters of the route.
 
         Raises: as `body`; BadInput: an unknown parameter, or a form without a picture.
         """
@@ -101,7 +101,7 @@ class Reader:
 
 
 class _Budget:
-    """What one request has read."""
+    """The memory of one request."""
 
     def __init__(self, reader: Reader, most: int) -> None:
         self._reader, self._most = reader, most
@@ -155,16 +155,16 @@ async def _read_form(
                 form.picture = data
             else:
                 raise _unknown(name, names | {"picture"})
-    except (ValueError, AssertionError) as error:  # aiohttp's own, on a damaged form
-        raise BadInput(f"not a form that can be read: {printable(error, 80)}") from None
+    except (ValueError, AssertionError) as error:  # raised by aiohttp for a damaged form
+        raise BadInput(f"not a valid form: {printable(error, 80)}") from None
     if not form.picture:
-        raise BadInput("the form has no picture: send it as -F picture=@photo.jpg")
+        raise BadInput("the form has no picture: send it in the field `picture`")
 
 
 def parameters_of(request: web.Request, names: frozenset[str]) -> list[tuple[str, str]]:
-    """The parameters of the query, and those of St-… headers that the query does not name.
+    """The parameters of the query and of St-… headers; the query takes precedence.
 
-    Raises BadInput: an unknown one.
+    Raises BadInput: an unknown parameter.
     """
     found = list(request.query.items())
     given = {name for name, _ in found}
@@ -180,10 +180,10 @@ def parameters_of(request: web.Request, names: frozenset[str]) -> list[tuple[str
 
 def _unknown(name: str, names: frozenset[str]) -> BadInput:
     known = ", ".join(sorted(names)) or "none"
-    return BadInput(f"unknown parameter {printable(name, 40)!r}: this address knows {known}")
+    return BadInput(f"unknown parameter {printable(name, 40)!r}: this address accepts {known}")
 
 
 def too_large(most: int, actual: int) -> web.HTTPRequestEntityTooLarge:
     return web.HTTPRequestEntityTooLarge(
-        most, actual, text=f"the body is larger than {most // 1024} kB, the most that is accepted"
+        most, actual, text=f"the body is larger than {most // 1024} kB, the maximum"
     )

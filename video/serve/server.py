@@ -31,14 +31,14 @@ MAX_WORKERS = 4
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """How the server is reached.
+    """Settings of the server.
 
-    certificate, key: PEM files for TLS; without them loopback has no TLS, and any other address one
-        of our own making.
-    names: further names that visitors may call it by.
-    max_sessions: visitors at once.
-    threads: that paint frames in parallel; by default as many as this process may use, at most 4.
-    max_pixels: of a picture sent over HTTP.
+    certificate, key: PEM files for TLS. Without them, loopback has no TLS, and any other address
+        uses a generated certificate.
+    names: further host names of the server.
+    max_sessions: maximum number of simultaneous visitors.
+    threads: number of painting threads; by default all that this process may use, at most 4.
+    max_pixels: maximum pixels of a picture sent over HTTP.
     """
 
     address: Address
@@ -58,8 +58,8 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    tell: called with lines: the server's URLs, then the certificate's fingerprint.
-    show_codes: also print the first URL as a QR code, where phones can reach it.
+    tell: called with lines of text: the server's URLs, then the certificate's fingerprint.
+    show_codes: also print the first URL as a QR code, if phones can reach it.
 
     Raises:
         BadInput: an address, name, certificate or key that cannot be used.
@@ -92,14 +92,14 @@ async def _serve(
             await site.start()
         except OSError as error:
             why = os.strerror(error.errno or 0)
-            raise StError(f"{address.host}:{address.port} cannot be served at: {why}") from None
+            raise StError(f"{address.host}:{address.port} cannot listen there: {why}") from None
         port = runner.addresses[0][1]
         guard.allow(url(context is not None, name, port) for name in names)
         for number, host in enumerate(public_hosts(address)):
             shown = url(context is not None, host, port) + (f"/?token={token}" if token else "/")
             tell(shown)
             if show_codes and token and number == 0:
-                with contextlib.suppress(ImportError):  # the address above is enough without segno
+                with contextlib.suppress(ImportError):  # without segno, only the address is printed
                     tell(qr_text(shown))
         if certificate is not None:
             tell(f"certificate SHA-256 {fingerprint(certificate)}")
@@ -121,13 +121,13 @@ async def sweep(visits: Visits, runner: web.AppRunner) -> None:
 def runner_of(app: web.Application) -> web.AppRunner:
     """A runner that cancels the handler of a client that has gone.
 
-    Without an access log: a visitor's first address holds the token.
+    It writes no access log, since the URL of a visitor's first request contains the token.
     """
     return web.AppRunner(app, access_log=None, shutdown_timeout=2, handler_cancellation=True)
 
 
 def _tls(config: ServerConfig, names: Sequence[str]) -> tuple[Path | None, ssl.SSLContext | None]:
-    """(certificate, TLS settings), None for neither."""
+    """(certificate, TLS context), or (None, None) without TLS."""
     certificate, key = config.certificate, config.key
     if key is not None and certificate is None:
         raise BadInput("a key needs its certificate: give both")
@@ -139,7 +139,7 @@ def _tls(config: ServerConfig, names: Sequence[str]) -> tuple[Path | None, ssl.S
 
 
 def _hush() -> None:
-    """Peers that come and go are no news: the libraries' warnings about them are not shown."""
+    """Hide the libraries' warnings about peers that disconnect."""
     for name in ("aiortc", "aioice", "aiohttp.server", "asyncio"):
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False

@@ -33,26 +33,26 @@ from st.video.serve.backlog import bound_backlog
 from st.video.serve.painting import PaintedTrack, Pool, paint_frame
 from st.video.serve.settings import Settings, parse_settings, styled
 
-SILENCE = 10.0  # seconds without a frame or a message, after which a peer is taken for dead
-PATIENCE = 5.0  # seconds for a connection to close
-PICTURES = 8  # style pictures a visitor may have sent
+SILENCE = 10.0  # seconds without a frame or a message after which a session ends
+CLOSE_SECONDS = 5.0  # timeout for closing a connection
+PICTURES = 8  # maximum number of style pictures of a visitor
 MAX_MESSAGE = 4096  # characters
 MAX_UNREAD = 64 * 1024  # bytes
 MAX_MEDIA, MAX_CANDIDATES = 4, 64  # in an offer
-LARGEST = 4096 * 2304  # pixels of a frame
+LARGEST = 4096 * 2304  # maximum pixels of a frame
 
-# aiortc has no setting for it. Brush strokes need more than a face before a wall; the visitor's
-# browser tells how much of it the network bears.
+# Maximum bit rate; aiortc has no setting for it. Brush strokes need more than a video call. The
+# visitor's browser reports how much of it the network can carry.
 aiortc.codecs.vpx.MAX_BITRATE = 6_000_000
 
 
 @dataclass(frozen=True)
 class SessionDefaults:
-    """What every session starts with.
+    """Initial settings of every session.
 
-    choices: the styles to choose from; none for an engine with one style of its own.
-    target_fps: painted frames a second to hold by painting smaller.
-    longest: paint with this longer side, whatever the rate.
+    choices: the available styles; empty for an engine with a single style.
+    target_fps: frame rate to sustain by adapting the paint size, in frames per second.
+    longest: fixed longer side of the paintings in pixels, regardless of the frame rate.
     size: (height, width) to request from the visitor's camera.
     """
 
@@ -65,10 +65,10 @@ class SessionDefaults:
 
 
 class Session:
-    """Created for an offer. Ends by `close`, or when the peer leaves or is silent for too long.
+    """The session of one visitor. Ends with `close`, or when the peer leaves or is silent too long.
 
-    number: its name in URLs; not guessable.
-    closed: called once, when all resources are released.
+    number: its identifier in URLs; not guessable.
+    closed: called once, after all resources have been released.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Session:
         self._said = ""
 
     async def answer(self, sdp: str) -> str:
-        """The answer to a browser's offer.
+        """The SDP answer to a browser's SDP offer.
 
-        Raises BadInput: no offer, or one without a camera.
+        Raises BadInput: not an offer, or one without a camera.
         """
         if sdp.count("\nm=") > MAX_MEDIA or sdp.count("a=candidate") > MAX_CANDIDATES:
-            raise BadInput("an offer of too many parts")
+            raise BadInput("an offer with too many parts")
         peer = self._peer
         peer.on("track", self._on_track)
         peer.on("datachannel", self._on_channel)
@@ -122,28 +122,30 @@ class Session:
             await peer.setLocalDescription(await peer.createAnswer())
         except (BadInput, asyncio.CancelledError):
             raise
-        except Exception as error:  # aiortc raises a dozen kinds on what is no offer
-            raise BadInput(f"no offer that can be answered ({type(error).__name__})") from None
+        except Exception as error:  # aiortc raises many types for invalid offers
+            raise BadInput(f"not a valid offer ({type(error).__name__})") from None
         self._begin(self._paint_all())
         self._begin(self._watch())
         return peer.localDescription.sdp
 
     @property
     def stylizer(self) -> Stylizer:
-        """With the visitor's settings of now."""
+        """A Stylizer with the visitor's current settings."""
         return self._paint
 
     def set(self, settings: Settings) -> None:
         """Apply settings from the next frame on. Raises BadControl: an unknown style."""
         self._paint = styled(self._defaults.base, self._choices, settings)
         if settings.sharp != self._settings.sharp:
-            self._resolution = None  # chosen anew for the next frame
+            self._resolution = None  # chosen again at the next frame
         self._settings = settings
 
     def add_picture(self, code: StyleCode) -> int:
-        """The number by which settings name the picture. Raises BadInput: too many."""
+        """Add a style picture; returns its number in the settings. Raises BadInput: too many."""
         if len(self._choices) - len(self._defaults.choices) >= PICTURES:
-            raise BadInput(f"{PICTURES} style pictures are kept: reload the page to begin anew")
+            raise BadInput(
+                f"at most {PICTURES} style pictures are kept: reload the page to remove them"
+            )
         self._choices.append(Choice("picture", {code: 1.0}))
         return len(self._choices) - 1
 
@@ -170,8 +172,8 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(Exception):  # a peer that is gone is no trouble of ours
-            async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(Exception):  # the peer may be gone already
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await self._peer.close()
         self._closed(self)
 
@@ -212,12 +214,12 @@ class Session:
         channel = self._channel
         if channel is None or channel.readyState != "open":
             return
-        if channel.bufferedAmount < MAX_UNREAD:  # else the peer does not read, and need not know
+        if channel.bufferedAmount < MAX_UNREAD:  # else the peer does not read its messages
             with contextlib.suppress(ConnectionError, aiortc.exceptions.InvalidStateError):
                 channel.send(json.dumps(values))
 
     async def _receive(self, track: MediaStreamTrack) -> None:
-        """Take every frame as it comes, so that none waits in the track's own queue."""
+        """Take every frame as it arrives, so that none waits in the track's own queue."""
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
@@ -238,7 +240,7 @@ class Session:
                     painted = await self._pool.run(work)
                 except StError as error:
                     self._say(printable(error))
-                    painted = frame  # the visitor sees that the camera and the server are there
+                    painted = frame  # unpainted: shows that camera and server work
                 else:
                     self._say("")
                 ended = time.monotonic()
@@ -248,7 +250,7 @@ class Session:
                 self._outgoing.put(painted)
 
     def _fitting(self, frame: VideoFrame) -> Resolution:
-        """Browsers change a camera's size with the network: each begins anew."""
+        """The paint size for a frame. Browsers change the camera's size with the network."""
         if self._resolution is None or self._came != (frame.height, frame.width):
             self._came = (frame.height, frame.width)
             defaults = self._defaults
@@ -264,15 +266,15 @@ class Session:
             self._send(error=text)
 
     async def _watch(self) -> None:
-        """Report once a second, and end when the peer has been silent for too long."""
+        """Report once a second; return when the peer has been silent for too long."""
         while time.monotonic() - self._heard < self._silence:
             await asyncio.sleep(1)
             self._report()
 
     def _report(self) -> None:
-        """Tell the rate, the size, and the delay between a frame's last packet and its painting's.
+        """Send rate, size, and the delay from a frame's last packet to that of its painting.
 
-        aiortc hands a frame over when the next one begins, so a frame's time is part of it.
+        aiortc delivers a frame when the next one begins, so the delay includes one frame period.
         """
         frames, self._frames = self._frames, []
         if not frames:

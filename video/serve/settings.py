@@ -17,12 +17,12 @@ MAX_BLENDED = 32  # styles in one blend
 
 @dataclass(frozen=True)
 class Settings:
-    """What a visitor has chosen.
+    """The settings of a visitor.
 
-    weights: {number of a choice: weight}, a blend; empty where the engine has one style.
-    strength: 0 leaves the picture, 1 paints all of it.
+    weights: {number of a choice: weight}, a blend; empty if the engine has a single style.
+    strength: 0 (the frame unchanged) to 1.
     color: a mode of `Stylizer.set_color`.
-    sharp: paint at the camera's full size, at whatever rate; else hold the rate.
+    sharp: whether to paint at the camera's full size, regardless of the frame rate.
     """
 
     weights: Mapping[int, float] = field(default_factory=dict)
@@ -70,19 +70,19 @@ def _is_number(value: object) -> bool:
 def styled(base: Stylizer, choices: Sequence[Choice], settings: Settings) -> Stylizer:
     """`base` with these settings.
 
-    choices: what the settings' numbers stand for; empty for an engine with one style of its own
-        and for an engine that still waits for a style picture.
+    choices: the styles by their numbers; empty for an engine with a single style, and for an
+        arbitrary-style engine without a style picture.
 
     Raises BadControl: no such choice.
     """
     weights: dict[Any, float] = {}
     for number, share in settings.weights.items() if choices else ():
         if number >= len(choices):
-            raise BadControl("this style is not known any more: reload the page")
+            raise BadControl("unknown style: reload the page")
         for style, weight in choices[number].weights.items():
             weights[style] = weights.get(style, 0.0) + share * weight
     if choices and not weights:
-        raise BadControl("all weights are 0: give one style more")
+        raise BadControl("all weights are 0: give at least one style a positive weight")
     return base.styled(weights or None, settings.strength).set_color(settings.color)
 
 

@@ -1,4 +1,4 @@
-"""The page for a visitor without a token: a field for it."""
+"""The page with a field for the token, for a visitor without one."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def sign_in_page(status: int, why: str) -> web.Response:
 <form action="/" method="get"><label for="token">Token</label>
 <input id="token" name="token" type="password" required autofocus autocomplete="off">
 <button>Open</button></form>
-<p>The token is the part of the printed address after <code>token=</code>. The server makes a new
-one at each start. With a phone, scan the QR code under the address.</p></main></body></html>
+<p>The token is the part of the printed address after <code>token=</code>. It changes each time the
+server starts. On a phone, scan the QR code below the address.</p></main></body></html>
 """
     page = web.Response(text=text, status=status, content_type="text/html")
     page.headers["Content-Security-Policy"] = POLICY
