@@ -27,12 +27,12 @@ from st.runtime.engine.style_code import SUFFIX, StyleCode
 from st.runtime.errors import BadEngine, BadInput, printable
 from st.runtime.style_encoder import check_encoder
 from st.runtime.system.atomic_files import atomic_folder
-from st.runtime.web.files import shared_files
+from st.runtime.web.files import page_html, shared_files
 from st.runtime.web.previews import style_preview
 
 PAGE = Path(__file__).parent / "page"
 FED = {"content", "weights", "code", "strength"}  # engine inputs that the page supports
-MARK = "engine.json"
+MARK, HTML = "engine.json", "index.html"
 PORTS = 8  # storage buffers per shader that WebGPU guarantees; ONNX Runtime fails beyond that
 MAX_PREVIEWS = 64
 LARGE = 8_000_000  # bytes; a larger engine loads slowly on a phone
@@ -88,6 +88,7 @@ def write_site(engine: Path, folder: Path, styles: Sequence[str | Path] = ()) ->
         )
     with atomic_folder(folder, lambda there: (there / MARK).is_file()) as new:
         shutil.copytree(PAGE, new, dirs_exist_ok=True)
+        (new / HTML).write_text(page_html(PAGE / HTML), encoding="utf-8")
         for name, path in shared_files().items():
             shutil.copyfile(path, new / name)
         (new / "styles").mkdir()

@@ -40,7 +40,7 @@ def run(command: click.Command, *arguments: object, code: int = 0) -> Any:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only one turn, and no second spent on the matrix rate."""
+    """One round, and a short measurement of the matmul rate."""
     monkeypatch.setattr(video, "ROUNDS", 1)
     monkeypatch.setattr(machine.matrix_rate, "__defaults__", (64, 0.01))
 
@@ -231,7 +231,7 @@ def test_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def triples(tmp_path: Path) -> Path:
-    """A folder of two published results, of two methods; the second's output is its style."""
+    """A folder of two published results by two methods; the output of the second is its style."""
     folder = tmp_path / "published"
     random = np.random.default_rng(0)
     rows = ["method,name,style"]

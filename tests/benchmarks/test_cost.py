@@ -1,4 +1,4 @@
-"""benchmarks.cost: multiply-adds of a graph that is known, and rates that follow from them."""
+"""benchmarks.cost: multiply-adds of a known graph, and the rates that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.kernels`, where there is no GPU to measure."""
+"""`python -m benchmarks.kernels` without a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks.large_pictures with pictures that are small."""
+"""benchmarks.large_pictures with small pictures."""
 
 from __future__ import annotations
 

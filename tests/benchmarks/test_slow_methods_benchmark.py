@@ -1,4 +1,4 @@
-"""The slow methods' own claims, measured: the figures by hand, and the command on tiny pictures."""
+"""Benchmarks of the slow methods: figures computed by hand, and a run on tiny pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""benchmarks.stages on a toy engine: rows, sizes, and quality against the definitions."""
+"""benchmarks.stages with a toy engine: rows, sizes, and quality measures against their
+definitions."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from tests.support.toys import tint_engine
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One turn, small matrices, and no second spent on the matrix rate."""
+    """One round, small matrices, and a short measurement of the matmul rate."""
     monkeypatch.setattr(stages, "ROUNDS", 1)
     monkeypatch.setattr(stages, "PRODUCT", 64)
     monkeypatch.setattr(machine.matrix_rate, "__defaults__", (64, 0.01))

@@ -1,4 +1,4 @@
-"""benchmarks.training: the parts of a small step, and that their times add up."""
+"""benchmarks.training: the parts of a small training step, whose times add up to the whole."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_film_and_sizes_keep_the_memory(tmp_path: Path) -> None:
 
 
 class Told:
-    """A worker that would say anything."""
+    """A worker with arbitrary answers."""
 
     def __init__(self, code: int, err: str) -> None:
         self.answer = {"code": code, "out": "", "err": err}
@@ -172,7 +172,7 @@ def test_threads_that_mix_up_are_seen(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_quota_and_affinity_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that uses every processor there is falls short."""
+    """A run that uses more processors than allowed fails."""
     monkeypatch.setattr(trust_threads, "FORKS", ("exit",))
     monkeypatch.setattr(trust_threads, "find_spec", lambda name: None)
     monkeypatch.setattr(trust_threads, "idle_share", lambda engine: 0.0)

@@ -1,4 +1,4 @@
-"""Every program of examples/, run as a user would."""
+"""All programs in examples/, run like a user would."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 def run(name: str, *words: object, **env: str) -> str:
-    """What the program said; it must end well."""
+    """The output of the program, which must exit with code 0."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *(str(word) for word in words)],
         capture_output=True,
@@ -226,7 +226,7 @@ def nodes() -> Any:
 
 
 def example(name: str) -> Any:
-    """The module, imported by its path, as ComfyUI imports what lies in custom_nodes/."""
+    """The module, imported by its path, as ComfyUI imports the contents of custom_nodes/."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec
     assert spec.loader
@@ -236,7 +236,7 @@ def example(name: str) -> Any:
 
 
 def execute(node: type, given: dict[str, Any]) -> tuple[Any, ...]:
-    """As ComfyUI's executor does: inputs by name, of INPUT_TYPES; a tuple comes out."""
+    """Like ComfyUI's executor: inputs by name, as in INPUT_TYPES; returns a tuple."""
     types = node.INPUT_TYPES()
     offered = types["required"] | types.get("optional", {})
     assert set(types["required"]) <= set(given) <= set(offered)
@@ -303,7 +303,7 @@ def test_the_notebook_runs() -> None:
 
 
 def test_the_dockerfile_copies_what_the_package_needs() -> None:
-    """No Docker here: that it copies all that pip needs is what is tested."""
+    """There is no Docker here, so the test checks that all files that pip needs are copied."""
     copied = {
         word.rstrip("/")
         for line in (EXAMPLES / "Dockerfile").read_text().splitlines()

@@ -1,4 +1,5 @@
-"""st-compare: engines, checkpoints and slow methods on one sheet; styles that some cannot take."""
+"""st-compare: engines, checkpoints and slow methods on one sheet, and styles that some do not
+accept."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from tests.support import toys
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """photo.png, scream.png, engines and checkpoints; a judge of random weights."""
+    """photo.png, scream.png, engines and checkpoints; the judge has random weights."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     network = VGG(16, width=8)

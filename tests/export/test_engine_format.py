@@ -1,4 +1,5 @@
-"""docs/engine-format.md: its program plays an engine, and the graph says what the page says."""
+"""The programs in docs/engine-format.md run engines correctly, and its description matches the
+graphs."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_the_pages_program_paints_what_st_paints(
     node: dict[str, str], tmp_path: Path, height: int, width: int
 ) -> None:
-    """Padding included: instance norms see it, so it changes every pixel."""
+    """Includes padding, which changes every pixel, since instance norms see it."""
     (program,) = re.findall(r"```js\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "paint.mjs").write_text(program)
     engine = find("paintings")
@@ -89,7 +90,8 @@ def test_the_pages_program_paints_what_st_paints(
 
 @pytest.fixture(scope="module")
 def paint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's C++ program, compiled against ONNX Runtime's headers and the wheel's library."""
+    """Compile the page's C++ program against ONNX Runtime's headers and the wheel's library, and
+    run it."""
     if not shutil.which("g++"):
         pytest.skip("g++ is not installed")
     include = Path(os.environ.get("ORT_INCLUDE", "/usr/include/onnxruntime"))

@@ -1,4 +1,4 @@
-"""st-export on a network of every method: the engine is the network, whole or in tiles."""
+"""st-export with a network of each method: the engine equals the network, whole and in tiles."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ HALF_BUILT = {"cin", "wct"}
 
 
 def make_checkpoint(name: str, path: Path) -> Checkpoint:
-    """An untrained network of a method, its norms' parameters away from 1 and 0."""
+    """An untrained network of a method, with norm parameters other than 1 and 0."""
     torch.manual_seed(1)
     method = METHODS[name]
     entries = {entry.name for entry in dataclasses.fields(method.config)}
@@ -73,10 +73,9 @@ def make_checkpoint(name: str, path: Path) -> Checkpoint:
 
 
 def fit_range(method: str, network: torch.nn.Module) -> None:
-    """Scale the last layers of decoders that end in no sigmoid, so that they paint in 0..1.
-
-    As trained ones do: an untrained network exceeds it a hundredfold, and is all black and white.
-    """
+    """Scale the last layers of decoders without a final sigmoid, so that they paint in 0..1, as
+    trained ones do. An untrained network exceeds this range a hundredfold and paints only black
+    and white."""
 
     def fit(module: torch.nn.Conv2d, _: object, made: torch.Tensor) -> torch.Tensor:
         assert module.bias is not None
@@ -108,7 +107,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def styled(engine: Path) -> Stylizer:
-    """The engine with some style set, not at full strength."""
+    """The engine with a style set, below full strength."""
     stylizer = Stylizer(engine)
     if "code" in stylizer.metadata.inputs:
         strength = 0.6 if "strength" in stylizer.metadata.inputs else 1.0
@@ -140,7 +139,7 @@ def test_the_engine_paints_what_the_network_paints(exported) -> None:
 
 
 def test_the_engine_is_read_back(exported) -> None:
-    """--begin-with and --from take every engine: its weights are the network's."""
+    """--begin-with and --from read all engines: the weights equal those of the network."""
     path, checkpoint, _ = exported
     again = engine_checkpoint(path)
     assert (again.method, again.config) == (checkpoint.method, checkpoint.config)
@@ -185,7 +184,7 @@ def test_any_size_and_batches(exported) -> None:
 
 
 def test_tensorrt_rtx_builds_it(exported) -> None:
-    """Its parser takes every method's graph, and those of its companions; FP16 for some."""
+    """Its parser accepts the graphs of all methods and of their companions; some also in FP16."""
     path, checkpoint, _ = exported
     try:
         load_tensorrt("tensorrt-rtx")
@@ -233,7 +232,7 @@ def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> No
 
 
 def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
-    """Parity must notice a network that is not the engine's."""
+    """The parity check must detect a network that differs from the engine."""
     from st.export.onnx.graphs import FrameGraph
     from st.export.onnx.to_onnx import picture_axes, to_onnx
     from st.runtime.engine.metadata import Metadata
@@ -260,7 +259,7 @@ def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_segment_measures_its_own_part_against_float64() -> None:
-    """The moments of a tile without its margins are those of the map that the segment makes."""
+    """The moments of a tile without its margins equal those of the segment's feature map."""
     data, metadata = read_engine(engine_path("paintings-light").with_suffix(".tiles.onnx"))
     index = next(i for i, s in enumerate(metadata.segments) if s.content and s.writes)
     (made,) = metadata.segments[index].writes
@@ -280,7 +279,7 @@ def test_an_engine_without_norms_has_no_tiles(tmp_path: Path) -> None:
 
 
 def test_the_onnx_norm_stands_for_the_torch_one() -> None:
-    """Its values are ONNX Runtime's business; shape and type must agree where torch traces it."""
+    """ONNX Runtime determines its values; shape and type must match when torch traces it."""
     x, scale, shift = torch.randn(1, 3, 4, 5), torch.ones(1, 3), torch.zeros(1, 3)
     fake = onnx_instance_norm(x, scale, shift)
     assert fake.shape == instance_norm(x, scale, shift).shape

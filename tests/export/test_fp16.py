@@ -1,4 +1,4 @@
-"""FP16 in the ONNX graph: what is rounded, what is not, and how far it is from FP32."""
+"""FP16 graphs: what is rounded, what is not, and the difference from FP32."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_convolutions_are_rounded_and_statistics_are_not(statistics: onnx.ModelP
 
 
 def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
-    """ONNX Runtime drops casts that meet, so the FP16 values are looked at one by one."""
+    """ONNX Runtime removes adjacent casts, so each FP16 value is inspected separately."""
     half = to_fp16(statistics)
     tried = emulate_fp16(half)
     names = [name for name in fp16_tensors(statistics) if name != "unit"]
@@ -124,7 +124,7 @@ def scaled(data: bytes, name: str, factor: float) -> bytes:
 
 
 def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
-    """Convolutions reach a hundred thousand; the norms after them take that away."""
+    """Convolutions reach 100,000; the norms after them remove that scale."""
     path = toys.tiles_pair(tmp_path / "toy.onnx")
     data, metadata = read_engine(path)
     large = scaled(scaled(data, "first", 9e3), "second", 1.25e4)
@@ -141,7 +141,7 @@ def test_large_activations_stay_in_fp32(tmp_path: Path) -> None:
 
 
 def test_flat_pictures_stay_finite(tmp_path: Path) -> None:
-    """No picture of one gray turns into black, as those do whose NaN becomes a byte."""
+    """A uniform gray picture must not become black because NaN is converted to a byte."""
     data, metadata = read_engine(toys.tiles_pair(tmp_path / "toy.onnx"))
     half = fp16_engine(data, metadata, [])
     assert half.flat < 64

@@ -1,4 +1,4 @@
-"""INT8 engines: made from real pictures, near to FP32, played by both backends."""
+"""INT8 engines: calibrated with real pictures, close to FP32, on both backends."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_it_plays_and_is_near(made: tuple[Path, str], device: str) -> None:
 
 
 def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Path) -> None:
-    """Of an untrained network, whose codes come from the encoder beside it."""
+    """An untrained network, with style codes from its encoder."""
     torch = pytest.importorskip("torch")
     from st.export.onnx.engines import export
     from st.train.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""Models of other projects become engines that paint what the originals paint."""
+"""Models of other projects become engines with the same output."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def content(height: int = 48, width: int = 64) -> Tensor:
 
 
 class Layer(nn.Module):
-    """A reflection-padded convolution, after a nearest enlargement where it has one."""
+    """A reflection-padded convolution, optionally after nearest-neighbor upsampling."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, up: bool = False):
         super().__init__()
@@ -75,7 +75,7 @@ class Block(nn.Module):
 
 
 class ExamplesNet(nn.Module):
-    """The layout and arithmetic of pytorch/examples' network; pictures of 0..255."""
+    """The layout and arithmetic of pytorch/examples' network, for pictures in 0..255."""
 
     def __init__(self, widths: tuple[int, int, int] = WIDTHS, blocks: int = 5):
         super().__init__()
@@ -111,7 +111,7 @@ def examples() -> ExamplesNet:
 
 
 def old_state(net: ExamplesNet) -> dict[str, Tensor]:
-    """As files of 2017 have it: with running statistics that the network does not use."""
+    """State dict as in files of 2017, with running statistics that the network does not use."""
     state = OrderedDict(net.state_dict())
     for name, value in net.state_dict().items():
         if ".in" in f".{name}" and name.endswith("weight") and value.ndim == 1:
@@ -218,7 +218,7 @@ def test_an_engine_of_it_has_all_of_st(tmp_path: Path) -> None:
 
 
 def exported(net: nn.Module, path: Path, side: int = 64) -> Path:
-    """As the model zoo's files were made: one size, opset 9, weights among the inputs."""
+    """Exported like the files of the model zoo: one size, opset 9, weights among the inputs."""
     torch.onnx.export(
         net,
         (torch.zeros(1, 3, side, side),),
@@ -271,7 +271,7 @@ def test_an_onnx_file_with_weights_elsewhere(examples: ExamplesNet, tmp_path: Pa
 def test_a_graph_that_computes_something_else_is_refused(
     examples: ExamplesNet, tmp_path: Path
 ) -> None:
-    """Its layers alone would pass: the pictures do not."""
+    """Its layers would pass, but the pictures differ."""
     path = exported(examples, tmp_path / "mosaic-9.onnx")
     model = onnx.load(path)
     (last,) = (n for n in model.graph.node if "output1" in n.output)
@@ -292,7 +292,7 @@ def lite_model() -> Path:
 
 
 def lite_picture(photo: np.ndarray) -> np.ndarray:
-    """What the original paints on (1, H, W, 3): a quarter of style 3, the rest style 12."""
+    """The original's output for (1, H, W, 3): 0.25 of style 3 and 0.75 of style 12."""
     session = ort.InferenceSession(lite_model(), providers=["CPUExecutionProvider"])
     weights = np.zeros(26, np.float32)
     weights[[3, 12]] = 0.25, 0.75
@@ -330,7 +330,7 @@ def test_an_engine_of_the_26_styles(tmp_path: Path) -> None:
 
 
 def adain_files(folder: Path) -> tuple[list[nn.Conv2d], list[nn.Conv2d]]:
-    """decoder.pth and vgg_normalised.pth of random weights, as nn.Sequential numbers them."""
+    """decoder.pth and vgg_normalised.pth with random weights, numbered like nn.Sequential."""
     torch.manual_seed(0)
     sizes = [(3, 3, 1), (3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3), (128, 256, 3)]
     sizes += [(256, 256, 3)] * 3 + [(256, 512, 3)]
@@ -356,7 +356,8 @@ def adain_files(folder: Path) -> tuple[list[nn.Conv2d], list[nn.Conv2d]]:
 def adain_original(
     vgg: list[nn.Conv2d], decoder: list[nn.Conv2d], x: Tensor, style: Tensor, alpha: float
 ) -> Tensor:
-    """The original's arithmetic: VGG-19 to relu4_1 with its pooling, and n - 1 in the variance."""
+    """The arithmetic of the original: VGG-19 to relu4_1 with its pooling, and n - 1 in the
+    variance."""
 
     def conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
         return layer(functional.pad(x, (1, 1, 1, 1), "reflect"))

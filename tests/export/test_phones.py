@@ -1,4 +1,5 @@
-"""docs/engine-format.md, "Phones": its program converts a network that then paints the same."""
+"""The program in docs/engine-format.md, "Phones", converts a network, which then has the same
+output."""
 
 from __future__ import annotations
 

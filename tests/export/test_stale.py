@@ -1,4 +1,4 @@
-"""Whatever an export is written over, nothing of the network before it is played again."""
+"""After an export over an older one, no file of the older network is used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NAMES = ("a.rtx.trt", "a.rtx.encoder.trt", "a.trt", "a.fp16.rtx.tiles.trt")
 
 
 def old_files(folder: Path) -> None:
-    """What an earlier network left under the name a."""
+    """The files of an older network with the name a."""
     for name in NAMES:
         write_trt(folder / name, DATA, OLD, BUILD)
     for name in ("a.encoder.onnx", "a.tiles.onnx", "a.fp16.onnx"):

@@ -1,4 +1,4 @@
-"""Weights in half the bytes: only where every number stays what it was."""
+"""Weights stored in half the bytes, only where every value stays equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real TensorRT-RTX engines, built here without a GPU; and what becomes of everything else."""
+"""Real TensorRT-RTX engines, built without a GPU, and errors of the build."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def test_a_plugins_node_without_its_plugin_is_one_line(
 def test_a_building_process_that_dies_is_one_line(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As TensorRT's parser ends its own on some graphs: SIGABRT, after a word on standard error."""
+    """TensorRT's parser aborts the process on some graphs: SIGABRT, after a message on standard
+    error."""
     (tmp_path / "stand_in").mkdir()
     (tmp_path / "stand_in" / "sitecustomize.py").write_text(
         "import os\n"
@@ -158,7 +159,8 @@ def test_progress_is_told(toy: Path, tmp_path: Path) -> None:
 
 @needs_rtx
 def test_tensorrt_by_a_stand_in(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorRT-RTX under TensorRT's name, and a recorded GPU: what the builder is told."""
+    """TensorRT-RTX under TensorRT's name, and a recorded GPU: the settings that the builder
+    receives."""
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
     monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ST_TEST_RECORD", str(tmp_path / "told.json"))

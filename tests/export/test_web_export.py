@@ -1,4 +1,4 @@
-"""st-export --web: what it writes, and what it refuses."""
+"""st-export --web: the files that it writes, and its errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def onnxruntime_web() -> None:
 
 @pytest.fixture
 def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of npm, in a moment: for tests of all the rest."""
+    """Replaces the download from npm, for tests that do not need its files."""
 
     def unpack(folder: Path) -> None:
         for name in npm_package.FILES.values():
@@ -76,7 +76,7 @@ def test_the_folder_holds_all_that_the_page_asks_for(tmp_path: Path) -> None:
 
 
 def test_the_page_names_no_other_address() -> None:
-    """Its own files; nothing but an XML namespace looks like an address."""
+    """It refers only to its own files; the only address is an XML namespace."""
     for path in (*PAGE.iterdir(), *FOLDER.iterdir()):
         found = set(re.findall(r"(?:https?:|wss?:)?//[\w.-]+\.\w+", path.read_text()))
         assert found <= {"http://www.w3.org"}, path.name

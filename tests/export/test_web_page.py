@@ -1,4 +1,5 @@
-"""The page of st-export --web in headless Chromium, offline: it paints as the runtime does."""
+"""The page of st-export --web in headless Chromium, offline: its paintings equal those of the
+runtime."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def site_of(engine: str | Path, folder: Path, *more: str) -> Path:
 
 
 class Page:
-    """What a visitor does on the page, and what they see."""
+    """The actions of a visitor, and what the page shows."""
 
     def __init__(self, driver: Any, address: str, folder: Path) -> None:
         self.driver, self.folder = driver, folder
@@ -100,7 +101,7 @@ class Page:
         self.driver.find_element("id", field).send_keys(str(path))
 
     def settled(self) -> None:
-        """Wait until the picture is painted as the controls say."""
+        """Wait until the picture has been painted with the current controls."""
         time.sleep(0.1)  # until the page has been told of a file
         self.wait("return document.getElementById('canvas').getAttribute('aria-busy') === 'false'")
 
@@ -112,7 +113,7 @@ class Page:
 
 
 def encoded(picture: NDArray[np.uint8], suffix: str) -> bytes:
-    """RGB or RGBA as a file's bytes."""
+    """The file content of an RGB or RGBA picture."""
     code = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     ok, data = cv2.imencode(suffix, cv2.cvtColor(picture, code))
     assert ok
@@ -120,7 +121,7 @@ def encoded(picture: NDArray[np.uint8], suffix: str) -> bytes:
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
-    """RGB, or RGBA where not all is opaque."""
+    """RGB, or RGBA if not all pixels are opaque."""
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     assert picture is not None
     if picture.shape[2] == 3 or picture[..., 3].min() == 255:
@@ -140,7 +141,7 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]]:
-    """One for all, whose camera plays a clip: red on the left, green on the right."""
+    """One browser for all tests, whose camera plays a clip: red on the left, green on the right."""
     folder = tmp_path_factory.mktemp("browser")
     frame = np.zeros((240, 320, 3), np.uint8)
     frame[:, :160], frame[:, 160:] = RED, GREEN
@@ -158,7 +159,7 @@ def address(paintings: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: tuple[Any, Path], address: str) -> Iterator[Page]:
-    """The shipped engine's page, on one thread; not loaded anew where it is still open."""
+    """The page of the shipped engine, on one thread; reloaded only if it is no longer open."""
     driver, folder = browser
     page = Page(driver, "" if driver.current_url == address else address, folder)
     for name, value in (("size", 0), ("color", "style"), ("scale", 0), ("paint-size", 0)):
@@ -197,7 +198,7 @@ def test_it_blends_and_mixes_as_the_runtime_does(page: Page) -> None:
         assert page.text("strength-shown") == f"{strength} %"
     page.set("[data-weight=perfume]", 0)
     page.settled()
-    assert "more than 0" in page.alert
+    assert "raise one of them" in page.alert
     page.click("[data-style=perfume]")
     page.settled()
     assert page.alert == ""
@@ -289,7 +290,7 @@ def test_controls_have_names_and_the_page_fits_a_phone(page: Page) -> None:
 
 
 def test_no_other_address_can_be_asked(page: Page) -> None:
-    """Neither from the page nor from its worker, though the address is there and would answer."""
+    """Neither the page nor its worker can request another address, though a server is there."""
     asked: list[str] = []
 
     class Other(BaseHTTPRequestHandler):
@@ -361,10 +362,10 @@ def test_the_camera_is_painted_and_mirrored(page: Page) -> None:
 
 def test_a_page_without_a_camera_says_so(page: Page) -> None:
     for error, said in (
-        ("NotFoundError", "There is no camera here."),
+        ("NotFoundError", "No camera was found."),
         (
             "NotAllowedError",
-            "The camera was not allowed. Allow it beside the address, then try again.",
+            "The camera was not allowed. Allow it next to the address, then try again.",
         ),
     ):
         page.driver.execute_script(
@@ -389,7 +390,7 @@ def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
 
 
 def test_strokes_of_another_size(page: Page) -> None:
-    """Restored like the runtime's, whose arithmetic is in integers."""
+    """The size is restored like in the runtime, which uses integer arithmetic."""
     picture = cv2.GaussianBlur(synthetic_picture(120, 200, seed=5)[0], (0, 0), 2)
     page.click("[data-style=wave]")
     page.set("#paint-size", 240)
@@ -448,7 +449,8 @@ def test_settings_survive_a_reload(page: Page) -> None:
 def test_it_works_without_the_server_and_with_threads(
     paintings: Path, browser: tuple[Any, Path]
 ) -> None:
-    """The service worker isolates the page, on a host that sends no headers, and keeps it."""
+    """The service worker makes the page cross-origin isolated on a host that sends no headers, and
+    caches it."""
     picture = synthetic_picture(45, 61, seed=8)[0]
     with served(paintings) as address:
         page = Page(browser[0], address, browser[1])
@@ -507,7 +509,7 @@ def test_threads_where_the_page_is_isolated(paintings: Path, browser: tuple[Any,
 
 
 def pixel_encoder(path: Path, side: str, **more: Any) -> None:
-    """The code is one pixel of the style as the encoder sees it, so that scaling it shows."""
+    """The style code is one pixel of the style, which shows how the style is scaled."""
     text = f"""pixel (uint8[1, {side}, 3] style) => (float[1, 3] code)
     <int64 row = {{21}}, int64 column = {{37}}> {{
         x = Cast<to: int = 1>(style)
@@ -519,7 +521,7 @@ def pixel_encoder(path: Path, side: str, **more: Any) -> None:
 
 
 def test_a_style_picture_of_the_visitors_own(tmp_path: Path, browser: tuple[Any, Path]) -> None:
-    """Through the encoder beside the engine; beside a style that the page came with."""
+    """Encoded by the style encoder, besides a style that the page offers."""
     engine = toys.code_engine(tmp_path / "any.onnx")
     pixel_encoder(engine.with_suffix(".encoder.onnx"), "H, W", multiple=8)
     own, large = synthetic_picture(44, 60, seed=1)[0], synthetic_picture(700, 901, seed=2)[0] // 2
@@ -583,7 +585,7 @@ def test_an_engine_of_one_style_shows_no_styles(tmp_path: Path, browser: tuple[A
 
 @pytest.mark.slow
 def test_webgpu_paints_as_the_runtime_does(paintings: Path, tmp_path: Path) -> None:
-    """On Chromium's software graphics, which is slow but keeps WebGPU's rules."""
+    """On Chromium's software implementation of WebGPU, which is slow but conforming."""
     flags = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
     with served(paintings) as address, chromium(tmp_path, flags=flags) as driver:
         page = Page(driver, address, tmp_path)

@@ -31,7 +31,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Goods:
 
 
 def check(chosen: Sequence[Case], good: Goods, folder: Path) -> Counter[int | None]:
-    """Count the exit codes; fails with a list of all violations."""
+    """Count the exit codes; fail with a list of all violations."""
     faults = []
     codes: Counter[int | None] = Counter()
     for outcome in run_cases(chosen, good, folder):

@@ -1,4 +1,4 @@
-"""The distribution: its name on PyPI, and the packages that it declares."""
+"""The distribution: its name on PyPI, and its declared packages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INSTALLS_ST = re.compile(
 
 
 def texts() -> list[Path]:
-    """The text files of the checkout that git follows."""
+    """The text files that git tracks."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
     if done.returncode:
         pytest.skip("the checkout is no git repository")
@@ -77,7 +77,7 @@ def test_the_constant_is_the_name_of_the_distribution() -> None:
 
 
 def third_party(folder: str) -> set[str]:
-    """The packages outside the standard library that the modules of a folder import."""
+    """The third-party packages that the modules of a folder import."""
     names = set()
     for file in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""Functions are short enough to be read at once."""
+"""Functions have at most 60 lines."""
 
 import ast
 import subprocess
@@ -23,7 +23,7 @@ def length(node: ast.AST) -> int:
 
 
 def outermost(node: ast.AST):
-    """The definitions inside a node that are in no other definition inside it."""
+    """The outermost definitions inside a node."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, DEFINITIONS):
             yield child

@@ -1,4 +1,4 @@
-"""The order of the rooms: imports point one way, and nothing imports itself in a circle."""
+"""The order of the packages: imports point one way, without circles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VIDEO = ({"film"}, {"jobs", "live"}, {"serve"}, {"command", "webcam_command"})
 
 
 def modules() -> dict[str, Path]:
-    """Every module of st by its name."""
+    """All modules of st, by name."""
     found = {}
     for folder in FOLDERS:
         for file in (ROOT / folder).rglob("*.py"):
@@ -43,7 +43,7 @@ MODULES = modules()
 
 
 def imported(file: Path) -> Iterator[str]:
-    """The modules of st that a file imports anywhere in it, except for type checkers only."""
+    """The modules of st that a file imports, at any place, except for type checking only."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     typing_only = {
         id(inner)

@@ -1,4 +1,4 @@
-"""Triton comes with an extra: without it, its tests say so and are skipped."""
+"""Triton is an optional extra: without it, these tests are skipped."""
 
 from __future__ import annotations
 

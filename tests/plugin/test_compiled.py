@@ -1,4 +1,4 @@
-"""The kernels ahead of time: for every GPU generation, with no GPU."""
+"""The kernels, compiled ahead of time for every GPU generation, without a GPU."""
 
 from __future__ import annotations
 

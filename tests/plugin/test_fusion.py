@@ -1,5 +1,5 @@
-"""The function form of real exported graphs: the same pictures on ONNX Runtime, taken by
-TensorRT-RTX's builder, and made of plugin nodes for TensorRT."""
+"""ONNX functions in real exported graphs: equal pictures on ONNX Runtime, accepted by TensorRT-
+RTX's builder, and replaced by plugin nodes for TensorRT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RTX = "tensorrt_rtx_bindings"
 
 
 class SmallAdain(nn.Module):
-    """AdaIN's own step between two convolutions: with VGG it takes a minute to export."""
+    """AdaIN's own step between two convolutions; exporting VGG would take a minute."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def test_the_function_form_paints_the_same(exported: tuple[str, ModelProto]) -> 
 
 
 def test_a_wrong_function_paints_something_else(exported: tuple[str, ModelProto]) -> None:
-    """The comparison above would see it."""
+    """The comparison above would detect it."""
     _, model = exported
     made = fused(model)
     for function in made.functions:
@@ -198,7 +198,7 @@ def test_tensorrt_rtx_builds_the_function_form_of_whole_networks(
 
 
 def small(half: bool) -> ModelProto:
-    """All three functions on a map of any size."""
+    """All three functions on a feature map of any size."""
     kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     wide = TensorProto.FLOAT
     graph = helper.make_graph(
@@ -248,7 +248,7 @@ def test_the_functions_against_float64(half: bool) -> None:
 
 
 def test_what_only_looks_like_a_covariance_stays(exported: tuple[str, ModelProto]) -> None:
-    """Divided by something else than the number of pixels."""
+    """It is divided by something other than the number of pixels."""
     if exported[0] != "wct":
         pytest.skip("has no covariance")
     model = ModelProto()
@@ -278,7 +278,7 @@ def test_norms_of_few_channels_stay() -> None:
 
 
 def test_maps_widened_for_the_statistics_only_are_read_as_they_were() -> None:
-    """What an FP16 graph makes of a norm: cast, norm, cast. The plugin casts inside."""
+    """A norm in an FP16 graph is: cast, norm, cast. The plugin casts internally."""
     half, wide = TensorProto.FLOAT16, TensorProto.FLOAT
     nodes = [
         helper.make_node("Relu", ["x"], ["h"]),
@@ -311,7 +311,7 @@ def test_maps_widened_for_the_statistics_only_are_read_as_they_were() -> None:
 
 
 def test_fp16_graphs_call_them_on_half_maps(exported: tuple[str, ModelProto]) -> None:
-    """As st-export makes them for TensorRT: the maps that only statistics widened stay half."""
+    """As exported for TensorRT: maps that were cast only for statistics stay FP16."""
     method, model = exported
     half = to_fp16(model)
     made = fused(half)

@@ -1,4 +1,4 @@
-"""The kernels against float64, under Triton's interpreter."""
+"""The kernels in Triton's interpreter, compared with float64."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ few = settings(
 
 @some.composite
 def maps(draw: some.DrawFn, channels: int = 4, side: int = 24) -> Array:
-    """(N, C, H, W) float32 or half, also of one pixel, on an offset of up to 300 deviations."""
+    """(N, C, H, W) float32 or float16, down to one pixel, with an offset of up to 300 standard
+    deviations."""
     shape = (
         draw(some.integers(1, 2)),
         draw(some.integers(1, channels)),
@@ -48,12 +49,12 @@ def codes(x: Array, count: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 def ulp(x: Array) -> float:
-    """The rounding of one number as large as the largest of x."""
+    """The rounding error of a number as large as the largest of x."""
     return float(np.spacing(np.abs(x).max().astype(x.dtype)))
 
 
 def adain_error(pool: ProcessPoolExecutor, x: Array, kernels: str = "", count: int = 1) -> float:
-    """The largest difference from float64, in terms of what float32 inside can keep."""
+    """The largest difference from float64, relative to what float32 arithmetic can achieve."""
     scale, shift = codes(x, count)
     (y,) = pool.submit(interpreted.run, "adain", (x, scale, shift), kernels).result(timeout=200)
     assert y.dtype == x.dtype
@@ -131,7 +132,7 @@ def test_more_channels_than_a_tile(pool: ProcessPoolExecutor) -> None:
 
 
 def test_large_planes(pool: ProcessPoolExecutor) -> None:
-    """Many rounds of every lane, and many parts; 0.1 on an offset of 4000."""
+    """Many iterations of every lane, and many parts; a deviation of 0.1 on an offset of 4000."""
     random = np.random.default_rng(3)
     x = (4000 + 0.1 * random.standard_normal((1, 1, 301, 333))).astype("f4")
     assert adain_error(pool, x) < LIMIT
@@ -147,7 +148,7 @@ def test_an_offset_that_breaks_the_naive_variance(pool: ProcessPoolExecutor) -> 
 
 
 def test_half_does_not_overflow(pool: ProcessPoolExecutor) -> None:
-    """Squares of these are beyond half (#32 of the field's pains: NaN in FP16 norms)."""
+    """The squares of these values exceed float16, a known cause of NaN in FP16 norms."""
     x = (60000 * np.random.default_rng(5).uniform(-1, 1, (1, 2, 32, 32))).astype("f2")
     assert adain_error(pool, x) < LIMIT
 

@@ -1,4 +1,4 @@
-"""The plugins as TensorRT's own Python package registers and asks them; nothing is built."""
+"""The plugins as TensorRT's Python package registers and calls them; no engine is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes: slices that resume, the data folder, and that every recipe is one of its method."""
+"""The recipes: time slices that resume, the data folder, and valid settings of every recipe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_picture(path: Path, seed: int, size: tuple[int, int] = (96, 80)) -> No
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder: named styles, four other pictures of different rights, photographs."""
+    """A data folder: named styles, four other pictures with different licenses, and photographs."""
     folder = tmp_path_factory.mktemp("shared")
     rows = [(f"style/{pack.NAMED[name]}", "public-domain") for name in PAINTINGS]
     rows += [("style/paintings/old.jpg", "public-domain"), ("style/paintings/wall.jpg", "texture")]
@@ -54,7 +54,8 @@ def data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_data_folder(shared: Path, data: Path) -> None:
-    """Named styles at up to 512 pixels, others whose rights allow it, and SqueezeNet's weights."""
+    """Named styles at up to 512 pixels, others whose license allows it, and SqueezeNet's
+    weights."""
     assert {file.stem for file in (data / "styles").iterdir()} == set(PAINTINGS)
     assert Image.open(data / "styles" / "wave.jpg").size == (549, 512)
     kept = {file.name for file in (data / "paintings").iterdir()}
@@ -85,7 +86,7 @@ def test_the_limit_holds(shared: Path, tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_a_training_of_its_method() -> None:
-    """Names are unique, settings known and valid, styles as many as the method takes."""
+    """Names are unique, settings are known and valid, and the number of styles suits the method."""
     assert len({recipe.name for recipe in RECIPES}) == len(RECIPES)
     wanted = {"paintings", "paintings-fast", "paintings-light", "anything"}
     assert wanted | set(METHODS) - {"cin", "prediction"} == {recipe.name for recipe in RECIPES}
@@ -118,8 +119,8 @@ TWO = (
 def test_two_slices_of_two_recipes(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first slice ends in the middle of the first recipe, which the second one waits for; the
-    next ones resume and finish it, export it, and begin the second with it."""
+    """The first slice ends in the middle of the first recipe, for which the second waits. The next
+    slices resume and finish the first, export it, and begin the second with it."""
     folders = slices.Folders(data, tmp_path / "out")
     machine = slices.Machine("cpu", 0)
     minutes = (slices.STARTUP + 0.01) / 60  # a training pauses after its first step
@@ -147,7 +148,8 @@ def test_two_slices_of_two_recipes(
 
 
 def test_failures_are_said(data: Path, tmp_path: Path) -> None:
-    """A recipe that fails does not stop the others; one without time is left for the next slice."""
+    """A failing recipe does not stop the others; one that runs out of time continues in the next
+    slice."""
     bad = Recipe("bad", "wct", 2, {"size": 40})
     folders = slices.Folders(data, tmp_path / "out")
     failures = slices.run_slice([bad], folders, slices.Machine("cpu", 0), 10)

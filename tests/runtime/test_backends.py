@@ -1,4 +1,4 @@
-"""Engines on ONNX Runtime and OpenVINO: the same pictures, and the device that was asked for."""
+"""Engines on ONNX Runtime and OpenVINO: equal pictures, on the requested device."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_openvino_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_onnx_runtime_missing_names_its_extras(tmp_path: Path) -> None:
-    """Also in the command, in one line; importing the runtime needs none of it."""
+    """The command reports it in one line. Importing the runtime does not need ONNX Runtime."""
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     picture = tmp_path / "in.png"
     Image.new("RGB", (8, 8)).save(picture)
@@ -95,7 +95,7 @@ def test_cuda_is_never_quietly_the_processor(tmp_path: Path) -> None:
 def test_cuda_that_does_not_load_is_refused_and_auto_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As with onnxruntime-gpu on a machine without a driver: listed, and not there."""
+    """onnxruntime-gpu on a machine without a driver lists CUDA but cannot load it."""
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("onnxruntime-gpu is installed")
     listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -1,4 +1,4 @@
-"""Colors of the content under a painting's light, and the reverse."""
+"""Color transfer between content and painting, in both directions."""
 
 from __future__ import annotations
 

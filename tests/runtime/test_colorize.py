@@ -1,4 +1,4 @@
-"""Gray pictures that get colors: luma stays, hints tell, and any picture is taken."""
+"""Colorizers: luma is preserved, hints take effect, and all kinds of pictures work."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def engine(tmp_path: Path) -> Path:
 
 
 def gray(height: int, width: int, seed: int = 0) -> Picture:
-    """Smooth structure of all lights, with edges."""
+    """A smooth gray structure with all luma values and with edges."""
     random = np.random.default_rng(seed).random((5, 6), np.float32)
     smooth = cv2.resize(random, (width, height), interpolation=cv2.INTER_CUBIC)
     values = (smooth * 300 - 20).clip(0, 255).astype(np.uint8)
@@ -63,7 +63,7 @@ def luma64(picture: Picture) -> Picture:
 def test_luma_is_the_pictures_whatever_the_chroma(
     seed: int, size: tuple[int, int], strength: float
 ) -> None:
-    """For gray pictures exactly, rounded; for others within half a step."""
+    """Exact for gray pictures, after rounding; within half a step for others."""
     random = np.random.default_rng(seed)
     chroma = ((random.random((*size, 2)) * 2 - 1) * strength).astype(np.float32)
     plain = random.integers(0, 256, (40, 60, 1), np.uint8).repeat(3, axis=2)
@@ -77,7 +77,7 @@ def test_luma_is_the_pictures_whatever_the_chroma(
 
 
 def test_chroma_gives_way_with_its_hue_kept() -> None:
-    """Against float64: the largest part of it that leaves every channel in 0..255."""
+    """Compared with float64: chroma is scaled by the largest factor that keeps 0..255."""
     lights = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     chroma = np.broadcast_to(np.array([-0.3, 0.25], np.float32), (1, 256, 2)).copy()
     made = colored(lights, lights, chroma).astype(np.float64)
@@ -92,7 +92,7 @@ def test_chroma_gives_way_with_its_hue_kept() -> None:
 
 
 def test_chroma_of_a_smaller_map_follows_the_pictures_edges() -> None:
-    """A red square on a blue ground, its chroma at an eighth of the size."""
+    """A red square on a blue background, with chroma at an eighth of the size."""
     light = np.full((160, 160), 60, np.uint8)
     light[53:107, 53:107] = 190
     picture = np.repeat(light[..., None], 3, axis=2)
@@ -203,7 +203,7 @@ def test_the_render_factor_alone_decides_what_a_run_costs(engine: Path) -> None:
 
 
 def test_identities_tell_hints_and_factors_apart(engine: Path) -> None:
-    """So that a film is not resumed with other colors."""
+    """Otherwise a film would be resumed with other colors."""
     paint = Stylizer(engine)
     found = [paint.identity, paint.set_render_factor(5).identity]
     found += [paint.set_hints([(1, 1, color)]).identity for color in ("red", "green")]
@@ -286,7 +286,7 @@ def test_colors_by_number_and_name() -> None:
 
 
 def test_a_palette_counts_colors(engine: Path) -> None:
-    """Shares add up, mix linearly, and gray is the middle one."""
+    """Bins add up to 1 and mix linearly; gray is the middle bin."""
     even = palette_of(np.full((4, 4, 3), 77, np.uint8))
     assert even.shape == (1, 82)
     assert even[0, 40] == pytest.approx(1, abs=1e-3)

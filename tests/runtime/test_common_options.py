@@ -1,4 +1,4 @@
-"""What every command has in common: help, --version, --quiet, --no-overwrite, --list-styles."""
+"""Options that all commands share: help, --version, --quiet, --no-overwrite, --list-styles."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(main: click.Command, *words: object, code: int = 0) -> Result:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with photo.png and tint.onnx."""
+    """The current folder, with photo.png and tint.onnx."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(PIXELS).save("photo.png")
     toys.tint_engine(tmp_path / "tint.onnx")

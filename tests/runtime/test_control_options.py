@@ -1,4 +1,4 @@
-"""--region, --feather, --color, --style-scale and --paint-size, as users type them."""
+"""The options --region, --feather, --color, --style-scale and --paint-size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.video import clips
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """photo.png, sky.png (white above), an engine, and nothing else."""
+    """A folder with photo.png, sky.png (white at the top) and an engine."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     Image.fromarray(random.integers(60, 190, (20, 30, 3), np.uint8)).save("photo.png")
@@ -137,7 +137,7 @@ def test_every_command_that_paints_takes_the_controls() -> None:
 
 
 def test_what_is_read_is_not_written_over(folder: Path) -> None:
-    """A mask, a painting or an engine as the output, by whatever name."""
+    """The output is a mask, a painting or an engine that the command reads, under any name."""
     toys.code_engine(folder / "code.onnx")
     Image.new("RGB", (9, 9), "red").save("style.png")
     (folder / "link.png").symlink_to("style.png")

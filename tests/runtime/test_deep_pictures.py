@@ -1,4 +1,4 @@
-"""Every sample type in every channel layout is read alike, by the runtime and by training."""
+"""Runtime and training read all sample types and channel layouts equally."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHITE = {"u1": 255, "u2": 65535, "u4": 2**32 - 1, "f2": 1, "f4": 1, "f8": 1}
 
 
 def colors() -> np.ndarray:
-    """(30, 50, 4) in 0..1; nothing is transparent in full, which would change its color."""
+    """(30, 50, 4) in 0..1. No pixel is fully transparent, since those change color."""
     unit = np.random.default_rng(5).random((30, 50, 4))
     unit[..., 3] = np.linspace(0.2, 0.9, 50)
     return unit
@@ -43,7 +43,7 @@ def stored(unit: np.ndarray, layout: str, kind: str) -> np.ndarray:
 
 
 def png_of(samples: np.ndarray) -> bytes:
-    """A PNG of (H, W, 1 to 4) uint8 or uint16, which no library here writes in all layouts."""
+    """A PNG of (H, W, 1 to 4) uint8 or uint16. No library here writes all of these layouts."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -111,7 +111,7 @@ def test_tiff(layout: str, kind: str) -> None:
 @pytest.mark.parametrize("alpha", ["", "-alpha set -channel A -evaluate multiply 0.5 +channel"])
 @pytest.mark.parametrize("gray", ["", "-colorspace Gray"])
 def test_float_predictors(alpha: str, gray: str, tmp_path: Path) -> None:
-    """ImageMagick writes floats with the floating point predictor, and gray with alpha too."""
+    """ImageMagick writes floats with the floating point predictor, also gray with alpha."""
     source = f"convert -size 40x24 gradient:red-yellow {alpha} {gray}"
     subprocess.run([*source.split(), "-depth", "8", tmp_path / "x.png"], check=True)
     plain = read_picture(tmp_path / "x.png")

@@ -1,4 +1,4 @@
-"""st-engines as a user meets it."""
+"""The st-engines command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shipped(tint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of shipped engines: tint, and add with its style encoder."""
+    """A folder of engines: tint, and add with its style encoder."""
     toys.code_engine(tint.with_name("add.onnx"))
     monkeypatch.setattr(engines, "FOLDER", tint.parent)
     monkeypatch.setattr(engines, "DEFAULT", "tint")

@@ -1,4 +1,4 @@
-"""Ctrl-C at any time after a command's start is one line."""
+"""Ctrl-C at any time after a command starts prints one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files from strangers: each is refused in one line, within a second, and opens nothing else."""
+"""Untrusted engine files are rejected with one line, within a second, and open no other file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytest.importorskip("openvino")
 
 
 def refused(path: Path, match: str | None = None, device: str = "cpu") -> str:
-    """The message of the refusal: one printable line. benchmarks.trust measures its time."""
+    """The error message: one printable line. benchmarks.trust measures the time."""
     with pytest.raises(BadInput, match=match) as caught:
         Stylizer(path, device=device)
     line = str(caught.value)
@@ -377,7 +377,7 @@ def test_style_codes_from_strangers(tmp_path: Path) -> None:
 
 
 class Canary:
-    """Notes when it is unpickled."""
+    """Records that it was unpickled."""
 
     seen: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""st-image as a user meets it."""
+"""The st-image command."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(*arguments: object, code: int = 0, stdin: bytes | None = None) -> Result
 
 
 def error_line(result: Result) -> str:
-    """The one line that a failure is."""
+    """The single line of an error."""
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("Error: ")
@@ -182,7 +182,8 @@ def test_json_is_one_object_a_picture(here: Path, tint: str) -> None:
 
 
 def levelling_engine(path: Path) -> Path:
-    """A pair: `path` moves each channel's mean to 128; its tiles twin takes the mean as given."""
+    """A pair of engines: `path` shifts the mean of each channel to 128; its tiles companion
+    receives the mean as input."""
     shift = """
         x = Cast<to: int = 1>(content)
         level = Sub(x, mean)

@@ -1,4 +1,4 @@
-"""Pictures in and out: what a user expects of odd files."""
+"""Reading and writing unusual picture files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RED, GREEN, BLUE, GRAY = (220, 30, 40), (30, 200, 60), (20, 60, 230), (128, 128,
 
 
 def flags() -> np.ndarray:
-    """(24, 40, 3): four fields of unlike colors, so that every turn and flip shows."""
+    """(24, 40, 3): four differently colored fields, so that every rotation and flip is visible."""
     pixels = np.zeros((24, 40, 3), np.uint8)
     pixels[:12, :20], pixels[:12, 20:], pixels[12:, :20], pixels[12:, 20:] = RED, GREEN, BLUE, GRAY
     return pixels
@@ -422,7 +422,7 @@ def test_a_folder_and_a_name_with_a_nul_are_refused(tmp_path: Path) -> None:
 
 
 def bomb(side: int) -> bytes:
-    """A real PNG of side × side white 1-bit pixels, a few kilobytes."""
+    """A real PNG of side × side white 1-bit pixels, in a few kilobytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (

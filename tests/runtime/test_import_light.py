@@ -1,4 +1,4 @@
-"""What importing and using the runtime may load, seen from a fresh process."""
+"""Which libraries importing and using the runtime loads, in a new process."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_onnx_runtime_reports_to_nobody() -> None:
 
 
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
-    """Nor does it start a process for it, which a forked child would wait for."""
+    """It also starts no process for telemetry, which a forked child would wait for."""
     pytest.importorskip("openvino")
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     code = f"""

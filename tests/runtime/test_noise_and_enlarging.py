@@ -1,4 +1,4 @@
-"""Engines that paint with noise, make textures, or enlarge pictures."""
+"""Engines with a noise input, texture engines, and super-resolution engines."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_metadata_that_is_refused(values: dict[str, object]) -> None:
 
 
 def test_a_graph_of_another_size_is_refused(tmp_path: Path) -> None:
-    """The metadata says ×4, the graph makes ×2: found out when it has painted."""
+    """The metadata says ×4 but the graph enlarges ×2: detected after the first run."""
     save(DOUBLE, tmp_path / "double.onnx", Metadata("toy", scale=4, halo=2))
     with pytest.raises(BadEngine, match="its metadata is wrong"):
         Stylizer(tmp_path / "double.onnx")(picture(8, 8))

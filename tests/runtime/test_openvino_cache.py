@@ -1,4 +1,5 @@
-"""Which of its models OpenVINO runs: a film's own, one for what wanders, the same after a stop."""
+"""Which compiled model OpenVINO runs: one per film size, one for varying sizes, the same after a
+resume."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def test_of_large_pictures_one_style_is() -> None:
 
 
 def test_a_film_taken_up_again_has_the_models_of_an_unbroken_run() -> None:
-    """Two regions of two styles, and three: every frame's runs, in their order."""
+    """Two and three regions of two styles: the runs of each frame, in order."""
     for styles in (2, 3):
         frame = [run_of(64, style) for style in range(styles)]
         assert chosen(frame * 4)[2 * styles :] == chosen(frame * 2)
@@ -72,7 +73,7 @@ def test_large_codes_and_noise_are_never_compiled_in() -> None:
 
 
 def test_every_model_paints_the_same(tmp_path: Path) -> None:
-    """Sizes and styles in an order that runs all of them: held, not held, and of any size."""
+    """Sizes and styles in an order that uses all models: with constants, without, and dynamic."""
     path = toys.tiles_pair(tmp_path / "pair.onnx")
     random = np.random.default_rng(0)
     with Stylizer(path, device="cpu") as one, Stylizer(path, device="openvino") as other:

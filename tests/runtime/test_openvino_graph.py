@@ -1,4 +1,4 @@
-"""What OpenVINO is given in place of an engine's graph: other nodes, the same function."""
+"""The graph rewrites for OpenVINO: other nodes, the same function."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_and_paint_what_they_painted(name: str, size: tuple[int, int]) -> None:
 
 
 class Up(nn.Module):
-    """A folded upsampling, of any weights."""
+    """A folded upsampling with any weights."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()

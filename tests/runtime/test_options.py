@@ -1,4 +1,4 @@
-"""Which shipped engine a command takes when none is named."""
+"""Which shipped engine a command uses by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strokes of one size at any size of the picture, and scaled styles."""
+"""Paint size, which fixes the relative stroke size, and style scale."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scene(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def paint(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A painting with strokes of its own: the picture's negative, and stripes."""
+    """A painting with its own strokes: the negative of the picture, with stripes."""
     stripes = 30 * np.sin(np.arange(rgb.shape[1]) / 2)[None, :, None]
     return np.clip(np.rint(220 - 0.7 * rgb + stripes), 0, 255).astype(np.uint8)
 
@@ -105,7 +105,7 @@ def test_threads_do_not_share_scratch_memory() -> None:
 
 @pytest.mark.parametrize("size", [(100, 150), (120, 160), (60, 81), (23, 31), (240, 320)])
 def test_a_reduction_averages(size: tuple[int, int]) -> None:
-    """Fine lines become their mean, not an alias, where they are finer than the new pixels."""
+    """Lines that are finer than the new pixels become their mean, without aliasing."""
     lines = np.zeros((240, 320, 3), np.uint8)
     lines[:, ::2] = 200
     reduced = scaled(lines, *size).astype(float)
@@ -125,7 +125,7 @@ def test_a_large_painting_scaled_down_is_the_small_one() -> None:
 
 
 def test_detail_that_the_small_picture_lost_is_given_back() -> None:
-    """Where the painting follows the picture, it does so at the full size too."""
+    """Where the painting follows the picture, it also does so at full size."""
     picture = cv2.GaussianBlur(scene(480, 640), (0, 0), 1)
     small = scaled(picture, 160, 213)
     expected = 255 - 0.7 * picture.astype(float)
@@ -138,8 +138,7 @@ def test_detail_that_the_small_picture_lost_is_given_back() -> None:
 
 
 def test_a_thumbnail_shows_what_the_print_will_be() -> None:
-    """The shipped engine on a picture and on a quarter of it, which has all of its detail: alike
-    with a paint size."""
+    """The shipped engine on a picture and on its reduction by four: equal with a paint size."""
     if engines.find(engines.DEFAULT) is None:
         pytest.skip("no shipped engine in this checkout")
     thumbnail = scene(180, 240)

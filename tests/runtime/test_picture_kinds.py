@@ -1,4 +1,4 @@
-"""Pictures of every kind that apps have, in and out of a Stylizer."""
+"""All kinds of pictures that a Stylizer accepts and returns."""
 
 from __future__ import annotations
 

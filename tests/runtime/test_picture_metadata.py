@@ -1,4 +1,4 @@
-"""Color by code points, transparent colors, metadata, links and long names of picture files."""
+"""Picture files: color code points, transparent colors, metadata, links and long names."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_hdr_pictures_get_the_tone_curve_of_films(transfer: int, depth: int) -> 
 
 
 def test_an_hdr_avif_is_read_with_all_its_bits(tmp_path: Path) -> None:
-    """Ten bits of PQ from black to peak: in eight, neighbors would be one."""
+    """Ten bits of PQ from black to peak: with eight bits, neighboring values would be equal."""
     codes = np.linspace(0.05, 0.75, 256)
     ten = np.rint(codes * 1023).astype(np.uint16)
     strip = np.stack([np.tile(ten, (16, 1))] * 3, -1)

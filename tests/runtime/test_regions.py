@@ -1,4 +1,4 @@
-"""Regions: one style where a mask is white, clean borders, whatever the masks are like."""
+"""Regions: a style where its mask is white, with exact borders, for all kinds of masks."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_masks_are_files_too_and_what_is_transparent_is_black(
 
 
 def test_masks_of_one_call(tint: Stylizer) -> None:
-    """As a film's masks come, a frame each."""
+    """Masks that are passed with a call, as for the frames of a mask film."""
     frame, mask = picture(), left_half()
     tint.set_regions({"black": np.ones((1, 1), bool)})
     np.testing.assert_array_equal(tint(frame, masks=[mask])[:, 16:], frame[:, 16:])

@@ -112,7 +112,7 @@ def test_every_size_comes_back(
 
 
 def strict_engine(path: Path, multiple: int) -> None:
-    """The identity, by a reshape that fails on sides that are no multiples."""
+    """The identity, with a reshape that fails on sizes that are not multiples."""
     text = f"""strict (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized)
     <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] m = {{{multiple}}},
      int64[1] three = {{3}}> {{
@@ -130,7 +130,7 @@ def strict_engine(path: Path, multiple: int) -> None:
 
 
 def test_padding_reflects_and_replicates_where_too_small(tmp_path: Path) -> None:
-    """Seen by an engine that gives each picture's mean over what it got."""
+    """Observed with an engine that returns the mean of its input."""
     text = """mean (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized)
     <int64[2] axes = {1, 2}, float zero = {0}> {
         x = Cast<to: int = 1>(content)
@@ -311,7 +311,7 @@ def test_a_closed_stylizer_says_so(tint: Stylizer) -> None:
 
 
 def test_an_engine_built_for_a_range_of_sizes(tmp_path: Path) -> None:
-    """Smaller frames are padded to its least, larger ones painted in tiles that fit its largest."""
+    """Smaller frames are padded to its minimum size, larger ones painted in tiles."""
     path = toys.tiles_pair(tmp_path / "any.onnx")
     ranged = tmp_path / "ranged.onnx"
     for suffix in (".onnx", ".tiles.onnx"):

@@ -37,7 +37,7 @@ SIZES = ((16, 16), (64, 64), (256, 256))
 
 
 def make_trt(onnx: Path, flavor: str = "tensorrt", data: bytes = b"", **changes: Any) -> Path:
-    """An .onnx as a .trt with its description; the fake computes the .onnx in it."""
+    """Wrap an .onnx file as a .trt with its description; the fake runs the .onnx."""
     model, metadata = read_engine(onnx)
     data = data or model
     build = Build(
@@ -57,7 +57,7 @@ def make_trt(onnx: Path, flavor: str = "tensorrt", data: bytes = b"", **changes:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, machine: Machine, *libraries: str) -> None:
-    """Let the machine have these of the libraries that call the CUDA driver."""
+    """Install these libraries for the CUDA driver on the fake machine."""
     fakes = {"cuda.bindings.driver": fake_bindings(machine), "pycuda.driver": machine.cuda}
     for module, fake in fakes.items():
         monkeypatch.setitem(sys.modules, module, fake if module in libraries else None)
@@ -67,7 +67,7 @@ def install(monkeypatch: pytest.MonkeyPatch, machine: Machine, *libraries: str) 
 def machine(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Machine:
-    """A fake RTX 4090, with each library that calls the CUDA driver in turn."""
+    """A fake RTX 4090, with each library for the CUDA driver in turn."""
     made = Machine()
     install(monkeypatch, made, request.param)
     monkeypatch.setattr(backend, "load_tensorrt", lambda flavor: made.trt)
@@ -176,7 +176,7 @@ def test_tensorrt_rtx_captures_by_itself(machine: Machine, tmp_path: Path) -> No
 
 
 def test_two_runs_overlap_and_more_take_turns(machine: Machine, tmp_path: Path) -> None:
-    """The barrier lets nobody through alone: both slots compute at once."""
+    """The barrier opens only for two: both slots compute at the same time."""
     machine.together = threading.Barrier(2)
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     frames = [picture(seed=seed) for seed in range(8)]
@@ -449,7 +449,7 @@ def has_gpu() -> bool:
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
 def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
-    """The real library, up to where a driver is needed."""
+    """The real library, up to the point where it needs a driver."""
     try:
         version = load_tensorrt("tensorrt-rtx").__version__
     except StError as error:
@@ -483,7 +483,7 @@ def test_the_provider_without_its_wheel_names_its_extra(
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
 def test_a_real_library_refuses_a_real_engine_without_a_driver(tmp_path: Path) -> None:
-    """Deserializing itself fails cleanly: no crash, no CUDA error 35 in our face."""
+    """Deserializing fails cleanly, without a crash or a bare CUDA error number."""
     try:
         trt = load_tensorrt("tensorrt-rtx")
     except StError as error:
@@ -498,7 +498,7 @@ gpu = pytest.mark.skipif(not has_gpu(), reason="needs an NVIDIA GPU")
 
 
 def build_here(onnx: Path, flavor: str) -> Path:
-    """A real engine of this machine's library, for its GPU."""
+    """A real engine, built by this machine's library for its GPU."""
     from st.runtime.backends.gpu import find_gpu
 
     trt: Any = load_tensorrt(flavor)  # pyright: ignore[reportArgumentType]
@@ -522,7 +522,7 @@ def build_here(onnx: Path, flavor: str) -> Path:
 def test_on_a_gpu_it_paints_what_the_onnx_paints(
     tmp_path: Path, flavor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New sizes, graphs, two threads and a second start, on the real thing."""
+    """New sizes, graphs, two threads and a second start on a real GPU."""
     monkeypatch.setenv("ST_CACHE", str(tmp_path / "cache"))
     onnx = toys.tint_engine(tmp_path / "tint.onnx")
     path = build_here(onnx, flavor)

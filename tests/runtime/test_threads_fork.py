@@ -1,4 +1,4 @@
-"""Many threads on one Stylizer, and processes forked off one."""
+"""Many threads with one Stylizer, and forked processes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FRAMES, THREADS = 200, 8
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 def test_threads_paint_what_one_paints(tmp_path: Path, device: str) -> None:
-    """8 threads × 200 frames, another style being set all the time: every painting is that of one
-    of the settings, whole, and never of a mix of two."""
+    """8 threads × 200 frames while the style keeps changing: every painting equals that of a single
+    setting, never a mixture."""
     if device == "openvino":
         pytest.importorskip("openvino")
     path = toys.tiles_pair(tmp_path / "pair.onnx")
@@ -75,7 +75,7 @@ def test_a_forked_child_gets_a_clear_error(tmp_path: Path, device: str) -> None:
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 @pytest.mark.parametrize("what", FORKS)
 def test_a_forked_child_ends_well(tmp_path: Path, what: str, device: str) -> None:
-    """Without hanging and without a signal, as the libraries' own destructors would there."""
+    """It neither hangs nor dies by a signal, although the libraries' destructors would."""
     if device == "openvino":
         pytest.importorskip("openvino")
     assert forked(toys.tint_engine(tmp_path / "tint.onnx"), device, what) == "0"

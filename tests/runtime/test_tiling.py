@@ -1,4 +1,4 @@
-"""Tiled pictures are the whole ones."""
+"""Tiled paintings equal those of one run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support import toys
 
 
 def uneven(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Noise over a slope, so that no tile has the statistics of the whole."""
+    """Noise on a ramp, so that no tile has the statistics of the whole picture."""
     slope = np.linspace(0, 200, height)[:, None, None] * np.linspace(0.2, 1, width)[None, :, None]
     noise = np.random.default_rng(seed).integers(0, 56, (height, width, 3))
     return (slope + noise).astype(np.uint8)
@@ -67,7 +67,8 @@ def shipped(name: str, device: str) -> Stylizer:
 @pytest.mark.parametrize("name", ["paintings", "paintings-light", "anything"])
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 def test_shipped_engines_paint_the_same_in_tiles(name: str, device: str) -> None:
-    """Their segments keep maps; a tile narrower than the halo of all layers shows each halo."""
+    """Their segments keep feature maps. A tile narrower than the total halo shows an error in any
+    halo."""
     if device == "openvino":
         pytest.importorskip("openvino")
     paint, frame = shipped(name, device), uneven(141, 190)
@@ -131,7 +132,7 @@ def test_contradictory_segments_are_refused(
 
 
 def test_most_layers_run_once_for_each_tile() -> None:
-    """Engines of older versions had all layers before a norm in each of its passes."""
+    """Engines of older versions repeated all layers before a norm in each pass."""
     for name in ("paintings", "paintings-light", "anything"):
         path = engine_path(name)
         data, metadata = read_engine(path.with_suffix(".tiles.onnx"))
@@ -147,7 +148,7 @@ def convolutions(data: bytes) -> int:
 
 
 def test_tiles_alone_would_differ() -> None:
-    """The statistics matter here: the test above could fail."""
+    """The statistics matter in this case, so the test above can fail."""
     frame, paint = uneven(128, 128), pair().set_style("soft", 1)
     quarters = [[paint(frame[y : y + 64, x : x + 64]) for x in (0, 64)] for y in (0, 64)]
     patchwork = np.vstack([np.hstack(row) for row in quarters])

@@ -1,4 +1,4 @@
-"""st-engines on TensorRT engines: what they are, and whether this machine runs them."""
+"""st-engines with TensorRT engines: their description, and whether this machine runs them."""
 
 from __future__ import annotations
 

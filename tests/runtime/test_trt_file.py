@@ -1,4 +1,4 @@
-"""`.trt` files: bare bytes, their JSON beside, and every pair that does not belong together."""
+"""`.trt` files and their JSON descriptions, and pairs that do not match."""
 
 from __future__ import annotations
 

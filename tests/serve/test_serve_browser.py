@@ -147,13 +147,13 @@ def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path)
     with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
         one.start()
         one.wait(lambda: near(one.mean("painted"), one.mean("camera")))
-        one.driver.find_element("id", "picture").send_keys(str(red))
+        one.driver.find_element("id", "style-file").send_keys(str(red))
         one.wait(lambda: one.mean("painted")[0] > one.mean("camera")[0] + 40)
         names = "return [...document.querySelectorAll('[data-style]')].map(b => b.dataset.style)"
         assert one.run(names) == ["dark", "my red"]
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"no picture")
-        one.driver.find_element("id", "picture").send_keys(str(bad))
+        one.driver.find_element("id", "style-file").send_keys(str(bad))
         one.wait(lambda: "not a picture" in one.text("message"))
 
 
@@ -210,7 +210,7 @@ def test_nothing_lies_below_the_fold_and_settings_survive(camera: Path, tmp_path
 
 
 def test_a_server_that_dies_is_told_over_the_picture(camera: Path, tmp_path: Path) -> None:
-    """A killed server sends no message: the page shows one, and reconnects to a new server."""
+    """A killed server sends no message: the page shows one and reconnects to a new server."""
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
     with webcam(*serve, cache=tmp_path, killed=True) as (url,):
@@ -243,7 +243,7 @@ def test_an_engine_of_any_style_starts_without_one(camera: Path, tmp_path: Path)
     serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
     with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
         one.wait(lambda: "Add a style picture" in one.text("message"))
-        one.driver.find_element("id", "picture").send_keys(str(red))  # before the camera runs
+        one.driver.find_element("id", "style-file").send_keys(str(red))  # before the camera runs
         one.wait(lambda: one.chosen() == ["red"])
         one.driver.refresh()
         one.wait(lambda: one.chosen() == ["red"])

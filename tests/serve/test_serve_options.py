@@ -42,7 +42,7 @@ def test_options_that_do_not_go_together(arguments: list[str], words: str) -> No
         (["--serve", "here:port"], "HOST:PORT"),
         (["--serve", ":0", "--key", "x.pem"], "a key needs its certificate"),
         (["--serve", ":0", "--cert", "x.pem"], "x.pem: no such file"),
-        (["--serve", ":0", "--host-name", "http://x/"], "no host's name"),
+        (["--serve", ":0", "--host-name", "http://x/"], "not a host name"),
         (["--serve", ":0", "-s", "wave"], "negative, black"),
     ],
 )

@@ -116,7 +116,7 @@ def test_what_cannot_be_done_is_said(tint: Stylizer, tmp_path: Path) -> None:
             "?strength=x": "strength",
             "?color=red": "luminance",
             "?format=exe": "jpeg",
-            "?styl=black": "knows color, format, strength, style",
+            "?styl=black": "accepts color, format, strength, style",
             "?strength=1&strength=0": "give it once",
         }.items():
             status, _, data = await stylize(server, encoded(), query)

@@ -1,4 +1,4 @@
-"""A real photograph, a real picture as style, both small, and the network that sees them."""
+"""A small photograph, a small style picture, and a loss network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`st-slow` as a user meets it: pictures written, one-line errors, and Ctrl-C."""
+"""The st-slow command: output files, one-line errors, and Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slow methods' losses: right gradients, and right numbers on cases worked out by hand."""
+"""Losses of the slow methods: gradients, and values computed by hand."""
 
 from __future__ import annotations
 

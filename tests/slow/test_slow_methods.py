@@ -1,4 +1,5 @@
-"""The slow methods on real pictures: losses decrease, callbacks stop them, controls work."""
+"""The slow methods on real pictures: losses decrease, callbacks stop them, and controls take
+effect."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
 
 
 def run(name: str, pair: tuple[Tensor, Tensor], vgg: Any, **changes: Any) -> list[Step]:
-    """Every step of a method."""
+    """Run all steps of a method."""
     method, config = METHODS[name]
     steps: list[Step] = []
     painted = method(*pair, replace(config, **changes), steps.append, vgg)
@@ -126,7 +127,7 @@ def test_regions_take_their_own_styles(name, pair, vgg):
     left[..., : content.shape[-1] // 2] = 1
 
     def to_wave(mask_of_wave: Tensor) -> Tensor:
-        """How far the left half is from the wave's colors."""
+        """Distance of the left half's colors from those of the wave."""
         styles = [Style(wave, 1.0, mask_of_wave), Style(negative, 1.0, 1 - mask_of_wave)]
         painted = run(name, (content, styles), vgg, steps=12)[-1].picture  # pyright: ignore
         half = painted[..., : painted.shape[-1] // 2 - 4]
@@ -137,7 +138,7 @@ def test_regions_take_their_own_styles(name, pair, vgg):
 
 
 def test_each_region_is_nearer_to_its_own_style_than_to_the_other(pair, vgg):
-    """By patch distance, which no loss uses, between two photographs as styles."""
+    """Measured by patch distance, which no loss uses, with two photographs as styles."""
     content, tissue = pair
     coffee = load_style(photograph("coffee.png"), 64).clamp(0, 1)
     left = torch.zeros_like(content[:, :1])
@@ -301,7 +302,7 @@ def test_styles_that_a_method_cannot_paint_with(pair, vgg):
 
 @pytest.mark.parametrize("name", ["gatys", "laplacian", "histogram"])
 def test_squeezenet_as_the_loss_network(name: str, random: torch.Generator) -> None:
-    """Its layers are the defaults, and the losses fall."""
+    """The methods use its default layers, and the losses decrease."""
     entry = entries()[name]
     config = entry.config(loss_network="squeezenet", size=72, steps=8, coarsest=72)
     assert config.content_layer == "fire5"

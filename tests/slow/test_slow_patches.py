@@ -1,4 +1,4 @@
-"""Patches: the nearest, laid down, and measured as brute force says; reuse within its bound."""
+"""Nearest patches, reassembly and reuse penalty, compared with brute force."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def maps(random: torch.Generator, *shapes: tuple[int, int]) -> list[Tensor]:
 
 
 def cut(features: Tensor) -> Tensor:
-    """By PyTorch's own unfold: (M, C * 9)."""
+    """Patches by PyTorch's unfold: (M, C * 9)."""
     return unfold(features, 3)[0].T
 
 

@@ -1,4 +1,5 @@
-"""A fake of `cuda.bindings.driver` on the fake machine: typed handles and tuples, as documented."""
+"""A fake of `cuda.bindings.driver` on the fake machine, with typed handles and tuples like the
+original."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ def bytes_at(pointer: int, size: int) -> np.ndarray:
 
 
 def fake_bindings(machine: Machine) -> Any:
-    """machine.fails: the functions that fail, and with which CUresult."""
+    """machine.fails: {name of a failing function: its CUresult}."""
     pinned: dict[int, np.ndarray] = {}
 
     def retain(device: CUdevice) -> CUcontext:

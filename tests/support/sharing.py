@@ -1,4 +1,4 @@
-"""One Stylizer in many threads and in forked processes: the checks of tests and benchmarks."""
+"""One Stylizer in many threads and in forked processes: checks for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ FORKS = ("exit", "close", "drop", "reopen", "paint")
 def forked(engine: Path, device: str, what: str, patience: float = 60) -> str:
     """Use the parent's Stylizer in a forked child. what: one of `FORKS`.
 
-    engine: made by `toys.tint_engine`. Returns "0" if the child ends well, else its wait status,
-    "" if parent or child died, or "hangs".
+    engine: made by `toys.tint_engine`. Returns "0" if the child succeeds, else its wait status, ""
+    if parent or child died, or "hangs".
     """
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(engine), device, what],

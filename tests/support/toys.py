@@ -1,4 +1,4 @@
-"""Small real engines that are built in a moment, for tests that need any engine."""
+"""Small engines that are built quickly, for tests that need an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated photographs and paintings, the real VGG-16, and methods made small."""
+"""Generated photographs and paintings, the real VGG-16, and small configurations of methods."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_other_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Leave torchvision's weights alone, should they lie in this machine's cache."""
+    """Ignore torchvision's weights if they are in this machine's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         yield
 
 
 def photograph(seed: int, width: int = 96, height: int = 80) -> Image.Image:
-    """A sky that grows darker, a hill, a house, and smooth noise over all."""
+    """A darkening sky, a hill, a house, and smooth noise on top."""
     random = np.random.default_rng(seed)
     sky = np.linspace((140, 180, 230), (220, 225, 235), height)[:, None].repeat(width, 1)
     image = Image.fromarray(sky.astype(np.uint8))
@@ -79,7 +79,7 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vgg() -> VGG:
-    """The weights that training uses when nobody gives others; fetched once, then kept."""
+    """The default weights of training; downloaded once, then cached."""
     return load_vgg(16)
 
 
@@ -90,14 +90,14 @@ def squeezenet() -> FeatureNetwork:
 
 @pytest.fixture(scope="session")
 def network_of(vgg: VGG, squeezenet: FeatureNetwork) -> Callable[[Method, Any], FeatureNetwork]:
-    """The loss network of a method with a Config."""
+    """The loss network of a method for a Config."""
     opened = {"vgg16": vgg, "squeezenet": squeezenet}
     return lambda method, config: opened[method.loss_network(config)]
 
 
 @pytest.fixture(scope="session")
 def real_pair() -> tuple[Tensor, Tensor]:
-    """A photograph and a picture to use as a style, (1, 3, 64, 64) each."""
+    """A photograph and a style picture, (1, 3, 64, 64) each."""
     files = (photos.photograph(), photos.painting())
     images = [Image.open(file).convert("RGB") for file in files]
     content, style = (to_tensor(image.resize((64, 64)))[None] for image in images)
@@ -106,7 +106,7 @@ def real_pair() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="session")
 def small() -> Callable[..., Any]:
-    """A method's Config for a training of seconds; further settings by keyword."""
+    """A method's Config for a training of seconds; keywords change further settings."""
 
     def make(method: Method, **settings: Any) -> Any:
         entries = {entry.name for entry in dataclasses.fields(method.config)}

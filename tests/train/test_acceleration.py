@@ -1,4 +1,4 @@
-"""Faster steps: the transform network in float32 on CPUs, and compiled."""
+"""Faster training steps: the transform network in float32 on CPUs, and compiled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class Painter(nn.Module):
-    """As methods hold it: a transform network inside of another."""
+    """A transform network inside another module, as in the methods."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""AdaIN with each of its encoders, and with a student of VGG."""
+"""AdaIN with each of its encoders, and with a distilled VGG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ready(width: int, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> tu
 def test_vgg_encodes_and_stays(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """The target is made of the very features that the decoder is given."""
+    """The target consists of the same features that the decoder receives."""
     network, teacher, config = ready(FULL, small, vgg, real_pair)
     assert teacher.network is network.encoder
     assert not any(p.requires_grad for p in network.encoder.parameters())
@@ -42,7 +42,7 @@ def test_vgg_encodes_and_stays(
 def test_a_student_comes_nearer_to_its_teacher(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """A small part of VGG, from whose features a linear map makes VGG's better and better."""
+    """A small part of VGG, whose features predict VGG's better and better by a linear map."""
     network, teacher, config = ready(8, small, vgg, real_pair)
     size = sum(p.numel() for p in network.encoder.parameters())
     assert size < 0.05 * sum(p.numel() for p in teacher.network.parameters())
@@ -63,7 +63,7 @@ def test_a_student_comes_nearer_to_its_teacher(
 def test_squeezenet_encodes(
     small: Callable[..., Any], squeezenet: Any, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """The style loss is on the published network, and lower for a picture of that very style."""
+    """The style loss uses the published network, and is lower for a picture in the style."""
     torch.manual_seed(0)
     config = small(adain.METHOD, size=64)
     network = adain.Network(config, ())
@@ -82,7 +82,7 @@ def test_squeezenet_encodes(
 
 
 def test_a_decoder_of_wct_begins_it(small: Callable[..., Any]) -> None:
-    """WCT's decoder inverts the same features: its weights are taken where the shapes match."""
+    """WCT's decoder inverts the same features: weights of equal shape are copied."""
     decoder = wct.Network(small(wct.METHOD, levels=("3", "1")), ()).state_dict()
     network = adain.Network(small(adain.METHOD), ())
     adain.begin(network, decoder)

@@ -1,4 +1,5 @@
-"""--add-style: a bank with one style more, from a checkpoint or an engine, all else kept."""
+"""--add-style: adds a style to a bank, from a checkpoint or an engine, and preserves everything
+else."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ BANKS = [name for name, method in METHODS.items() if method.bank]
 
 
 def a_bank(name: str, path: Path, small: Callable[..., Any]) -> Checkpoint:
-    """An untrained one of two styles that look different."""
+    """An untrained bank of two visibly different styles."""
     torch.manual_seed(3)
     method = METHODS[name]
     config = small(method)
@@ -78,7 +79,7 @@ def test_a_style_is_added_and_the_rest_is_kept(
 
 
 def test_an_engine_gives_its_weights_back(small: Callable[..., Any], tmp_path: Path) -> None:
-    """Those of a method that has norms of its own, whose names the graph forgets."""
+    """The weights of a method with its own norms, whose names the graph does not contain."""
     before = a_bank("stylebank", tmp_path / "bank.pt", small)
     next(iter(export(before, tmp_path / "bank.onnx")))
     after = engine_checkpoint(tmp_path / "bank.onnx")
@@ -91,7 +92,7 @@ def test_an_engine_gives_its_weights_back(small: Callable[..., Any], tmp_path: P
 def test_the_shipped_engine_learns_one_more(
     tmp_path: Path, paintings: Path, photographs: Path, vgg: VGG
 ) -> None:
-    """From its ONNX file, without photographs; it ends by the clock."""
+    """From its ONNX file, without photographs, until a time limit."""
     picture = paintings / "dashes.png"
     words = ("--style-size", 48, "--minutes", 0.001)
     add("cin", "paintings", tmp_path / "more.pt", picture, *words)
@@ -147,7 +148,7 @@ def test_wrong_usage(
 
 
 def test_an_engine_whose_graph_says_otherwise(tmp_path: Path) -> None:
-    """Weights that are not what the pictures are made of are refused, not trained on."""
+    """Weights that do not produce the engine's pictures are rejected."""
     model = onnx.load(engine_path("paintings"))
     name = "network.transform.last.bias"
     bias = next(entry for entry in model.graph.initializer if entry.name == name)
@@ -169,7 +170,8 @@ def test_a_bank_out_of_style_prediction(
     photographs: Path,
     vgg: VGG,
 ) -> None:
-    """One row, begun at the predicted code, on the transfer network that predicted it."""
+    """A bank with one row, initialized with the predicted code, on the network that predicted
+    it."""
     saved = load_checkpoint(predicting)
     source = predicting if kind == "checkpoint" else predicting.with_suffix(".onnx")
     picture = paintings / "strokes.png"
@@ -187,7 +189,7 @@ def test_a_bank_out_of_style_prediction(
 
 @pytest.fixture(scope="module")
 def predicting(small: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of style prediction, its engine and its encoder beside it."""
+    """A checkpoint of style prediction, with its engine and its encoder."""
     path = tmp_path_factory.mktemp("prediction") / "any.pt"
     torch.manual_seed(0)
     method = METHODS["prediction"]

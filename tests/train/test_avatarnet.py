@@ -1,4 +1,4 @@
-"""What Avatar-Net promises beyond every method: its decorator, and statistics at every scale."""
+"""Avatar-Net: its style decorator, and statistics at every scale."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def network(
 def test_whitened_features_have_covariance_one(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Where there are as many places as channels; and what whitened them colors them again."""
+    """With as many positions as channels; the inverse transform colors them again."""
     features = network.encode(real_pair[1])["relu2_1"]
     white, mean, root = avatarnet.whitened(features)
     own = covariance(white)
@@ -45,7 +45,8 @@ def test_whitened_features_have_covariance_one(
 def test_the_decorator_gives_a_picture_its_own_features(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Its own patches are the most alike: at its own style and size nothing changes."""
+    """The most similar patches are its own: with its own style at the same size, nothing
+    changes."""
     content, _ = real_pair
     with torch.no_grad():
         codes = network.encode_style(torch.cat(real_pair))
@@ -57,7 +58,7 @@ def test_the_decorator_gives_a_picture_its_own_features(
 def test_the_decoder_is_given_the_styles_statistics(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """What goes into the last layer has relu1_1's means and deviations of the style."""
+    """The input of the last layer has the means and deviations of the style at relu1_1."""
     content, style = real_pair
     given: list[Tensor] = []
     handle = network.decoder.last.register_forward_pre_hook(lambda _, x: given.append(x[0]))

@@ -1,4 +1,4 @@
-"""Batch norms that an engine has folded away get statistics back, and compute the same."""
+"""Folded batch norms of an engine get statistics again, and compute the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from st.train.bank.batch_norms import restore_statistics
 
 
 def folded(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """As `st.train.bank.from_engine` leaves it: what it computes is x * weight + bias."""
+    """As left by `st.train.bank.from_engine`: it computes x * weight + bias."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     norm.running_mean.zero_()

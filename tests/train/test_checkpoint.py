@@ -1,4 +1,4 @@
-"""Checkpoints from strangers: refused in one line, and nothing in them ever runs."""
+"""Untrusted checkpoints are rejected in one line, and no code in them runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from st.train.methods import METHODS
 
 
 class Canary:
-    """Pickled, it is an order to make a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.order = f"touch {path}"
@@ -34,7 +34,7 @@ class Canary:
 
 
 def good() -> dict[str, Any]:
-    """What a checkpoint holds, of a real small network."""
+    """The contents of a checkpoint of a small real network."""
     config = METHODS["perceptual"].config(shape="fast")
     network = METHODS["perceptual"].build(config, ["wave"])
     return {
@@ -55,7 +55,7 @@ def packed(values: Any) -> bytes:
 
 
 def repacked(data: bytes, change: Callable[[str, bytes], dict[str, bytes]], **how: Any) -> bytes:
-    """A zip archive with each member changed into others."""
+    """A zip archive with every member modified."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w", **how) as new:
         for name in old.namelist():
@@ -65,12 +65,12 @@ def repacked(data: bytes, change: Callable[[str, bytes], dict[str, bytes]], **ho
 
 
 def with_pickle(pickled: bytes) -> bytes:
-    """A checkpoint whose pickle is another one."""
+    """A checkpoint with another pickle."""
     return repacked(packed(good()), lambda n, d: {n: pickled if n.endswith("data.pkl") else d})
 
 
 def legacy_tar(canary: Path) -> bytes:
-    """torch's first format: a tar of pickles."""
+    """The first format of torch: a tar of pickles."""
     stream, order = io.BytesIO(), pickle.dumps(Canary(canary), protocol=2)
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name in ("sys_info", "pickle", "storages", "tensors"):
@@ -87,7 +87,8 @@ def torch_script() -> bytes:
 
 
 def overlapping(size: int = 1000) -> bytes:
-    """A zip whose directory lists one stored member many times: more unpacked than it holds."""
+    """A zip whose directory lists one stored member many times, so that it unpacks to more than it
+    holds."""
     data = bytearray(packed(good()))
     end = data.rfind(b"PK\x05\x06")
     start = struct.unpack("<I", data[end + 16 : end + 20])[0]
@@ -196,7 +197,7 @@ def test_hostile_files_are_refused(attack: str, tmp_path: Path) -> None:
 
 
 def test_the_canary_can_sing(tmp_path: Path) -> None:
-    """The attack is a real one: what opens pickles without care runs it."""
+    """The attack works on a loader that unpickles without checks."""
     canary = tmp_path / "canary"
     with zipfile.ZipFile(io.BytesIO(HOSTILE["reduce in the pickle"](canary))) as archive:
         pickled = next(n for n in archive.namelist() if n.endswith("data.pkl"))
@@ -226,7 +227,7 @@ def test_absent_and_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_good_loads(tmp_path: Path) -> None:
-    """The parts that the attacks start from are themselves accepted."""
+    """The unmodified parts of the attacks are accepted."""
     file = tmp_path / "model.pt"
     for data in (packed(good()), repacked(packed(good()), lambda n, d: {n: d})):
         file.write_bytes(data)
@@ -235,7 +236,7 @@ def test_what_is_good_loads(tmp_path: Path) -> None:
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    """A limit on file size stands for the disk: the write fails half way, in the same way."""
+    """A file size limit replaces the full disk: the write fails half way."""
     values = good()
     del values["format"]
     saved, path = Checkpoint(**values), tmp_path / "model.pt"
@@ -264,7 +265,7 @@ def test_make_config() -> None:
 
 @pytest.mark.parametrize("name", ["wct", "mgan"])
 def test_checkpoints_from_before_a_choice_of_encoders_have_vgg(name: str, tmp_path: Path) -> None:
-    """Their configs have no such setting; new ones default to SqueezeNet."""
+    """Their configs lack the setting, which defaults to SqueezeNet in new ones."""
     method, setting = METHODS[name], "encoder" if name == "wct" else "loss_network"
     config = method.config(**{setting: "vgg16"}, **({"levels": ("1",)} if name == "wct" else {}))
     styles = ("wave",) if name == "mgan" else ()

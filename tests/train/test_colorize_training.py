@@ -1,4 +1,4 @@
-"""What only the colorizer promises: its schedule, its parts, and that it listens to hints."""
+"""The colorizer: its training schedule, its parts, and its response to hints."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_luma_stays_exactly(small: Callable[..., Any]) -> None:
 
 
 def test_training_and_playing_mean_the_same_numbers() -> None:
-    """Luma, chroma and palettes in PyTorch and in NumPy."""
+    """Luma, chroma and palettes are equal in PyTorch and in NumPy."""
     random = np.random.default_rng(0)
     picture = random.integers(0, 256, (12, 15, 3), np.uint8)
     picture[:6] = picture[:6] // 4 + 90  # near gray too
@@ -288,8 +288,8 @@ def test_a_lone_hint_spreads_and_fades() -> None:
 
 
 def test_hints_change_their_object_and_not_the_far_side() -> None:
-    """Trained for a moment on two discs of any two colors, which nobody can guess: only hints
-    tell, each of its own disc."""
+    """Trained briefly on two discs of random colors, which only hints reveal, each for its own
+    disc."""
     torch.manual_seed(0)
     config = Config(size=96, encoder="plain", width=8, critic=4)
     network = Network(config, ())
@@ -297,8 +297,8 @@ def test_hints_change_their_object_and_not_the_far_side() -> None:
     none = torch.zeros(1, PALETTE)
 
     def scene(random: torch.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Luma, chroma and hints of dark discs at the left and at the right of a gray ground; a
-        hint in one disc of three, and in the ground now and then."""
+        """Luma, chroma and hints of dark discs at the left and right of a gray background; a hint
+        in every third disc, and sometimes in the background."""
         luma, chroma = torch.full((count, 1, 64, 64), 0.6), torch.zeros(count, 2, 64, 64)
         hints = torch.zeros(count, 3, 64, 64)
         for picture in range(count):
@@ -333,7 +333,7 @@ def test_hints_change_their_object_and_not_the_far_side() -> None:
         change = network.generator(luma, hints, none)[0] - before
 
     def along(part: Tensor) -> float:
-        """How much of the way to the color told: 1 is all of it."""
+        """How far the color has moved towards the hint: 1 is the color of the hint."""
         apart = part.mean(dim=(1, 2))
         return float(apart @ told / (told @ told))
 
@@ -349,7 +349,8 @@ def test_hints_change_their_object_and_not_the_far_side() -> None:
 
 
 def test_the_shipped_colorizer_is_nearer_than_gray() -> None:
-    """On photographs that it never saw: luma to the bit, colors, and fewer errors than without."""
+    """On photographs that it was not trained on: exact luma, more color, and a smaller error than
+    gray."""
     unseen = [photograph(name) for name in PHOTOGRAPHS]
     paint = Stylizer("colorize")
     error, error_of_gray, size, size_wanted = 0.0, 0.0, 0.0, 0.0

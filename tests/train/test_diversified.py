@@ -1,4 +1,4 @@
-"""What only diversified synthesis promises: diversity, a curriculum, Gram matrices less means."""
+"""Diversified synthesis: diversity, a curriculum, and mean-subtracted Gram matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SqueezeNet as an encoder whose features are decoded: sizes, scales, and its receptive field."""
+"""SqueezeNet as an encoder with a decoder: sizes, scales, and its receptive field."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def name_of(network: FeatureNetwork) -> str:
 
 
 def test_sizes_line_up(pretrained: FeatureNetwork) -> None:
-    """Features have whole parts of the image's sides, and decoders give them back."""
+    """Feature sizes divide the picture's sides, and decoders restore them."""
     name = name_of(pretrained)
     for number, level in LEVELS[name].items():
         images = torch.rand(1, 3, 3 * 2 * level.stride, 5 * level.stride)
@@ -34,8 +34,8 @@ def test_sizes_line_up(pretrained: FeatureNetwork) -> None:
 
 
 def test_padding_changes_the_border_only(squeezenet: SqueezeNet) -> None:
-    """Cell i of the published network lies at pixel 2 i + 1, so the padded one sees a picture that
-    is one pixel farther down and to the right."""
+    """Cell i of the published network is at pixel 2 i + 1, so the padded network sees a picture
+    shifted by one pixel."""
     padded = SqueezeNet("conv1", padding_mode="reflect")
     padded.load_state_dict({k: squeezenet.state_dict()[k] for k in padded.state_dict()})
     images = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(0))
@@ -46,8 +46,8 @@ def test_padding_changes_the_border_only(squeezenet: SqueezeNet) -> None:
 
 
 def test_scaled_layers(pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tensor]) -> None:
-    """A mean square of 1 for the layers that are given, and the features of the others as before;
-    SqueezeNet's are rounded to float16."""
+    """The mean square of these layers is 1, and features are otherwise unchanged; SqueezeNet's are
+    rounded to float16."""
     name = name_of(pretrained)
     layers = [LEVELS[name][number].layer for number in (3, 1)]
     scaled, plain = encoder(name, 4), encoder(name, 4)
@@ -67,7 +67,7 @@ def test_scaled_layers(pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tens
 
 
 def test_reach_is_the_receptive_radius(pretrained: FeatureNetwork) -> None:
-    """By gradients, with random weights of one sign, so that nothing cancels."""
+    """Measured by gradients, with random weights of one sign, so that nothing cancels."""
     name = name_of(pretrained)
     level = LEVELS[name][3]
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Losses by hand, against float64, and their gradients."""
+"""Losses computed by hand and in float64, and their gradients."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def test_gram_and_deviations_are_those_of_float64(offset: float) -> None:
 
 
 def test_the_gradient_of_gram_and_deviations() -> None:
-    """By finite differences; that of an even channel's deviation is 0, however bright it is."""
+    """By finite differences. The gradient of a constant channel's deviation is 0 at any
+    brightness."""
     x = noise(2, 3, 4, 5).requires_grad_()
     weights = noise(2, 3, 4, seed=1)
     assert torch.autograd.gradcheck(lambda x: gram_and_deviations(x) * weights, (x,))
@@ -139,7 +140,8 @@ def test_adain_gives_the_styles_statistics() -> None:
 
 
 def test_adain_in_half_precision_keeps_float32_statistics() -> None:
-    """An offset a hundred times the deviation, as VGG's channels have, must not swallow it."""
+    """An offset of a hundred standard deviations, as in VGG's channels, must not destroy the
+    result."""
     content, code = noise(1, 4, 32, 32, dtype=torch.float32), statistics(noise(1, 4, 9, 9))
     exact = adain(content.double() + 100, code)
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Every method in METHODS: a listed method is a tested one."""
+"""Tests of every method in METHODS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loss_network(
 def network(
     method: Method, small: Callable[..., Any], loss_network: FeatureNetwork, real_pair: Any
 ) -> nn.Module:
-    """An untrained one, ready for its first step."""
+    """An untrained network, ready for its first step."""
     torch.manual_seed(0)
     network = method.build(small(method), NAMES[method.styles])
     prepare(method, network, small(method), loss_network, real_pair[1])
@@ -57,14 +57,14 @@ def prepare(
 
 
 def batch_of(method: Method, content: Tensor, style: Tensor) -> Batch:
-    """Two crops, the second one mirrored."""
+    """Two crops; the second is mirrored."""
     pair = [torch.cat([x, x.flip(3)]) for x in (content, style)]
     index = torch.arange(2) % max(1, len(NAMES[method.styles]))
     return Batch(pair[0], index, pair[1] if method.styles == "any" else None, (3, 5))
 
 
 def controls(method: Method, network: Any, spec: ExportSpec, like: Tensor) -> list[Tensor]:
-    """Values for everything that the network is driven by, for pictures of this size."""
+    """Values for all control inputs of the network, for pictures of this size."""
     names, made = NAMES[method.styles], []
     for name in spec.controls:
         if name == "weights":
@@ -153,7 +153,7 @@ def test_checkpoint_round_trip(
 
 
 def test_playing_names_the_norms(method: Method, network: Any) -> None:
-    """The channels and strides that it tells are those of the norms, in the order they run."""
+    """The reported channels and strides are those of the norms, in execution order."""
     spec = method.export_spec(network)
     if not spec.norms:
         pytest.skip("painted whole: it has no norms whose statistics could be given")
@@ -173,7 +173,7 @@ def test_playing_names_the_norms(method: Method, network: Any) -> None:
 
 
 def test_playing_halo_holds(method: Method, network: Any) -> None:
-    """With given statistics, what lies beyond the halo of a tile changes nothing in it."""
+    """With given statistics, pixels beyond the halo of a tile do not change its result."""
     spec = method.export_spec(network)
     if not spec.norms and spec.scale == 1:
         pytest.skip("painted whole: a result depends on the whole picture")
@@ -247,7 +247,7 @@ def test_style_codes_and_strength(method: Method, network: Any, real_pair: Any) 
 
 
 def test_weights_blend(method: Method, network: Any, real_pair: Any) -> None:
-    """Between two styles lies a picture that is neither."""
+    """Between two styles lies a picture that equals neither."""
     if method.styles != "many":
         return
     torch.manual_seed(5)

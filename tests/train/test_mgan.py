@@ -1,4 +1,4 @@
-"""The Markovian GAN: two players, and neither gets gradients of the other's loss."""
+"""The Markovian GAN: neither player receives gradients of the other's loss."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_player_has_its_own_terms(
 def test_the_discriminator_learns_to_tell_patches_apart(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Training it alone lowers its loss and raises the generator's."""
+    """Training only the discriminator lowers its loss and raises the generator's."""
     torch.manual_seed(0)
     content, style = real_pair
     config = small(METHOD, loss_network="vgg16")

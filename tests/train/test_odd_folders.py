@@ -1,4 +1,4 @@
-"""Folders as people have them: what is no picture is left out, and nothing hangs."""
+"""Unusual folders: files that are not pictures are skipped, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ODD = ("loop.jpg", "empty.jpg", "pipe.jpg", "socket.jpg", "text.jpg", "phone.jpg
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Eleven pictures of unusual kinds, and the files of ODD, which are none."""
+    """Eleven pictures of unusual kinds, and the files of ODD, which are not pictures."""
     found = tmp_path / "photos"
     (found / "album.jpg").mkdir(parents=True)  # a folder named like a picture
     (found / "again").symlink_to(found)

@@ -1,4 +1,4 @@
-"""Nearest patches as a loss of a network: the fused statistics of `perceptual`."""
+"""The nearest-patch loss of a network: the fused statistics of `perceptual`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_part_of_the_style_has_no_distance() -> None:
 
 
 def test_it_is_the_distance_to_the_nearest() -> None:
-    """Against patches cut out one by one, in float64."""
+    """Compared with patches that are extracted one by one, in float64."""
     torch.manual_seed(1)
     style, made = (torch.rand(1, 5, 9, 8, dtype=torch.float64) for _ in range(2))
     cut = torch.nn.functional.unfold

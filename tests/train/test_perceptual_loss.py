@@ -1,4 +1,4 @@
-"""The loss networks by choice: settings that follow from them, and the loss at several scales."""
+"""The selectable loss networks: dependent settings, and the loss at several scales."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_defaults_follow_the_loss_network() -> None:
 
 
 def test_layers_choose_the_network() -> None:
-    """As in checkpoints from before there was a choice."""
+    """As in checkpoints without a setting for the loss network."""
     old: dict[str, Any] = {"content_layer": "relu3_3", "style_layers": ("relu1_1", "relu4_3")}
     assert cin.Config(**old).loss_network == "vgg16"
     assert perceptual.Config(content_layer="fire5").loss_network == "squeezenet"
@@ -59,7 +59,7 @@ def test_open_network_refuses() -> None:
 
 @pytest.mark.parametrize("name", ["squeezenet", "vgg16"])
 def test_least_side(name: str, squeezenet: FeatureNetwork, vgg: FeatureNetwork) -> None:
-    """At the least side every layer has a cell; a pixel below, the deepest has none."""
+    """At the minimum side every layer has a cell; one pixel less, and the deepest has none."""
     network = squeezenet if name == "squeezenet" else vgg
     for layer in network.names[:: 3 if name == "vgg16" else 1]:
         side = network.min_side([layer])
@@ -105,7 +105,7 @@ def test_style_loss_by_hand(squeezenet: SqueezeNet, real_pair: Pair) -> None:
 
 
 def test_style_loss_sees_contrast(squeezenet: SqueezeNet, real_pair: Pair) -> None:
-    """A style at three quarters of its contrast is nearly twice as far as by Gram matrices."""
+    """A style at 75% contrast is nearly twice as far away as by Gram matrices."""
     style = real_pair[1]
     pale = style.mean((2, 3), keepdim=True).lerp(style, 0.75)
     found = []

@@ -1,4 +1,4 @@
-"""What only style prediction promises: see st.train.methods.prediction."""
+"""Style prediction; see st.train.methods.prediction."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_encoder_is_rounded_to_float16(
 def test_training_and_playing_predict_the_same_code(
     network: prediction.Network, pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Training predicts from the loss network, playing from the network's own encoder."""
+    """Training predicts from the loss network, inference from the network's own encoder."""
     _, style = real_pair
     with torch.no_grad():
         trained = network.style(pretrained(style, network.style.seen))
@@ -60,7 +60,7 @@ def test_training_and_playing_predict_the_same_code(
 
 
 def test_encoders_by_choice() -> None:
-    """The encoder follows the loss network; a checkpoint from before there was a choice has VGG."""
+    """The encoder depends on the loss network; a checkpoint without this setting has VGG."""
     assert prediction.Config().encoder == "squeezenet"
     assert prediction.Config(content_layer="relu3_3").encoder == "vgg16"
     assert prediction.Config(loss_network="vgg16", encoder="squeezenet").encoder == "squeezenet"
@@ -100,7 +100,8 @@ def test_blends_and_recolored_styles_are_taught(
     config: prediction.Config,
     real_pair: tuple[Tensor, Tensor],
 ) -> None:
-    """The same crops cost otherwise when chance blends the styles or exchanges their colors."""
+    """The loss of the same crops changes when styles are randomly blended or exchange their
+    colors."""
     content, style = real_pair
     batch = Batch(
         torch.cat([content, content.flip(3)]), torch.zeros(2), torch.cat([style, content]), (3, 5)
@@ -116,7 +117,7 @@ def test_blends_and_recolored_styles_are_taught(
 
 
 def test_an_engine_stores_half_of_the_bytes(network: prediction.Network, real_pair: Any) -> None:
-    """Linear layers are rounded before an export, which changes codes by rounding only."""
+    """Linear layers are rounded before an export, which changes codes only by rounding."""
     copied, (_, style) = copy.deepcopy(network), real_pair
     with torch.no_grad():
         before = copied.encode_style(style)

@@ -1,4 +1,4 @@
-"""What only StyleBank promises: turns of T + 1, a balanced reconstruction, fusion by place."""
+"""StyleBank: T + 1 alternation, balanced reconstruction, and fusion by region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What only super-resolution promises: its low-resolution input, and a start that is no worse."""
+"""Super-resolution: its low-resolution input, and an initial state that is no worse than
+bicubic."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from st.train.methods.superres import METHOD, Network, degrade, paint, step
 
 
 def test_the_input_is_blurred_and_scaled_down() -> None:
-    """Against float64 by hand: a Gaussian of σ = 1, then bicubic weights (a = -0.5) over 4·4."""
+    """Compared with float64 by hand: a Gaussian of σ = 1, then bicubic weights (a = -0.5) over
+    4·4."""
     x = torch.rand(1, 3, 48, 48, dtype=torch.float64)
     got = degrade(x, 4)
     assert got.shape == (1, 3, 12, 12)
@@ -72,7 +74,8 @@ def test_the_crop_is_its_own_target(
 def test_squeezenet_as_the_loss_network(
     small: Callable[..., Any], squeezenet: Any, real_pair: tuple[Tensor, Tensor]
 ) -> None:
-    """Its layer and its pixel term are the network's defaults; the loss is 0 for the photograph."""
+    """Its layer and its pixel term are defaults of the network; the loss of the photograph itself
+    is 0."""
     config = small(METHOD, loss_network="squeezenet")
     assert config.content_layer == "fire2"
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Style swap against the paper's formulas, patch by patch, and what its engines promise."""
+"""Style swap compared with the paper's formulas for each patch, and its engines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_matches_are_the_largest_correlations(features: list[Tensor]) -> None:
 
 
 def test_reassembly_is_the_transposed_convolution(features: list[Tensor]) -> None:
-    """Of one-hot responses, over how many patches overlap: section 3.1's second half."""
+    """One-hot responses, divided by the number of overlapping patches, as in section 3.1."""
     bank = patches(features[1][0]).double()
     index = match(features[0], bank.float())
     hot = one_hot(index, len(bank)).permute(0, 3, 1, 2).double()
@@ -71,7 +71,7 @@ def engine(
     real_pair: tuple[Tensor, Tensor],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """With VGG's own features and an untrained inverse network."""
+    """With VGG's features and an untrained inverse network."""
     torch.manual_seed(0)
     config = small(styleswap.METHOD, level="2", encoder="vgg16")
     network = styleswap.Network(config, ())
@@ -90,7 +90,8 @@ def bytes_of(picture: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def test_styles_do_not_blend(engine: Path, real_pair: tuple[Tensor, Tensor]) -> None:
-    """The mean of two feature maps is no style between: one line says so, and one style works."""
+    """The mean of two feature maps is not a style in between: an error says so, and a single style
+    works."""
     content, style = (bytes_of(picture) for picture in real_pair)
     stylizer = Stylizer(engine)
     one, two = stylizer.encode_style(style), stylizer.encode_style(content)

@@ -1,4 +1,4 @@
-"""Teachers: checkpoints and engines of every method whose paintings can be copied."""
+"""Distillation from checkpoints and engines of all suitable methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def pictures(count: int, side: int, seed: int) -> list[Tensor]:
-    """Smooth random pictures, of whole steps of 1/255: engines take bytes."""
+    """Smooth random pictures in whole steps of 1/255, since engines take bytes."""
     random = torch.Generator().manual_seed(seed)
     small = (torch.rand(1, 3, 8, 8, generator=random) for _ in range(count))
     large = (torch.nn.functional.interpolate(x, size=(side, side), mode="bilinear") for x in small)

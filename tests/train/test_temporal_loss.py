@@ -1,4 +1,4 @@
-"""The temporal loss against float64, the pairs it learns from, and that it makes films steadier."""
+"""The temporal loss compared with float64, its training pairs, and its effect on films."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only texture networks promise: noise at all scales, no border, textures out of nothing."""
+"""Texture networks: noise at all scales, no borders, and textures without a content picture."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_scale_of_the_noise_is_seen(small: Callable[..., Any]) -> None:
 def test_a_texture_from_a_painting_to_an_engine(
     small: Callable[..., Any], paintings: Path, tmp_path: Path, squeezenet: SqueezeNet
 ) -> None:
-    """No photographs; the engine makes a texture of any size out of a seed."""
+    """No photographs are needed; the engine makes a texture of any size from a seed."""
     styles, output = (str(paintings / "strokes.png"),), tmp_path / "model.pt"
     run = Run((), styles, output, device="cpu", precision="32-true", workers=0)
     config = small(METHOD, mode="texture", scales=2, width=4, steps=3)

@@ -1,4 +1,4 @@
-"""`st-train` as its users run it."""
+"""The st-train command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ SMALL = {
 def st_train(
     photographs: Path, paintings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Invoke:
-    """`st-train METHOD` with pictures and sizes for a training of seconds, then the words given."""
+    """Run `st-train METHOD` with pictures and settings for a training of seconds, plus these
+    arguments."""
     monkeypatch.chdir(tmp_path)
 
     def invoke(method: str, *words: object, sizes: bool = True) -> Result:
@@ -55,7 +56,7 @@ def st_train(
 
 
 def one_line(result: Result, exit_code: int) -> str:
-    """The message of a failure, which is one line."""
+    """The message of an error, which is one line."""
     assert result.exit_code == exit_code, result.output
     assert "Traceback" not in result.output
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
@@ -102,7 +103,7 @@ def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
 
 
 def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
-    """The shipped bank's transfer network, for a network that shall learn any style."""
+    """The transfer network of the shipped bank, for a network that will learn any style."""
     result = st_train(
         "prediction", "--shape", "deep", "--begin-with", "paintings", "--learning-rate", 1e-9
     )
@@ -189,7 +190,7 @@ def test_adain_begins_with_the_decoder_of_wct(st_train: Invoke) -> None:
 
 
 def test_an_encoder_that_learned_on_is_begun_with(st_train: Invoke) -> None:
-    """What is published does not come over it."""
+    """The published weights do not overwrite it."""
     words = ("--encoder", "squeezenet")
     result = st_train("colorize", *words, "--learning-rate", 1e-2, "-o", "first.pt")
     assert result.exit_code == 0, result.output
@@ -214,7 +215,7 @@ def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
 def test_reads_pictures_in_another_process_where_opencv_has_used_its_threads(
     photographs: Path, paintings: Path, tmp_path: Path
 ) -> None:
-    """As --add-style does with --video. In a process of its own, since it once hung."""
+    """As --add-style does with --video. It runs in a separate process, since it once hung."""
     words = ["cin", "--content", str(photographs), "--style", str(paintings), "-o", "model.pt"]
     words += [
         "--device",

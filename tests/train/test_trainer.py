@@ -1,4 +1,4 @@
-"""The trainer: resuming to the bit, stopping, and refusing."""
+"""The trainer: exact resuming, stopping, and errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def start(
     small: Callable[..., Any],
     tmp_path: Path,
 ) -> Start:
-    """Begin a small training; keywords go to Run or to the method's Config."""
+    """Start a small training; keywords go to Run or to the method's Config."""
 
     def begin(method: Method, output: str = "model.pt", **given: Any) -> Iterator[Progress]:
         styles = (paintings / "strokes.png",) if method.styles == "one" else (paintings,)
@@ -97,7 +97,7 @@ def test_temporal_training(name: str, start: Start, tmp_path: Path) -> None:
 
 
 def test_temporal_training_steadies(start: Start) -> None:
-    """At a weight that leaves little else: the term falls far below what it is without it."""
+    """With a dominant weight, the temporal loss falls far below that of a training without it."""
 
     def last(weight: float) -> float:
         run = start(METHODS["perceptual"], f"{weight}.pt", temporal_weight=weight, steps=30)
@@ -198,14 +198,15 @@ def test_nan_stops_and_leaves_the_last_good_state(start: Start, tmp_path: Path) 
 
 
 def test_a_rate_too_high_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Really diverging: the picture saturates, and the stop comes with the next saved state."""
+    """A training that really diverges: the picture saturates, and training stops at the next saved
+    state."""
     monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 2)
     with pytest.raises(Diverged, match="lower the learning rate"):
         list(start(METHODS["cin"], loss_network="vgg16", learning_rate=1e4, steps=12))
 
 
 def painter(picture: Tensor) -> Method:
-    """A method that paints the same picture always."""
+    """A method that always paints the same picture."""
     return dataclasses.replace(METHODS["cin"], paint=lambda *_: picture)
 
 

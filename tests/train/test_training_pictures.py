@@ -1,4 +1,4 @@
-"""Folders, style names, crops, and batches that depend on (seed, step) alone."""
+"""Folders, style names, crops, and batches that depend only on (seed, step)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_crops_of_small_and_long_pictures() -> None:
 
 
 def test_crops_show_the_picture_at_its_place() -> None:
-    """A picture whose red is its column and whose green is its row tells where a crop is from."""
+    """In a picture whose red is its column and whose green is its row, crops show their
+    position."""
     ramp = np.zeros((100, 200, 3), np.uint8)
     ramp[..., 0], ramp[..., 1] = np.arange(200)[None], np.arange(100)[:, None]
     random = np.random.default_rng(3)
@@ -177,7 +178,7 @@ def test_kept_pictures_are_the_same_pictures(photographs: Path) -> None:
 
 
 def test_pictures_are_read_as_the_runtime_reads_them(tmp_path: Path) -> None:
-    """16-bit gray is not white, EXIF orientation turns, hidden colors are replaced."""
+    """16-bit gray is not white, EXIF orientation is applied, and hidden colors are replaced."""
     gray = np.full((40, 40), 128 * 257, np.uint16)
     Image.fromarray(gray).save(tmp_path / "deep.png")
     assert load_style(tmp_path / "deep.png", 40).mean() == pytest.approx(128 / 255, abs=0.01)

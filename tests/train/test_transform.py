@@ -1,4 +1,4 @@
-"""The transform network and the engines' form of its upsampling."""
+"""The transform network, and the form of its upsampling in engines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_folded_network_paints_the_same(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_an_even_picture_stays_even(shape: str, level: float) -> None:
-    """Rounding that differs by the pixel would become a grid: instance norms amplify it."""
+    """Rounding that differs between pixels would become a grid, since instance norms amplify it."""
     torch.manual_seed(0)
     network = fold_upsampling(TransformNet(SHAPES[shape]))
     code = network.plain_code() + 0.3 * torch.randn(1, network.code_size)
@@ -60,7 +60,7 @@ def test_an_even_picture_stays_even(shape: str, level: float) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_code_drives_each_sample(shape: str) -> None:
-    """Two codes in one batch give what each gives alone."""
+    """Two codes in one batch give the results of each code alone."""
     torch.manual_seed(0)
     network = TransformNet(SHAPES[shape])
     codes = network.plain_code() + 0.3 * torch.randn(2, network.code_size)
@@ -118,7 +118,8 @@ def test_bad_shapes_are_refused(text: str) -> None:
 
 
 def test_a_linear_ending_and_a_last_norm() -> None:
-    """The picture is the last convolution's output, normalized and styled as any other layer."""
+    """The picture is the output of the last convolution, normalized and styled like any other
+    layer."""
     torch.manual_seed(0)
     network = TransformNet(
         parse_shape("down=4,8 blocks=1 up=4 kernel=3 ending=linear last_norm=yes")

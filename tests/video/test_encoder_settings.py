@@ -1,4 +1,4 @@
-"""The settings that x264 gets: the default ones, and a preset of the user's."""
+"""The x264 settings for the defaults and for the user's preset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.video import clips
 
 
 def settings(folder: Path, preset: str | None) -> dict[str, str]:
-    """What x264 writes about its settings into the stream."""
+    """The settings that x264 writes into the stream."""
     source = clips.film(folder / "in.mp4", frames=4)
     target = folder / "out.mp4"
     job = Job(source, preset=preset)

@@ -1,5 +1,5 @@
-"""Cameras. The test machine has none: a directory replaces the system's device list, and a fake
-replaces OpenCV's capture. The fake behaves as users report of real cameras (opencv#9540)."""
+"""Cameras. The test machine has none: a folder replaces the system's device list, and a fake
+replaces OpenCV's capture. The fake behaves like the real cameras in opencv#9540."""
 
 from __future__ import annotations
 

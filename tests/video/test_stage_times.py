@@ -1,4 +1,4 @@
-"""The line at the end of st-video that names the slowest stage."""
+"""The summary line of st-video that names the slowest stage."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_slow_painter_is_named(
 
 @pytest.mark.parametrize("identity", [None, "a painter"], ids=["at once", "in segments"])
 def test_a_slow_preset_is_named(film: Path, tmp_path: Path, identity: str | None) -> None:
-    """All of the encoder's work counts, also what is left when the last frame has been painted."""
+    """All of the encoder's work counts, including what remains after the last frame was painted."""
     noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 
     def paint(frame: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The filter against flicker: steadier where the film moves along, new where it is new."""
+"""The flicker filter: it stabilizes moving surfaces and uses the new painting where something
+appears."""
 
 from __future__ import annotations
 
@@ -24,26 +25,26 @@ Picture = np.ndarray[Any, Any]
 
 
 def landscape(seed: int, height: int = 96, width: int = 160) -> Picture:
-    """Smooth structure that flow can follow."""
+    """A smooth structure that optical flow can follow."""
     noise = np.random.default_rng(seed).random((height // 8, width // 8, 3), dtype=np.float32)
     large = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     return (large.clip(0, 1) * 255).astype(np.uint8)
 
 
 def pan(frames: int, step: int = 2) -> list[Picture]:
-    """A camera that moves to the right, `step` pixels a frame."""
+    """A camera that moves to the right by `step` pixels per frame."""
     wide = landscape(0, width=160 + frames * step)
     return [wide[:, n * step : n * step + 160] for n in range(frames)]
 
 
 def flickering(source: Picture, seed: int) -> Picture:
-    """A painting that differs by noise from frame to frame."""
+    """A painting with different noise in each frame."""
     noise = np.random.default_rng(seed).normal(0, 20, source.shape)
     return (255.0 - source + noise).clip(0, 255).astype(np.uint8)
 
 
 def unsteadiness(film: list[Picture], step: int) -> float:
-    """Mean squared difference of frames, each moved back to the one before it."""
+    """Mean squared difference between each frame and the previous one, aligned."""
     pairs = itertools.pairwise(film)
     errors = [(b[8:-8, 8 : -8 - step] - a[8:-8, 8 + step : -8]) ** 2 for a, b in pairs]
     return float(np.mean(errors))
@@ -71,7 +72,7 @@ def test_a_hard_cut_begins_anew() -> None:
 
 
 def test_what_was_hidden_comes_new() -> None:
-    """A square jumps away: where it was, the painting is the new one."""
+    """A square moves away: the uncovered area shows the new painting."""
     ground = landscape(3)
     before, after = ground.copy(), ground.copy()
     before[30:60, 20:50] = (250, 20, 20)

@@ -1,4 +1,4 @@
-"""st-video on several films: a folder, a glob, a list."""
+"""st-video with several films: a folder, a glob, a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colors through the converter, without a codec between."""
+"""Color conversion without a codec."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_known_colors(number: int, rgb: tuple[int, ...], codes: tuple[int, ...])
 def test_any_picture_comes_back(
     pixel_format: str, number: int, full: bool, width: int, height: int, seed: int
 ) -> None:
-    """YUV -> RGB -> YUV, colors that RGB holds, chroma as steep as it gets."""
+    """YUV -> RGB -> YUV for colors inside the RGB cube, with the sharpest chroma edges."""
     noise = np.random.default_rng(seed)
     frame = VideoFrame(width, height, pixel_format)
     for index, plane in enumerate(frame.planes):

@@ -1,4 +1,4 @@
-"""Films that get colors: luma stays, colors are steady, and a cut begins anew."""
+"""Colorized films: luma is preserved, colors are stable, and a cut resets the filter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLORIZER = Metadata(
 
 
 def landscape(seed: int, height: int = 96, width: int = 160) -> Picture:
-    """Smooth gray structure that flow can follow."""
+    """A smooth gray structure that optical flow can follow."""
     noise = np.random.default_rng(seed).random((height // 8, width // 8), dtype=np.float32)
     large = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.repeat((large.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -40,14 +40,14 @@ def pan(frames: int, step: int = 2) -> list[Picture]:
 
 
 def unsure(source: Picture, seed: int) -> Picture:
-    """The frame in a color that is another one in every frame."""
+    """The frame in a color that changes from frame to frame."""
     own = np.random.default_rng(seed).normal(0, 0.05, 2)
     chroma = np.broadcast_to(own.astype(np.float32), (*source.shape[:2], 2))
     return colored(source, source, np.ascontiguousarray(chroma))
 
 
 def flicker(film: list[Picture]) -> float:
-    """How far the mean chroma jumps from frame to frame."""
+    """Mean change of the mean chroma from frame to frame."""
     means = [chroma_of(frame)[8:-8, 8:-8].mean(axis=(0, 1)) for frame in film]
     return float(np.mean([np.abs(b - a).sum() for a, b in itertools.pairwise(means)]))
 
@@ -64,7 +64,8 @@ def test_colors_of_a_pan_become_steadier_and_luma_stays() -> None:
 
 
 def test_grain_is_no_motion() -> None:
-    """An old film's noise must not let its colors flicker; a painting's filter would."""
+    """The noise of an old film must not make its colors flicker, as it would with the filter for
+    paintings."""
     random = np.random.default_rng(0)
     still = landscape(3)
     grains = [random.normal(0, 9, (*still.shape[:2], 1)) for _ in range(12)]
@@ -131,7 +132,7 @@ def test_a_film_of_one_color_channel_is_colored(tmp_path: Path, steady: str | No
 
 
 def write_gray(path: Path, film: list[Picture]) -> None:
-    """FFV1 of one channel."""
+    """Write FFV1 with a single channel."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""st-video as its user meets it: a program with real engines, pipes, signals and full disks."""
+"""The st-video program with real engines, pipes, signals and full disks."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ command.main()
 
 
 def interrupted(source: Path, target: Path, number: int) -> tuple[int, str]:
-    """Start a slow st-video, send it the signal once it is at work; (exit code, stderr)."""
+    """Start a slow st-video and send it a signal while it works; returns (exit code, stderr)."""
     words = [sys.executable, "-c", SLOW, str(source), "-o", str(target), "--preset", "ultrafast"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     until = time.monotonic() + 60
@@ -279,7 +279,7 @@ def test_a_failing_engine_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """However slow the painter, only a few frames wait for it."""
+    """Only a few frames wait for the painter, however slow it is."""
     from st.video.film.image_sequence import ImageSequenceSink
     from st.video.jobs.job import Job, open_reader
     from st.video.jobs.pipeline import run as pipeline

@@ -1,4 +1,4 @@
-"""Damaged, cut and hostile files."""
+"""Damaged, truncated and hostile films."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.video.golden import stylize
 
 
 def decodable(path: Path) -> int:
-    """Frames that decoding packet by packet yields."""
+    """The frames that decoding packet by packet returns."""
     count = 0
     with av.open(str(path)) as film:
         stream = film.streams.video[0]
@@ -36,7 +36,7 @@ def decodable(path: Path) -> int:
 
 
 def payload(path: Path) -> tuple[int, int]:
-    """Where the media data of an MP4 begins and ends."""
+    """Start and end of the media data of an MP4."""
     data = path.read_bytes()
     place = 0
     while place < len(data):
@@ -85,7 +85,7 @@ def test_cut_film_keeps_all_frames_before_the_cut(tmp_path: Path) -> None:
 
 
 def test_raw_frames_of_a_film_with_holes_keep_its_length(tmp_path: Path) -> None:
-    """A missing frame is filled with the one before it, where there are no timestamps."""
+    """In an output without timestamps, a missing frame is replaced by the previous one."""
     step = 512
     times = [i * step for i in range(24) if i not in (5, 6, 11)]
     source = clips.film(tmp_path / "in.mp4", times=times)

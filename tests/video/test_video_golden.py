@@ -1,4 +1,4 @@
-"""Golden clips through an engine that paints nothing: what comes out is what went in."""
+"""Golden clips through an engine that changes nothing: the output equals the input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.video.golden import GOLDEN, LIMIT, color_error, losses, make,
 
 @pytest.fixture(params=["at once", "in parts"])
 def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    """How a film is made: both ways must keep all that there is."""
+    """Film settings for both code paths, which must preserve everything."""
     monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
     return None if request.param == "at once" else "an engine that paints nothing"
 
@@ -50,7 +50,7 @@ def test_mp4_sound_keeps_its_priming(settings: str | None, tmp_path: Path) -> No
 
 
 def test_painting_is_seen_upright(tmp_path: Path) -> None:
-    """A phone's film: the engine gets it as a viewer sees it, the file keeps its rotation."""
+    """A phone's film: the engine gets upright frames, and the file keeps its rotation."""
     source = clips.film(tmp_path / "in.mp4", rotation=-90)
     shapes = set()
 

@@ -1,4 +1,4 @@
-"""Films with regions: a mask picture for all frames, or a mask film, a frame for each."""
+"""Films with regions, with a mask picture for all frames or a mask film."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read(path: Path) -> list[NDArray[np.uint8]]:
 
 
 def moving(count: int, height: int = 32, width: int = 48) -> list[NDArray[np.uint8]]:
-    """White left of an edge that moves by four pixels a frame."""
+    """White to the left of an edge that moves by four pixels per frame."""
     masks = [np.zeros((height, width, 3), np.uint8) for _ in range(count)]
     for number, mask in enumerate(masks):
         mask[:, : 4 * number] = 255

@@ -1,4 +1,5 @@
-"""Films painted in parts elsewhere: the same packets as here, whatever is cut, lost or refused."""
+"""Films painted in segments on a Ray cluster: the packets equal those of a local run, also after
+failures."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def stylizer(engine: Path) -> Iterator[Stylizer]:
 
 
 class InProcess:
-    """Stands in for the cluster's workers: the painter itself is real, and none of it is shared."""
+    """Replaces the cluster. The worker is real, and shares nothing with this process."""
 
     painted: list[int]
     data: Any = None
@@ -86,7 +87,7 @@ class InProcess:
 def make(
     engine: Path, stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Paint a film; with `ray` on a cluster's workers, by default those in this process."""
+    """Paint a film; with `ray`, on workers, by default in this process."""
     monkeypatch.setattr(ray_cluster, "_Workers", InProcess)
 
     def begin(
@@ -175,7 +176,7 @@ def test_what_cannot_be_cut_is_painted_here(
 
 
 def damaged(source: Path, at: float) -> Path:
-    """Zeros over some bytes at that share of the file."""
+    """The file with some bytes set to 0 at this fraction of its length."""
     data = bytearray(source.read_bytes())
     begin = int(len(data) * at)
     data[begin : begin + 400] = bytes(400)
@@ -333,7 +334,7 @@ def test_on_a_cluster(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two workers; then the same with one that is lost, and with workers that see no file."""
+    """Two workers; then one that is lost, and workers that cannot read the file."""
     monkeypatch.undo()
     monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
     source, here = clips.film(tmp_path / "a.mp4", sounds=1, keyframes=5), tmp_path / "here.mp4"
@@ -418,7 +419,7 @@ def test_a_cluster_of_its_own(engine: Path, tmp_path: Path) -> None:
 def test_the_benchmark_counts_the_second_round_of_segments(
     engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four segments of seven frames are painted, all by the workers."""
+    """Four segments of seven frames are painted, all of them by workers."""
     monkeypatch.setattr(ray_cluster, "_Workers", InProcess)
     given = [clips.scene(number) for number in range(5)]
     film = tmp_path / "in.mp4"

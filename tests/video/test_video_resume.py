@@ -1,4 +1,4 @@
-"""A film that was killed goes on, and is the film of an unbroken run."""
+"""A killed film is resumed, and equals that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def inverted(frame: Picture) -> Picture:
 
 
 def dying(moment: int) -> Callable[[Picture], Picture]:
-    """A painter that fails at that frame, as a kill would: what was not finished is lost."""
+    """A painter that fails at a given frame, like a kill: unfinished segments are lost."""
     lock, calls = threading.Lock(), iter(range(1, 10_000))
 
     def paint(frame: Picture) -> Picture:
@@ -104,7 +104,7 @@ def test_a_killed_film_is_the_unbroken_one(
 
 
 def test_a_steadied_film_goes_on_as_steadily(tmp_path: Path) -> None:
-    """The filter's memory of the frame before is kept with the parts."""
+    """The filter's state, the previous frame, is stored with the segments."""
     source = clips.film(tmp_path / "in.mp4")
     unbroken, killed = tmp_path / "unbroken.mp4", tmp_path / "killed.mp4"
     make(source, unbroken, steady=TemporalFilter(0.8))
@@ -122,7 +122,7 @@ def parts_of(target: Path) -> Path:
 
 
 def half_made(tmp_path: Path) -> tuple[Path, Path]:
-    """A film of which two parts are done."""
+    """A film with two finished segments."""
     source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         make(source, target, dying(22))
@@ -213,7 +213,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
 
 def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
-    """As a user meets it: three kills at moments of their own, then the whole film."""
+    """Three kills at different moments, then the complete film."""
     source, target = clips.film(tmp_path / "in.mp4", frames=60, sounds=1), tmp_path / "out.mp4"
     program = """
 import sys, time

@@ -1,4 +1,4 @@
-"""Films as they come off real disks: each kind of source with the right value of its result."""
+"""Films of all kinds, each with the expected properties of the result."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ STEP = 1 / clips.RATE
 
 
 def times(path: Path, kind: str = "video") -> list[float]:
-    """Seconds of a stream's packets after the first picture, in order."""
+    """Times of a stream's packets in seconds after the first picture, in order."""
     begin = min(when for when, _ in clips.packets(path, "video"))
     return sorted(when - begin for when, _ in clips.packets(path, kind))
 
 
 def moved(source: Path, target: Path, seconds: float) -> Path:
-    """The same packets with another clock."""
+    """The same packets with another start time."""
     with av.open(str(source)) as film, av.open(str(target), "w") as made:
         copies = {s.index: made.add_stream_from_template(s) for s in film.streams}
         for packet in film.demux():
@@ -90,7 +90,7 @@ def test_a_name_with_percent_is_a_name(name: str, tmp_path: Path) -> None:
 
 
 def with_sound(path: Path, layout: str, rate: int, codec: str) -> Path:
-    """A film with a second of a tone, in the left channels louder."""
+    """A film with a tone of one second, louder in the left channels."""
     channels = av.AudioLayout(layout).nb_channels
     wave = 8000 * np.sin(np.arange(rate) * 440 * 2 * np.pi / rate)
     loud = np.linspace(1, 0.1, channels)

@@ -1,4 +1,4 @@
-"""st-video with an engine that enlarges: the film is of the engine's size, or of --size."""
+"""st-video with an upscaling engine: the film has the engine's size, or that of --size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOUBLE = """double (uint8[N, H, W, 3] content) => (uint8[N, H2, W2, 3] stylized)
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four frames of a gradient, 64×48, beside an engine that doubles."""
+    """Four frames of a gradient, 64×48, beside an engine that doubles the size."""
     folder = tmp_path_factory.mktemp("enlarge")
     save(DOUBLE, folder / "double.onnx", Metadata("toy", scale=2, halo=2))
     ramp = np.linspace(0, 255, 64).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""--start and --duration, sound in step."""
+"""--start and --duration, with sound in sync."""
 
 from __future__ import annotations
 

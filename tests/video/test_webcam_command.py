@@ -1,4 +1,4 @@
-"""st-webcam as scripts meet it: exit codes, one line of error, summaries, signals."""
+"""The st-webcam command in scripts: exit codes, one-line errors, summaries, signals."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ def test_a_full_disk(engine: Path, tmp_path: Path) -> None:
 
 
 def test_an_unplugged_stream_under_the_program(engine: Path, tmp_path: Path) -> None:
-    """It is told, opened again, and in the end given up; the film keeps both parts."""
+    """The loss is reported, the stream is opened again, and finally given up; the film contains
+    both parts."""
     with MjpegServer(lambda number: np.full((48, 64, 3), 55, np.uint8)) as server:
         target = tmp_path / "out.mkv"
         words = [server.url, "--engine", engine, "--headless", "--record", target, "--give-up", 5]
@@ -196,7 +197,7 @@ def test_what_cannot_be(
 
 
 def test_missing_libraries_are_named(tmp_path: Path) -> None:
-    """In one process: pygame and pyvirtualcam cannot be imported."""
+    """In this process, pygame and pyvirtualcam cannot be imported."""
     film = clips.film(tmp_path / "in.mp4")
     engine = identity_engine(tmp_path / "identity.onnx")
     code = (

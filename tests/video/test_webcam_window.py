@@ -1,4 +1,4 @@
-"""The real window, on a virtual screen: keys are pressed by xdotool and the screen is read."""
+"""The real window on a virtual screen: xdotool presses keys, and the screen is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def halves(number: int) -> np.ndarray:
 
 
 class Screen:
-    """A virtual screen without a window manager, so a window stands in its middle."""
+    """A virtual screen without a window manager, so windows are centered."""
 
     def __init__(self) -> None:
         reader, writer = os.pipe()
@@ -62,18 +62,18 @@ class Screen:
         subprocess.run(words, env=self.environment, check=True, timeout=20)
 
     def pixels(self) -> np.ndarray:
-        """(H, W, 3) of the whole screen. Not at every moment: the machine has other work."""
+        """(H, W, 3) of the whole screen, read rarely to save processor time."""
         time.sleep(0.1)
         return np.array(ImageGrab.grab(xdisplay=self.name).convert("RGB"))
 
     def grays(self) -> tuple[int, int]:
-        """In the middles of the two halves of the window, clear of any text."""
+        """The grays in the middle of both halves of the window, away from any text."""
         pixels = self.pixels()
         y, x = SCREEN[1] // 2, SCREEN[0] // 2
         return int(pixels[y, x - 80].mean()), int(pixels[y, x + 80].mean())
 
     def wait(self, left: int, right: int) -> None:
-        """Until the halves have these grays."""
+        """Wait until the halves have these grays."""
 
         def same() -> bool:
             return all(abs(a - b) <= 6 for a, b in zip(self.grays(), (left, right), strict=True))
@@ -103,7 +103,7 @@ def camera() -> Iterator[MjpegServer]:
 
 @pytest.fixture
 def start(screen: Screen, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts st-webcam with the toy engine; what still runs at the end is killed."""
+    """Start st-webcam with the toy engine; it is killed at the end if it still runs."""
     engine = tint_engine(tmp_path / "tint.onnx")
     running: list[subprocess.Popen[str]] = []
 
@@ -125,7 +125,7 @@ def start(screen: Screen, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
 
 
 def text_on(screen: Screen) -> bool:
-    """Whether there are letters at the foot of the window: white ones."""
+    """Whether there are white letters at the bottom of the window."""
     foot = screen.pixels()[420:570, 40:760]  # the window is 720×540, in the middle
     return bool((foot.min(axis=-1) > 245).sum() > 20)
 
@@ -246,7 +246,7 @@ def test_a_lost_stream_is_told_in_the_window_and_comes_back(
 
 
 def close_window(screen: Screen) -> None:
-    """Ask the focused window to close, as a click on its cross does; xdotool cannot."""
+    """Ask the focused window to close, like its close button, which xdotool cannot press."""
     focused = subprocess.run(
         ["xdotool", "getwindowfocus"],
         env=screen.environment,

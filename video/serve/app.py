@@ -14,7 +14,7 @@ from aiohttp import web
 
 from st.runtime import BadControl, StError, Stylizer
 from st.runtime.errors import printable
-from st.runtime.web.files import MIME, shared_files
+from st.runtime.web.files import MIME, page_html, shared_files
 from st.runtime.web.previews import style_preview
 from st.video.serve.connections import Connections
 from st.video.serve.guard import Guard, add_headers, refusal
@@ -218,7 +218,7 @@ def _takes_pictures(defaults: SessionDefaults) -> bool:
 
 
 def _file(path: Path, kind: str) -> Handler:
-    data = path.read_bytes()
+    data = page_html(path).encode() if path.suffix == ".html" else path.read_bytes()
 
     async def send(_request: web.Request) -> web.Response:
         return web.Response(body=data, content_type=kind, charset="utf-8")

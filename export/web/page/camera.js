@@ -1,11 +1,8 @@
 // The visitor's camera; returns the newest frame on request.
 
-const REFUSALS = {
-  NotAllowedError: "The camera was not allowed. Allow it beside the address, then try again.",
-  NotFoundError: "There is no camera here.",
-  NotReadableError: "Another program holds the camera.",
-  OverconstrainedError: "This camera is not here any more.",
-};
+import { openCamera } from "./cameras.js";
+
+const FORMAT = { width: { ideal: 1280 }, height: { ideal: 720 } };
 
 export class Camera {
   #video;
@@ -31,22 +28,10 @@ export class Camera {
     return this.#track()?.getSettings().deviceId ?? "";
   }
 
-  /** Start. device: an id from `devices`, "" for any. Throws Error with a message for the visitor. */
+  /** Start a camera, see `openCamera`. */
   async start(device = "") {
-    if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Error("Browsers give their camera only to pages from https or from localhost.");
-    }
     this.stop();
-    const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-    const choice = device ? { deviceId: { exact: device } } : { facingMode: "user" };
-    try {
-      this.#stream = await navigator.mediaDevices.getUserMedia({
-        video: { ...size, ...choice },
-        audio: false,
-      });
-    } catch (error) {
-      throw new Error(REFUSALS[error.name] ?? `The camera failed: ${error.message}`);
-    }
+    this.#stream = await openCamera(FORMAT, device);
     const stream = this.#stream;
     this.#track().addEventListener("ended", () => {
       if (this.#stream === stream) {
@@ -62,13 +47,6 @@ export class Camera {
     this.#stream?.getTracks().forEach((track) => track.stop());
     this.#stream = null;
     this.#video.srcObject = null;
-  }
-
-  /** The cameras as [{id, label}]. Labels are empty until the visitor has allowed a camera. */
-  async devices() {
-    const all = await navigator.mediaDevices.enumerateDevices();
-    const cameras = all.filter((device) => device.kind === "videoinput");
-    return cameras.map((d, i) => ({ id: d.deviceId, label: d.label || `Camera ${i + 1}` }));
   }
 
   /** Wait for a new frame; the video element then shows it. */

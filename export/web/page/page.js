@@ -1,12 +1,23 @@
 // The page: connects the controls with the painter.
 
 import { Camera } from "./camera.js";
+import { showCameras } from "./cameras.js";
 import { serveOffline } from "./offline.js";
-import { Memory, at, download, element, nudge, onKeys, stamp, switchFullScreen } from "./page_tools.js";
+import {
+  Memory,
+  at,
+  download,
+  element,
+  onKeys,
+  onStyleFiles,
+  sharedKeys,
+  stamp,
+  switchFullScreen,
+} from "./page_tools.js";
 import { Painter } from "./painter.js";
 import { decoded, fillHidden, pixels } from "./picture.js";
 import { largest } from "./pixels.js";
-import { Recorder, drawWhole } from "./recorder.js";
+import { RecordButton, drawRow } from "./recorder.js";
 import { FIRST_SIDE, PICTURE_SIDE, nextSide } from "./size.js";
 import { Styles } from "./styles.js";
 
@@ -14,7 +25,7 @@ const canvas = at("canvas");
 const context = canvas.getContext("2d");
 const camera = new Camera(at("video"), () => {
   showCamera();
-  say("The camera went away.");
+  say("The camera was disconnected.");
 });
 const styles = new Styles({ names: at("names"), blend: at("blend"), rows: at("weights") }, changed);
 
@@ -23,7 +34,9 @@ let engine = null; // the loaded engine: {about, provider, threads}
 let picture = null; // the bitmap to paint; null while the camera is used
 let side; // longer side of camera frames under "Automatic", in pixels
 let memory; // the Memory that stores the settings of this engine
-let recorder = null;
+const recording = new RecordButton(at("record"), (film, suffix) =>
+  download(film, `${fileName()}-${stamp()}.${suffix}`),
+);
 
 // Loading
 
@@ -214,7 +227,7 @@ async function paint(frame) {
   if (at("beside").checked) showSource(frame);
   try {
     if (needsStyle() && !style) {
-      say(styles.count ? "Give one style more than 0." : "Add a style picture to paint with.", "paint");
+      say(styles.count ? "All styles are at 0: raise one of them." : "Add a style picture to paint with.", "paint");
       show(frame.rgba, width, height);
       return false;
     }
@@ -274,10 +287,7 @@ async function switchCamera(device = "") {
     picture?.close();
     picture = null;
     at("mirror").checked = !camera.outward;
-    const devices = await camera.devices();
-    at("device").replaceChildren(...devices.map((d) => new Option(d.label, d.id)));
-    at("device").value = camera.device;
-    at("which-camera").hidden = devices.length < 2;
+    await showCameras(camera.device);
     say("");
     showCamera();
     live();
@@ -290,11 +300,10 @@ async function switchCamera(device = "") {
 function showCamera() {
   at("camera").setAttribute("aria-pressed", camera.on);
   at("mirror-field").hidden = !camera.on;
-  if (!camera.on) at("which-camera").hidden = true;
+  if (!camera.on) at("device-field").hidden = true;
 }
 
 async function addStyle(file) {
-  at("encoding").hidden = false; // the first style picture also loads the encoder
   try {
     const bitmap = await decoded(file);
     const thumbnail = document.createElement("canvas");
@@ -310,7 +319,6 @@ async function addStyle(file) {
   } catch (error) {
     say(error.message);
   }
-  at("encoding").hidden = true;
 }
 
 const fileName = () => [engine.about.name, styles.title].filter(Boolean).join("-");
@@ -321,28 +329,18 @@ function save() {
 }
 
 function record() {
-  if (recorder) return recorder.stop();
+  if (recording.running) return recording.stop();
   if (at("record").disabled) return;
   const beside = at("beside").checked;
   const of = camera.on ? at("video") : canvas;
   const [width, height] = [of.videoWidth ?? of.width, of.videoHeight ?? of.height];
-  const draw = (target, across, down) => {
-    const each = beside ? across / 2 : across;
-    if (beside) drawWhole(target, at("source"), 0, 0, each, down);
-    drawWhole(target, canvas, across - each, 0, each, down);
-  };
+  const shown = beside ? [at("source"), canvas] : [canvas];
+  const draw = (target, across, down) => drawRow(target, shown, across, down);
   try {
-    recorder = new Recorder(beside ? 2 * width : width, height, draw, (film, suffix) => {
-      recorder = null;
-      at("record").setAttribute("aria-pressed", false);
-      at("record").textContent = "Record";
-      download(film, `${fileName()}-${stamp()}.${suffix}`);
-    });
+    recording.start(shown.length * width, height, draw);
   } catch (error) {
-    return say(error.message);
+    say(error.message);
   }
-  at("record").setAttribute("aria-pressed", true);
-  at("record").textContent = "Stop recording";
 }
 
 // Event handlers
@@ -357,7 +355,6 @@ const doings = {
   save,
   record,
   full: () => switchFullScreen(at("stage")),
-  "add-style": () => at("style-file").click(),
 };
 
 for (const button of document.querySelectorAll("[data-do]")) {
@@ -368,24 +365,13 @@ at("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) openPicture(target.files[0]);
   target.value = ""; // so that the same file can be opened again
 });
-at("style-file").addEventListener("change", async ({ target }) => {
-  const files = [...target.files];
-  target.value = "";
-  for (const file of files) await addStyle(file);
-});
+onStyleFiles(addStyle);
 for (const id of [...KEPT, "beside"]) at(id).addEventListener("input", changed);
 onKeys({
+  ...sharedKeys(styles, { save, record, full: doings.full }),
   " ": doings.camera,
-  f: doings.full,
-  s: save,
-  r: record,
   o: doings.open,
   m: () => camera.on && at("mirror").click(),
-  c: () => at("beside").click(),
-  ArrowLeft: () => styles.step(-1),
-  ArrowRight: () => styles.step(1),
-  ArrowUp: () => nudge(at("strength"), 10),
-  ArrowDown: () => nudge(at("strength"), -10),
 });
 at("device").addEventListener("change", ({ target }) => switchCamera(target.value));
 at("provider").addEventListener("change", load);

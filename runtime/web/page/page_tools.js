@@ -69,8 +69,36 @@ export function onKeys(keys) {
   });
 }
 
+/** The shortcuts of both pages, which keys.html lists. */
+export function sharedKeys(styles, { save, record, full }) {
+  return {
+    f: full,
+    s: save,
+    r: record,
+    c: () => at("beside").click(),
+    ArrowLeft: () => styles.step(-1),
+    ArrowRight: () => styles.step(1),
+    ArrowUp: () => nudge(at("strength"), 10),
+    ArrowDown: () => nudge(at("strength"), -10),
+  };
+}
+
+/** Connect the button "Add a style picture". add(file): adds one; called for each in turn. */
+export function onStyleFiles(add) {
+  at("add-style").addEventListener("click", () => at("style-file").click());
+  at("style-file").addEventListener("change", async ({ target }) => {
+    const files = [...target.files];
+    target.value = ""; // so that the same file can be added again
+    for (const file of files) {
+      at("encoding").hidden = false;
+      await add(file);
+      at("encoding").hidden = true;
+    }
+  });
+}
+
 /** Change a slider by `by` and fire its input event. */
-export function nudge(slider, by) {
+function nudge(slider, by) {
   slider.value = Number(slider.value) + by;
   slider.dispatchEvent(new Event("input", { bubbles: true }));
 }

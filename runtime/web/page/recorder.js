@@ -32,6 +32,48 @@ export class Recorder {
   }
 }
 
+/** Connects a button with recordings. One recording runs at a time. */
+export class RecordButton {
+  #button;
+  #done;
+  #recorder = null;
+
+  /** done(blob, suffix): called with each finished film. */
+  constructor(button, done) {
+    this.#button = button;
+    this.#done = done;
+  }
+
+  get running() {
+    return this.#recorder !== null;
+  }
+
+  /** Start recording; arguments as for Recorder. Throws an error if the browser cannot record. */
+  start(width, height, draw) {
+    this.#recorder = new Recorder(width, height, draw, (film, suffix) => {
+      this.#recorder = null;
+      this.#show();
+      this.#done(film, suffix);
+    });
+    this.#show();
+  }
+
+  stop() {
+    this.#recorder?.stop();
+  }
+
+  #show() {
+    this.#button.setAttribute("aria-pressed", this.running);
+    this.#button.textContent = this.running ? "Stop recording" : "Record";
+  }
+}
+
+/** Draw pictures side by side, each scaled to fit into its part of the width. */
+export function drawRow(context, pictures, width, height, mirror = false) {
+  const each = width / pictures.length;
+  pictures.forEach((picture, i) => drawWhole(context, picture, i * each, 0, each, height, mirror));
+}
+
 /** Draw a whole picture, scaled to fit into a box. */
 export function drawWhole(context, source, left, top, width, height, mirror = false) {
   const across = source.videoWidth ?? source.width;

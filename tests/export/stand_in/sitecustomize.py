@@ -1,5 +1,4 @@
-"""Python reads this first in the building process of a test: a GPU that is not here, and plugins
-that are not registered."""
+"""Imported first in the build process of a test: replaces the GPU and the plugin registration."""
 
 from st.export import plugin
 from st.runtime.backends import gpu

@@ -1,7 +1,5 @@
-"""A stand-in for TensorRT, on machines without a GPU: TensorRT-RTX under TensorRT's name.
-
-Both have one API. What TensorRT alone has is recorded and not done: see `sitecustomize` beside.
-"""
+"""TensorRT-RTX under TensorRT's name, for machines without a GPU. Both have the same API. Calls
+that only TensorRT has are recorded; see `sitecustomize` in this folder."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ __version__ = "11.4.0.106"
 
 
 class Builder(_rtx.Builder):
-    """Writes what it was told to ST_TEST_RECORD, then builds as TensorRT-RTX does."""
+    """Records its settings in ST_TEST_RECORD, then builds with TensorRT-RTX."""
 
     def build_serialized_network(self, network: Any, config: Any) -> Any:
         cache = config.get_timing_cache()

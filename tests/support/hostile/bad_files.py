@@ -162,7 +162,7 @@ def listening_socket(box: Box) -> str:
 
 @kind("any")
 def unreadable(box: Box) -> str:
-    """Not even root can read this: the first page of a process is never mapped."""
+    """Even root cannot read this file: the first page of a process is never mapped."""
     if os.geteuid() == 0:
         (box.folder / box.name).symlink_to("/proc/self/mem")
     else:
@@ -228,7 +228,7 @@ def text(box: Box) -> bytes:
 
 @kind("any", often=True)
 def posing(box: Box) -> bytes:
-    """An intact file of another family under this family's name."""
+    """An intact file of another family under the name of this family."""
     # A film's picture stream is what st-video takes, and st-video takes pictures too.
     kin = {"picture": "film", "film": "picture"}.get(box.family, "")
     others = sorted(set(box.good.files) - {box.family, kin})
@@ -258,7 +258,7 @@ def changed(box: Box) -> bytes:
 
 @kind("any", usable=True, often=True)
 def changed_head(box: Box) -> bytes:
-    """Damage in the header, where sizes and types are."""
+    """Damage in the header, which contains sizes and types."""
     data = bytearray(box.whole())
     for _ in range(int(box.random.integers(1, 8))):
         data[box.random.integers(min(200, len(data)))] = box.random.integers(256)

@@ -117,7 +117,7 @@ def mp4_boxes_without_end(box: Box) -> bytes:
 
 @kind("film")
 def mp4_of_pieces_elsewhere(box: Box) -> bytes:
-    """A data reference to a path: 'url ' entries that point to another file."""
+    """A data reference to a path: 'url ' entries that refer to another file."""
     data = box.good.files["film"][0]
     away = boxes(b"url ", bytes(4), str(bait(box)).encode() + b"\0")
     place = data.index(b"dref") - 4

@@ -144,7 +144,7 @@ class Case:
 
 
 def suits(kind: Kind, door: Door) -> bool:
-    """Whether a kind fits: a door that needs a file name takes only kinds that use it."""
+    """Whether a kind applies to a door: some doors need kinds that use the file name."""
     if door.name and kind.family == "any":
         return kind.often or kind.name in ("empty", "zeros", "looping_link")
     if kind.name == "name_with_nul":  # no shell can pass it; click checks paths first

@@ -1,4 +1,4 @@
-"""Valid pictures that are traps: endless pages, scans, frames and records."""
+"""Valid pictures with traps: endless pages, scans, frames and metadata."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def pictures_in_motion(box: Box) -> bytes:
 
 @kind("picture")
 def pictures_of_other_trades(box: Box) -> bytes:
-    """OpenEXR, JPEG XL, QOI, icons, DirectDraw, astronomy, Windows metafile, cursors."""
+    """OpenEXR, JPEG XL, QOI, icons, DirectDraw, FITS, Windows metafiles, cursors."""
     starts = (
         b"\x76\x2f\x31\x01\x02\0\0\0",
         b"\xff\x0a\xfa\x1f",

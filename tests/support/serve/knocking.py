@@ -1,4 +1,4 @@
-"""Requests to the server from strangers and from pages of other origins."""
+"""Requests to the server from unauthorized clients and from pages of other origins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A visitor in its own process, who stays until killed: lasting_visitor.py URL."""
+"""A visitor in a separate process that stays until it is killed: lasting_visitor.py URL."""
 
 import asyncio
 import sys

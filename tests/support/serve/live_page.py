@@ -82,7 +82,7 @@ class Page:
         return self.driver.find_element("id", name).is_displayed()
 
     def set(self, name: str, value: object) -> None:
-        """Choose a list's entry, or move a slider."""
+        """Set a select element or a slider."""
         self.driver.execute_script(SET, name, str(value))
 
     def choose(self, style: str) -> None:
@@ -99,7 +99,7 @@ class Page:
         self.driver.find_element("tag name", "body").send_keys(key)
 
     def mean(self, video: str) -> list[float]:
-        """A video's mean color now, 0..255."""
+        """The current mean color of a video, 0..255."""
         return self.driver.execute_script(MEAN, video)
 
     def run(self, script: str) -> Any:

@@ -43,7 +43,7 @@ RATE = 25
 
 
 def clip(folder: Path) -> Path:
-    """A real clip if there is one beside the checkout, else a generated dark one."""
+    """A real clip if there is one beside the checkout, else a dark generated one."""
     if SHARED.is_file():
         return SHARED
     path = folder / "clip.mp4"
@@ -58,7 +58,7 @@ def clip(folder: Path) -> Path:
 
 
 def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
-    """The first frames of a film, small."""
+    """The first frames of a film, reduced."""
     found = []
     with av.open(str(path)) as film:
         for frame in film.decode(video=0):
@@ -88,7 +88,7 @@ class Served:
             return await answer.json()
 
     async def emptied(self, seconds: float) -> float:
-        """Wait until all visitors have left; returns the seconds it took."""
+        """Wait until all visitors have left; returns the duration in seconds."""
         began = asyncio.get_running_loop().time()
         async with asyncio.timeout(seconds):
             while (await self.info())["sessions"]:
@@ -222,7 +222,7 @@ async def visitor(camera: Camera) -> AsyncIterator[Visitor]:
 
 
 async def visits_growth(engine: Path, times: int, first: int = 5) -> int:
-    """The growth in bytes of a real server over successive visits, after the first few."""
+    """The memory growth of a real server over successive visits, in bytes, after the first few."""
 
     async def visit(server: Served, count: int) -> None:
         for _ in range(count):

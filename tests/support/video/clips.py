@@ -1,4 +1,4 @@
-"""Small films made with PyAV, each with one difficulty."""
+"""Small films made with PyAV, each with one special property."""
 
 from __future__ import annotations
 

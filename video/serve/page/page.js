@@ -1,7 +1,17 @@
 // The page's controls. The stream itself is in stream.js.
 
-import { Memory, at, download, nudge, onKeys, stamp, switchFullScreen } from "./page_tools.js";
-import { Recorder, drawWhole } from "./recorder.js";
+import { openCamera, showCameras } from "./cameras.js";
+import {
+  Memory,
+  at,
+  download,
+  onKeys,
+  onStyleFiles,
+  sharedKeys,
+  stamp,
+  switchFullScreen,
+} from "./page_tools.js";
+import { RecordButton, drawRow, drawWhole } from "./recorder.js";
 import { Refused, Stream, ask } from "./stream.js";
 import { Styles } from "./styles.js";
 
@@ -18,11 +28,13 @@ let stream = null; // Stream
 let wanted = false; // whether the visitor wants to be painted now
 let tries = 0;
 let waiting = 0; // timer of the next try
-let recorder = null;
+const recording = new RecordButton(at("record"), (film, suffix) =>
+  download(film, `painted-${stamp()}.${suffix}`),
+);
 const pictures = []; // {name, blob, data, style}: style.value is its number on the server
 const touched = new Set();
 
-// Beginning
+// Startup
 
 async function begin() {
   try {
@@ -76,7 +88,7 @@ function changed() {
   at("strength-shown").value = `${at("strength").value} %`;
   remember();
   if (styles.count && !styles.weights.length) {
-    tell("All styles are at 0: give one more.", { mild: true, of: "style" });
+    tell("All styles are at 0: raise one of them.", { mild: true, of: "style" });
     return;
   }
   if (at("notice").dataset.of === "style") tell("");
@@ -98,7 +110,7 @@ function remember() {
   if (!memory.write({ ...values, pictures: given })) memory.write(values);
 }
 
-/** Over the picture. cancel: what a button for it does; without one there is no button. */
+/** Show a message over the picture. cancel: called by its button; null for no button. */
 function tell(text, { cancel = null, mild = false, of = "" } = {}) {
   at("message").textContent = text;
   at("notice").hidden = !text;
@@ -116,34 +128,11 @@ function arrange() {
 
 // The camera
 
-async function openCamera(device) {
-  if (!navigator.mediaDevices) {
-    throw new Error("Browsers give a page the camera on localhost or over https only.");
-  }
+/** Open a camera in the format that the server wants. */
+function open(device) {
   const { width, height, rate } = info.camera;
-  const which = device ? { deviceId: { exact: device } } : { facingMode: "user" };
   const size = { width: { ideal: width }, height: { ideal: height } };
-  const video = { ...which, ...size, frameRate: { ideal: rate } };
-  try {
-    return await navigator.mediaDevices.getUserMedia({ video, audio: false });
-  } catch (error) {
-    const why = {
-      NotAllowedError: "The camera was not allowed: allow it beside the address, then start again.",
-      NotFoundError: "There is no camera here.",
-      NotReadableError: "The camera is used by another program: close that one, then start again.",
-    };
-    throw new Error(why[error.name] || error.message, { cause: error });
-  }
-}
-
-async function listCameras() {
-  const devices = await navigator.mediaDevices.enumerateDevices();
-  const cameras = devices.filter(({ kind, deviceId }) => kind === "videoinput" && deviceId);
-  at("device").replaceChildren(
-    ...cameras.map(({ label, deviceId }, n) => new Option(label || `Camera ${n + 1}`, deviceId)),
-  );
-  at("device").value = camera.getVideoTracks()[0].getSettings().deviceId;
-  at("device-field").hidden = cameras.length < 2;
+  return openCamera({ ...size, frameRate: { ideal: rate } }, device);
 }
 
 function use(opened) {
@@ -153,9 +142,9 @@ function use(opened) {
   track.contentHint = "motion";
   track.onended = () => {
     stop();
-    tell("The camera was taken away.");
+    tell("The camera was disconnected.");
   };
-  // People expect a mirror of the camera that faces them.
+  // People expect the camera that faces them to be mirrored.
   if (!touched.has("mirror")) {
     at("mirror").checked = track.getSettings().facingMode !== "environment";
     arrange();
@@ -166,8 +155,8 @@ async function changeCamera() {
   try {
     const before = camera;
     before.getVideoTracks()[0].onended = null;
-    before.getTracks().forEach((track) => track.stop()); // many phones open one at a time only
-    use(await openCamera(at("device").value));
+    before.getTracks().forEach((track) => track.stop()); // many phones open only one at a time
+    use(await open(at("device").value));
     await stream?.replaceCamera(camera);
   } catch (error) {
     stop();
@@ -182,8 +171,8 @@ async function start() {
   tell("");
   at("start").disabled = true;
   try {
-    use(await openCamera());
-    await listCameras();
+    use(await open());
+    await showCameras(camera.getVideoTracks()[0].getSettings().deviceId);
   } catch (error) {
     tell(error.message);
     at("start").disabled = false;
@@ -229,7 +218,7 @@ async function connect() {
   }
 }
 
-/** Called once for each stream, when it has ended for whatever reason. */
+/** Called once for each stream, when it has ended for any reason. */
 function lost(ended) {
   if (stream === ended) stream = null;
   figures("");
@@ -238,8 +227,8 @@ function lost(ended) {
   const { why } = ended;
   if (why instanceof Refused && ![0, 502, 503, 504].includes(why.status)) {
     stop();
-    const again = "Open the address that the server printed last.";
-    tell(why.status === 401 ? `The server was started anew. ${again}` : why.message);
+    const again = "Open the address that it printed last.";
+    tell(why.status === 401 ? `The server was restarted. ${again}` : why.message);
     return;
   }
   const pause = RETRIES[Math.min(tries++, RETRIES.length - 1)];
@@ -251,7 +240,7 @@ function lost(ended) {
 function stop() {
   wanted = false;
   clearTimeout(waiting);
-  recorder?.stop();
+  recording.stop();
   stream?.close();
   camera?.getTracks().forEach((track) => track.stop());
   camera = null;
@@ -267,7 +256,7 @@ function stop() {
 
 function running(yes) {
   for (const id of ["save", "record"]) at(id).disabled = !yes;
-  if (!yes) recorder?.stop();
+  if (!yes) recording.stop();
 }
 
 function figures(text) {
@@ -286,7 +275,7 @@ async function addPicture(file) {
   }
 }
 
-/** Offer a style picture, a data URL; sent at once where there is a connection. */
+/** Add a style picture, a data URL; it is sent at once if there is a connection. */
 async function keepPicture(name, data) {
   const bytes = Uint8Array.from(atob(data.split(",")[1]), (letter) => letter.charCodeAt(0));
   const image = new Image(144, 144);
@@ -302,7 +291,7 @@ async function sendPicture(picture) {
   picture.style.value = await stream.sendPicture(picture.blob);
 }
 
-/** The file as a small JPEG, a data URL. */
+/** The file as a small JPEG, as a data URL. */
 async function small(file) {
   const bitmap = await createImageBitmap(file).catch(() => {
     throw new Error(`${file.name}: not a picture that this browser can read.`);
@@ -315,9 +304,9 @@ async function small(file) {
   return canvas.toDataURL("image/jpeg", 0.92);
 }
 
-// What is kept of the picture
+// Saving
 
-/** One frame of the camera at its full size, painted whole by the server. */
+/** Save a full-size frame of the camera, painted by the server. */
 async function save() {
   if (at("save").disabled) return;
   at("save").disabled = true;
@@ -339,32 +328,20 @@ async function save() {
 }
 
 function record() {
-  if (recorder) {
-    recorder.stop();
+  if (recording.running) {
+    recording.stop();
     return;
   }
   if (at("record").disabled) return;
   const [width, height] = [at("camera").videoWidth, at("camera").videoHeight];
-  const beside = at("beside").checked;
-  const draw = (context, across, down) => {
-    const mirror = at("mirror").checked;
-    const each = beside ? across / 2 : across;
-    if (beside) drawWhole(context, at("camera"), 0, 0, each, down, mirror);
-    drawWhole(context, at("painted"), across - each, 0, each, down, mirror);
-  };
+  const shown = at("beside").checked ? [at("camera"), at("painted")] : [at("painted")];
+  const draw = (context, across, down) =>
+    drawRow(context, shown, across, down, at("mirror").checked);
   try {
-    recorder = new Recorder(beside ? 2 * width : width, height, draw, (film, suffix) => {
-      recorder = null;
-      at("record").setAttribute("aria-pressed", false);
-      at("record").textContent = "Record";
-      download(film, `painted-${stamp()}.${suffix}`);
-    });
+    recording.start(shown.length * width, height, draw);
   } catch (error) {
     tell(error.message);
-    return;
   }
-  at("record").setAttribute("aria-pressed", true);
-  at("record").textContent = "Stop recording";
 }
 
 function flip(id) {
@@ -379,28 +356,16 @@ for (const id of ["strength", "color", "quality"]) at(id).addEventListener("inpu
 for (const id of ["mirror", "beside"]) at(id).addEventListener("change", () => flip(id));
 at("start").addEventListener("click", start);
 at("stop").addEventListener("click", stop);
-at("add-style").addEventListener("click", () => at("picture").click());
-at("picture").addEventListener("change", async ({ target }) => {
-  const [file] = target.files;
-  if (file) await addPicture(file);
-  target.value = "";
-});
+onStyleFiles(addPicture);
 at("save").addEventListener("click", save);
 at("record").addEventListener("click", record);
 at("full").addEventListener("click", fullScreen);
 at("device").addEventListener("change", changeCamera);
 at("controls").addEventListener("submit", (event) => event.preventDefault());
 onKeys({
+  ...sharedKeys(styles, { save, record, full: fullScreen }),
   " ": () => (wanted ? stop() : start()),
-  f: fullScreen,
-  s: save,
-  r: record,
   m: () => at("mirror").click(),
-  c: () => at("beside").click(),
-  ArrowLeft: () => styles.step(-1),
-  ArrowRight: () => styles.step(1),
-  ArrowUp: () => nudge(at("strength"), 10),
-  ArrowDown: () => nudge(at("strength"), -10),
 });
 addEventListener("pagehide", () => {
   wanted = false;
