@@ -27,7 +27,8 @@ class Recipe:
     name: of the engine and its files. method: as in `st-train METHOD`. steps: of the training.
     settings: options of the method by name, "content_weight" for --content-weight.
     styles: named styles, out of the data folder's `styles`. paintings: whether it learns from the
-    folder `paintings`. photographs: whether from `photographs`.
+    folder `paintings`. drawn: whether also from patterns and drawings: see `drawn_styles`.
+    photographs: whether it learns from `photographs`.
     begin_with: another recipe, whose finished network the training starts from: it waits for it.
     share: of a slice's time, relative to the other recipes.
     """
@@ -38,6 +39,7 @@ class Recipe:
     settings: Mapping[str, Value] = field(default_factory=dict)
     styles: tuple[str, ...] = ()
     paintings: bool = False
+    drawn: bool = False
     photographs: bool = True
     begin_with: str = ""
     share: float = 1.0
@@ -56,7 +58,8 @@ RECIPES = (
             "size": 256,
             "batch": 4,
             "style_size": 480,
-            "content_weight": 2.5,
+            "content_weight": 5.0,
+            "contrast_weight": 3.0,
             "raster_weight": 4_000.0,
             "learning_rate": 2e-3,
         },
@@ -92,20 +95,29 @@ RECIPES = (
         100_000,
         {
             "shape": "deep",
-            "size": 256,
+            "size": 192,
             "batch": 8,
-            "content_weight": 2.0,
+            "content_weight": 1.5,
             "style_weight": 15.0,
             "tv_weight": 1.0,
-            "raster_weight": 2_000.0,
+            "raster_weight": 4_000.0,
             "average": 0.999,
         },
         paintings=True,
+        drawn=True,
         begin_with="paintings",
         share=4,
     ),
     Recipe("wct", "wct", 20_000, {"batch": 8, "average": 0.999}),
-    Recipe("adain", "adain", 60_000, {"batch": 8, "average": 0.999}, paintings=True, share=2),
+    Recipe(
+        "adain",
+        "adain",
+        60_000,
+        {"batch": 8, "average": 0.999},
+        paintings=True,
+        drawn=True,
+        share=2,
+    ),
     Recipe("stylebank", "stylebank", 40_000, {"size": 256, "batch": 4, "average": 0.999}, FOUR),
     Recipe("avatarnet", "avatarnet", 20_000, {"batch": 8, "average": 0.999}),
     Recipe("styleswap", "styleswap", 20_000, {"batch": 8, "average": 0.999}, paintings=True),

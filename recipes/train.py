@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 
+from recipes.drawn_styles import write_styles
 from recipes.table import RECIPES, Recipe, Value
 from st.runtime.cli.base import command
 from st.runtime.errors import BadInput, printable
@@ -89,6 +90,8 @@ def training_words(recipe: Recipe, folders: Folders, machine: Machine, minutes: 
         words += ["--content", str(data / "photographs")]
     if recipe.paintings:
         words += ["--style", str(data / "paintings")]
+    if recipe.drawn:
+        words += ["--style", str(data / "drawn")]
     for style in recipe.styles:
         words += ["--style", str(data / "styles" / f"{style}.jpg")]
     if folders.state(name).exists():
@@ -133,6 +136,9 @@ def run_slice(
     failures: dict[str, str] = {}
     end = clock() + 60 * minutes
     ready = [recipe for recipe in recipes if _ready(recipe, folders)]
+    drawn = folders.data / "drawn"
+    if any(recipe.drawn for recipe in ready) and not drawn.is_dir():
+        write_styles(folders.data / "photographs", drawn)
     for number, recipe in enumerate(ready):
         shares = [other.share for other in ready[number:]]
         seconds = (end - clock()) * recipe.share / sum(shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from recipes import pack
 from recipes import train as slices
+from recipes.drawn_styles import write_styles
 from recipes.table import PAINTINGS, RECIPES, Recipe
 from st.runtime import Stylizer
 from st.train.checkpoint import load_checkpoint
@@ -112,7 +114,7 @@ TINY = {"size": 48, "batch": 1}
 ONE_LAYER = {"width": 8, "style_layers": ("conv1",)}
 TWO = (
     Recipe("decoder", "wct", 2, TINY | {"levels": ("2", "1"), "width": 8}),
-    Recipe("any", "adain", 2, TINY | ONE_LAYER, paintings=True, begin_with="decoder"),
+    Recipe("any", "adain", 2, TINY | ONE_LAYER, paintings=True, drawn=True, begin_with="decoder"),
 )
 
 
@@ -126,6 +128,7 @@ def test_two_slices_of_two_recipes(
     minutes = (slices.STARTUP + 0.01) / 60  # a training pauses after its first step
     monkeypatch.setattr(slices, "MIN_TRAINING", 0.0)
     monkeypatch.setattr(slices, "GRACE", 600.0)
+    monkeypatch.setattr(slices, "write_styles", partial(write_styles, patterns=9, drawings=4))
     states = []
     for _ in range(3):
         failures = slices.run_slice(TWO, folders, machine, minutes, lambda: 0.0)
@@ -145,6 +148,8 @@ def test_two_slices_of_two_recipes(
     assert painted.shape == content.shape
     assert painted.std() > 1
     assert load_checkpoint(folders.checkpoint("decoder")).card["steps"] == 2
+    assert len(list((data / "drawn").iterdir())) == 13
+    assert "stripes_0000" in load_checkpoint(folders.state("any")).card["styles"]
 
 
 def test_failures_are_said(data: Path, tmp_path: Path) -> None:

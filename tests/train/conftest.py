@@ -116,6 +116,7 @@ def small() -> Callable[..., Any]:
             "batch": 2,
             "style_scales": (1.0,),
             "style_size": 64,
+            "style_crop": 64,
             "shape": "fast",
         }
         values |= {"width": 8, "kernel": 3, "scales": 3, "levels": ("3", "2")}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import torch
 from PIL import Image
 
 from st.runtime.errors import BadInput
-from st.train.data.batches import Batches
+from st.train.data.batches import WHOLE, Batches
 from st.train.data.files import (
     content_files,
     held_out,
@@ -20,7 +23,7 @@ from st.train.data.files import (
     style_files,
     style_name,
 )
-from st.train.data.pictures import PictureSource, load_style, random_crop
+from st.train.data.pictures import ZOOM, PictureSource, load_style, random_crop
 
 
 def test_list_pictures(tmp_path: Path, photographs: Path) -> None:
@@ -107,6 +110,23 @@ def test_batches_are_a_function_of_seed_and_step(
     assert not torch.equal(first[0].content, other[0].content)
     assert first[0].content.shape == (2, 3, 32, 32)
     assert 0 <= first[0].content.min() < first[0].content.max() <= 1
+
+
+def test_style_crops_of_a_given_size_show_nearly_whole_pictures(
+    photographs: Path, paintings: Path
+) -> None:
+    plain = batches(photographs, paintings, any_style=True)
+    whole = replace(plain, style_crop=48)
+    style = whole[3].style
+    assert style is not None
+    assert style.shape == (2, 3, 48, 48)
+    assert torch.equal(whole[3].content, plain[3].content)
+    with mock.patch("st.train.data.batches.random_crop", wraps=random_crop) as cut:
+        assert whole[3].style is not None
+    zooms = [call.args[3] for call in cut.call_args_list]
+    assert zooms == [ZOOM, ZOOM, WHOLE, WHOLE]
+    for picture in (call.args[0] for call in cut.call_args_list[2:]):
+        assert min(picture.size) <= math.ceil(WHOLE * 48)
 
 
 def test_styles_are_seen_equally_often(photographs: Path, paintings: Path) -> None:

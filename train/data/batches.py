@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from st.train.data.motion import Clip, Pair, filmed, moved
-from st.train.data.pictures import PictureSource, random_crop, to_tensor
+from st.train.data.pictures import ZOOM, PictureSource, random_crop, to_tensor
 from st.train.losses.temporal import Motion
 from st.train.method import SHIFT, Batch
+
+WHOLE = 1.3  # zoom of style pictures that are to be seen nearly whole
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Batches(Dataset[Batch]):
     size: side of the crops, in pixels. count: crops per batch.
     pairs: number of contents with a later frame, in every `every`-th batch.
     clips: films for half of these pairs; the others are warped photographs.
+    style_crop: side of the crops of style pictures, nearly whole ones: `WHOLE` is the zoom; 0 for
+        crops as of photographs.
     memory: bytes of the picture cache in each worker process.
     """
 
@@ -44,12 +49,16 @@ class Batches(Dataset[Batch]):
     pairs: int = 0
     every: int = 1
     clips: Sequence[Clip] = ()
+    style_crop: int = 0
     memory: int = 0
 
     def __getitem__(self, step: int) -> Batch:
         random = np.random.default_rng((self.seed, self.rank, step))
-        content = self._crops(self._photographs, random)
-        style = self._crops(self._paintings, random) if self.style else None
+        content = self._crops(self._photographs, random, self.size, ZOOM)
+        style = None
+        if self.style:
+            zoom = WHOLE if self.style_crop else ZOOM
+            style = self._crops(self._paintings, random, self.style_crop or self.size, zoom)
         first = step * self.count
         index = [self._turn(first + i) for i in range(self.count)]
         y, x = (int(v) for v in random.integers(SHIFT, size=2))
@@ -71,7 +80,8 @@ class Batches(Dataset[Batch]):
 
     @cached_property
     def _paintings(self) -> PictureSource:
-        return PictureSource(self.style, 2 * self.size, self._share)
+        side = math.ceil(WHOLE * self.style_crop) or 2 * self.size
+        return PictureSource(self.style, side, self._share)
 
     @property
     def _share(self) -> int:
@@ -95,11 +105,13 @@ class Batches(Dataset[Batch]):
         random = np.random.default_rng((self.seed, self.rank, 1 << 40, turn))
         return int(random.permutation(self.styles)[place])
 
-    def _crops(self, source: PictureSource, random: np.random.Generator) -> Tensor:
+    def _crops(
+        self, source: PictureSource, random: np.random.Generator, size: int, zoom: float
+    ) -> Tensor:
         if not source.files:
-            return torch.zeros(self.count, 3, self.size, self.size)
+            return torch.zeros(self.count, 3, size, size)
         pictures = source.draw(self.count, random)
-        return torch.stack([to_tensor(random_crop(p, self.size, random)) for p in pictures])
+        return torch.stack([to_tensor(random_crop(p, size, random, zoom)) for p in pictures])
 
 
 def _stacked(frames: Sequence[NDArray[np.float32]]) -> Tensor:

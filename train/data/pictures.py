@@ -16,6 +16,7 @@ from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
 
 MAX_ASPECT = 16  # long side of a style picture to its short side
+ZOOM = 2.0  # short side of a picture, as far as it is scaled, to the side of its crops
 MAX_BAD = 8  # unreadable files among the first 16 before the folder is rejected
 
 
@@ -37,14 +38,16 @@ def load_style(path: str | os.PathLike[str], short_side: int) -> Tensor:
     return to_tensor(with_short_side(pixels, short_side))[None]
 
 
-def random_crop(image: Image.Image, size: int, random: np.random.Generator) -> Image.Image:
+def random_crop(
+    image: Image.Image, size: int, random: np.random.Generator, zoom: float = ZOOM
+) -> Image.Image:
     """A square crop of `size` pixels at a random place and scale, mirrored half of the time.
 
-    The picture's short side is scaled to `size` to 2·size pixels, and to at most 1.5 times what the
-    file has: enlarged photographs have no detail to learn from.
+    The picture's short side is scaled to `size` to zoom·size pixels, and to at most 1.5 times what
+    the file has: enlarged photographs have no detail to learn from.
     """
     short = min(image.size)
-    most = max(size, min(2 * size, round(1.5 * short)))
+    most = max(size, min(round(zoom * size), round(1.5 * short)))
     factor = random.integers(size, most + 1) / short
     width, height = (max(size, round(side * factor)) for side in image.size)
     x, y = random.integers(width - size + 1), random.integers(height - size + 1)

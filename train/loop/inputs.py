@@ -110,6 +110,7 @@ def make_batches(method: Method, inputs: Inputs, config: Any, run: Run, rank: in
         run.seed,
         rank,
         clips=inputs.clips,
+        style_crop=getattr(config, "style_crop", 0),
         memory=(run.picture_memory << 20) // max(1, run.workers),
     )
     if inputs.pairs:

@@ -118,9 +118,14 @@ class Moments(NamedTuple):
 
 def moments(features: Tensor, eps: float = 1e-5) -> Moments:
     """Mean and standard deviation (biased, of variance + eps) of each channel of each sample."""
-    x = wide(features)
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    mean, variance = _mean_and_variance(wide(features))
     return Moments(mean, (variance + eps).sqrt())
+
+
+def _mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Each (N, C, 1, 1). torch.var_mean over space takes four times as long on CPUs."""
+    mean = x.mean((2, 3), keepdim=True)
+    return mean, (x - mean).square().mean((2, 3), keepdim=True)
 
 
 def standardized(features: Tensor) -> Tensor:
@@ -129,6 +134,5 @@ def standardized(features: Tensor) -> Tensor:
     Channels that hardly vary stay small, instead of becoming noise of full size.
     """
     x = wide(features)
-    mean = x.mean((2, 3), keepdim=True)
-    variance = (x - mean).square().mean((2, 3), keepdim=True)
+    mean, variance = _mean_and_variance(x)
     return (x - mean) / (variance + FLAT * variance.mean(1, keepdim=True) + 1e-12).sqrt()

@@ -56,7 +56,12 @@ DARK = 0.05  # relative to a layer's scale: smaller statistics count as equal
 # rate, codes diverged within a few hundred steps, to pictures of two colors.
 STYLE_RATE = 0.1
 BLENDED = 0.25  # fraction of the steps with a blend of two styles
-RECOLORED = 0.25  # fraction of the steps with permuted color channels of the style
+RECOLORED = 0.3  # fraction of the styles with permuted color channels, of the others later
+INVERTED = 0.15
+SHIFTED = 0.15  # with other black and white points
+CURVED = 0.15  # with another gamma
+GAMMAS = (0.25, 2.0)
+MIN_RANGE = 0.3  # between black and white point
 CHANCES = 1 << 20
 FARTHEST = 20.0  # limit of a style distance, unbounded for nearly black paintings
 
@@ -67,6 +72,7 @@ class Config(Perceptual):
     learning_rate: float = learning_rate_option(1.5e-3)
     shape: str = shape_option("faster")
     bottleneck: int = option(100, "Numbers that a style is reduced to.", 1)
+    style_crop: int = option(256, "Side of the crops of style pictures, in pixels.", 32)
     encoder: str = by_network(
         {network: network for network in SEEN},
         "Network that style pictures are encoded with; vgg16 needs it as loss network too.",
@@ -192,8 +198,7 @@ def step(
     network, style = cast(Network, net), batch.style
     assert style is not None
     chance = batch.seed % CHANCES / CHANCES
-    if chance > 1 - RECOLORED:
-        style = style[:, [1, 2, 0]] if chance > 1 - RECOLORED / 2 else style[:, [2, 1, 0]]
+    style = recolored(style, batch.seed)
     share = chance / BLENDED if chance < BLENDED else 0.0
     loss = replace(style_loss(config), limit=FARTHEST)
     same = config.encoder == config.loss_network
@@ -219,6 +224,26 @@ def step(
         "raster": config.raster_weight * raster(painted, network.transform.multiple),
         **temporal_terms(painted, batch.motion, paint_later, config.temporal_weight),
     }
+
+
+def recolored(style: Tensor, seed: int) -> Tensor:
+    """Style pictures (N, 3, H, W), RGB, 0..1, about half of them in other colors.
+
+    A few hundred paintings hold few combinations of texture and color: white paper, say, is rare.
+    """
+    random = torch.Generator().manual_seed(seed)
+    return torch.stack([_recolored(picture, random) for picture in style])
+
+
+def _recolored(picture: Tensor, random: torch.Generator) -> Tensor:
+    way, gamma, invert, low, high = torch.rand(5, generator=random).tolist()
+    if way < RECOLORED:
+        picture = picture[torch.randperm(3, generator=random)]
+    elif way < RECOLORED + SHIFTED and abs(high - low) > MIN_RANGE:
+        picture = min(low, high) + abs(high - low) * picture
+    elif RECOLORED + SHIFTED <= way < RECOLORED + SHIFTED + CURVED:
+        picture = picture.clamp_min(1e-4) ** (GAMMAS[0] + gamma * (GAMMAS[1] - GAMMAS[0]))
+    return 1 - picture if invert < INVERTED else picture
 
 
 def _mixed(values: Tensor, share: float) -> Tensor:
