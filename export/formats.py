@@ -17,7 +17,7 @@ from st.export.tensorrt import to_tensorrt, to_tensorrt_rtx
 from st.export.tensorrt.build import Progress
 from st.export.tensorrt.job import Settings
 from st.export.tensorrt.profile import FrameSizes
-from st.runtime.backends.open import PLAYED
+from st.runtime.backends.open import STYLIZER_KINDS
 from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import Build
@@ -130,7 +130,7 @@ def check_all(names: Collection[str], settings: Settings) -> None:
 def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
     """Yield the engine under the name "", then its companions under theirs."""
     data, metadata = read_engine(engine)
-    if metadata.kind not in PLAYED:
+    if metadata.kind not in STYLIZER_KINDS:
         raise BadEngine(
             f"{printable(engine)}: a {metadata.kind} engine; give the engine that it lies beside"
         )
