@@ -100,6 +100,7 @@ def cells(random: Random) -> Field:
     distance, labels = cv2.distanceTransformWithLabels(
         seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    labels = np.asarray(labels)
     levels = random.random(int(labels.max()) + 1).astype(np.float32)[labels]
     if random.random() < 0.5:
         edges = cv2.morphologyEx(levels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
@@ -199,7 +200,7 @@ def ink(gray: Field, random: Random) -> Field:
 
 def drawing(photograph: Picture, random: Random) -> Picture:
     """A drawing of a photograph, in gray or one color, on white or tinted paper."""
-    gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY)
+    gray = np.asarray(cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY), np.float32)
     levels = (pencil if random.random() < 0.6 else ink)(gray, random)[..., None]
     paper = 1 - random.uniform(0, 0.04) - random.integers(2) * random.uniform(0, 0.25, 3)
     line = random.integers(2) * random.uniform(0, 0.5, 3)
@@ -223,7 +224,7 @@ def write_styles(
     for number, which in enumerate(chosen):
         random = np.random.default_rng((seed, 2, number))
         pixels = read_picture(files[which], min_side=SIDE).rgb
-        photograph = with_short_side(pixels, SIDE).astype(np.float32) / 255
+        photograph = with_short_side(pixels, SIDE).astype(np.float32) / np.float32(255)
         write(folder / f"drawing_{number:04d}.jpg", drawing(photograph, random))
     return patterns + len(chosen)
 
