@@ -100,7 +100,7 @@ def cells(random: Random) -> Field:
     distance, labels = cv2.distanceTransformWithLabels(
         seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    labels = np.asarray(labels)
+    labels = np.asarray(labels, np.int32)
     levels = random.random(int(labels.max()) + 1).astype(np.float32)[labels]
     if random.random() < 0.5:
         edges = cv2.morphologyEx(levels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
