@@ -12,7 +12,7 @@ All segments are one ONNX graph and share its weights. A map that a segment make
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -213,8 +213,9 @@ class _Writer:
         self._node("Split", ["moments", self._ints("all_norms", graph.channels)], self._given(), 1)
         for stride in sorted(set(graph.strides)):
             self._margins(stride)
-        for index in range(len(graph.norms)):
-            self._affine(index)
+        for index, norm in enumerate(graph.norms):
+            if not self._is_local(norm):
+                self._affine(index)
         for index, part in enumerate(self.parts):
             self._segment(index, part)
             if index < len(graph.norms):
@@ -250,9 +251,17 @@ class _Writer:
     def _given(self) -> list[str]:
         return [f"given_{index}" for index in range(len(self.graph.norms))]
 
-    def _affine(self, index: int) -> None:
-        """Norm i as x * factor_i + shift_i, with the moments of the whole picture."""
-        norm, name = self.graph.norms[index], f"norm_{index}"
+    def _is_local(self, norm: NodeProto) -> bool:
+        """Whether a norm's scale or shift depends on the picture, for example on its size."""
+        return bool({*norm.input[1:3]} & set(self.graph.levels))
+
+    def _affine(self, index: int, own: Callable[[str], str] = str, segment: str = "") -> None:
+        """Norm i as x * factor_i + shift_i, with the moments of the whole picture.
+
+        own, segment: the names of local tensors in a segment, and the prefix of what it makes.
+        """
+        norm, name = self.graph.norms[index], f"{segment}norm_{index}"
+        scale, shift = (own(port) for port in norm.input[1:3])
         epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
         self._node("Split", [f"given_{index}", self._ints("one_each", [1, 1])],
                    [f"{name}.mean", f"{name}.variance"], 0)  # fmt: skip
@@ -260,11 +269,11 @@ class _Writer:
         self._node("Add", [f"{name}.variance", self._float(f"{name}.epsilon", epsilon)],
                    [f"{name}.above"])  # fmt: skip
         self._node("Sqrt", [f"{name}.above"], [f"{name}.deviation"])
-        self._node("Div", [norm.input[1], f"{name}.deviation"], [f"{name}.row"])
-        self._node("Unsqueeze", [f"{name}.row", plane], [f"factor_{index}"])
+        self._node("Div", [scale, f"{name}.deviation"], [f"{name}.row"])
+        self._node("Unsqueeze", [f"{name}.row", plane], [f"{segment}factor_{index}"])
         self._node("Mul", [f"{name}.mean", f"{name}.row"], [f"{name}.moved"])
-        self._node("Sub", [norm.input[2], f"{name}.moved"], [f"{name}.shift"])
-        self._node("Unsqueeze", [f"{name}.shift", plane], [f"shift_{index}"])
+        self._node("Sub", [shift, f"{name}.moved"], [f"{name}.shift"])
+        self._node("Unsqueeze", [f"{name}.shift", plane], [f"{segment}shift_{index}"])
 
     def _margins(self, stride: int) -> None:
         """The margins in steps of that stride: top, bottom, left, right, each (1,)."""
@@ -286,8 +295,12 @@ class _Writer:
         for node in (node for node in graph.nodes if id(node) in part.nodes):
             if node.op_type == NORM:
                 number, out = graph.norms.index(node), own(node.output[0])
-                self._node("Mul", [own(node.input[0]), f"factor_{number}"], [f"{out}.scaled"])
-                self._node("Add", [f"{out}.scaled", f"shift_{number}"], [out])
+                prefix = f"{index}." if self._is_local(node) else ""
+                if prefix:
+                    self._affine(number, own, prefix)
+                factor, shift = (f"{prefix}{part}_{number}" for part in ("factor", "shift"))
+                self._node("Mul", [own(node.input[0]), factor], [f"{out}.scaled"])
+                self._node("Add", [f"{out}.scaled", shift], [out])
                 continue
             copy = NodeProto()
             copy.CopyFrom(node)

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from st.export.command import main
+from st.export.onnx.engines import Exportable, export
 from st.export.onnx.graphs import onnx_instance_norm, to_bytes, to_unit
 from st.export.onnx.tiles import tiles_model
 from st.export.parity import ParityError
@@ -34,8 +35,9 @@ from st.runtime.painting.upscale import enlarged_painting
 from st.runtime.pictures.synthetic import synthetic_picture
 from st.train.bank.from_engine import engine_checkpoint
 from st.train.checkpoint import Checkpoint
+from st.train.method import ExportSpec
 from st.train.methods import METHODS
-from st.train.networks.transform import instance_norm
+from st.train.networks.transform import Norm, ReflectConv, instance_norm
 from tests.support import toys
 
 # Settings that make a network small, for the methods that have them.
@@ -276,6 +278,35 @@ def test_a_segment_measures_its_own_part_against_float64() -> None:
 def test_an_engine_without_norms_has_no_tiles(tmp_path: Path) -> None:
     with pytest.raises(BadEngine, match="without instance norms"):
         tiles_model(*read_engine(toys.tint_engine(tmp_path / "tint.onnx")))
+
+
+class UnbiasedNorm(torch.nn.Module):
+    """A network whose norm divides by the unbiased deviation, so its scale depends on the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ReflectConv(3, 4, 3)
+        self.last = ReflectConv(4, 3, 3)
+
+    def forward(self, content: torch.Tensor, norm: Norm = instance_norm) -> torch.Tensor:
+        x = self.first(content)
+        places = torch.ones_like(x[:1, :1]).sum()
+        scale = ((places - 1) / places).sqrt() * torch.ones(1, 4)
+        return torch.sigmoid(self.last(torch.relu(norm(x, scale, torch.zeros(1, 4)))))
+
+
+def test_tiles_of_a_norm_whose_scale_depends_on_the_picture(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = UnbiasedNorm().eval()
+    spec = ExportSpec(halo=8, norms=((4, 1),))
+    model = Exportable("perceptual", network, spec, ("wave",), {}, network.state_dict())
+    made = list(export(model, tmp_path / "a.onnx"))
+    assert [one.path.name for one in made] == ["a.onnx", "a.tiles.onnx"]
+    photo = synthetic_picture(150, 170, 5)[0]
+    with Stylizer(tmp_path / "a.onnx") as stylizer:
+        whole = stylizer(photo).astype(int)
+        assert np.abs(whole - stylizer.tiled(photo, tile=64)).max() <= 1
+    assert whole.std() > 5
 
 
 def test_the_onnx_norm_stands_for_the_torch_one() -> None:

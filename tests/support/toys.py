@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,10 +43,11 @@ def identity_engine(path: Path, multiple: int = 1) -> Path:
     return save(text, path, Metadata("identity", multiple=multiple))
 
 
-def tint_engine(path: Path, fingerprint: str = "tint") -> Path:
+def tint_engine(path: Path, fingerprint: str = "tint", **entries: Any) -> Path:
     """Two named styles: "negative" inverts the picture, "black" makes it black.
 
     stylized = weights[0] * (255 - content), so a blend of half and half is half the negative.
+    entries: of the metadata, in place of those here.
     """
     text = """tint (uint8[N, H, W, 3] content, float[1, 2] weights) => (uint8[N, H, W, 3] stylized)
     <int64[1] first = {0}, int64[1] axis = {1}, float full = {255}, int64[1] one = {1}> {
@@ -61,7 +64,7 @@ def tint_engine(path: Path, fingerprint: str = "tint") -> Path:
         styles=("negative", "black"),
         fingerprint=fingerprint,
     )
-    return save(text, path, metadata)
+    return save(text, path, replace(metadata, **entries))
 
 
 def color_engine(path: Path, most: str = "0.4") -> Path:

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from st.export.onnx.engines import export
 from st.runtime.engine.location import engine_path
 from st.runtime.errors import BadInput
-from st.train.bank.from_engine import engine_checkpoint
+from st.train.bank.from_engine import engine_checkpoint, load_any
 from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.command import main
 from st.train.data.pictures import load_style
@@ -26,6 +26,7 @@ from st.train.features import VGG
 from st.train.loop.optimizer import planned_steps
 from st.train.methods import METHODS
 from st.train.networks.transform import FoldedUpsampleConv, UpsampleConv, unfold_upsampling
+from tests.support import toys
 
 BANKS = [name for name, method in METHODS.items() if method.bank]
 
@@ -87,6 +88,30 @@ def test_an_engine_gives_its_weights_back(small: Callable[..., Any], tmp_path: P
     assert after.state.keys() == before.state.keys()
     for key, value in before.state.items():
         torch.testing.assert_close(after.state[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_biases_of_zero_are_read_back(tmp_path: Path, small: Callable[..., Any]) -> None:
+    """The exporter drops them; networks of other programs have no biases at all."""
+    bank = a_bank("cin", tmp_path / "bank.pt", small)
+    for key, value in bank.state.items():
+        if key.endswith(".bias"):
+            value.zero_()
+    next(iter(export(bank, tmp_path / "bank.onnx")))
+    after = engine_checkpoint(tmp_path / "bank.onnx")
+    for key, value in bank.state.items():
+        torch.testing.assert_close(after.state[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_what_cannot_be_read_back_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "a.int8.onnx"
+    toys.tint_engine(path, method="cin", precision="int8")
+    with pytest.raises(BadInput, match="an INT8 engine, whose weights are rounded too far"):
+        load_any(str(path))
+    toys.tint_engine(path, method="adain", card=(("weights", "decoder.pth"),))
+    with pytest.raises(BadInput, match=r"made from decoder\.pth, a network that st does not train"):
+        load_any(str(path))
+    with pytest.raises(BadInput, match=r"give the \.onnx it was built from"):
+        load_any(str(tmp_path / "a.trt"))
 
 
 def test_the_shipped_engine_learns_one_more(

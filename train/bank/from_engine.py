@@ -46,6 +46,8 @@ def load_any(source: str) -> Checkpoint:
     """
     if Path(source).suffix == ".pt":
         return load_checkpoint(Path(source))
+    if Path(source).suffix == ".trt":
+        raise BadInput(f"{printable(source)}: a TensorRT engine; give the .onnx it was built from")
     return engine_checkpoint(source)
 
 
@@ -62,6 +64,11 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
         raise BadInput(f"{shown}: unknown method {printable(metadata.method, 40)!r}")
     if metadata.kind in ("style-encoder", "tiles"):
         raise BadInput(f"{shown}: is only a part of an engine; give the engine itself")
+    if metadata.precision == "int8":
+        raise BadInput(
+            f"{shown}: an INT8 engine, whose weights are rounded too far to train on; give the "
+            "FP32 or FP16 engine, or the checkpoint"
+        )
     method = METHODS[metadata.method]
     weights, norms = weights_of(data)
     encoder = path.with_suffix(".encoder.onnx")
@@ -73,6 +80,11 @@ def engine_checkpoint(engine: str | Path) -> Checkpoint:
         if state is not None:
             break
     else:
+        origin = dict(metadata.card).get("weights")
+        if origin is not None:
+            raise BadInput(
+                f"{shown}: was made from {printable(origin, 100)}, a network that st does not train"
+            )
         raise BadInput(f"{shown}: its weights do not fit the network of {method.name}")
     settings = dataclasses.asdict(config)
     card = {name: value for name, value in metadata.card if name != "settings"}
@@ -247,6 +259,8 @@ def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] 
         found = weights.get(name)
         if found is None and name not in learned and own.shape == unrolled.shape:
             found = unrolled
+        if found is None and name.endswith(".bias") and f"{name[:-4]}weight" in weights:
+            found = torch.zeros_like(own)  # the exporter drops biases that are all zero
         if found is None:
             if name in learned and name.split(".")[0] in parts:
                 return None
