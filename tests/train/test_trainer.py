@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from st.runtime.errors import BadInput, Unavailable
 from st.train.checkpoint import load_checkpoint
 from st.train.features import FeatureNetwork
-from st.train.loop.optimizer import WARM_UP, WeightAverage, learning_rate
+from st.train.loop.optimizer import LARGEST, WARM_UP, GradientLimit, WeightAverage, learning_rate
 from st.train.loop.run import Progress, Run
 from st.train.loop.trainer import Diverged, Interrupted, check_painted, train
 from st.train.method import Batch, Method
@@ -324,3 +324,25 @@ def test_resuming_with_fewer_steps_than_done(start: Start) -> None:
     list(start(METHODS["cin"], steps=2))
     with pytest.raises(BadInput, match="has done 2 steps, more than the 1 asked for"):
         next(start(METHODS["cin"], steps=1, resume=True))
+
+
+def test_a_batch_of_huge_or_infinite_gradients_does_not_end_a_training() -> None:
+    """Gradients are limited to a multiple of their running average, or removed."""
+    network, limit = nn.Linear(3, 1, bias=False), GradientLimit()
+
+    def after(*gradient: float) -> Tensor | None:
+        network.weight.grad = torch.tensor([gradient], dtype=torch.float32)
+        limit.apply(network)
+        return network.weight.grad
+
+    for _ in range(9):
+        kept = after(3, 0, 4)
+        assert kept is not None
+        assert torch.equal(kept, torch.tensor([[3.0, 0, 4]]))
+    assert limit.average == 5
+    shortened = after(300, 0, 400)
+    assert shortened is not None
+    torch.testing.assert_close(shortened, torch.tensor([[3.0, 0, 4]]) * LARGEST)
+    assert after(math.nan, 0, 1) is None
+    assert after(math.inf, 0, 1) is None
+    assert 5 < limit.average < 6, "a huge batch counts as what it is limited to"

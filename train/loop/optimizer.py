@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from st.train.method import Method
 
 WARM_UP = 100  # steps
+LARGEST = 4.0  # norm of a step's gradients, relative to its running average
+NORM_SHARE = 0.02  # of a step in that average
 CONSTANT = 0.6  # fraction of the steps at the full learning rate
 
 
@@ -48,6 +50,32 @@ def planned_steps(step: int, steps: int, seconds: float, minutes: float | None) 
     if minutes is None or seconds <= 0 or step == 0:
         return steps
     return max(step, min(steps, round(step * minutes * 60 / seconds)))
+
+
+class GradientLimit:
+    """Limits the norm of the gradients to LARGEST times its running average.
+
+    One unusual batch would otherwise end a training in NaN: a crop of plain white, whose rounding
+    errors every instance norm multiplies, or a style of a single color. A batch whose gradients are
+    not finite is skipped.
+
+    average: the running average; 0 before the first step.
+    """
+
+    def __init__(self) -> None:
+        self.average = 0.0
+
+    def apply(self, network: nn.Module) -> None:
+        """Scale the gradients down, or remove those that are not finite."""
+        parameters = [p for p in network.parameters() if p.grad is not None]
+        largest = LARGEST * self.average or math.inf
+        norm = float(nn.utils.clip_grad_norm_(parameters, largest))
+        if not math.isfinite(norm):
+            for parameter in parameters:
+                parameter.grad = None
+            return
+        share = NORM_SHARE if self.average else 1.0
+        self.average += share * (min(norm, largest) - self.average)
 
 
 class WeightAverage:

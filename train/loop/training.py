@@ -19,7 +19,12 @@ from st.train.loop.acceleration import compile_transform, prefer_float32
 from st.train.loop.card import training_card
 from st.train.loop.devices import average_gradients, open_fabric, to_device
 from st.train.loop.inputs import Inputs, check_size, load_styles, make_batches
-from st.train.loop.optimizer import WeightAverage, learning_rate, parameter_groups
+from st.train.loop.optimizer import (
+    GradientLimit,
+    WeightAverage,
+    learning_rate,
+    parameter_groups,
+)
 from st.train.loop.preview import write_preview
 from st.train.loop.resume import restore_state, resumable
 from st.train.loop.run import Run
@@ -58,11 +63,13 @@ class Training:
         self.batches = make_batches(method, inputs, config, run, self.fabric.global_rank)
         self._initialize()
         self.average = WeightAverage(self.network, run.average) if run.average else None
+        self.gradients = GradientLimit()
         self.first, self._seconds_before = 0, 0.0
         if saved is not None:
             self.first = restore_state(
                 saved, self.network, self.optimizer, self.average, config, run.resume_file
             )
+            self.gradients.average = float((saved.training or {}).get("gradient_norm", 0))
             self._seconds_before = float(saved.card.get("seconds", 0))
         if run.base is not None and run.start is None and saved is None:
             self._choose_starts(run.base)
@@ -139,6 +146,7 @@ class Training:
         self.optimizer.zero_grad()
         self.fabric.backward(total)
         average_gradients(self.fabric, self.network)
+        self.gradients.apply(self.network)
         if self.method.balance is not None:
             self.method.balance(self.network, self.step)
         self.whole = False
@@ -152,7 +160,8 @@ class Training:
 
     def save_state(self) -> None:
         """Write the file to resume from. Raises OSError."""
-        training = {"step": self.step, "optimizer": self.optimizer.state_dict()}
+        training: dict[str, Any] = {"step": self.step, "optimizer": self.optimizer.state_dict()}
+        training["gradient_norm"] = self.gradients.average
         if self.average is not None:
             training["average"] = self.average.saved()
         self._checkpoint(self.network.state_dict(), training).save(self.run.resume_file)
