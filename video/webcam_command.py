@@ -34,7 +34,7 @@ st-webcam film.mp4 --loop --record painted.mp4
 st-webcam --virtual-camera -o rtmp://live.example.org/app/key
 st-webcam film.mp4 --headless --frames 200 --json
 st-webcam --serve                             a page for this machine's browser
-st-webcam --serve 0.0.0.0:8765                and for the phones around it
+st-webcam --serve 0.0.0.0:8765                for phones in the same network
 """
 EPILOG = "\b\nKeys in the window:\n" + "\n".join(f"  {keys:22}{what}" for keys, what in HELP)
 
@@ -58,7 +58,7 @@ source_options = option_group(
         "--give-up",
         type=click.FloatRange(min=0),
         metavar="SECONDS",
-        help="Fail when a lost source stays away so long. [default: never]",
+        help="Exit with an error when a source has been lost for this long. [default: never]",
     ),
 )
 speed_options = option_group(
@@ -67,7 +67,7 @@ speed_options = option_group(
         "--target-fps",
         type=click.FloatRange(0.1, 240),
         metavar="N",
-        help="Frame rate to hold by painting smaller where needed, and never to exceed. "
+        help="Frame rate to sustain, by painting smaller if necessary, and never to exceed. "
         "[default: the source's, at most 30]",
     ),
 )
@@ -103,7 +103,7 @@ output_options = option_group(
         default=4.0,
         show_default=True,
         metavar="MBIT",
-        help="Maximum bit rate of -o, in megabits a second.",
+        help="Maximum bit rate of -o, in megabits per second.",
     ),
     click.option(
         "--virtual-camera", is_flag=True, help="Output to a virtual camera for other programs."
@@ -132,11 +132,11 @@ def main(
     """Paint a camera, a stream or a film live.
 
     SOURCE is a camera's number or a part of its name [0], a URL (rtsp, http, rtmp, srt, udp), or
-    a film's file. Only the newest frame is ever painted; none is queued. A source that
-    is lost is opened again.
+    a film's file. Only the newest frame is painted; frames are never queued. A source
+    that is lost is opened again.
 
-    --style twice blends two styles; keys move the blend. --threads and --target-fps limit the load
-    on the machine. Ctrl-C stops; recordings are completed.
+    Two --style options blend two styles; keys change the blend. --threads and --target-fps limit
+    the load on the machine. Ctrl-C stops and completes recordings.
     """
     if list_them:
         _list()

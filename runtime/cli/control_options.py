@@ -230,8 +230,7 @@ def colorizing_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             "--render-factor",
             type=click.IntRange(MIN_RENDER, MAX_RENDER),
             metavar="N",
-            help="Find the colors on the picture scaled to a longer side of 16 N pixels. "
-            "[default: the engine's]",
+            help="Input size of the network: a longer side of 16 N pixels. [default: the engine's]",
         ),
     )
 

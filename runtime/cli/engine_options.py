@@ -63,14 +63,14 @@ def engine_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="NAME|FILE",
             shell_complete=names_completion(engines.names),
             help="A shipped engine (see st-engines list), or an .onnx or .trt file. "
-            f"[default: {DEFAULT}, or {ANY_STYLE} where a style is a picture]",
+            f"[default: {DEFAULT}, or {ANY_STYLE} if a style is a picture]",
         ),
         click.option(
             "--device",
             type=click.Choice(DEVICES),
             default="auto",
             show_default=True,
-            help="Device to run on; another one is never used in its place.",
+            help="Device to run on; a device that you choose is never replaced by another.",
         ),
         click.option(
             "--threads",

@@ -136,7 +136,7 @@ output_options = option_group(
         metavar="WxH",
         help="Make a texture of this size, with an engine for textures: -o FILE and no PICTURES.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture."),
 )
 input_options = option_group(
     "Pictures",

@@ -31,7 +31,7 @@ def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
             flag_value="",
             metavar="[HOST:PORT]",
             help="Serve a page that paints its visitors' cameras [127.0.0.1:8765]; on any address "
-            "but loopback with TLS and a token.",
+            "except loopback, with TLS and a token.",
         ),
         click.option("--cert", type=file, metavar="PEM", help="--serve: TLS certificate."),
         click.option("--key", type=file, metavar="PEM", help="--serve: the key of --cert."),
