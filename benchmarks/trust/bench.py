@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.report import progress
 from tests.support.hostile.bad_files import KINDS
-from tests.support.hostile.doors import DOORS, Case, suits
+from tests.support.hostile.entry_points import ENTRY_POINTS, Case, suits
 from tests.support.hostile.goods import Goods
 from tests.support.hostile.runner import Outcome, run_cases
 
@@ -50,14 +50,14 @@ class Bench:
             found = run_cases(chosen, self.good, self.folder)
             return list(bar.track(found, total=len(chosen), description=label))
 
-    def through(self, doors: str, words: Iterable[str], seeds: int = 1) -> list[Case]:
-        """Cases whose kind contains one of `words`, for entry points that start with `doors`."""
+    def through(self, prefix: str, words: Iterable[str], seeds: int = 1) -> list[Case]:
+        """Cases whose kind contains one of `words`, at entry points that start with `prefix`."""
         words = tuple(words)
         return [
             Case(name, kind, self.seed + more)
-            for name, door in DOORS.items()
+            for name, entry in ENTRY_POINTS.items()
             for kind in KINDS
-            if name.startswith(doors) and suits(kind, door) and any(w in kind.name for w in words)
+            if name.startswith(prefix) and suits(kind, entry) and any(w in kind.name for w in words)
             for more in range(seeds if kind.often else 1)
         ]
 

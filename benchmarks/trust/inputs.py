@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.trust.bench import Bench, Reached, tell
-from tests.support.hostile.doors import cases
+from tests.support.hostile.entry_points import cases
 from tests.support.hostile.runner import Outcome
 
 BOMB_SECONDS, BOMB_MEMORY = 0.5, 200  # processor seconds; MB above a run that opens no file

@@ -60,21 +60,21 @@ def server(bench: Bench) -> Reached:
 
 
 async def _all_rules(stylizer: Stylizer, tally: Tally) -> float:
-    from tests.support.serve.visiting import served, stage_of
+    from tests.support.serve.visiting import served, session_defaults
 
-    async with served(stage_of(stylizer), max_sessions=SESSIONS) as here:
+    async with served(session_defaults(stylizer), max_sessions=SESSIONS) as here:
         await _strangers(here, tally)
         await _bodies(here, tally)
         await _sessions(here, tally)
         freed = await _dead_peer(here)
-    async with served(stage_of(stylizer), TOKEN) as here:
+    async with served(session_defaults(stylizer), TOKEN) as here:
         await _tokens(here, tally)
     await _queue(tally)
     return freed
 
 
 async def _strangers(here, tally: Tally) -> None:
-    from tests.support.serve.knocking import (
+    from tests.support.serve.probes import (
         PATHS,
         ROUTES,
         foreign_hosts,
@@ -135,7 +135,7 @@ async def _dead_peer(here) -> float:
 
 async def _tokens(here, tally: Tally) -> None:
     from st.video.serve import guard
-    from tests.support.serve.knocking import ROUTES, statuses
+    from tests.support.serve.probes import ROUTES, statuses
 
     for route, status in zip(ROUTES, await statuses(here, {}), strict=True):
         tally.expect(

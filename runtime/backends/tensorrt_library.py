@@ -70,7 +70,7 @@ def load_cuda_driver() -> CudaDriver:
         except Exception as error:  # ImportError: no driver; the library's own: no GPU
             if not _is_absent(module, error):
                 raise Unavailable(f"{driver.name} finds no GPU: {printable(error)}") from None
-    raise MissingExtra("playing a TensorRT engine", "cuda-python", "pycuda")
+    raise MissingExtra("running a TensorRT engine", "cuda-python", "pycuda")
 
 
 def _is_absent(module: str, error: Exception) -> bool:

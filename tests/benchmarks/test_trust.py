@@ -198,14 +198,14 @@ def test_a_server_that_lets_anybody_in_is_seen(
 
     from benchmarks.trust.server import Tally, _strangers, _tokens
     from st.video.serve.guard import Guard
-    from tests.support.serve.visiting import served, stage_of
+    from tests.support.serve.visiting import served, session_defaults
 
     @web.middleware
     async def open_door(_self: Guard, request: web.Request, handler):
         return await handler(request)
 
     async def knock(stylizer: Stylizer, tally: Tally) -> None:
-        async with served(stage_of(stylizer), "a token") as here:
+        async with served(session_defaults(stylizer), "a token") as here:
             await _strangers(here, tally)
             await _tokens(here, tally)
 

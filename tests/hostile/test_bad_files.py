@@ -1,7 +1,7 @@
-"""Bad inputs at every entry point ("door"): one line, exit code 2, nothing left behind.
+"""Bad inputs at every entry point: one line, exit code 2, nothing left behind.
 
 The short test runs a few hundred inputs in a worker, the slow one a thousand. Another `SEED`
-(environment: ST_SEED) makes other inputs; a failure names the door, the kind and the seed.
+(environment: ST_SEED) makes other inputs; a failure names the entry point, the kind and the seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.hostile.bad_files import KINDS
 from tests.support.hostile.bad_models import Order
-from tests.support.hostile.doors import DOORS, Case, cases, suits
+from tests.support.hostile.entry_points import ENTRY_POINTS, Case, cases, suits
 from tests.support.hostile.goods import Goods
 from tests.support.hostile.runner import Worker, judged, listing, run_alone, run_cases
 
@@ -44,7 +44,7 @@ def check(chosen: Sequence[Case], good: Goods, folder: Path) -> Counter[int | No
 def test_every_kind_once(good: Goods, tmp_path: Path) -> None:
     chosen = cases(220, SEED)
     assert {case.kind for case in chosen} == set(KINDS)
-    assert {case.door for case in chosen} == set(DOORS)
+    assert {case.entry for case in chosen} == set(ENTRY_POINTS)
     codes = check(chosen, good, tmp_path)
     assert codes[2] >= 170
 
@@ -52,13 +52,18 @@ def test_every_kind_once(good: Goods, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_thousand(good: Goods, tmp_path: Path) -> None:
     chosen = cases(1000, SEED)
-    pairs = {(door, kind) for kind in KINDS for door in DOORS if suits(kind, DOORS[door])}
-    assert {(case.door, case.kind) for case in chosen} == pairs
+    pairs = {
+        (entry, kind)
+        for kind in KINDS
+        for entry in ENTRY_POINTS
+        if suits(kind, ENTRY_POINTS[entry])
+    }
+    assert {(case.entry, case.kind) for case in chosen} == pairs
     check(chosen, good, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("door", "name"),
+    ("entry", "name"),
     [
         ("st-image", "png_bomb"),
         ("st-image", "named_pipe"),
@@ -69,9 +74,9 @@ def test_a_thousand(good: Goods, tmp_path: Path) -> None:
         ("st-export", "pickle_inside"),
     ],
 )
-def test_installed_commands(door: str, name: str, good: Goods, tmp_path: Path) -> None:
+def test_installed_commands(entry: str, name: str, good: Goods, tmp_path: Path) -> None:
     kind = next(kind for kind in KINDS if kind.name == name)
-    outcome = run_alone(Case(door, kind, SEED), good, tmp_path / "case")
+    outcome = run_alone(Case(entry, kind, SEED), good, tmp_path / "case")
     assert outcome.faults == ()
     assert outcome.code == 2
 
@@ -87,16 +92,20 @@ def test_intact_files_are_accepted(good: Goods, tmp_path: Path) -> None:
         "code": "code.npz",
     }
     try:
-        for door in DOORS.values():
-            if door.name or door.family == "settings" or door.command in ("st-export", "st-train"):
+        for entry in ENTRY_POINTS.values():
+            if (
+                entry.name
+                or entry.family == "settings"
+                or entry.command in ("st-export", "st-train")
+            ):
                 continue  # their own tests run them to the end
-            bad = str(good.folder / own[door.family])
-            words = door.words(bad, good.folder, tmp_path)
+            bad = str(good.folder / own[entry.family])
+            words = entry.words(bad, good.folder, tmp_path)
             if "--engine" in words and words[-1] == bad:
                 words += ["-s", str(good.folder / "code.npz")]
-            result = worker.run(door.command, words, tmp_path)
+            result = worker.run(entry.command, words, tmp_path)
             assert result["code"] == 0, result["err"]
-            assert not door.out or (tmp_path / door.out).stat().st_size > 100
+            assert not entry.out or (tmp_path / entry.out).stat().st_size > 100
     finally:
         worker.close()
 

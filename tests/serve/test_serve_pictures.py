@@ -25,7 +25,7 @@ from st.runtime import Stylizer
 from st.runtime.pictures.io import read_picture
 from st.video.serve import pictures
 from tests.support import toys
-from tests.support.serve.visiting import Served, served, stage_of
+from tests.support.serve.visiting import Served, served, session_defaults
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 
@@ -43,7 +43,7 @@ def tint(tmp_path: Path) -> Stylizer:
 
 def visit(tint: Stylizer, work: Callable[[Served], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with served(stage_of(tint)) as server:
+        async with served(session_defaults(tint)) as server:
             await work(server)
 
     asyncio.run(run())

@@ -20,7 +20,7 @@ from st.runtime import Stylizer
 from st.video.serve import guard
 from st.video.serve.guard import HEADERS, Tries
 from tests.support import toys
-from tests.support.serve.knocking import (
+from tests.support.serve.probes import (
     PATHS,
     ROUTES,
     foreign_hosts,
@@ -29,7 +29,7 @@ from tests.support.serve.knocking import (
     raw,
     statuses,
 )
-from tests.support.serve.visiting import SIZE, Camera, Served, served, stage_of, visitor
+from tests.support.serve.visiting import SIZE, Camera, Served, served, session_defaults, visitor
 
 FLAT: list[NDArray[np.uint8]] = [np.full((*SIZE, 3), 60, np.uint8)]
 TOKEN = "a token of the server's own choice"
@@ -44,7 +44,7 @@ def visit(
     tint: Stylizer, work: Callable[[Served], Awaitable[None]], token: str | None = None
 ) -> None:
     async def run() -> None:
-        async with served(stage_of(tint), token) as server:
+        async with served(session_defaults(tint), token) as server:
             await work(server)
 
     asyncio.run(run())

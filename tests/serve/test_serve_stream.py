@@ -20,7 +20,16 @@ pytest.importorskip("aiohttp")
 from st.runtime import Stylizer
 from tests.support import toys
 from tests.support.serve import lasting_visitor
-from tests.support.serve.visiting import RATE, SIZE, Camera, clip, frames, served, stage_of, visitor
+from tests.support.serve.visiting import (
+    RATE,
+    SIZE,
+    Camera,
+    clip,
+    frames,
+    served,
+    session_defaults,
+    visitor,
+)
 
 FLAT: list[NDArray[np.uint8]] = [np.full((*SIZE, 3), 60, np.uint8)]
 
@@ -39,7 +48,7 @@ def test_a_clip_comes_back_painted(tint: Stylizer, tmp_path: Path) -> None:
     film = frames(clip(tmp_path))
 
     async def play() -> list[NDArray[np.uint8]]:
-        async with served(stage_of(tint)) as server, visitor(Camera(film)) as one:
+        async with served(session_defaults(tint)) as server, visitor(Camera(film)) as one:
             assert await one.connect(server) == 200
             await one.wait(10)
             return await one.wait(15)
@@ -57,7 +66,7 @@ def test_a_clip_comes_back_painted(tint: Stylizer, tmp_path: Path) -> None:
 def test_every_visitor_has_settings_of_their_own(tint: Stylizer) -> None:
     async def play() -> None:
         async with (
-            served(stage_of(tint)) as server,
+            served(session_defaults(tint)) as server,
             visitor(Camera(FLAT)) as one,
             visitor(Camera(FLAT)) as other,
         ):
@@ -75,7 +84,7 @@ def test_every_visitor_has_settings_of_their_own(tint: Stylizer) -> None:
 
 def test_bad_settings_are_answered_and_change_nothing(tint: Stylizer) -> None:
     async def play() -> None:
-        async with served(stage_of(tint)) as server, visitor(Camera(FLAT)) as one:
+        async with served(session_defaults(tint)) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
             await one.wait(2)
             for bad in (
@@ -104,7 +113,7 @@ def test_bad_settings_are_answered_and_change_nothing(tint: Stylizer) -> None:
 
 def test_the_server_tells_rate_delay_and_size(tint: Stylizer) -> None:
     async def play() -> None:
-        async with served(stage_of(tint)) as server, visitor(Camera(FLAT)) as one:
+        async with served(session_defaults(tint)) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
             await one.hear("rate")
             await one.hear("rate")
@@ -123,7 +132,7 @@ def test_a_picture_that_is_sent_becomes_a_style(code: Stylizer, tmp_path: Path) 
 
     async def play() -> None:
         async with (
-            served(stage_of(code, str(dark))) as server,
+            served(session_defaults(code, str(dark))) as server,
             visitor(Camera(FLAT)) as one,
         ):
             info = await server.info()
@@ -157,7 +166,7 @@ def test_only_the_newest_frame_waits(tint: Stylizer, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(session, "paint_frame", slow)
 
     async def play() -> list[float]:
-        async with served(stage_of(tint)) as server, visitor(Camera(FLAT)) as one:
+        async with served(session_defaults(tint)) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
             await one.wait(25, seconds=40)
             return [values["delay"] for values in one.heard if "delay" in values]
@@ -181,8 +190,8 @@ def test_a_machine_too_slow_for_the_rate_paints_smaller(
     monkeypatch.setattr(session, "paint_frame", slow)
 
     async def play() -> None:
-        stage = stage_of(tint, target_fps=15)
-        async with served(stage) as server, visitor(Camera(FLAT)) as one:
+        defaults = session_defaults(tint, target_fps=15)
+        async with served(defaults) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
             async with asyncio.timeout(30):
                 while await one.hear("width") == SIZE[1]:
@@ -197,7 +206,7 @@ def test_a_machine_too_slow_for_the_rate_paints_smaller(
 
 def test_a_visitor_who_leaves_is_gone_at_once(tint: Stylizer) -> None:
     async def play() -> None:
-        async with served(stage_of(tint), max_sessions=1) as server:
+        async with served(session_defaults(tint), max_sessions=1) as server:
             async with visitor(Camera(FLAT)) as one:
                 assert await one.connect(server) == 200
                 await one.wait(1)
@@ -215,7 +224,7 @@ def test_a_visitor_who_leaves_is_gone_at_once(tint: Stylizer) -> None:
 def test_one_visitor_too_many_is_told_so(tint: Stylizer) -> None:
     async def play() -> None:
         async with (
-            served(stage_of(tint), max_sessions=1) as server,
+            served(session_defaults(tint), max_sessions=1) as server,
             visitor(Camera(FLAT)) as one,
             visitor(Camera(FLAT)) as other,
         ):
@@ -228,7 +237,7 @@ def test_one_visitor_too_many_is_told_so(tint: Stylizer) -> None:
 def test_an_offer_that_nobody_follows_is_freed(tint: Stylizer) -> None:
     async def play() -> None:
         async with (
-            served(stage_of(tint), silence=2) as server,
+            served(session_defaults(tint), silence=2) as server,
             visitor(Camera(FLAT)) as one,
         ):
             offer = {"sdp": await one.offer()}
@@ -244,7 +253,7 @@ def test_a_dead_peer_is_freed_within_30_seconds(tint: Stylizer, tmp_path: Path) 
     """With the real timeouts: a visitor's process is killed without closing its connection."""
 
     async def play() -> None:
-        async with served(stage_of(tint)) as server:
+        async with served(session_defaults(tint)) as server:
             env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
             program = [sys.executable, lasting_visitor.__file__]
             process = await asyncio.create_subprocess_exec(

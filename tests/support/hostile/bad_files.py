@@ -1,7 +1,7 @@
 """Generators of bad inputs. Every kind is used at least once, random kinds with several seeds.
 
 A kind makes one input in its own folder and returns the text that names it on the command line.
-Kinds of one family (pictures, videos, engines, …) go through every entry point ("door") that reads
+Kinds of one family (pictures, videos, engines, …) go through every entry point that reads
 that family; kinds of the family "any" (missing files, folders, pipes, control characters in names)
 go through all entry points.
 """
@@ -153,8 +153,8 @@ def listening_socket(box: Box) -> str:
     before = Path.cwd()
     os.chdir(box.folder)  # the path of a socket is limited to a hundred characters
     try:
-        with socket.socket(socket.AF_UNIX) as door:
-            door.bind(box.name)
+        with socket.socket(socket.AF_UNIX) as place:
+            place.bind(box.name)
     finally:
         os.chdir(before)
     return str(box.folder / box.name)

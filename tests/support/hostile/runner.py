@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.hostile.doors import BEFORE, DOORS, Case
+from tests.support.hostile.entry_points import BEFORE, ENTRY_POINTS, Case
 from tests.support.hostile.goods import Goods
 
 MAX_SECONDS = 10.0
@@ -134,7 +134,7 @@ def run_cases(cases: Sequence[Case], good: Goods, folder: Path) -> Iterator[Outc
             place = folder / f"case{number}"
             words = case.prepare(place, good)
             before = listing(place)
-            result = worker.run(DOORS[case.door].command, words, place)
+            result = worker.run(ENTRY_POINTS[case.entry].command, words, place)
             yield judged(case, result, place, before)
             shutil.rmtree(place)
     finally:
@@ -145,7 +145,7 @@ def run_alone(case: Case, good: Goods, place: Path) -> Outcome:
     """Run one case with the installed command, in its own process."""
     words = case.prepare(place, good)
     before = listing(place)
-    program = Path(sys.executable).with_name(DOORS[case.door].command)
+    program = Path(sys.executable).with_name(ENTRY_POINTS[case.entry].command)
     try:
         done = subprocess.run(
             [str(program), *words],
@@ -170,7 +170,7 @@ def listing(place: Path) -> list[str]:
 
 def judged(case: Case, result: dict[str, Any], place: Path, before: list[str]) -> Outcome:
     faults = [*_faults_of_end(case, result), *_faults_of_text(result)]
-    out = DOORS[case.door].out
+    out = ENTRY_POINTS[case.entry].out
     added = sorted(set(listing(place)) ^ set(before))
     if result["code"] == 0:
         added = [name for name in added if not re.match(r"(in/)?out\.", name)]
@@ -199,7 +199,7 @@ def _faults_of_end(case: Case, result: dict[str, Any]) -> Iterator[str]:
         yield f"died of {signal.Signals(-code).name}"
     elif code == 1 and _memory(result) and case.kind.family == "engine":
         return  # only running the engine shows its memory use
-    elif code != 2 and not (code == 0 and (case.kind.usable or DOORS[case.door].glances)):
+    elif code != 2 and not (code == 0 and (case.kind.usable or ENTRY_POINTS[case.entry].glances)):
         yield f"exit code {code}: {result['err'].strip()[-300:]}"
     elif code and result["processor"] > MAX_SECONDS:
         yield f"took {result['processor']:.0f} s"

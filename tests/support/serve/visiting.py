@@ -68,7 +68,7 @@ def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
     return found
 
 
-def stage_of(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> SessionDefaults:
+def session_defaults(stylizer: Stylizer, *styles: str, target_fps: float = 2) -> SessionDefaults:
     """target_fps: so low that a busy machine does not reduce the paint size."""
     live = LiveStyle(stylizer, styles, needs_style=False)
     weights = {live.first: 1 - live.blend} if live.choices else {}
@@ -98,14 +98,14 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    stage: SessionDefaults,
+    defaults: SessionDefaults,
     token: str | None = None,
     max_sessions: int = 4,
     workers: int = 2,
     silence: float = SILENCE,
 ) -> AsyncIterator[Served]:
     guard = Guard(token)
-    visits = Visits(stage, max_sessions, workers, silence)
+    visits = Visits(defaults, max_sessions, workers, silence)
     app = visits.app(guard)
     runner = runner_of(app)
     await runner.setup()

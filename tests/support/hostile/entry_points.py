@@ -1,4 +1,4 @@
-"""Entry points ("doors"): commands that read files, and the cases that go through them."""
+"""Entry points: commands that read files, and the cases that go through them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BEFORE = b"what stood here before"
 
 
 @dataclass(frozen=True)
-class Door:
+class EntryPoint:
     """One entry point where a command reads a file.
 
     line: the command line. BAD stands for the bad input, GOOD for the folder of intact inputs, OUT
@@ -64,48 +64,48 @@ TRAIN = "st-train perceptual --device cpu --workers 0"
 PICTURES = "--content GOOD/photos --style GOOD/picture.png"
 SMALL = "-o OUT/out.pt --steps 1 --size 48 --style-scales 1 --batch 1"
 
-DOORS = {
-    "st-image": Door(
+ENTRY_POINTS = {
+    "st-image": EntryPoint(
         "picture", "st-image BAD -o OUT/out.png --threads 1 --engine GOOD/tint.onnx", "out.png"
     ),
-    "st-image --style PICTURE": Door(
+    "st-image --style PICTURE": EntryPoint(
         "picture", f"{IMAGE} --style BAD --engine GOOD/code.onnx", "out.png"
     ),
-    "st-image --style CODE": Door(
+    "st-image --style CODE": EntryPoint(
         "code", f"{IMAGE} --style BAD --engine GOOD/code.onnx", "out.png"
     ),
-    "st-image --engine": Door("engine", f"{IMAGE} --engine BAD", "out.png"),
-    "st-engines inspect": Door("engine", "st-engines inspect BAD", glances=True),
-    "st-engines check": Door("engine", "st-engines check BAD --device cpu"),
-    "st-video": Door(
+    "st-image --engine": EntryPoint("engine", f"{IMAGE} --engine BAD", "out.png"),
+    "st-engines inspect": EntryPoint("engine", "st-engines inspect BAD", glances=True),
+    "st-engines check": EntryPoint("engine", "st-engines check BAD --device cpu"),
+    "st-video": EntryPoint(
         "film", "st-video BAD -o OUT/out.mp4 --threads 1 --engine GOOD/tint.onnx", "out.mp4"
     ),
-    "st-video --engine": Door(
+    "st-video --engine": EntryPoint(
         "engine", "st-video GOOD/film.mp4 -o OUT/out.mp4 --threads 1 --engine BAD", "out.mp4"
     ),
-    "st-image --region": Door(
+    "st-image --region": EntryPoint(
         "picture", f"{IMAGE} --region BAD=negative --engine GOOD/tint.onnx", "out.png"
     ),
-    "st-video --region": Door(
+    "st-video --region": EntryPoint(
         "film",
         "st-video GOOD/film.mp4 -o OUT/out.mp4 --threads 1 --engine GOOD/tint.onnx "
         "--region BAD=negative",
         "out.mp4",
     ),
-    "st-export": Door("checkpoint", "st-export BAD -o OUT/out.onnx", "out.onnx"),
-    "st-train --style": Door(
+    "st-export": EntryPoint("checkpoint", "st-export BAD -o OUT/out.onnx", "out.onnx"),
+    "st-train --style": EntryPoint(
         "picture", f"{TRAIN} --content GOOD/photos --style BAD {SMALL}", "out.pt"
     ),
-    "st-train --content": Door(
+    "st-train --content": EntryPoint(
         "picture",
         f"{TRAIN} --content OUT/in --style GOOD/picture.png {SMALL}",
         "out.pt",
         name="photo.png",
     ),
-    "st-train --resume": Door(
+    "st-train --resume": EntryPoint(
         "checkpoint", f"{TRAIN} {PICTURES} -o OUT/in/out.pt --resume", name="out.resume.pt"
     ),
-    "st-train --config": Door(
+    "st-train --config": EntryPoint(
         "settings",
         f"{TRAIN} {PICTURES} --config BAD -o OUT/out.pt --steps 1 --vgg GOOD/none.pth",
         "out.pt",
@@ -115,55 +115,60 @@ DOORS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One bad input at one entry point; equal door, kind and seed make equal inputs."""
+    """One bad input at one entry point; equal entry point, kind and seed make equal inputs."""
 
-    door: str
+    entry: str
     kind: Kind
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.door}: {self.kind.family} {self.kind.name} (seed {self.seed})"
+        return f"{self.entry}: {self.kind.family} {self.kind.name} (seed {self.seed})"
 
     def prepare(self, case: Path, good: Goods) -> list[str]:
         """Make the input in `case`/in and return the command line."""
-        door = DOORS[self.door]
+        entry = ENTRY_POINTS[self.entry]
         for folder in ("in", "tmp"):
             (case / folder).mkdir(parents=True)
-        if door.out:
-            (case / door.out).write_bytes(BEFORE)
-        mark = zlib.crc32(f"{self.door} {self.kind.name}".encode())
+        if entry.out:
+            (case / entry.out).write_bytes(BEFORE)
+        mark = zlib.crc32(f"{self.entry} {self.kind.name}".encode())
         box = Box(
             folder=case / "in",
             canary=case / "canary",
-            family=door.family,
-            name=door.name or f"bad{FORMATS_OF[door.family]}",
+            family=entry.family,
+            name=entry.name or f"bad{FORMATS_OF[entry.family]}",
             random=np.random.default_rng((self.seed, mark)),
             good=good,
         )
-        return door.words(self.kind.put(box), good.folder, case)
+        return entry.words(self.kind.put(box), good.folder, case)
 
 
-def suits(kind: Kind, door: Door) -> bool:
-    """Whether a kind applies to a door: some doors need kinds that use the file name."""
-    if door.name and kind.family == "any":
+def suits(kind: Kind, entry: EntryPoint) -> bool:
+    """Whether a kind applies to an entry point: some need kinds that use the file name."""
+    if entry.name and kind.family == "any":
         return kind.often or kind.name in ("empty", "zeros", "looping_link")
     if kind.name == "name_with_nul":  # no shell can pass it; click checks paths first
-        return door.command in ("st-image", "st-video", "st-engines")
-    return kind.family in ("any", door.family)
+        return entry.command in ("st-image", "st-video", "st-engines")
+    return kind.family in ("any", entry.family)
 
 
 def cases(count: int, seed: int) -> list[Case]:
-    """At least one of every kind, then every kind at every door, then more seeds."""
+    """At least one of every kind, then every kind at every entry point, then more seeds."""
     random = np.random.default_rng(seed)
-    pairs = [(door, kind) for kind in KINDS for door in DOORS if suits(kind, DOORS[door])]
+    pairs = [
+        (entry, kind)
+        for kind in KINDS
+        for entry in ENTRY_POINTS
+        if suits(kind, ENTRY_POINTS[entry])
+    ]
     order = random.permutation(len(pairs))
     first: dict[str, int] = {}
     for i in order:
         first.setdefault(f"{pairs[i][1].family} {pairs[i][1].name}", i)
     rest = [i for i in order if i not in set(first.values())]
     chosen = [Case(*pairs[i], seed) for i in [*first.values(), *rest]]
-    often = [(door, kind) for door, kind in pairs if kind.often]
+    often = [(entry, kind) for entry, kind in pairs if kind.often]
     while len(chosen) < count:
-        door, kind = often[random.integers(len(often))]
-        chosen.append(Case(door, kind, int(random.integers(2**31))))
+        entry, kind = often[random.integers(len(often))]
+        chosen.append(Case(entry, kind, int(random.integers(2**31))))
     return chosen[:count]
