@@ -269,7 +269,7 @@ def machine_options() -> list[click.Option]:
             default="auto",
             show_default=True,
             type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
-            help="Numeric precision; auto is bf16-mixed where the device has native bfloat16.",
+            help="Numeric precision; auto is bf16-mixed on devices with matrix units for bfloat16.",
         ),
         _option(
             "--compile",

@@ -15,8 +15,8 @@ from st.train.bank.add_style import check_addition, choose_starts, joined, take_
 from st.train.bank.batch_norms import restore_statistics
 from st.train.checkpoint import Checkpoint
 from st.train.features.base import FeatureNetwork
-from st.train.loop.acceleration import compile_transform, prefer_float32
 from st.train.loop.card import training_card
+from st.train.loop.compilation import compile_transform
 from st.train.loop.devices import average_gradients, open_fabric, to_device
 from st.train.loop.inputs import Inputs, check_size, load_styles, make_batches
 from st.train.loop.optimizer import (
@@ -73,7 +73,8 @@ class Training:
             self._seconds_before = float(saved.card.get("seconds", 0))
         if run.base is not None and run.start is None and saved is None:
             self._choose_starts(run.base)
-        self._accelerate()
+        if run.compiled and not compile_transform(self.network):
+            raise BadInput(f"{method.name} has no transform network to compile")
         self.step, self.losses, self.whole = self.first, dict[str, float](), True
         self.started = time.monotonic()
 
@@ -107,12 +108,6 @@ class Training:
                 return self.method.paint(self.network, content, None, 0)
 
             restore_statistics(self.network, paint)
-
-    def _accelerate(self) -> None:
-        if self.run.precision == "auto":
-            prefer_float32(self.network, self.fabric.device)
-        if self.run.compiled and not compile_transform(self.network):
-            raise BadInput(f"{self.method.name} has no transform network to compile")
 
     def _choose_starts(self, base: Checkpoint) -> None:
         def style_loss(batch: Batch) -> Tensor:

@@ -12,10 +12,8 @@ import torch
 from torch import nn
 
 from st.runtime.errors import Unavailable
-from st.train.loop.acceleration import compile_transform, prefer_float32
+from st.train.loop.compilation import compile_transform
 from st.train.networks.transform import TransformNet, parse_shape
-
-CPU = torch.device("cpu")
 
 
 class Painter(nn.Module):
@@ -31,18 +29,6 @@ class Painter(nn.Module):
         return self.transform(content, self.code)
 
 
-@pytest.mark.parametrize("tiles", [False, True])
-def test_the_transform_network_stays_in_float32_without_matrix_tiles(tiles: bool) -> None:
-    plain, painter = Painter(), Painter()
-    with mock.patch("torch.cpu._is_amx_tile_supported", return_value=tiles):
-        prefer_float32(painter, CPU)
-    content = torch.rand(2, 3, 32, 32)
-    with torch.autocast("cpu", torch.bfloat16):
-        painted, rounded = painter(content), plain(content)
-    assert torch.equal(painted, rounded if tiles else plain(content))
-    assert painter.state_dict().keys() == plain.state_dict().keys()
-
-
 def test_there_must_be_a_transform_network_to_compile() -> None:
     assert not compile_transform(nn.Conv2d(1, 1, 1))
 
@@ -54,7 +40,6 @@ def test_there_must_be_a_transform_network_to_compile() -> None:
 )
 def test_compiled_steps_are_those_of_the_plain_network() -> None:
     plain, painter = Painter(), Painter()
-    prefer_float32(painter, CPU)
     assert compile_transform(painter)
     content = torch.rand(2, 3, 32, 32)
     gradients = []
