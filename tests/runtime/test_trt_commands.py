@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,20 +15,12 @@ from st.runtime.backends.gpu import Gpu, find_gpu
 from st.runtime.backends.tensorrt_requirements import requirements, system
 from st.runtime.cli.engines import main
 from st.runtime.engine.metadata import Metadata
-from st.runtime.engine.trt_file import Build, json_beside, write_trt
+from st.runtime.engine.trt_file import json_beside, write_trt
 from tests.support import toys
+from tests.support.trt_builds import rtx_build
 
 DATA = b"not for this machine"
-BUILD = Build(
-    flavor="tensorrt-rtx",
-    version="1.7.1.116",
-    capabilities=(80, 86),
-    later=True,
-    platform="any",
-    profile=((16, 16), (360, 640), (720, 1280)),
-    size=len(DATA),
-    sha256=hashlib.sha256(DATA).hexdigest(),
-)
+BUILD = rtx_build(DATA)
 METADATA = Metadata(
     "cin",
     inputs=("content", "weights"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +10,12 @@ import pytest
 
 from st.runtime import BadEngine, BadInput
 from st.runtime.engine.metadata import MAX_BYTES, Metadata
-from st.runtime.engine.trt_file import Build, describe_trt, json_beside, read_trt, write_trt
+from st.runtime.engine.trt_file import describe_trt, json_beside, read_trt, write_trt
+from tests.support.trt_builds import rtx_build
 
 DATA = bytes(range(256)) * 4
 METADATA = Metadata("cin", inputs=("content", "weights"), styles=("wave",), multiple=4)
-BUILD = Build(
-    flavor="tensorrt-rtx",
-    version="1.7.1.116",
-    capabilities=(80, 86),
-    later=True,
-    platform="any",
-    profile=((64, 64), (360, 640), (1080, 1920)),
-    size=len(DATA),
-    sha256=hashlib.sha256(DATA).hexdigest(),
-)
+BUILD = rtx_build(DATA, profile=((64, 64), (360, 640), (1080, 1920)))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 _EARLY = Fraction(1, 4)  # of a frame period
@@ -18,15 +19,17 @@ class ConstantRate:
         self._rate = rate
         self._first: Fraction | None = None
         self._shown = 0
+        self._previous = b""
 
-    def repeats(self, seconds: Fraction) -> tuple[int, bool]:
-        """For a frame at time `seconds`: (how often to repeat the previous frame first, whether to
-        show this one). It is not shown if the previous frame has the same output time."""
+    def frames(self, frame: bytes, seconds: Fraction) -> Iterator[bytes]:
+        """The output frames for a frame at time `seconds`: repeats of the previous one, then this
+        one, unless the previous frame has the same output time."""
         if self._first is None:
             self._first = seconds
         # Containers round times to milliseconds, so a frame may appear slightly early.
         place = math.floor((seconds - self._first) * self._rate + _EARLY)
-        gap = max(0, place - self._shown)
-        shown = place >= self._shown
-        self._shown = max(self._shown, place + 1)
-        return gap, shown
+        for _ in range(place - self._shown):
+            yield self._previous
+        if place >= self._shown:
+            self._shown, self._previous = place + 1, frame
+            yield frame

@@ -129,7 +129,6 @@ class ImageSequenceSink:
         self.video_format = video_format.upright().square()
         self._rotation = video_format.rotation
         self._timing = ConstantRate(video_format.rate)
-        self._before: bytes | None = None
         self._count = 0
 
     def prepare_frame(
@@ -154,14 +153,8 @@ class ImageSequenceSink:
         return data.tobytes(), source.pts * source.time_base
 
     def write(self, prepared: tuple[bytes, Fraction]) -> None:
-        data, seconds = prepared
-        gap, shown = self._timing.repeats(seconds)
-        if self._before is not None:
-            for _ in range(gap):
-                self._save(self._before)
-        if shown:
+        for data in self._timing.frames(*prepared):
             self._save(data)
-            self._before = data
 
     def copy(self, packet: Packet[Any]) -> None:
         """Do nothing: pictures have no sound."""

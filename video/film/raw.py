@@ -74,7 +74,6 @@ class RawSink:
     ) -> None:
         self._stream = stream
         self._timing = ConstantRate(rate)
-        self._before: bytes | None = None
         self.video_format = video_format.upright().resized((height, width))
 
     def prepare_frame(
@@ -89,14 +88,8 @@ class RawSink:
         return rgb.tobytes(), source.pts * source.time_base
 
     def write(self, prepared: tuple[bytes, Fraction]) -> None:
-        frame, seconds = prepared
-        gap, shown = self._timing.repeats(seconds)
-        if self._before is not None:
-            for _ in range(gap):
-                self._stream.write(self._before)
-        if shown:
+        for frame in self._timing.frames(*prepared):
             self._stream.write(frame)
-            self._before = frame
 
     def copy(self, packet: Packet[Any]) -> None:
         """Raw frames carry no sound."""
