@@ -1,1 +1,2 @@
-"""Figures of speed and of picture, side by side with a peer; run as `python -m benchmarks.NAME`."""
+"""Benchmarks of speed and picture quality, compared with another program; run as `python -m
+benchmarks.NAME`."""

@@ -1,9 +1,9 @@
-"""Multiply-adds per frame of each engine, and the frame rates that they foretell on other machines.
+"""Multiply-adds per frame of each engine, and the frame rates that they predict for other machines.
 
     python -m benchmarks.cost --engine paintings --size 1280x720
 
 Multiply-adds are those of the convolutions and matrix products, counted from the shapes in the ONNX
-graph. A rate is foretold, not measured: the peak rate of the machine in multiply-adds, times the
+graph. A rate is predicted, not measured: the peak rate of the machine in multiply-adds, times the
 fraction of it that an engine is assumed to reach, divided by the multiply-adds of a frame. Decoding
 and encoding are not included.
 """
@@ -27,15 +27,18 @@ SIZES = ("640x360", "1280x720", "1920x1080")
 
 @dataclass(frozen=True)
 class Target:
-    """A machine to foretell. peak: GFLOP/s in the format that the engine computes in, two for each
-    multiply-add. reached: the fraction of it that the engine is assumed to reach."""
+    """A machine to predict the speed of.
+
+    peak: GFLOP/s in the engine's number format, two per multiply-add. reached: the assumed fraction
+    of the peak that the engine reaches.
+    """
 
     name: str
     peak: float
     reached: float
 
     def rate(self, adds: float) -> float:
-        """Frames per second. adds: multiply-adds of a frame."""
+        """Predicted frames per second. adds: multiply-adds per frame."""
         return self.peak * 1e9 * self.reached / (2 * adds)
 
 
@@ -85,11 +88,11 @@ def main(
     reached: float,
     as_json: bool,
 ) -> None:
-    """Count the multiply-adds of engines, and foretell frames per second."""
+    """Count the multiply-adds of engines, and predict frames per second."""
     parsed = [parse_size(size) for size in sizes]
     more = (Target(f"{peak:g} GFLOP/s", peak, reached),) if peak else ()
     rows = [row(e, s, TARGETS + more) for e in wanted for s in parsed]
-    show("Multiply-adds of a frame; frames per second, foretold", this_machine(), rows, as_json)
+    show("Multiply-adds of a frame; predicted frames per second", this_machine(), rows, as_json)
 
 
 if __name__ == "__main__":

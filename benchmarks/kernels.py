@@ -141,7 +141,7 @@ def plain_whiten(x: Tensor, matrix: Tensor, mean: Tensor, shift: Tensor) -> Tens
 
 
 def measured(height: int, width: int, half: bool) -> Iterator[Row]:
-    """Microseconds on this GPU: ours and PyTorch's, in turns."""
+    """Microseconds on this GPU, of our kernels and PyTorch's, in alternating runs."""
     device = torch.device("cuda")
     kind = torch.float16 if half else torch.float32
     for level, (channels, stride) in LEVELS.items():
@@ -177,7 +177,7 @@ def _pairs(
 
 
 def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[float, float]:
-    """Median microseconds of both, in turns, timed on the GPU."""
+    """Median microseconds of both, in alternating runs, timed on the GPU."""
     taken: tuple[list[float], list[float]] = [], []
     for turn in range(WARM_UP + ROUNDS):
         for work, times in zip((ours, theirs), taken, strict=True):

@@ -55,7 +55,7 @@ def paint(engine: str, device: str, way: str, height: int, width: int) -> None:
 
 
 def measure(engine: str, device: str, way: str, megapixels: float) -> Row:
-    """Raises StError: the process failed, for example for want of memory."""
+    """Raises StError: the process failed, for example because it ran out of memory."""
     height, width = size_of(megapixels)
     before = _children()
     cost = measure_process(_CODE, json.dumps([engine, device, way, height, width]))

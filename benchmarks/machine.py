@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, printed with every table."""
+"""The machine on which figures were measured, printed with every table."""
 
 from __future__ import annotations
 

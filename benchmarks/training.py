@@ -49,7 +49,8 @@ PICTURES, SIDE = 8, 512
 
 
 class PartTimes:
-    """Processor time by (part, whether backward). Nested parts do not count for the outer one."""
+    """Processor time by (part, whether backward). Time of nested parts is not counted for the outer
+    one."""
 
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, bool], float] = defaultdict(float)
@@ -79,7 +80,7 @@ class PartTimes:
             self.leave()
 
     def around(self, part: Callable[[], str], function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, timed; nodes that it creates count for the part, too."""
+        """The same function, timed; autograd nodes that it creates count for the part, too."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             name = part()
@@ -94,7 +95,7 @@ class PartTimes:
     def within(
         self, name: str, function: Callable[..., Any], backward: bool = False
     ) -> Callable[..., Any]:
-        """The same function, timed; its autograd nodes are left alone."""
+        """The same function, timed, without its autograd nodes."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self.part(name, backward):
@@ -147,7 +148,7 @@ def timed_parts(training: Training) -> Iterator[PartTimes]:
 
 
 def measure(training: Training, steps: int) -> list[Row]:
-    """The rows of the table: the median of each part over the steps, after two more."""
+    """The rows of the table: the median of each part over the steps, after two warm-up steps."""
     taken: dict[tuple[str, bool], list[list[float]]] = defaultdict(lambda: [[], []])
     for step in range(PERIOD + steps):
         with timed_parts(training) as times:
@@ -174,7 +175,7 @@ def _row(part: str, forward: float, backward: float) -> Row:
 
 
 def write_pictures(folder: Path) -> Path:
-    """A folder of textures as JPEG files, for a benchmark without data."""
+    """Write a folder of textures as JPEG files, for a benchmark without data."""
     folder.mkdir()
     for number, picture in enumerate(drifting((SIDE, SIDE), PICTURES)):
         cv2.imwrite(str(folder / f"{number}.jpg"), picture[..., ::-1])

@@ -234,7 +234,7 @@ def main(
     with_ray: bool,
     as_json: bool,
 ) -> None:
-    """Measure frames per second on CLIP (default: a drifting texture), all in one run."""
+    """Measure frames per second on CLIP (default: a moving texture), all in one run."""
     ray = connect("local") if with_ray else None
     rivals = contestants(engine, style, devices or devices_of(engine_path(engine)), ray)
     wanted = [_size(size) for size in sizes]

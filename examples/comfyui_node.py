@@ -23,12 +23,12 @@ from torch import Tensor
 from st.engines import DEFAULT, names
 from st.runtime import StError, Stylizer
 
-Blend = dict[str, float]  # style: weight; what a ST_BLEND wire carries
+Blend = dict[str, float]  # {style: weight}, the type of ST_BLEND connections
 
 
 @lru_cache(maxsize=4)
 def opened(engine: str) -> Stylizer:
-    """One engine in memory, whatever the number of nodes that use it."""
+    """Open an engine once, for all nodes that use it."""
     return Stylizer(engine)
 
 
@@ -42,7 +42,7 @@ def to_images(frames: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
 
 
 class StBlend:
-    """Two styles and how much of the second; feed it to another for three and more."""
+    """Blends two styles; chain nodes for more than two."""
 
     CATEGORY = "image/st"
     RETURN_TYPES = ("ST_BLEND",)
@@ -94,9 +94,11 @@ class StStylize:
     def stylize(
         self, image: Tensor, engine: str, style: str, strength: float, blend: Blend | None = None
     ) -> tuple[Tensor]:
-        # Settings of its own on the shared engine: another node's style is never in the way.
+        # Own settings on the shared engine, independent of other nodes.
         paint = opened(engine).styled(blend or style or None, strength)
-        frames = [paint(frame) for frame in to_frames(image)]  # one by one: any length fits memory
+        frames = [
+            paint(frame) for frame in to_frames(image)
+        ]  # one by one, so that batches of any length fit into memory
         return (to_images(np.stack(frames)),)
 
 
@@ -121,5 +123,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
         sys.exit(f"Error: {error}")

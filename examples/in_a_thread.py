@@ -1,9 +1,9 @@
-"""A painting thread beside an app that must not wait: the newest frame is painted, stale ones drop.
+"""A painting thread for an app that must not wait: it paints the newest frame and drops older ones.
 
     python examples/in_a_thread.py film.mp4 painted.png --style the_scream
 
-The main thread plays a film at its own rate, as a game or a camera would, and hands each frame
-over; the thread paints what is newest. The last painting is saved.
+The main thread plays a film at its own rate, like a game or a camera, and offers each frame to the
+thread, which paints the newest one. The last painting is saved.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 class PaintingThread(threading.Thread):
-    """Hand it frames by `offer`; read `painted` whenever you draw."""
+    """Give it frames with `offer`, and read `painted` whenever you draw."""
 
     def __init__(self, paint: Stylizer) -> None:
         super().__init__(daemon=True)
-        self._paint = paint  # may be shared: a Stylizer takes calls from any thread
+        self._paint = paint  # may be shared: any thread can call a Stylizer
         self._newest: Frame | None = None
         self._changed = threading.Condition()
         self._ending = False
@@ -36,13 +36,13 @@ class PaintingThread(threading.Thread):
         self.count = 0
 
     def offer(self, frame: Frame) -> None:
-        """Returns at once. A frame that was not begun yet is dropped for this one."""
+        """Return at once. A pending frame is replaced by this one."""
         with self._changed:
             self._newest = frame
             self._changed.notify()
 
     def finish(self) -> None:
-        """Paint what is left, and end."""
+        """Paint the pending frame, and end."""
         with self._changed:
             self._ending = True
             self._changed.notify()
@@ -87,5 +87,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
         sys.exit(f"Error: {error}")

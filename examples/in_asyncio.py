@@ -1,9 +1,9 @@
-"""Painting from asyncio: the event loop goes on while a thread paints.
+"""Painting from asyncio: the event loop continues while a thread paints.
 
     python examples/in_asyncio.py photos/*.jpg --folder painted/ --style udnie
 
-`asyncio.to_thread` is all it takes: the engine computes outside of the GIL. A semaphore keeps the
-number of pictures in memory small. A web server's handlers would do the same.
+`asyncio.to_thread` is enough, since the engine releases the GIL while it computes. A semaphore
+limits the number of pictures in memory. The handlers of a web server can do the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 from st.runtime import StError, Stylizer
 
-AT_ONCE = 2  # the engine uses all processors by itself: more than two pictures only wait in memory
+AT_ONCE = 2  # pictures at a time; the engine uses all processors, so more would only take memory
 
 
 def paint_file(paint: Stylizer, source: Path, target: Path) -> None:
@@ -27,7 +27,7 @@ def paint_file(paint: Stylizer, source: Path, target: Path) -> None:
 
 
 async def paint_all(paint: Stylizer, sources: list[Path], folder: Path) -> int:
-    """Paint into the folder -> how many could be painted."""
+    """Paint pictures into the folder; returns the number that could be painted."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(source: Path) -> bool:
@@ -43,7 +43,7 @@ async def paint_all(paint: Stylizer, sources: list[Path], folder: Path) -> int:
 
 
 async def heartbeat() -> None:
-    """Whatever else the loop has to do; it is never held up."""
+    """Other work of the loop, which painting never blocks."""
     beats = 0
     try:
         while True:

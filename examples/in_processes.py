@@ -1,4 +1,4 @@
-"""Many processes, each with an engine of its own; and what happens to one that crosses a fork.
+"""Several processes, each with its own engine, and what happens to an engine at a fork.
 
     python examples/in_processes.py photos/*.jpg --folder painted/ --workers 2
 
@@ -37,7 +37,7 @@ def paint_file(source: Path, target: Path) -> str:
 
 
 def show_what_a_fork_does(opened: Stylizer) -> None:
-    """In the child: the inherited engine refuses, a new one works."""
+    """In the child process, the inherited engine raises an error, and a new one works."""
     frame = np.zeros((32, 32, 3), np.uint8)
     child = os.fork()
     if child:
@@ -61,7 +61,9 @@ def main() -> None:
     given = parser.parse_args()
 
     given.folder.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // given.workers)  # so that they share the machine
+    threads = max(
+        1, (os.cpu_count() or 1) // given.workers
+    )  # divide the threads among the processes
     work = [(source, given.folder / f"{source.stem}.png") for source in given.pictures]
     context = multiprocessing.get_context("spawn")
     with context.Pool(given.workers, open_engine, (given.style, threads)) as pool:
@@ -74,5 +76,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
         sys.exit(f"Error: {error}")

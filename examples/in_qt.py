@@ -1,4 +1,4 @@
-"""A Qt window that plays a film painted, with a list of styles and a slider of strength.
+"""A Qt window that plays a painted film, with a list of styles and a strength slider.
 
     pip install PySide6-Essentials
     python examples/in_qt.py film.mp4
@@ -31,7 +31,7 @@ class PaintingThread(QThread):
         self._paint = paint
 
     def run(self) -> None:
-        while not self.isInterruptionRequested():  # the film over and over
+        while not self.isInterruptionRequested():  # repeat the film
             with av.open(self._film) as film:
                 for frame in film.decode(video=0):
                     if self.isInterruptionRequested():
@@ -43,7 +43,7 @@ class Window(QWidget):
     def __init__(self, film: str, paint: Stylizer, frames: int | None) -> None:
         super().__init__()
         self.setWindowTitle("st")
-        self._frames = frames  # to show before it closes by itself
+        self._frames = frames  # to show before it closes automatically
         self.shown = 0
         self.picture = QLabel()
         styles = QComboBox()
@@ -54,7 +54,7 @@ class Window(QWidget):
         layout = QVBoxLayout(self)
         for widget in (self.picture, styles, strength):
             layout.addWidget(widget)
-        # Holds from the thread's next frame: set_style may be called from any thread.
+        # Applies from the next frame; set_style may be called from any thread.
         styles.currentTextChanged.connect(lambda style: paint.set_style(style))
         strength.valueChanged.connect(lambda value: paint.set_style(strength=value / 100))
         self._thread = PaintingThread(film, paint)
@@ -62,11 +62,11 @@ class Window(QWidget):
         self._thread.start()
 
     def show_painting(self, painting: NDArray[np.uint8]) -> None:
-        if self.shown == self._frames:  # one that was still on its way when the window closed
+        if self.shown == self._frames:  # it was pending when the window closed
             return
         height, width = painting.shape[:2]
         image = QImage(painting.data, width, height, 3 * width, QImage.Format.Format_RGB888)
-        self.picture.setPixmap(QPixmap.fromImage(image))  # copies: the array may go
+        self.picture.setPixmap(QPixmap.fromImage(image))  # copies the array
         self.shown += 1
         if self.shown == self._frames:
             self.close()
@@ -95,5 +95,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # a film or a picture that cannot be read
+    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
         sys.exit(f"Error: {error}")

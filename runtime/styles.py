@@ -1,4 +1,4 @@
-"""Convert a style as an app gives it into the engine's input."""
+"""Convert a style, as given by an app, to the engine's input."""
 
 from __future__ import annotations
 
@@ -53,15 +53,16 @@ def style_values(
 
 
 def encoded(engine: LoadedEngine, picture: Any, scale: float = 1.0) -> StyleCode:
-    """The style code of a picture of any kind. Raises: as `Stylizer.encode_style` does."""
+    """The style code of a picture of any supported type. Raises: as `Stylizer.encode_style`
+    does."""
     if "code" not in engine.metadata.inputs:
         raise own_styles_only(engine.metadata)
     return engine.encoder()(as_rgb(picture), scale)
 
 
 def describe_style(controls: Controls) -> str | dict[str, float] | None:
-    """The style that is set, as a person knows it: a name, a blend, a path, "a picture" or "a style
-    code"; None if none is set or the engine has only one."""
+    """Text for the current style: a name, a blend, a path, "a picture" or "a style code"; None if
+    none is set or the engine has only one."""
     metadata, style = controls.metadata, controls.style
     if style is None:
         return None

@@ -433,7 +433,7 @@ class Stylizer:
         self.close()
 
     def _fits(self, pixels: int) -> bool:
-        """Whether a picture of so many pixels is painted in one run."""
+        """Whether a picture of this many pixels is painted in one run."""
         if self._whole_pixels is not None:
             return pixels <= self._whole_pixels
         return pixels <= WHOLE_PIXELS or self._engine.fits_memory(pixels)
@@ -447,7 +447,8 @@ class Stylizer:
         return lambda style: style_values(self._engine, style, scale, codes)
 
     def _rgb(self, picture: Any) -> Any:
-        """A BGR array or a PIL image as an RGB array; anything else as it is."""
+        """Convert a BGR array or a PIL image to an RGB array; other values are returned
+        unchanged."""
         if isinstance(picture, np.ndarray):
             color = picture.ndim == 3 and picture.shape[2] in (3, 4)
             return swap_channels(picture) if color and self._bgr else picture

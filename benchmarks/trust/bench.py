@@ -1,4 +1,4 @@
-"""What the goals of benchmarks.trust have in common."""
+"""Shared parts of the goals of benchmarks.trust."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE = 1000  # the count at which goals are measured completely
 
 
 class Reached(NamedTuple):
-    """The result in words, and whether the goal is met."""
+    """The result as text, and whether the goal is met."""
 
     figure: str
     passed: bool

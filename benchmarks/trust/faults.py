@@ -95,7 +95,7 @@ class Trials:
         self.size = sum(f.stat().st_size for f in place.rglob(f"{work.target}*") if f.is_file())
 
     def place(self, stood: bool, folder: Path | None = None) -> Path:
-        """A folder with the sources. stood: also put a file under the final name."""
+        """A folder with the sources. stood: whether to put a file under the final name first."""
         place = folder or self._bench.folder / "place"
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -285,7 +285,7 @@ def _real_disks(trial: Trials, bench: Bench) -> tuple[int, list[str]]:
 
 @contextmanager
 def _mounted(folder: Path, size: int) -> Iterator[Path | None]:
-    """A file system in memory; None without the permission to mount."""
+    """Mount a file system in memory; None without the permission to mount."""
     folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "st-trust", str(folder)]
     try:

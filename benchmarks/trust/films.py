@@ -1,4 +1,4 @@
-"""G3 and G4: how much of damaged and truncated videos survives."""
+"""G3 and G4: how much of damaged and truncated videos is preserved."""
 
 from __future__ import annotations
 

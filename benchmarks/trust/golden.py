@@ -1,4 +1,4 @@
-"""G14: reference clips keep everything but the picture."""
+"""G14: reference clips keep everything except the picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def golden_clips(bench: Bench) -> Reached:
 
 
 def _chosen(bench: Bench) -> Iterator[tuple[str, str | None]]:
-    """All clips in both ways; for a smaller count, each in one way."""
+    """All clips in both modes; for a smaller count, each in one mode."""
     ways = (None, "an engine that paints nothing")
     for number, name in enumerate(GOLDEN):
         for way in ways if bench.count >= 100 else ways[number % 2 :][:1]:

@@ -46,7 +46,7 @@ def memory(bench: Bench) -> Reached:
 
 
 def _alone(function: Callable[..., float], *arguments: Any) -> float:
-    """Call a function in a process of its own."""
+    """Call a function in a separate process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()

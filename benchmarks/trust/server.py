@@ -1,4 +1,4 @@
-"""G13: the server against strangers."""
+"""G13: the server under attack."""
 
 from __future__ import annotations
 

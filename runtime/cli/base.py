@@ -262,7 +262,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: extension modules turn it into an ImportError."""
+    """Whether Ctrl-C caused an error: extension modules turn it into an ImportError."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

@@ -138,12 +138,12 @@ def control_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, paint_options=PaintOptions(**own), **kwargs)
 
     wrapped: Callable[..., Any] = gathered
-    for group in (colorizing_options(), region_options(), look_options()):
+    for group in (colorizing_options(), region_options(), appearance_options()):
         wrapped = group(wrapped)
     return wrapped
 
 
-def look_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def appearance_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Colors, stroke size and seed; listed with the options for the style."""
     return option_group(
         "Style",

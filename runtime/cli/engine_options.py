@@ -1,4 +1,4 @@
-"""The options that choose an engine and a style, and the Stylizer that they make."""
+"""The options that choose an engine and a style, and opening a Stylizer with them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def tint_engine(path: Path, fingerprint: str = "tint", **entries: Any) -> Path:
     """Two named styles: "negative" inverts the picture, "black" makes it black.
 
     stylized = weights[0] * (255 - content), so a blend of half and half is half the negative.
-    entries: of the metadata, in place of those here.
+    entries: metadata fields that replace the defaults.
     """
     text = """tint (uint8[N, H, W, 3] content, float[1, 2] weights) => (uint8[N, H, W, 3] stylized)
     <int64[1] first = {0}, int64[1] axis = {1}, float full = {255}, int64[1] one = {1}> {

@@ -94,7 +94,7 @@ def repainted(name: str, source: Path, settings: str | None = None) -> tuple[Pat
 
 
 def losses(name: str, source: Path, target: Path, lines: list[str]) -> Iterator[str]:
-    """The properties that were not kept, as texts."""
+    """Descriptions of the properties that were not preserved."""
     before, after = clips.read(source), clips.read(target)
     times = [float(f.time or 0) for f in before], [float(f.time or 0) for f in after]
     if len(before) != len(after):
