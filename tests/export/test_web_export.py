@@ -15,12 +15,13 @@ from click.testing import CliRunner
 
 from st.export.command import main
 from st.export.web import npm_package
-from st.export.web.to_web import _check
+from st.export.web.to_web import check_inputs
 from st.runtime import BadEngine, StError, Stylizer, Unavailable
 from st.runtime.engine.metadata import Metadata
 from st.runtime.pictures.io import Picture, write_picture
 from st.runtime.pictures.synthetic import synthetic_picture
 from st.runtime.web.files import FOLDER
+from tests.export.test_export import make_checkpoint
 from tests.support import toys
 
 PAGE = Path(npm_package.__file__).parent / "page"
@@ -174,14 +175,12 @@ def test_what_the_page_cannot_play_is_refused(tmp_path: Path) -> None:
 def test_an_engine_of_unknown_inputs_is_refused(tmp_path: Path) -> None:
     metadata = Metadata("odd", inputs=("content", "margins"))
     with pytest.raises(BadEngine, match="needs margins, which the page cannot give"):
-        _check(metadata, tmp_path / "odd.onnx")
+        check_inputs(metadata.inputs, tmp_path / "odd.onnx")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_package")
 def test_a_checkpoint_becomes_a_page(tmp_path: Path) -> None:
-    from test_export import make_checkpoint
-
     make_checkpoint("cin", tmp_path / "two.pt")
     code, said = export(tmp_path / "two.pt", "--web", tmp_path / "site")
     assert code == 0, said
@@ -228,3 +227,12 @@ def test_a_ready_engine_needs_no_torch(tmp_path: Path) -> None:
         env=os.environ | {"COLUMNS": "200"},
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_a_checkpoint_whose_engine_the_page_cannot_run(tmp_path: Path) -> None:
+    """It is refused by its name, before anything is exported."""
+    make_checkpoint("texture", tmp_path / "bricks.pt")
+    code, said = export(tmp_path / "bricks.pt", "--web", tmp_path / "site")
+    assert code == 2
+    assert f"{tmp_path / 'bricks.pt'}: needs noise, which the page cannot give" in said
+    assert not (tmp_path / "site").exists()
