@@ -3,8 +3,8 @@
 A norm needs the mean and variance of its input over the whole picture, so a picture that is painted
 in tiles takes one pass over all tiles for each norm. Segment i computes the input of norm i, whose
 moments the runtime merges over the tiles; the last segment paints. What a later segment needs again
-is kept as a feature map of the whole picture, unless the map is so large that computing it again
-costs less memory. So almost every layer runs once for each tile.
+is kept as a feature map of the whole picture, unless that takes much memory and saves little time.
+So almost every layer runs once for each tile.
 
 All segments are one ONNX graph and share its weights. A map that a segment makes is the output
 `new_map_K`; the segments that read it take it as the input `map_K`.
@@ -26,9 +26,11 @@ from st.runtime.engine.metadata import PROPERTY, Metadata, Segment
 from st.runtime.errors import BadEngine
 
 KEPT = 3  # numbers per pixel of the picture in a kept map, at most; the coarsest may be larger
+COSTLY = 256  # multiply-adds for each number of a map, from which it may be twice as large
 NORM = "InstanceNormalization"
 POOLS = {"MaxPool", "AveragePool"}
 ENLARGE = {"Resize", "DepthToSpace"}
+POINTWISE = {NORM, "Relu", "LeakyRelu", "Clip", "Sigmoid", "Add", "Sub", "Mul", "Div"}
 
 
 def tiles_model(data: bytes, metadata: Metadata) -> tuple[bytes, Metadata]:
@@ -95,12 +97,37 @@ class _Graph:
 
     def is_kept(self, name: str) -> bool:
         """Whether a map that a later segment needs is kept, and not computed again."""
-        if name not in self.heavy or name not in self.sizes:
+        if name not in self.heavy or name not in self.sizes or self._repeats(name):
             return False
         channels, stride = self.sizes[name]
         coarsest = max(self.strides)
         deep = max(c for c, s in zip(self.channels, self.strides, strict=True) if s == coarsest)
-        return channels <= (deep if stride == coarsest else KEPT * stride**2)
+        if stride == coarsest:
+            return channels <= deep
+        costly = name in self.targets and self._cost(name) >= COSTLY
+        return channels <= (2 * KEPT if costly else KEPT) * stride**2
+
+    def _repeats(self, name: str) -> bool:
+        """Whether a map follows from one kept map without a convolution, so it is not kept too."""
+        if name in self.targets:
+            return False
+        while name not in self.targets:
+            node = self.makers[name]
+            sources = [source for source in node.input if source in self.levels]
+            if node.op_type not in POINTWISE or len(sources) != 1 or sources[0] == "content":
+                return False
+            name = sources[0]
+        return self.is_kept(name)
+
+    def _cost(self, name: str) -> int:
+        """Multiply-adds of the convolution that makes a map, for each number; 0 without one."""
+        node = self.makers[name]
+        while node.op_type in ENLARGE:
+            node = self.makers[node.input[0]]
+        if node.op_type != "Conv":
+            return 0
+        weights = (t for t in self.model.graph.initializer if t.name == node.input[1])
+        return next((int(np.prod(t.dims[1:])) for t in weights), 0)
 
     def _measured(self, side: int) -> dict[str, tuple[int, int]]:
         """(channels, stride) of all local maps (1, C, H, W), from a run on a picture of that side.
@@ -169,12 +196,14 @@ class _Part:
 
 def _kernel(node: NodeProto) -> int:
     """Steps of its input beyond its own place that an output of a node depends on, or more."""
-    attributes = {a.name: list(a.ints) for a in node.attribute}
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type in POOLS:
         return max(attributes["kernel_shape"])
     if node.op_type == "Conv":
         return max(attributes["kernel_shape"]) // 2 * max(attributes.get("dilations") or [1])
-    return int(node.op_type in ENLARGE)
+    if node.op_type == "Resize" and attributes.get("mode") != b"nearest":
+        return 2  # cubic
+    return 0
 
 
 def _parts(graph: _Graph) -> list[_Part]:

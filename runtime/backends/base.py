@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from st.runtime.engine.metadata import Metadata
 from st.runtime.errors import StError
 
+NO_BUFFERS: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Shape = tuple[int | None, ...]  # None: a dynamic dimension
 
 
@@ -29,10 +31,17 @@ class Backend(Protocol):
     inputs: Mapping[str, Port]
     outputs: Mapping[str, Port]
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        buffers: Mapping[str, NDArray[Any]] = NO_BUFFERS,
+    ) -> list[NDArray[Any]]:
         """Return the named outputs, in that order. Other outputs are not computed.
 
         inputs: C-contiguous arrays for all inputs of the engine.
+        buffers: C-contiguous arrays of the right type and shape for some of the outputs. Each
+            result of these is its buffer, or a new array if the backend has no use for it.
         The results belong to the caller; a later run does not overwrite them.
         Raises StError: the run failed, or this process was forked after the engine was opened.
         """

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from st.runtime.backends.base import Port, check_process
+from st.runtime.backends.base import NO_BUFFERS, Port, check_process
 from st.runtime.backends.openvino_cache import PRECISION, Kind, Requests
 from st.runtime.backends.openvino_graph import optimize_graph
 from st.runtime.engine.metadata import Metadata
@@ -52,7 +53,12 @@ class OpenVinoBackend:
         except RuntimeError as error:
             raise BadEngine(f"OpenVINO cannot open it: {_reason(error)}") from None
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        buffers: Mapping[str, NDArray[Any]] = NO_BUFFERS,
+    ) -> list[NDArray[Any]]:
         check_process(self._process)
         with self._lock:
             if self._requests is None:
@@ -61,10 +67,30 @@ class OpenVinoBackend:
                 kind = self._requests.kind(inputs, tuple(outputs))
                 request = self._requests.get(kind)
                 given = {k: v for k, v in inputs.items() if k not in dict(kind.held)}
-                results = request.infer(given, share_inputs=True)
-                return [np.array(results[i]) for i in range(len(outputs))]
+                if not kind.sizes:
+                    buffers = NO_BUFFERS
+                with self._writing_to(request, outputs, buffers):
+                    results = request.infer(given, share_inputs=True)
+                    made = enumerate(outputs)
+                    return [buffers[n] if n in buffers else np.array(results[i]) for i, n in made]
             except RuntimeError as error:
                 raise StError(f"the engine failed on this picture: {_reason(error)}") from None
+
+    @contextlib.contextmanager
+    def _writing_to(
+        self, request: Any, outputs: Sequence[str], buffers: Mapping[str, NDArray[Any]]
+    ) -> Iterator[None]:
+        """Let a request write its outputs into buffers."""
+        places = [i for i, name in enumerate(outputs) if name in buffers]
+        own = [request.get_output_tensor(i) for i in places]
+        try:
+            for i in places:
+                values = buffers[outputs[i]]
+                request.set_output_tensor(i, self._ov.Tensor(values, shared_memory=True))
+            yield
+        finally:
+            for i, tensor in zip(places, own, strict=True):
+                request.set_output_tensor(i, tensor)
 
     def close(self) -> None:
         with self._lock:

@@ -55,11 +55,14 @@ class Requests:
         self._styles: list[Held] = []
         self._sizes: Sizes = ()
         self._last: Sizes = ()
+        self._outputs: tuple[str, ...] = ()
 
     def kind(self, inputs: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> Kind:
         """Choose the model for these inputs."""
         sizes: Sizes = tuple((name, value.shape) for name, value in inputs.items())
-        repeated, self._last = sizes == self._last or not self._last, sizes
+        # With other outputs begins a pass over tiles, all of one size.
+        repeated = sizes == self._last or not self._last or outputs != self._outputs
+        self._last, self._outputs = sizes, outputs
         if sizes != self._sizes:
             if not repeated:
                 return Kind(outputs, None, ())

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from st.runtime.backends.base import Port, check_process
+from st.runtime.backends.base import NO_BUFFERS, Port, check_process
 from st.runtime.backends.cuda_driver import CudaError, OutOfGpuMemory
 from st.runtime.backends.execution_slot import ExecutionSlot
 from st.runtime.backends.gpu import DRIVER
@@ -83,7 +83,12 @@ class TensorRtBackend:
         self._sizes = _profile(self._engine, self.inputs)
         self._config, self._cache = self._configure()
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: Sequence[str],
+        buffers: Mapping[str, NDArray[Any]] = NO_BUFFERS,
+    ) -> list[NDArray[Any]]:
         check_process(self._process)
         self._check_sizes(inputs)
         try:

@@ -1,102 +1,197 @@
-"""Feature maps of a whole picture, kept between the segments of a tiles engine."""
+"""Feature maps of a whole picture, kept in pieces between the segments of a tiles engine."""
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from st.runtime.engine.fields import Size
 from st.runtime.engine.metadata import Segment
 from st.runtime.errors import StError
 from st.runtime.system.memory import free_memory
 
-Map = NDArray[np.float32]  # (channels, height, width)
-IN_MEMORY = 0.25  # fraction of the free memory that one map may fill; larger maps are in a file
+Map = NDArray[np.float32]  # (1, channels, height, width)
+IN_MEMORY = 0.25  # fraction of the free memory that one map may fill; larger maps are in files
+FILE = 1 << 25  # bytes of a file at least, so that a large picture needs few
 
 
 @dataclass(frozen=True)
-class Area:
-    """Rows and columns of the picture, in pixels; multiples of the stride of every map."""
+class Span:
+    """A tile along one axis, in pixels.
 
-    rows: slice
-    columns: slice
+    start..stop is its window, which is read. Without the margins `before` and `after` it is the
+    core, which is written.
+    """
 
-    def of(self, values: Map, stride: int) -> Map:
-        """The part (..., h, w) of a map of that stride; a view."""
-        rows, columns = (
-            slice(side.start // stride, side.stop // stride) for side in (self.rows, self.columns)
-        )
-        return values[..., rows, columns]
+    start: int
+    stop: int
+    before: int
+    after: int
+
+    @property
+    def core(self) -> slice:
+        return slice(self.start + self.before, self.stop - self.after)
+
+    @property
+    def inner(self) -> slice:
+        """The core, relative to the start of the tile."""
+        return slice(self.before, self.stop - self.start - self.after)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
 
 class FeatureMaps:
     """The maps that the segments of a tiles engine write and read.
 
-    A map that no later segment reads gives its memory to a new one of the same shape while it is
-    still being read. A tile's result is then kept aside until no later tile reads that place.
+    A map is a grid of pieces: what the tiles made, in their windows. Only the core of a piece is
+    valid at first; its margins are copied from the cores of its neighbors before it is read. So the
+    bulk of a map is never copied. The last segment that reads a map releases its pieces.
     """
 
     def __init__(
-        self, maps: tuple[tuple[int, int], ...], segments: tuple[Segment, ...], size: Size
+        self,
+        maps: tuple[tuple[int, int], ...],
+        segments: tuple[Segment, ...],
+        rows: Sequence[Span],
+        columns: Sequence[Span],
     ) -> None:
-        """maps, segments: see Metadata. size: of the padded picture, pixels."""
-        self._shapes, self._segments, self._size = maps, segments, size
+        """maps, segments: see Metadata. rows, columns: of the grid of tiles."""
+        self._maps, self._segments, self._rows, self._columns = maps, segments, rows, columns
         self._last = {k: i for i, segment in enumerate(segments) for k in segment.reads}
-        self._old: dict[int, Map] = {}
-        self._new: dict[int, Map] = {}
-        self._waiting: list[tuple[int, int, Area, Map]] = []
+        self._pieces: dict[int, dict[tuple[int, int], Map]] = {}
+        self._index = 0
+        self._in_files = set[int]()
+        self._memory, self._files = _Regions(_in_memory, 0), _Regions(_in_file, FILE)
 
     def begin(self, index: int) -> None:
-        """Start a segment. Raises StError: neither memory nor disk has room for its maps."""
-        self._old |= self._new
-        self._old = {k: kept for k, kept in self._old.items() if self._last.get(k, -1) >= index}
-        free = [k for k in self._old if self._last[k] == index]
-        self._new = {}
-        self._shared = set[int]()
+        """Start a segment."""
+        self._index = index
+        free = free_memory()
         for k in self._segments[index].writes:
-            match = next((old for old in free if self._shapes[old] == self._shapes[k]), None)
-            if match is None:
-                self._new[k] = self._allocate(k)
-            else:
-                free.remove(match)
-                self._new[k] = self._old[match]
-                self._shared.add(k)
+            self._pieces[k] = {}
+            size = len(self._rows) * len(self._columns) * 4 * int(np.prod(self._shape(k)))
+            if free is not None and size > IN_MEMORY * free:
+                self._in_files.add(k)
+        later = {int(np.prod(self._shape(k))) for part in self._segments[index:] for k in part.writes}
+        self._memory.keep_only(later)
+        self._files.keep_only(later)
 
-    def read(self, k: int, area: Area) -> Map:
-        """A copy of a part of map k: (1, channels, h, w)."""
-        return np.ascontiguousarray(area.of(self._old[k], self._shapes[k][1])[None])
+    def buffer(self, k: int) -> Map:
+        """An array for a piece of map k. Raises StError: neither memory nor disk has room for it.
+        """
+        shape = self._shape(k)
+        return self._regions(k).take(int(np.prod(shape))).reshape(shape)
 
-    def write(self, k: int, area: Area, values: Map) -> None:
-        """values: (channels, h, w). Their place is written at once, or by `settle`."""
-        if k in self._shared:
-            self._waiting.append((area.rows.stop, k, area, values))
-        else:
-            area.of(self._new[k], self._shapes[k][1])[:] = values
+    def read(self, k: int, row: int, column: int) -> Map:
+        """The piece of map k in the window of a tile."""
+        piece = self._pieces[k][row, column]
+        stride = self._maps[k][1]
+        for y, own_rows, its_rows in _overlaps(self._rows, row):
+            for x, own_columns, its_columns in _overlaps(self._columns, column):
+                if (y, x) != (row, column):
+                    found = _part(self._pieces[k][y, x], its_rows, its_columns, stride)
+                    _part(piece, own_rows, own_columns, stride)[:] = found
+        return piece
 
-    def settle(self, row: int) -> None:
-        """Write what waits above that row of the picture: no later tile reads there."""
-        for stop, k, area, values in self._waiting:
-            if stop <= row:
-                area.of(self._new[k], self._shapes[k][1])[:] = values
-        self._waiting = [waits for waits in self._waiting if waits[0] > row]
+    def write(self, k: int, row: int, column: int, buffer: Map, values: Map) -> bool:
+        """Keep what a tile made of map k. -> False if it has another shape than its window.
 
-    def _allocate(self, k: int) -> Map:
-        channels, stride = self._shapes[k]
-        shape = (channels, *(side // stride for side in self._size))
-        size, free = 4 * int(np.prod(shape, dtype=np.int64)), free_memory()
-        if free is None or size <= IN_MEMORY * free:
-            return np.empty(shape, np.float32)
-        try:
-            with tempfile.TemporaryFile(prefix="st-tiles-") as file:
-                if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process
-                    os.posix_fallocate(file.fileno(), 0, size)
-                return np.memmap(file, np.float32, "w+", shape=shape)
-        except OSError as error:
-            raise StError(
-                f"{size >> 20} MB of features fit neither into memory nor into "
-                f"{tempfile.gettempdir()} ({error.strerror}): scale the picture down"
-            ) from None
+        buffer: from `buffer`; the values are copied into it unless they are there.
+        """
+        if values.shape != buffer.shape:
+            return False
+        if values is not buffer:
+            buffer[:] = values
+        self._pieces[k][row, column] = buffer
+        return True
+
+    def release(self, row: int) -> None:
+        """Release the pieces that no tile of this segment in that row of tiles or below reads."""
+        start = self._rows[row].start if row < len(self._rows) else self._rows[-1].stop
+        for k in self._segments[self._index].reads:
+            if self._last[k] == self._index:
+                pieces = self._pieces[k]
+                for y, x in [place for place in pieces if self._rows[place[0]].core.stop <= start]:
+                    self._regions(k).give_back(pieces.pop((y, x)))
+
+    def _regions(self, k: int) -> _Regions:
+        return self._files if k in self._in_files else self._memory
+
+    def _shape(self, k: int) -> tuple[int, ...]:
+        channels, stride = self._maps[k]
+        return 1, channels, len(self._rows[0]) // stride, len(self._columns[0]) // stride
+
+
+def _overlaps(spans: Sequence[Span], number: int) -> Iterator[tuple[int, slice, slice]]:
+    """The tiles whose cores lie in the window of one: number, and the part in each, in pixels."""
+    own = spans[number]
+    for i, other in enumerate(spans):
+        start, stop = max(own.start, other.core.start), min(own.stop, other.core.stop)
+        if start < stop:
+            parts = [slice(start - span.start, stop - span.start) for span in (own, other)]
+            yield i, *parts
+
+
+def _part(piece: Map, rows: slice, columns: slice, stride: int) -> Map:
+    """A part of a piece, given in pixels; a view."""
+    return piece[
+        ...,
+        rows.start // stride : rows.stop // stride,
+        columns.start // stride : columns.stop // stride,
+    ]
+
+
+class _Regions:
+    """Flat float32 arrays, which are used again by their length.
+
+    allocate: makes an array of a length. block: bytes to allocate at once.
+    """
+
+    def __init__(self, allocate: Callable[[int], NDArray[np.float32]], block: int) -> None:
+        self._allocate, self._block = allocate, block
+        self._wanted = set[int]()
+        self._free = defaultdict[int, list[NDArray[np.float32]]](list)
+
+    def keep_only(self, lengths: set[int]) -> None:
+        """Forget free arrays of other lengths, now and when they are given back."""
+        self._wanted = lengths
+        for length in self._free.keys() - lengths:
+            del self._free[length]
+
+    def take(self, length: int) -> NDArray[np.float32]:
+        free = self._free[length]
+        if not free:
+            count = max(1, self._block // (4 * length))
+            values = self._allocate(count * length)
+            free += [values[i * length : (i + 1) * length] for i in range(count)]
+        return free.pop()
+
+    def give_back(self, values: Map) -> None:
+        if values.size in self._wanted:
+            self._free[values.size].append(values.reshape(-1))
+
+
+def _in_memory(length: int) -> NDArray[np.float32]:
+    """Small pages, as for a file: NumPy asks for huge ones, which a busy system is slow to find."""
+    return np.frombuffer(mmap.mmap(-1, 4 * length), np.float32)
+
+
+def _in_file(length: int) -> NDArray[np.float32]:
+    size = 4 * length
+    try:
+        with tempfile.TemporaryFile(prefix="st-tiles-") as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk would kill the process
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float32, "w+", shape=(length,))
+    except OSError as error:
+        raise StError(
+            f"{size >> 20} MB of features fit neither into memory nor into "
+            f"{tempfile.gettempdir()} ({error.strerror}): scale the picture down"
+        ) from None

@@ -14,7 +14,6 @@ picture costs 8 to 10 times the processor time of one run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -24,31 +23,12 @@ from numpy.typing import NDArray
 from st.runtime.backends.base import Backend
 from st.runtime.engine.metadata import Metadata, Segment
 from st.runtime.errors import BadEngine
-from st.runtime.painting.feature_maps import Area, FeatureMaps
+from st.runtime.painting.feature_maps import FeatureMaps, Span
 from st.runtime.painting.frames import Frames
 
 TILE = 1024  # default maximum side of a tile, without its margins, in pixels
 SMALL_HALO = 16  # pixels; up to this, tiles of half the size are faster, since they fit the cache
 Progress = Callable[[int, int], None]  # (tiles done, all tiles), over all passes
-
-
-@dataclass(frozen=True)
-class Span:
-    """A tile along one axis: pixels start..stop are read, without the margins they are written."""
-
-    start: int
-    stop: int
-    before: int
-    after: int
-
-    @property
-    def core(self) -> slice:
-        return slice(self.start + self.before, self.stop - self.after)
-
-    @property
-    def inner(self) -> slice:
-        """The core, relative to the start of the tile."""
-        return slice(self.before, self.stop - self.start - self.after)
 
 
 def spans(length: int, tile: int, halo: int, multiple: int, least: int) -> list[Span]:
@@ -109,11 +89,13 @@ class _TiledRun:
         if metadata.sizes:
             self._least = max(self._least, *metadata.sizes[0])
             tile = min(tile, min(metadata.sizes[1]) - 2 * metadata.halo)
-        self._tile = tile
         whole = Segment(metadata.halo)  # of an engine without segments
         count = len(metadata.norms) + 1
         self._segments = metadata.segments or (whole,) * count
-        self._maps = FeatureMaps(metadata.maps, self._segments, picture.shape[:2])
+        halo = max(segment.halo for segment in self._segments)
+        fit = (tile, halo, metadata.multiple, self._least)
+        self._rows, self._columns = (spans(length, *fit) for length in picture.shape[:2])
+        self._maps = FeatureMaps(metadata.maps, self._segments, self._rows, self._columns)
         # Unread inputs of a segment have the minimum size: some backends compute every segment.
         least = self._least
         nothing = np.zeros((1, least, least, 3), np.uint8)
@@ -125,7 +107,7 @@ class _TiledRun:
         # Norms whose moments are not yet measured come after the one that is being measured.
         norms = sum(metadata.norms)
         self._moments = np.stack([np.zeros(norms), np.ones(norms)]).astype(np.float32)
-        self._done, self._total = 0, count * self._tiles(0)
+        self._done, self._total = 0, count * len(self._rows) * len(self._columns)
 
     def measure(self, index: int) -> None:
         """Run segment `index`, and set the moments of its norm."""
@@ -150,52 +132,38 @@ class _TiledRun:
             painted[place] = result[0, _enlarged(row.inner, scale), _enlarged(column.inner, scale)]
         return painted
 
-    def _spans(self, index: int) -> list[list[Span]]:
-        fit = (self._tile, self._segments[index].halo, self.metadata.multiple, self._least)
-        return [spans(length, *fit) for length in self._picture.shape[:2]]
-
-    def _tiles(self, index: int) -> int:
-        rows, columns = self._spans(index)
-        return len(rows) * len(columns)
-
     def _run(self, index: int, output: str) -> Iterator[tuple[Span, Span, NDArray[Any]]]:
         """Run a segment on all tiles, and keep its maps."""
         segment = self._segments[index]
-        rows, columns = self._spans(index)
         self._maps.begin(index)
         outputs = [*(f"new_map_{k}" for k in segment.writes), output]
-        for row in rows:
-            self._maps.settle(row.start)
-            for column in columns:
-                *made, result = self._engine.run(self._inputs(segment, row, column), outputs)
-                core, inner = Area(row.core, column.core), Area(row.inner, column.inner)
-                for k, values in zip(segment.writes, made, strict=True):
-                    self._keep(k, core, inner, values, (row, column))
+        for y, row in enumerate(self._rows):
+            for x, column in enumerate(self._columns):
+                inputs = self._inputs(segment, y, x)
+                buffers = [self._maps.buffer(k) for k in segment.writes]
+                named = dict(zip(outputs, buffers, strict=False))  # without the last output
+                *made, result = self._engine.run(inputs, outputs, named)
+                for k, buffer, values in zip(segment.writes, buffers, made, strict=True):
+                    if not self._maps.write(k, y, x, buffer, values):
+                        raise BadEngine(f"the tiles engine gave a map of shape {values.shape}")
                 yield row, column, result
                 self._done += 1
                 if self._progress:
                     self._progress(self._done, self._total)
-        self._maps.settle(self._picture.shape[0])
+            self._maps.release(y + 1)
 
-    def _inputs(self, segment: Segment, row: Span, column: Span) -> dict[str, NDArray[Any]]:
-        area = Area(slice(row.start, row.stop), slice(column.start, column.stop))
+    def _inputs(self, segment: Segment, y: int, x: int) -> dict[str, NDArray[Any]]:
+        """The inputs for the tile in row y and column x of the grid."""
+        row, column = self._rows[y], self._columns[x]
         inputs = self._unread | self._controls
         if segment.content:
-            inputs["content"] = np.ascontiguousarray(self._picture[area.rows, area.columns])[None]
-        inputs |= {f"map_{k}": self._maps.read(k, area) for k in segment.reads}
+            part = self._picture[row.start : row.stop, column.start : column.stop]
+            inputs["content"] = np.ascontiguousarray(part)[None]
+        inputs |= {f"map_{k}": self._maps.read(k, y, x) for k in segment.reads}
         if self.metadata.kind == "tiles":
             margins = np.array([row.before, row.after, column.before, column.after])
             inputs |= {"moments": self._moments, "margins": margins}
         return inputs
-
-    def _keep(
-        self, k: int, core: Area, inner: Area, values: NDArray[Any], spans: tuple[Span, Span]
-    ) -> None:
-        channels, stride = self.metadata.maps[k]
-        sides = ((span.stop - span.start) // stride for span in spans)
-        if values.shape != (1, channels, *sides):
-            raise BadEngine(f"the tiles engine returned a map of shape {values.shape}")
-        self._maps.write(k, core, inner.of(values[0], stride))
 
 
 def _enlarged(part: slice, scale: int) -> slice:
