@@ -88,7 +88,9 @@ class LoadedEngine:
                         "paints in tiles, was not found: scale the picture down or export the "
                         "engine with its tiles"
                     )
-                self._tiles = self._open(path, "tiles", check_tiles)
+                # OpenVINO compiles every segment, which is slower in float32.
+                device = "cpu" if self.device == "openvino" else self.device
+                self._tiles = self._open(path, "tiles", check_tiles, device)
             return self._tiles
 
     def fits_memory(self, pixels: int) -> bool:
@@ -121,11 +123,17 @@ class LoadedEngine:
                 if opened is not None:
                     opened.close()
 
-    def _open(self, path: Path, kind: str, check: Callable[[Metadata, Metadata], None]) -> Backend:
-        """Open a companion on the same device, and check that it belongs to this engine."""
+    def _open(
+        self,
+        path: Path,
+        kind: str,
+        check: Callable[[Metadata, Metadata], None],
+        device: str | None = None,
+    ) -> Backend:
+        """Open a companion, by default on the same device, and check that it fits this engine."""
         if self._closed:
             raise StError("this Stylizer is closed: open a new one")
-        backend = open_engine(path, self.device, self._threads, kind)
+        backend = open_engine(path, device or self.device, self._threads, kind)
         try:
             check(backend.metadata, self.metadata)
         except BadEngine as error:

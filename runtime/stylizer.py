@@ -392,7 +392,7 @@ class Stylizer:
         progress: Progress | None = None,
         masks: Sequence[Mask] | None = None,
     ) -> Any:
-        """Paint in tiles: the result of a call within 2/255, in a third of its memory or less.
+        """Paint in tiles: the result of a call within 2/255, in less memory.
 
         tile: side of a tile, pixels; by default 512 or 1,024, whichever suits the engine.
         progress: called with (tiles done, all tiles). An exception from it stops the painting.

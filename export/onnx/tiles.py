@@ -108,7 +108,7 @@ class _Graph:
         return channels <= (2 * KEPT if costly else KEPT) * stride**2
 
     def _repeats(self, name: str) -> bool:
-        """Whether a map follows from one kept map without a convolution, so it is not kept too."""
+        """Whether a map follows from one kept map, pixel by pixel, so that it is not kept too."""
         if name in self.targets:
             return False
         while name not in self.targets:
