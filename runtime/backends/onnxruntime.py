@@ -76,7 +76,7 @@ class OrtBackend:
         outputs: Sequence[str],
         buffers: Mapping[str, NDArray[Any]],
     ) -> list[NDArray[Any]]:
-        """A run that writes into buffers: it saves a copy, and memory that is new to the process."""
+        """Run into buffers, which saves a copy and new pages of memory."""
         binding = session.io_binding()
         for name, values in inputs.items():
             binding.bind_cpu_input(name, values)

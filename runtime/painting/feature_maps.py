@@ -79,13 +79,14 @@ class FeatureMaps:
             size = len(self._rows) * len(self._columns) * 4 * int(np.prod(self._shape(k)))
             if free is not None and size > IN_MEMORY * free:
                 self._in_files.add(k)
-        later = {int(np.prod(self._shape(k))) for part in self._segments[index:] for k in part.writes}
+        later = {
+            int(np.prod(self._shape(k))) for part in self._segments[index:] for k in part.writes
+        }
         self._memory.keep_only(later)
         self._files.keep_only(later)
 
     def buffer(self, k: int) -> Map:
-        """An array for a piece of map k. Raises StError: neither memory nor disk has room for it.
-        """
+        """An array for a piece of map k. Raises StError: there is no room for it."""
         shape = self._shape(k)
         return self._regions(k).take(int(np.prod(shape))).reshape(shape)
 

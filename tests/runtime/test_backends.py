@@ -13,6 +13,7 @@ from PIL import Image
 
 from st.runtime import BadControl, BadEngine, BadInput, MissingExtra, Stylizer, Unavailable
 from st.runtime.backends.open import open_engine
+from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import cut, metadata_text
 from st.runtime.system.cpus import usable_cpus
 from tests.support import toys
@@ -35,6 +36,23 @@ def test_openvino_paints_what_onnx_runtime_paints(tmp_path: Path, device: str, m
             frame = np.random.default_rng(height).integers(0, 256, (2, height, width, 3), np.uint8)
             off = one(frame).astype(int) - other(frame)
             assert np.abs(off).max() <= most
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_results_are_written_into_buffers_of_one_run_only(device: str) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino")
+    engine = open_engine(engine_path("paintings-light"), device, 1)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 1, 16, 24, 3), np.uint8)
+    weights = np.ones((1, len(engine.metadata.styles)), np.float32)
+    inputs = [{"content": frame, "weights": weights} for frame in frames]
+    expected = [engine.run(given, ["stylized"])[0] for given in inputs]
+    buffer = np.zeros_like(expected[0])
+    (made,) = engine.run(inputs[0], ["stylized"], {"stylized": buffer})
+    assert made is buffer
+    np.testing.assert_array_equal(buffer, expected[0])
+    np.testing.assert_array_equal(engine.run(inputs[1], ["stylized"])[0], expected[1])
+    np.testing.assert_array_equal(buffer, expected[0])
 
 
 def test_openvino_results_are_not_overwritten_by_the_next_run(tmp_path: Path) -> None:
