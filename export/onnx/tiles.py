@@ -121,10 +121,10 @@ class _Graph:
 
     def _cost(self, name: str) -> int:
         """Multiply-adds of the convolution that makes a map, for each number; 0 without one."""
-        node = self.makers[name]
-        while node.op_type in ENLARGE:
-            node = self.makers[node.input[0]]
-        if node.op_type != "Conv":
+        node = self.makers.get(name)
+        while node is not None and node.op_type in ENLARGE:
+            node = self.makers.get(node.input[0])
+        if node is None or node.op_type != "Conv":
             return 0
         weights = (t for t in self.model.graph.initializer if t.name == node.input[1])
         return next((int(np.prod(t.dims[1:])) for t in weights), 0)

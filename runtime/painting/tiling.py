@@ -145,7 +145,7 @@ class _TiledRun:
                 *made, result = self._engine.run(inputs, outputs, named)
                 for k, buffer, values in zip(segment.writes, buffers, made, strict=True):
                     if not self._maps.write(k, y, x, buffer, values):
-                        raise BadEngine(f"the tiles engine gave a map of shape {values.shape}")
+                        raise BadEngine(f"the tiles engine returned a map of shape {values.shape}")
                 yield row, column, result
                 self._done += 1
                 if self._progress:
