@@ -136,8 +136,8 @@ def _overlaps(spans: Sequence[Span], number: int) -> Iterator[tuple[int, slice, 
     for i, other in enumerate(spans):
         start, stop = max(own.start, other.core.start), min(own.stop, other.core.stop)
         if start < stop:
-            parts = [slice(start - span.start, stop - span.start) for span in (own, other)]
-            yield i, *parts
+            within_own = slice(start - own.start, stop - own.start)
+            yield i, within_own, slice(start - other.start, stop - other.start)
 
 
 def _part(piece: Map, rows: slice, columns: slice, stride: int) -> Map:
