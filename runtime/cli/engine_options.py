@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from st.runtime.engine.metadata import Metadata
 from st.runtime.engine.names import find_name, unknown_name
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import SUFFIX, describe_trt
-from st.runtime.errors import BadControl, BadInput, StError, printable
+from st.runtime.errors import BadControl, BadInput, StError, StWarning, printable
 from st.runtime.pictures.addresses import check_local
 from st.runtime.stylizer import Stylizer
 
@@ -144,6 +145,8 @@ def open_stylizer(
 ) -> Stylizer:
     """A Stylizer with its style set, from the values of `stylizer_options`.
 
+    Warns once if bfloat16 is asked for on a processor that is slower in it.
+
     Raises:
         BadControl: the strength is outside 0..1, or a style is unknown (the message names those
             there are).
@@ -157,7 +160,18 @@ def open_stylizer(
     except BaseException:
         stylizer.close()
         raise
+    if stylizer.device == "openvino-bf16":
+        _warn_if_bfloat16_is_slower()
     return stylizer
+
+
+@functools.cache
+def _warn_if_bfloat16_is_slower() -> None:
+    from st.runtime.backends.openvino_precision import bfloat16_is_slower
+
+    if bfloat16_is_slower():
+        line = "bfloat16 is slower than float32 on this processor: use --device openvino"
+        warnings.warn(line, StWarning, stacklevel=3)
 
 
 def check_strength(strength: float) -> None:

@@ -223,3 +223,21 @@ def test_quotas_of_cgroups_are_honored(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_any_text_for_a_cgroup_is_survived(text: str, tmp_path: Path) -> None:
     assert usable_cpus(*groups(tmp_path / "any", text)) >= 1
+
+
+def test_the_faster_precision_is_found_by_timing_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that runs for one of the two only; the networks are compiled and run."""
+    if not has_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    from st.runtime.backends import openvino_precision
+
+    def slower(seconds: tuple[float, float]) -> bool:
+        turns = 1 + openvino_precision.TURNS
+        steps = [step for _ in range(turns) for one in seconds for step in (0.0, one)]
+        clock = iter(np.cumsum(steps))
+        monkeypatch.setattr(openvino_precision.time, "process_time", lambda: float(next(clock)))
+        return openvino_precision.bfloat16_is_slower()
+
+    assert slower((1.0, 1.5))
+    assert not slower((1.0, 1.1))
+    assert not slower((1.0, 0.5))
