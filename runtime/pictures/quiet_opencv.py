@@ -1,4 +1,4 @@
-"""Decode by OpenCV without its lines about damaged files on standard error."""
+"""Decode with OpenCV, without its messages about damaged files on standard error."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_LOCK = threading.Lock()  # the log level is the whole process's
+from st.runtime.system.opencv_log import SILENT, set_log_level
+
+_LOCK = threading.Lock()  # the log level is global to the process
 
 
 def decode_unchanged(data: bytes) -> NDArray[Any] | None:
-    """(H, W) or (H, W, channels), BGR or BGRA, of the file's type; None where OpenCV refuses it."""
+    """(H, W) or (H, W, channels), BGR or BGRA, of the file's type; None if OpenCV rejects it."""
     with _LOCK:
-        before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        before = set_log_level(SILENT)
         try:
             return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
             return None
         finally:
-            cv2.utils.logging.setLogLevel(before)
+            set_log_level(before)

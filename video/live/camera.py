@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from st.runtime.errors import BadInput, Unavailable, printable
+from st.runtime.system.opencv_log import SILENT, set_log_level
 from st.video.live.capture import Captured, Lost
 
 SYSFS = Path("/sys/class/video4linux")
@@ -188,7 +189,7 @@ def _api() -> int:
 
 def _quiet() -> None:
     """Silence OpenCV's own messages about missing cameras."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    set_log_level(SILENT)
 
 
 def _listed(devices: list[Device]) -> str:
