@@ -46,6 +46,11 @@ MAX_PIXELS = 178_000_000
 MAX_STREAM = 1 << 30  # bytes read from a pipe before giving up
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 READ_ONLY_SUFFIXES = (".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".pfm", ".hdr")
+UNREAD = {  # first bytes of other files -> what they are, and what to do
+    b"MM\0\x2b": "a big-endian BigTIFF, which Pillow cannot read: save it as a little-endian TIFF",
+    b"v/1\x01": "OpenEXR pictures cannot be read here: save it as TIFF or Radiance HDR",
+    b"8BPS": "Photoshop files cannot be read here: save it as TIFF or PNG",
+}
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1")
 TURNS = {  # EXIF orientation -> how the pixels become upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -206,6 +211,9 @@ def _open_header(file: BinaryIO, name: str) -> ImageFile.ImageFile:
         raise BadInput(f"{name}: empty, not a picture")
     if start[4:8] == b"ftyp" and start[8:12] in HEIC:
         raise BadInput(f"{name}: HEIC pictures cannot be read here, save it as JPEG or PNG")
+    for magic, problem in UNREAD.items():
+        if start.startswith(magic):
+            raise BadInput(f"{name}: {problem}")
     file.seek(-len(start), io.SEEK_CUR)
     Image.init()
     readable = [kind for kind in READ if kind in Image.OPEN]

@@ -391,6 +391,9 @@ def test_animation_gives_its_first_frame_and_says_so() -> None:
         (b"just a letter to grandmother", "not a picture"),
         (b"\x89PNG\r\n\x1a\n", "not a picture"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
+        (b"MM\0\x2b\0\x08\0\0" + bytes(40), "big-endian BigTIFF.*save it as a little-endian"),
+        (b"v/1\x01\x02\0\0\0channels\0" + bytes(40), "OpenEXR.*save it as TIFF or Radiance HDR"),
+        (b"8BPS\0\x01" + bytes(40), "Photoshop files.*save it as TIFF or PNG"),
         (None, "no such file"),
     ],
 )
