@@ -318,12 +318,12 @@ def test_external_data_is_refused(
     (tmp_path / "secret.bin").write_bytes(np.ones(4, np.float32).tobytes())
     path = external(tmp_path, LOCATIONS[variant](tmp_path), "initializer")
     monkeypatch.chdir(tmp_path)  # where a library would look for the names of a model in memory
-    refused(path, "one file", device)
+    refused(path, "in another file", device)
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute", "branch", "function", "sparse"])
 def test_external_data_is_refused_wherever_it_hides(tmp_path: Path, place: str) -> None:
-    refused(external(tmp_path, "secret.bin", place), "one file")
+    refused(external(tmp_path, "secret.bin", place), "in another file")
 
 
 def external(folder: Path, location: str, place: str) -> Path:
