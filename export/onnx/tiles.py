@@ -12,7 +12,7 @@ All segments are one ONNX graph and share its weights. A map that a segment make
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -74,6 +74,7 @@ class _Graph:
         if not self.norms:
             raise BadEngine("an engine without instance norms cannot be cut into tiles")
         self.levels: dict[str, int] = {"content": 0}
+        self.kernels = {t.name: tuple(t.dims) for t in model.graph.initializer}
         self.heavy: set[str] = set()  # depends on a convolution of the picture
         for node in self.nodes:
             inputs = [self.levels[name] for name in node.input if name in self.levels]
@@ -126,8 +127,7 @@ class _Graph:
             node = self.makers.get(node.input[0])
         if node is None or node.op_type != "Conv":
             return 0
-        weights = (t for t in self.model.graph.initializer if t.name == node.input[1])
-        return next((int(np.prod(t.dims[1:])) for t in weights), 0)
+        return int(np.prod(self.kernels[node.input[1]][1:])) if node.input[1] in self.kernels else 0
 
     def _measured(self, side: int) -> dict[str, tuple[int, int]]:
         """(channels, stride) of all local maps (1, C, H, W), from a run on a picture of that side.
@@ -188,19 +188,25 @@ class _Part:
             if not inputs:
                 continue
             near = (inputs[0], node.output[0])  # a padded map has no size here
-            own = _kernel(node) * max(graph.sizes.get(name, (0, 1))[1] for name in near)
+            own = _reach(node, graph.kernels) * max(
+                graph.sizes.get(name, (0, 1))[1] for name in near
+            )
             reach |= dict.fromkeys(node.output, own + max(reach[name] for name in inputs))
         most = max(reach[name] for name in {self.target, *self.writes})
         return -(-most // graph.multiple) * graph.multiple
 
 
-def _kernel(node: NodeProto) -> int:
-    """Steps of its input beyond its own place that an output of a node depends on, or more."""
+def _reach(node: NodeProto, kernels: Mapping[str, tuple[int, ...]]) -> int:
+    """Steps of its input beyond its own place that an output of a node depends on, or more.
+
+    kernels: shapes of the constants: a convolution need not repeat its kernel's as an attribute.
+    """
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type in POOLS:
         return max(attributes["kernel_shape"])
     if node.op_type == "Conv":
-        return max(attributes["kernel_shape"]) // 2 * max(attributes.get("dilations") or [1])
+        sides = attributes.get("kernel_shape") or kernels[node.input[1]][2:]
+        return max(sides) // 2 * max(attributes.get("dilations") or [1])
     if node.op_type == "Resize" and attributes.get("mode") != b"nearest":
         return 2  # cubic
     return 0
