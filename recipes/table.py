@@ -97,7 +97,7 @@ RECIPES = (
             "shape": "deep",
             "size": 192,
             "batch": 8,
-            "content_weight": 1.5,
+            "content_weight": 4.0,
             "style_weight": 15.0,
             "tv_weight": 1.0,
             "raster_weight": 4_000.0,
