@@ -171,7 +171,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
         raise missing("FILM...")
     if asked.raw and sources != ("-",) and output != "-":
         raise BadInput("--raw is for pipes; FILM or -o must be -")
-    if "-" in sources and output is None:
+    if sources == ("-",) and output is None:
         raise BadInput("standard input has no name: give an output, -o FILE or -o -")
     if as_json and output == "-":
         raise BadInput("--json and -o - both write to standard output; leave one out")

@@ -98,6 +98,10 @@ def paint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         include = include_folder()
     except Unavailable as error:
         pytest.skip(str(error))
+    header = next(Path(include).rglob("onnxruntime_c_api.h")).read_text()
+    needed = re.search(r"#define ORT_API_VERSION (\d+)", header)
+    if needed and int(needed[1]) > int(ort.__version__.split(".")[1]):
+        pytest.skip(f"the headers are of ONNX Runtime 1.{needed[1]}, newer than {ort.__version__}")
     capi = Path(ort.__file__).parent / "capi"
     library = next(capi.glob("libonnxruntime.so.*"), None)
     if library is None:

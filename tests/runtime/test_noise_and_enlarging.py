@@ -94,7 +94,7 @@ def test_what_is_no_seed(engines: Path, seed: object) -> None:
 
 
 def test_noise_where_there_is_none(engines: Path) -> None:
-    with pytest.raises(BadControl, match="without noise"):
+    with pytest.raises(BadControl, match="no noise input"):
         Stylizer("paintings").set_seed(1)
     with pytest.raises(BadControl, match="not textures"):
         Stylizer("paintings").texture(8, 8)

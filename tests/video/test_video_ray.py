@@ -68,7 +68,7 @@ class InProcess:
         self._results: list[tuple[int, Painted | None]] = []
         InProcess.painted = []
 
-    def give(self, cut: SegmentPlan) -> None:
+    def assign(self, cut: SegmentPlan) -> None:
         result = self.idle.pop().paint(cut)
         InProcess.painted.append(cut.number)
         self._results.append((cut.number, result))
@@ -206,7 +206,7 @@ def test_a_film_that_was_half_painted_here_goes_on_there(
         if next(count) == 10:
             stop.set()
 
-    with pytest.raises(Interrupted, match="start it again"):
+    with pytest.raises(Interrupted, match="run the same command to resume"):
         make(source, there, painted=painted, stop=stop)
     assert make(source, there, True).resumed == 7
     assert InProcess.painted == [1, 2, 3]
@@ -216,7 +216,7 @@ def test_a_film_that_was_half_painted_here_goes_on_there(
 def test_a_stop_keeps_what_was_painted_there(make: Callable[..., Result], tmp_path: Path) -> None:
     source, there = clips.film(tmp_path / "a.mp4", sounds=1), tmp_path / "there.mp4"
     stop = threading.Event()
-    with pytest.raises(Interrupted, match=r"14 frames.*start it again"):
+    with pytest.raises(Interrupted, match=r"14 frames.*run the same command to resume"):
         make(source, there, True, painted=stop.set, stop=stop)
     assert not there.exists()
     assert len(clips.read(tmp_path / "there_partial.mp4")) == 14
@@ -344,7 +344,7 @@ def test_on_a_cluster(
     assert warnings == []
     assert clips.all_packets(tmp_path / "there.mp4") == whole
 
-    give = ray_cluster._Workers.give
+    give = ray_cluster._Workers.assign
     lost: list[Any] = []
 
     def give_and_lose(self: Any, cut: SegmentPlan) -> None:
@@ -353,12 +353,12 @@ def test_on_a_cluster(
             lost.append(next(iter(self._painting.values()))[0])
             cluster.kill(lost[0])
 
-    monkeypatch.setattr(ray_cluster._Workers, "give", give_and_lose)
+    monkeypatch.setattr(ray_cluster._Workers, "assign", give_and_lose)
     make(source, tmp_path / "lost.mp4", cluster, warnings)
     assert lost
     assert warnings == []
     assert clips.all_packets(tmp_path / "lost.mp4") == whole
-    monkeypatch.setattr(ray_cluster._Workers, "give", give)
+    monkeypatch.setattr(ray_cluster._Workers, "assign", give)
 
     true = Fingerprint.of(source)
     with (
