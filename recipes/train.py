@@ -138,7 +138,9 @@ def run_slice(
     ready = [recipe for recipe in recipes if _ready(recipe, folders)]
     drawn = folders.data / "drawn"
     if any(recipe.drawn for recipe in ready) and not drawn.is_dir():
-        write_styles(folders.data / "photographs", drawn)
+        part = drawn.with_suffix(".part")  # an interrupted folder would pass for a whole one
+        write_styles(folders.data / "photographs", part)
+        part.rename(drawn)
     for number, recipe in enumerate(ready):
         shares = [other.share for other in ready[number:]]
         seconds = (end - clock()) * recipe.share / sum(shares)

@@ -35,7 +35,7 @@ def open_fabric(run: Run) -> tuple[Fabric, str]:
 
 def choose_precision(device: torch.device) -> str:
     """bfloat16 autocast where it halves the time of a step: on GPUs and CPUs with matrix units for
-    it. On CPUs with vector instructions only (AVX-512), a step takes up to a third longer in it."""
+    it. On CPUs with vector instructions only (AVX-512), a step takes up to half longer in it."""
     if device.type == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     if device.type == "cpu" and torch.cpu._is_amx_tile_supported():

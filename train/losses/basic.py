@@ -110,7 +110,7 @@ def hinge(scores: Tensor, side: int) -> Tensor:
 
 
 class Moments(NamedTuple):
-    """Channel gram_and_deviations over space: each (N, C, 1, 1)."""
+    """Channel statistics over space: each (N, C, 1, 1)."""
 
     mean: Tensor
     std: Tensor

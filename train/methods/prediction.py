@@ -56,10 +56,11 @@ DARK = 0.05  # relative to a layer's scale: smaller statistics count as equal
 # rate, codes diverged within a few hundred steps, to pictures of two colors.
 STYLE_RATE = 0.1
 BLENDED = 0.25  # fraction of the steps with a blend of two styles
-RECOLORED = 0.3  # fraction of the styles with permuted color channels, of the others later
+# Fractions of the styles whose colors are changed; the first three exclude each other.
+PERMUTED = 0.3  # color channels in another order
+SHIFTED = 0.15  # other black and white points
+CURVED = 0.15  # another gamma
 INVERTED = 0.15
-SHIFTED = 0.15  # with other black and white points
-CURVED = 0.15  # with another gamma
 GAMMAS = (0.25, 2.0)
 MIN_RANGE = 0.3  # between black and white point
 CHANCES = 1 << 20
@@ -236,12 +237,13 @@ def recolored(style: Tensor, seed: int) -> Tensor:
 
 
 def _recolored(picture: Tensor, random: torch.Generator) -> Tensor:
-    way, gamma, invert, low, high = torch.rand(5, generator=random).tolist()
-    if way < RECOLORED:
+    way, gamma, invert, *points = torch.rand(5, generator=random).tolist()
+    black, white = sorted(points)
+    if way < PERMUTED:
         picture = picture[torch.randperm(3, generator=random)]
-    elif way < RECOLORED + SHIFTED and abs(high - low) > MIN_RANGE:
-        picture = min(low, high) + abs(high - low) * picture
-    elif RECOLORED + SHIFTED <= way < RECOLORED + SHIFTED + CURVED:
+    elif way < PERMUTED + SHIFTED and white - black > MIN_RANGE:
+        picture = black + (white - black) * picture
+    elif PERMUTED + SHIFTED <= way < PERMUTED + SHIFTED + CURVED:
         picture = picture.clamp_min(1e-4) ** (GAMMAS[0] + gamma * (GAMMAS[1] - GAMMAS[0]))
     return 1 - picture if invert < INVERTED else picture
 
