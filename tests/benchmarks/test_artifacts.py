@@ -39,7 +39,7 @@ def noise(deviation: float) -> Rgb:
 
 
 @pytest.mark.parametrize("period", [2, 4, 8])
-def test_grid_is_found(period: int) -> None:
+def test_grid_patterns_are_detected(period: int) -> None:
     painted = plain()
     painted[::period] += 6
     # A line of 6 in one row of `period`: RMS 6 * sqrt((period - 1)) / period.
@@ -49,7 +49,7 @@ def test_grid_is_found(period: int) -> None:
     assert grid(painted.transpose(1, 0, 2))[period] == pytest.approx(expected)
 
 
-def test_dots_in_one_channel_among_strokes_are_found() -> None:
+def test_dots_in_one_channel_are_detected_among_strokes() -> None:
     painted = noise(10)
     clean = grid(painted)
     painted[::4, ::4, 0] += 40
@@ -57,7 +57,7 @@ def test_dots_in_one_channel_among_strokes_are_found() -> None:
     assert max(clean.values()) < MAX_GRID
 
 
-def test_other_periods_are_no_grid() -> None:
+def test_other_periods_do_not_count_as_a_grid() -> None:
     columns = 128 + 20 * np.sin(np.arange(SIZE) * 2 * np.pi / 12)
     painted = np.broadcast_to(columns[None, :, None], (SIZE, SIZE, 3)).astype(np.uint8)
     assert grid(painted)[2] < 0.1
@@ -65,7 +65,7 @@ def test_other_periods_are_no_grid() -> None:
     assert max(grid(sky()[:HORIZON]).values()) < MAX_GRID
 
 
-def test_raster_is_found_among_strokes() -> None:
+def test_rasters_are_detected_among_strokes() -> None:
     painted = noise(30)[:HORIZON]
     assert raster(painted) < MAX_RASTER
     painted[:, ::4] //= 2
@@ -73,7 +73,7 @@ def test_raster_is_found_among_strokes() -> None:
     assert raster(plain()[:HORIZON]) == 0
 
 
-def test_halo_is_found() -> None:
+def test_halos_are_detected() -> None:
     painted = plain()
     assert halo(painted) == 0
     painted[:, -8:, 2] += 10
@@ -81,7 +81,7 @@ def test_halo_is_found() -> None:
     assert halo(painted) > MAX_HALO
 
 
-def test_blobs_are_found() -> None:
+def test_blobs_are_detected() -> None:
     painted = plain()
     assert blobs(painted) == 0
     painted[100:104, 100:104] = 0
@@ -100,7 +100,7 @@ def test_blobs_are_found() -> None:
     assert blobs(plain(0)) == blobs(plain(255)) == blobs(sky()[:HORIZON]) == 0
 
 
-def test_engines_are_inspected(tmp_path: Path) -> None:
+def test_inspect_measures_engines_of_named_styles(tmp_path: Path) -> None:
     figures = inspect(Stylizer(identity_engine(tmp_path / "identity.onnx"), device="cpu"), None)
     assert figures["in bounds"] is True
     assert figures["tiled"] is None  # it has no tiles companion
@@ -108,7 +108,7 @@ def test_engines_are_inspected(tmp_path: Path) -> None:
     assert inspect(stylizer, "negative")["in bounds"] is True
 
 
-def test_an_engine_of_any_style_is_inspected_in_pictures(tmp_path: Path) -> None:
+def test_inspect_measures_an_any_style_engine_on_style_pictures(tmp_path: Path) -> None:
     stylizer = Stylizer(code_engine(tmp_path / "any.onnx"), device="cpu")
     assert list(styles_of(stylizer)) == ["a texture"]
     painting = tmp_path / "painting.png"
@@ -124,7 +124,7 @@ def test_an_engine_of_any_style_is_inspected_in_pictures(tmp_path: Path) -> None
     assert seam(stylizer) is None
 
 
-def test_a_faulty_engine_is_out_of_bounds() -> None:
+def test_inspect_reports_an_engine_that_paints_dots() -> None:
     class Faulty:
         """Paints black dots, as networks without enough training do."""
 

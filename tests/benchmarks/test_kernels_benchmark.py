@@ -22,7 +22,7 @@ def test_the_table_of_one_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(row["spilled bytes"] == 0 and int(row["registers"] or 0) > 0 for row in rows)
 
 
-def test_bytes_are_never_fewer_than_the_least() -> None:
+def test_traffic_is_never_below_the_minimum() -> None:
     for row in kernels.bytes_moved(1080, 1920):
         assert float(row["of the least"] or 0) >= 1
         assert float(row["PyTorch MB"] or 0) > float(row["from memory"] or 0)
@@ -31,7 +31,7 @@ def test_bytes_are_never_fewer_than_the_least() -> None:
     assert one.loads == 3 * 512 * 100 * 2  # statistics first
 
 
-def test_bad_arguments_are_one_line() -> None:
+def test_bad_arguments_give_one_line() -> None:
     for words in (["--size", "large"], ["--capability", "42"]):
         done = CliRunner().invoke(kernels.main, words)
         assert done.exit_code == 2

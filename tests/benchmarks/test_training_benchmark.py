@@ -38,7 +38,7 @@ def test_nested_parts_do_not_count_twice() -> None:
     assert 0.02 <= outer < inner
 
 
-def test_backward_nodes_count_for_the_part_that_made_them() -> None:
+def test_backward_nodes_count_for_the_part_that_created_them() -> None:
     times = training.PartTimes()
     weight = torch.ones(300, 300, requires_grad=True)
     product = times.around(lambda: "product", lambda x: x @ weight @ weight)

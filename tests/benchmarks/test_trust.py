@@ -47,7 +47,7 @@ def bench(good: Goods, tmp_path: Path) -> Bench:
 
 
 @pytest.mark.usefixtures("quick")
-def test_goals_by_name_with_a_seed() -> None:
+def test_goals_are_chosen_by_name_and_the_seed_is_reported() -> None:
     result = CliRunner().invoke(main, ["G4", "G12", "--count", "3", "--seed", "7", "--json"])
     assert result.exit_code == 0, result.output
     table = json.loads(result.stdout)
@@ -57,7 +57,7 @@ def test_goals_by_name_with_a_seed() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_goal_that_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missed_goal_exits_with_1_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GOALS, "G4", ("all", lambda bench: Reached("half of it", False)))
     result = CliRunner().invoke(main, ["G4"])
     assert result.exit_code == 1
@@ -66,19 +66,19 @@ def test_a_goal_that_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.endswith("Error: short of G4\n")
 
 
-def test_every_goal_is_there() -> None:
+def test_all_goals_are_listed() -> None:
     assert list(GOALS) == [f"G{number}" for number in range(1, 17)]
     assert main.help
     assert all(f"\n{goal} " in main.help for goal in GOALS)
 
 
-def test_scale() -> None:
+def test_count_scales_the_number_of_cases() -> None:
     goods = Goods(Path(), {})
     assert Bench(1000, 0, goods, Path()).scaled(900_000) == 900_000
     assert Bench(20, 0, goods, Path()).scaled(100, 4) == 4
 
 
-def test_memory_that_grows_is_measured() -> None:
+def test_growing_memory_is_detected() -> None:
     growth = trust_memory.Growth()
     growth.start()
     assert growth.most < 4
@@ -88,7 +88,7 @@ def test_memory_that_grows_is_measured() -> None:
     assert growth.most > 11  # the peak counts
 
 
-def test_a_film_and_sizes_keep_the_memory(tmp_path: Path) -> None:
+def test_memory_stays_flat_over_a_video_and_many_sizes(tmp_path: Path) -> None:
     assert trust_memory.film_growth(tmp_path, trust_memory.SETTLED + 500) <= 20
     engine = toys.tiles_pair(tmp_path / "pair.onnx")
     assert trust_memory.sizes_growth(engine, trust_memory.SETTLED + 200, seed=0) <= 50
@@ -104,7 +104,7 @@ class Told:
         return self.answer
 
 
-def test_names_that_get_through_are_seen(bench: Bench) -> None:
+def test_unescaped_names_are_detected(bench: Bench) -> None:
     words = ["st-image", "a.png", "-o", "out.png", "-s", "../x"]
 
     def faults(code: int, err: str) -> list[str]:
@@ -119,7 +119,7 @@ def test_names_that_get_through_are_seen(bench: Bench) -> None:
     assert "wrote" in faults(2, "Error: x\n")[0]
 
 
-def test_an_input_that_is_overwritten_is_seen(bench: Bench) -> None:
+def test_overwritten_inputs_are_detected(bench: Bench) -> None:
     class Writing(Told):
         def run(self, command: str, words: list[str], place: Path) -> dict[str, object]:  # type: ignore[override]
             (place / words[0]).write_bytes(b"painted over")
@@ -130,7 +130,7 @@ def test_an_input_that_is_overwritten_is_seen(bench: Bench) -> None:
     assert list(_kept(Told(2, ""), "st-image", "hard", bench)) == []  # type: ignore[arg-type]
 
 
-def test_colors_streams_and_frames_that_are_lost_are_seen(
+def test_lost_colors_streams_and_frames_are_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make("two-sounds", tmp_path)
@@ -158,7 +158,7 @@ def test_colors_streams_and_frames_that_are_lost_are_seen(
         ]
 
 
-def test_threads_that_mix_up_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_up_threads_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = toys.tiles_pair(tmp_path / "pair.onnx")
     assert mixed_up(engine, "cpu", 3, 6) == (0, 4)
     own, calls = Stylizer.__call__, iter(range(10**6))
@@ -171,7 +171,7 @@ def test_threads_that_mix_up_are_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     assert mixed_up(engine, "cpu", 3, 6)[0] == 18
 
 
-def test_quota_and_affinity_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_quota_and_affinity_are_detected(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that uses more processors than allowed fails."""
     monkeypatch.setattr(trust_threads, "FORKS", ("exit",))
     monkeypatch.setattr(trust_threads, "find_spec", lambda name: None)
@@ -189,7 +189,7 @@ def test_quota_and_affinity_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert not reached.passed, reached
 
 
-def test_a_server_that_lets_anybody_in_is_seen(
+def test_a_server_without_access_checks_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("aiortc")

@@ -68,7 +68,7 @@ def pixels(path: Path) -> NDArray[np.uint8]:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def test_in_a_thread(film: Path, tmp_path: Path) -> None:
+def test_in_a_thread_example(film: Path, tmp_path: Path) -> None:
     said = run("in_a_thread.py", film, tmp_path / "out.png", "--style", "udnie")
     assert said.startswith("10 frames played, ")
     painted = int(said.split()[3])
@@ -165,7 +165,7 @@ def test_in_tkinter(photos: list[Path], tmp_path: Path) -> None:
         ("in_tkinter.py", ["no.png"]),
     ],
 )
-def test_a_wrong_file_is_one_line(name: str, words: list[str], tmp_path: Path) -> None:
+def test_a_bad_file_gives_one_line(name: str, words: list[str], tmp_path: Path) -> None:
     if name == "in_tkinter.py":
         pytest.importorskip("tkinter", reason="needs tkinter")
     done = subprocess.run(
@@ -246,7 +246,7 @@ def execute(node: type, given: dict[str, Any]) -> tuple[Any, ...]:
     return result
 
 
-def test_comfyui_nodes_keep_the_protocol() -> None:
+def test_comfyui_nodes_implement_the_protocol() -> None:
     import torch
 
     module = nodes()

@@ -45,7 +45,7 @@ def compare(*methods: object, style: str = "black.png") -> Result:
 
 
 @pytest.mark.usefixtures("folder")
-def test_engines_and_a_slow_method_with_their_figures(folder: Path) -> None:
+def test_the_sheet_shows_engines_and_a_slow_method_with_figures(folder: Path) -> None:
     done = compare("tint.onnx", "code.onnx", "gatys", "--steps", 2, "--pictures", "all", "--json")
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
@@ -70,7 +70,7 @@ def test_engines_and_a_slow_method_with_their_figures(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_paintings_in_the_folder_are_taken_if_they_are_the_same() -> None:
+def test_finished_paintings_are_reused_if_their_settings_match() -> None:
     def seconds(*options: object, style: str = "black.png") -> float:
         done = compare("code.onnx", "--pictures", "all", "--json", *options, style=style)
         assert done.exit_code == 0, done.output
@@ -128,7 +128,7 @@ def test_a_bank_without_the_style_is_left_out_with_a_warning() -> None:
         ([], "METHODS"),
     ],
 )
-def test_errors_are_one_line(methods: list[str], message: str) -> None:
+def test_errors_give_one_line(methods: list[str], message: str) -> None:
     done = compare(*methods, style="scream.png")
     assert done.exit_code == 2
     assert message in done.stderr
@@ -145,13 +145,13 @@ def test_a_painting_of_another_size_is_refused(folder: Path) -> None:
     assert paint(rgb, lambda done, total: None).min() == 255
 
 
-def test_names() -> None:
+def test_labels_of_methods() -> None:
     assert method_name("folder/wct.pt") == "wct"
     assert method_name("gatys") == "gatys"
     assert method_name("bank.onnx=wave") == "bank: wave"
 
 
-def test_a_second_line_of_a_label_makes_room() -> None:
+def test_a_second_label_line_gets_its_own_space() -> None:
     cell = np.zeros((60, 200, 3), np.uint8)
     one, two = contact_sheet([("a", cell)]), contact_sheet([("a\nb", cell)])
     assert two.shape[0] > one.shape[0] + 8

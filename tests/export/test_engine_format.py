@@ -58,7 +58,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("height", "width"), [(61, 83), (6, 9)], ids=["mirrored", "repeated"])
-def test_the_pages_program_paints_what_st_paints(
+def test_the_documented_node_program_paints_what_st_paints(
     node: dict[str, str], tmp_path: Path, height: int, width: int
 ) -> None:
     """Includes padding, which changes every pixel, since instance norms see it."""
@@ -127,7 +127,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize(("height", "width"), [(61, 83), (6, 9)], ids=["mirrored", "repeated"])
-def test_the_pages_cpp_program(
+def test_the_documented_cpp_program_paints_what_st_paints(
     paint: Path, exported: Path, height: int, width: int, tmp_path: Path
 ) -> None:
     engine, metadata = exported, read_engine(exported)[1]
@@ -152,7 +152,7 @@ def test_the_pages_cpp_program(
     assert np.abs(ours - theirs[0, : height * scale, : width * scale]).max() <= 1
 
 
-def test_the_pages_java_program_compiles(tmp_path: Path) -> None:
+def test_the_documented_java_program_compiles(tmp_path: Path) -> None:
     """Compile it only: the library for desktops is on Maven. The page says where it was run."""
     if not shutil.which("javac"):
         pytest.skip("no JDK is installed")
@@ -176,7 +176,7 @@ def test_shipped_engines_have_the_ir_version_of_their_opset() -> None:
         assert model.ir_version <= 9, path.name
 
 
-def test_the_page_names_every_key_and_kind() -> None:
+def test_the_page_documents_every_key_and_kind() -> None:
     text = PAGE.read_text()
     for name in (*asdict(Metadata("x")), *KINDS):
         assert f"`{name}`" in text, name

@@ -160,7 +160,7 @@ def test_the_engine_is_read_back(exported) -> None:
         )
 
 
-def test_tiles_paint_what_the_whole_paints(exported) -> None:
+def test_tiles_paint_what_a_whole_run_paints(exported) -> None:
     path, checkpoint, _ = exported
     spec = METHODS[checkpoint.method].export_spec(checkpoint.network())
     if not spec.norms and spec.scale == 1:
@@ -214,7 +214,7 @@ def codes_of_engine(path: Path) -> list[np.ndarray]:
     return codes_of(*read_engine(encoder)) if encoder.exists() else []
 
 
-def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> None:
+def test_metadata_describes_the_engine_and_not_this_machine(exported) -> None:
     path, checkpoint, _ = exported
     files = list(path.parent.glob("*.onnx"))
     spec = METHODS[checkpoint.method].export_spec(checkpoint.network())
@@ -233,7 +233,7 @@ def test_the_engine_describes_itself_and_nothing_of_this_machine(exported) -> No
     assert len(prints) == 1
 
 
-def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
+def test_an_injected_difference_fails_the_export(tmp_path: Path) -> None:
     """The parity check must detect a network that differs from the engine."""
     from st.export.onnx.graphs import FrameGraph
     from st.export.onnx.to_onnx import picture_axes, to_onnx
@@ -260,7 +260,7 @@ def test_a_planted_difference_is_refused(tmp_path: Path) -> None:
         picture_parity(model, metadata, FrameGraph(network, None), [inputs])
 
 
-def test_a_segment_measures_its_own_part_against_float64() -> None:
+def test_each_segment_is_compared_with_float64() -> None:
     """The moments of a tile without its margins equal those of the segment's feature map."""
     data, metadata = read_engine(engine_path("paintings-light").with_suffix(".tiles.onnx"))
     index = next(i for i, s in enumerate(metadata.segments) if s.content and s.writes)
@@ -309,7 +309,7 @@ def test_tiles_of_a_norm_whose_scale_depends_on_the_picture(tmp_path: Path) -> N
     assert whole.std() > 5
 
 
-def test_the_onnx_norm_stands_for_the_torch_one() -> None:
+def test_the_onnx_norm_equals_the_torch_norm() -> None:
     """ONNX Runtime determines its values; shape and type must match when torch traces it."""
     x, scale, shift = torch.randn(1, 3, 4, 5), torch.ones(1, 3), torch.zeros(1, 3)
     fake = onnx_instance_norm(x, scale, shift)
@@ -325,7 +325,7 @@ def test_the_onnx_norm_stands_for_the_torch_one() -> None:
         ("text.pt", b"hello there" * 100, "not a checkpoint"),
     ],
 )
-def test_bad_checkpoints_are_one_line(
+def test_bad_checkpoints_give_one_line(
     tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     path = tmp_path / name
@@ -338,7 +338,7 @@ def test_bad_checkpoints_are_one_line(
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_a_failed_export_leaves_the_old_engine(
+def test_a_failed_export_keeps_the_old_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_checkpoint("cin", tmp_path / "a.pt")

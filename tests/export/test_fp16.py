@@ -80,7 +80,7 @@ def test_convolutions_are_rounded_and_statistics_are_not(statistics: onnx.ModelP
     ]
 
 
-def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
+def test_emulate_fp16_rounds_every_fp16_value(statistics: onnx.ModelProto) -> None:
     """ONNX Runtime removes adjacent casts, so each FP16 value is inspected separately."""
     half = to_fp16(statistics)
     tried = emulate_fp16(half)
@@ -101,7 +101,7 @@ def test_the_trial_really_rounds(statistics: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("kind", ["stylizer", "tiles"])
-def test_the_error_is_measured_and_kept(tmp_path: Path, kind: str) -> None:
+def test_the_fp16_error_is_measured_and_stored(tmp_path: Path, kind: str) -> None:
     path = toys.tiles_pair(tmp_path / "toy.onnx")
     data, metadata = read_engine(path if kind == "stylizer" else path.with_suffix(".tiles.onnx"))
     half = fp16_engine(data, metadata, [])
@@ -183,7 +183,7 @@ def test_results_that_are_not_finite_are_refused() -> None:
         fp16_engine(model.SerializeToString(), metadata, [])
 
 
-def test_graphs_in_graphs_are_refused() -> None:
+def test_nested_graphs_are_refused() -> None:
     model = toys.model(
         """net (uint8[N, H, W, 3] content, bool yes) => (uint8[N, H, W, 3] stylized) {
             stylized = If (yes) <

@@ -41,7 +41,7 @@ def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return output, result.output
 
 
-def test_what_is_in_it(made: tuple[Path, str]) -> None:
+def test_all_but_the_first_and_last_convolutions_are_int8(made: tuple[Path, str]) -> None:
     path, said = made
     data, metadata = read_engine(path)
     plain, of_plain = read_engine(engine_path("paintings"))
@@ -59,7 +59,7 @@ def test_what_is_in_it(made: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
-def test_it_plays_and_is_near(made: tuple[Path, str], device: str) -> None:
+def test_int8_engines_paint_close_to_fp32(made: tuple[Path, str], device: str) -> None:
     if device == "openvino":
         pytest.importorskip("openvino")
     whole, small = Stylizer("paintings"), Stylizer(made[0], device=device)
@@ -71,7 +71,9 @@ def test_it_plays_and_is_near(made: tuple[Path, str], device: str) -> None:
         assert np.abs(painted.astype(int) - frame).mean() > 15, "it paints"
 
 
-def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Path) -> None:
+def test_an_any_style_engine_is_measured_with_codes_of_the_pictures(
+    tmp_path: Path, folder: Path
+) -> None:
     """An untrained network, with style codes from its encoder."""
     torch = pytest.importorskip("torch")
     from st.export.onnx.engines import export
@@ -98,13 +100,15 @@ def test_any_style_is_measured_on_the_pictures_codes(tmp_path: Path, folder: Pat
     assert "any.encoder.onnx: not there" in again.output
 
 
-def test_an_error_that_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visible_int8_error_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "MEAN_LIMIT", 0.01)
     with pytest.raises(ParityError, match="keep this engine in FP32"):
         int8_engine(*read_engine(engine_path("paintings")), pictures(MIN_PICTURES), [])
 
 
-def test_what_cannot_be_quantized(tmp_path: Path, made: tuple[Path, str]) -> None:
+def test_engines_that_cannot_be_quantized_are_refused(
+    tmp_path: Path, made: tuple[Path, str]
+) -> None:
     with pytest.raises(BadInput, match="8 pictures or more"):
         int8_engine(*read_engine(engine_path("paintings")), pictures(MIN_PICTURES - 1), [])
     with pytest.raises(BadEngine, match="already in INT8"):

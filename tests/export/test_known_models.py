@@ -182,7 +182,7 @@ def test_files_are_named_after_the_model(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"wave.2.pth.tar", "wave.2.onnx"}
 
 
-def test_one_of_several_networks_is_not_guessed(examples: ExamplesNet, tmp_path: Path) -> None:
+def test_a_file_of_several_networks_is_refused(examples: ExamplesNet, tmp_path: Path) -> None:
     state = examples.state_dict()
     torch.save({"model": state, "ema": prefixed("module.", state)}, tmp_path / "a.pth")
     code, said = run(tmp_path / "a.pth")
@@ -197,7 +197,7 @@ def test_fast_neural_style_as_published_has_its_size(tmp_path: Path) -> None:
     assert tuple(load_model(tmp_path / "a.pth").state["code"].shape) == (1, 3200)
 
 
-def test_an_engine_of_it_has_all_of_st(tmp_path: Path) -> None:
+def test_an_imported_network_gets_tiles_and_a_card(tmp_path: Path) -> None:
     torch.manual_seed(0)
     examples = ExamplesNet(blocks=1).eval()
     torch.save(examples.state_dict(), tmp_path / "wave.pth")
@@ -233,7 +233,7 @@ def exported(net: nn.Module, path: Path, side: int = 64) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_model_zoos_onnx(examples: ExamplesNet, tmp_path: Path) -> None:
+def test_model_zoo_onnx_files_are_converted(examples: ExamplesNet, tmp_path: Path) -> None:
     path = exported(examples, tmp_path / "mosaic-9.onnx")
     assert_paints(examples, path)
     assert load_model(path).styles == ("mosaic-9",)
@@ -256,7 +256,9 @@ def test_an_onnx_file_in_fp16(examples: ExamplesNet, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_onnx_file_with_weights_elsewhere(examples: ExamplesNet, tmp_path: Path) -> None:
+def test_an_onnx_file_with_external_weights_is_refused(
+    examples: ExamplesNet, tmp_path: Path
+) -> None:
     path = exported(examples, tmp_path / "mosaic.onnx")
     onnx.save(
         onnx.load(path), path, save_as_external_data=True, location="mosaic.data", size_threshold=64
@@ -471,7 +473,7 @@ def _script(path: Path) -> None:
         (lambda p: p.write_bytes(b"\x89PNG"), "nor another PyTorch file"),
     ],
 )
-def test_what_is_not_known_is_named(
+def test_unknown_tensors_are_named(
     write: Callable[[Path], object], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.pth"
@@ -498,7 +500,7 @@ def test_a_layer_of_another_shape_is_named(examples: ExamplesNet, tmp_path: Path
         known_torch(tmp_path / "a.pth", load_torch_file(tmp_path / "a.pth"), None)
 
 
-def test_a_foreign_onnx_file_is_not_an_engine(tmp_path: Path) -> None:
+def test_commands_refuse_onnx_files_that_are_not_engines(tmp_path: Path) -> None:
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node("Softmax", ["x"], ["y"])],

@@ -28,7 +28,9 @@ def painted_by_torch(checkpoint: Checkpoint, picture: torch.Tensor) -> np.ndarra
 
 
 @pytest.mark.parametrize("name", ["perceptual", "cin"])
-def test_ncnn_paints_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_ncnn_program_paints_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pnnx")
     ncnn = pytest.importorskip("ncnn")
     monkeypatch.chdir(tmp_path)

@@ -48,7 +48,7 @@ def old_files(folder: Path) -> None:
         toys.tint_engine(folder / name, fingerprint="old")
 
 
-def test_an_export_over_a_name_leaves_nothing_of_the_old_network(tmp_path: Path) -> None:
+def test_an_export_deletes_files_of_the_network_it_replaces(tmp_path: Path) -> None:
     make_checkpoint("superres", tmp_path / "a.pt")
     old_files(tmp_path)
     (tmp_path / "a.int8.onnx").write_bytes(b"no engine: not ours to delete")
@@ -89,7 +89,9 @@ def test_a_stale_companion_of_a_given_engine_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fingerprint", "newer"), [("new", 1), ("old", 1), ("new", -1)])
-def test_a_newer_onnx_beside_a_trt_is_told(tmp_path: Path, fingerprint: str, newer: int) -> None:
+def test_a_trt_older_than_its_onnx_gives_a_warning(
+    tmp_path: Path, fingerprint: str, newer: int
+) -> None:
     write_trt(tmp_path / "a.rtx.trt", DATA, OLD, BUILD)
     source = toys.tint_engine(tmp_path / "a.onnx", fingerprint=fingerprint)
     then = (tmp_path / "a.rtx.trt").stat().st_mtime + 10 * newer

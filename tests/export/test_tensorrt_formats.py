@@ -75,7 +75,7 @@ def test_an_engine_in_fp16(toy: Path) -> None:
 
 
 @needs_rtx
-def test_one_size_and_one_gpu(tmp_path: Path) -> None:
+def test_an_engine_of_one_size_for_one_gpu(tmp_path: Path) -> None:
     toy = toys.tint_engine(tmp_path / "tint.onnx")
     size = ("--min", "64x48", "--max", "64x48")
     code, said = run(toy, "-f", "tensorrt-rtx", *size, "--capability", 75)
@@ -88,7 +88,7 @@ def test_one_size_and_one_gpu(tmp_path: Path) -> None:
 
 
 @needs_rtx
-def test_a_graph_that_the_parser_refuses_is_one_line(tmp_path: Path) -> None:
+def test_a_graph_that_the_parser_rejects_gives_one_line(tmp_path: Path) -> None:
     text = """net (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized) {
         x = Cast<to = 1>(content)
         y = Bernoulli(x)
@@ -103,7 +103,7 @@ def test_a_graph_that_the_parser_refuses_is_one_line(tmp_path: Path) -> None:
 
 
 @needs_rtx
-def test_a_plugins_node_without_its_plugin_is_one_line(
+def test_a_plugin_node_without_its_plugin_gives_one_line(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, metadata = read_engine(toy)
@@ -120,7 +120,7 @@ def test_a_plugins_node_without_its_plugin_is_one_line(
     assert not list(tmp_path.glob("a.trt*"))
 
 
-def test_a_building_process_that_dies_is_one_line(
+def test_a_crash_of_the_builder_process_gives_one_line(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TensorRT's parser aborts the process on some graphs: SIGABRT, after a message on standard
@@ -144,7 +144,7 @@ def test_a_building_process_that_dies_is_one_line(
 
 
 @needs_rtx
-def test_progress_is_told(toy: Path, tmp_path: Path) -> None:
+def test_build_progress_is_reported(toy: Path, tmp_path: Path) -> None:
     told: list[dict] = []
     data, metadata = read_engine(toy)
     to_tensorrt_rtx.write(
@@ -158,7 +158,9 @@ def test_progress_is_told(toy: Path, tmp_path: Path) -> None:
 
 
 @needs_rtx
-def test_tensorrt_by_a_stand_in(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_export_with_tensorrt_rtx_as_builder(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """TensorRT-RTX under TensorRT's name, and a recorded GPU: the settings that the builder
     receives."""
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
@@ -186,14 +188,14 @@ def test_tensorrt_by_a_stand_in(toy: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 @needs_rtx
-def test_engines_for_any_gpu_say_so_to_the_builder() -> None:
+def test_any_gpu_sets_the_builders_compatibility_level() -> None:
     trt, config = load_tensorrt("tensorrt-rtx"), SimpleNamespace()
     trt_worker._set_flags(trt, config, Settings("tensorrt", any_gpu=True, level=4))
     assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.AMPERE_PLUS
     assert config.builder_optimization_level == 4
 
 
-def test_tensorrt_needs_a_gpu_and_says_what_does_not(toy: Path) -> None:
+def test_tensorrt_without_a_gpu_suggests_tensorrt_rtx(toy: Path) -> None:
     try:
         to_tensorrt.find_gpu()
     except Unavailable:
@@ -260,7 +262,7 @@ def test_bad_models(tmp_path: Path, toy: Path) -> None:
     assert "--format tensorrt-rtx" in said
 
 
-def test_profiles() -> None:
+def test_profile_from_frame_sizes_and_metadata() -> None:
     engine = Metadata("m", multiple=8, min_size=16)
     assert profile_of(engine, FrameSizes()) == Profile((16, 16), (720, 1280), (1080, 1920))
     large = profile_of(engine, FrameSizes(optimum=(2160, 3840)))
@@ -283,7 +285,7 @@ def test_profiles() -> None:
         profile_of(engine, FrameSizes(optimum=(8, 64)))
 
 
-def test_uint8_is_only_cast(toy: Path) -> None:
+def test_graphs_for_tensorrt_only_cast_uint8(toy: Path) -> None:
     data, metadata = read_engine(toy)
     model = onnx.load_from_string(for_tensorrt(data, metadata))
     users = [n.op_type for n in model.graph.node if "content" in n.input]

@@ -52,7 +52,7 @@ def export(*words: str | Path) -> tuple[int, str]:
 
 
 @pytest.mark.usefixtures("onnxruntime_web")
-def test_the_folder_holds_all_that_the_page_asks_for(tmp_path: Path) -> None:
+def test_the_folder_contains_every_file_that_the_page_requests(tmp_path: Path) -> None:
     code, said = export("paintings", "--web", tmp_path / "site")
     assert code == 0, said
     site = tmp_path / "site"
@@ -76,7 +76,7 @@ def test_the_folder_holds_all_that_the_page_asks_for(tmp_path: Path) -> None:
     assert npm_package.VERSION in (site / "NOTICE.txt").read_text()
 
 
-def test_the_page_names_no_other_address() -> None:
+def test_the_page_refers_to_no_other_host() -> None:
     """It refers only to its own files; the only address is an XML namespace."""
     for path in (*PAGE.iterdir(), *FOLDER.iterdir()):
         found = set(re.findall(r"(?:https?:|wss?:)?//[\w.-]+\.\w+", path.read_text()))
@@ -93,7 +93,7 @@ def test_the_page_names_no_other_address() -> None:
 
 
 @pytest.mark.usefixtures("no_package")
-def test_a_page_is_replaced_and_anything_else_is_left_alone(tmp_path: Path) -> None:
+def test_only_an_exported_page_is_replaced(tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     site = tmp_path / "site"
     site.mkdir()
@@ -115,7 +115,7 @@ def test_a_page_is_replaced_and_anything_else_is_left_alone(tmp_path: Path) -> N
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "site", "tint.onnx"]
 
 
-def test_a_failed_export_leaves_the_old_page(
+def test_a_failed_export_keeps_the_old_page(
     tmp_path: Path, no_package: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
@@ -134,7 +134,7 @@ def test_a_failed_export_leaves_the_old_page(
 
 
 @pytest.mark.usefixtures("no_package")
-def test_what_the_page_cannot_play_is_refused(tmp_path: Path) -> None:
+def test_engines_that_the_page_cannot_run_are_refused(tmp_path: Path) -> None:
     code_engine = toys.code_engine(tmp_path / "any.onnx")
     tiles = toys.tiles_pair(tmp_path / "pair.onnx").with_suffix(".tiles.onnx")
     tint = toys.tint_engine(tmp_path / "tint.onnx")
@@ -172,7 +172,7 @@ def test_what_the_page_cannot_play_is_refused(tmp_path: Path) -> None:
     assert [code["name"] for code in about["codes"]] == ["dusk"]
 
 
-def test_an_engine_of_unknown_inputs_is_refused(tmp_path: Path) -> None:
+def test_engines_with_unknown_inputs_are_refused(tmp_path: Path) -> None:
     metadata = Metadata("odd", inputs=("content", "margins"))
     with pytest.raises(BadEngine, match="needs margins, which the page cannot give"):
         check_inputs(metadata.inputs, tmp_path / "odd.onnx")
@@ -213,7 +213,7 @@ def test_without_npm_and_with_a_damaged_package(
 
 
 @pytest.mark.usefixtures("onnxruntime_web")
-def test_a_ready_engine_needs_no_torch(tmp_path: Path) -> None:
+def test_exporting_an_engine_to_the_web_needs_no_torch(tmp_path: Path) -> None:
     code = """if True:
         import sys
         sys.modules["torch"] = sys.modules["onnx"] = None

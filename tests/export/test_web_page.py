@@ -170,14 +170,14 @@ def page(browser: tuple[Any, Path], address: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (7, 33), (16, 20), (61, 75), (123, 210)])
-def test_it_paints_odd_sizes_as_the_runtime_does(page: Page, sides: tuple[int, int]) -> None:
+def test_odd_sizes_are_painted_as_by_the_runtime(page: Page, sides: tuple[int, int]) -> None:
     picture = synthetic_picture(*sides, seed=sides[0])[0]
     page.click("[data-style=wave]")
     page.open(picture)
     assert difference(page.canvas(), Stylizer("paintings")(picture)) <= 2
 
 
-def test_it_blends_and_mixes_as_the_runtime_does(page: Page) -> None:
+def test_blends_and_strength_are_those_of_the_runtime(page: Page) -> None:
     picture = synthetic_picture(50, 70, seed=4)[0]
     page.open(picture)
     page.driver.execute_script("document.getElementById('blend').open = true")
@@ -204,7 +204,7 @@ def test_it_blends_and_mixes_as_the_runtime_does(page: Page) -> None:
     assert page.alert == ""
 
 
-def test_pictures_come_by_drop_and_by_paste(page: Page) -> None:
+def test_pictures_are_opened_by_drop_and_by_paste(page: Page) -> None:
     page.click("[data-style=udnie]")
     for seed, give in enumerate(
         (
@@ -225,7 +225,7 @@ def test_pictures_come_by_drop_and_by_paste(page: Page) -> None:
         assert difference(page.canvas(), expected) <= 2
 
 
-def test_transparency_is_kept_and_hidden_colors_do_not_count(page: Page) -> None:
+def test_transparency_is_kept_and_hidden_colors_are_ignored(page: Page) -> None:
     picture = synthetic_picture(40, 56, seed=1)[0]
     alpha = np.full((40, 56), 255, np.uint8)
     alpha[:, 30:] = 0
@@ -239,7 +239,7 @@ def test_transparency_is_kept_and_hidden_colors_do_not_count(page: Page) -> None
     assert difference(shown[:, :30, :3], expected[:, :30]) <= 2
 
 
-def test_what_is_no_picture_is_said_and_the_page_goes_on(page: Page) -> None:
+def test_files_that_are_no_picture_show_an_error_and_the_page_still_works(page: Page) -> None:
     (page.folder / "notes.png").write_bytes(b"no picture")
     page.driver.find_element("id", "file").send_keys(str(page.folder / "notes.png"))
     page.wait("return document.getElementById('alert').textContent")
@@ -248,7 +248,7 @@ def test_what_is_no_picture_is_said_and_the_page_goes_on(page: Page) -> None:
     assert page.alert == ""
 
 
-def test_saving_gives_the_painting(page: Page) -> None:
+def test_saving_downloads_the_painting(page: Page) -> None:
     page.click("[data-style=the_scream]")
     page.open(synthetic_picture(33, 47, seed=6)[0])
     page.click("#save")
@@ -289,7 +289,7 @@ def test_controls_have_names_and_the_page_fits_a_phone(page: Page) -> None:
     page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_no_other_address_can_be_asked(page: Page) -> None:
+def test_the_page_cannot_connect_to_another_host(page: Page) -> None:
     """Neither the page nor its worker can request another address, though a server is there."""
     asked: list[str] = []
 
@@ -360,7 +360,7 @@ def test_the_camera_is_painted_and_mirrored(page: Page) -> None:
     )
 
 
-def test_a_page_without_a_camera_says_so(page: Page) -> None:
+def test_a_missing_camera_shows_an_error(page: Page) -> None:
     for error, said in (
         ("NotFoundError", "No camera was found."),
         (
@@ -379,7 +379,7 @@ def test_a_page_without_a_camera_says_so(page: Page) -> None:
 
 
 @pytest.mark.parametrize("color", ["luminance", "histogram", "only"])
-def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
+def test_color_transfer_is_that_of_the_runtime(page: Page, color: str) -> None:
     # Soft edges: the histogram's map multiplies what two runtimes round apart.
     picture = cv2.GaussianBlur(synthetic_picture(61, 75, seed=5)[0], (0, 0), 1)
     page.click("[data-style=the_scream]")
@@ -389,7 +389,7 @@ def test_colors_are_those_of_the_runtime(page: Page, color: str) -> None:
     assert difference(page.canvas(), expected) <= 3
 
 
-def test_strokes_of_another_size(page: Page) -> None:
+def test_stroke_size_is_that_of_the_runtime(page: Page) -> None:
     """The size is restored like in the runtime, which uses integer arithmetic."""
     picture = cv2.GaussianBlur(synthetic_picture(120, 200, seed=5)[0], (0, 0), 2)
     page.click("[data-style=wave]")
@@ -402,7 +402,7 @@ def test_strokes_of_another_size(page: Page) -> None:
     assert page.text("scale-shown") == "× 2"
 
 
-def test_the_source_beside_the_painting(page: Page) -> None:
+def test_compare_shows_the_source_beside_the_painting(page: Page) -> None:
     picture = synthetic_picture(40, 60, seed=2)[0]
     page.open(picture)
     page.click("#beside")
@@ -415,7 +415,7 @@ def test_the_source_beside_the_painting(page: Page) -> None:
     assert not page.driver.find_element("id", "source-figure").is_displayed()
 
 
-def test_nothing_lies_below_the_fold(page: Page) -> None:
+def test_the_page_fits_the_window(page: Page) -> None:
     page.open(synthetic_picture(90, 160)[0])
     for width, height in ((844, 390), (390, 844), (1280, 500), (1440, 900)):
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -446,7 +446,7 @@ def test_settings_survive_a_reload(page: Page) -> None:
     page.wait(f"return {shown}.complete && {shown}.naturalWidth === 144")
 
 
-def test_it_works_without_the_server_and_with_threads(
+def test_the_page_works_offline_and_with_threads(
     paintings: Path, browser: tuple[Any, Path]
 ) -> None:
     """The service worker makes the page cross-origin isolated on a host that sends no headers, and
@@ -465,7 +465,7 @@ def test_it_works_without_the_server_and_with_threads(
     complaints(page.driver)  # of the server that is gone
 
 
-def test_a_missing_engine_is_said_and_stays_said(
+def test_a_missing_engine_shows_a_lasting_error(
     paintings: Path, tmp_path: Path, browser: tuple[Any, Path]
 ) -> None:
     site = Path(shutil.copytree(paintings, tmp_path / "site"))
@@ -479,14 +479,16 @@ def test_a_missing_engine_is_said_and_stays_said(
         complaints(page.driver)
 
 
-def test_opened_as_a_file_it_says_what_to_do(paintings: Path, browser: tuple[Any, Path]) -> None:
+def test_opened_as_a_file_the_page_explains_how_to_serve_it(
+    paintings: Path, browser: tuple[Any, Path]
+) -> None:
     driver = browser[0]
     driver.get((paintings / "index.html").as_uri())
     assert "http.server" in driver.find_element("id", "as-file").text
     complaints(driver)
 
 
-def test_a_picture_that_was_reduced_says_so(page: Page) -> None:
+def test_a_reduced_picture_shows_its_size(page: Page) -> None:
     large = np.zeros((3100, 3100, 3), np.uint8)
     page.set("#paint-size", 240)
     page.set("#size", 32768)
@@ -496,7 +498,7 @@ def test_a_picture_that_was_reduced_says_so(page: Page) -> None:
     assert "reduced from 3100×3100 to 3000×3000" in page.text("status")
 
 
-def test_threads_where_the_page_is_isolated(paintings: Path, browser: tuple[Any, Path]) -> None:
+def test_threads_are_used_on_an_isolated_page(paintings: Path, browser: tuple[Any, Path]) -> None:
     with served(paintings, ISOLATED) as address:
         page = Page(browser[0], address, browser[1])
         assert page.driver.execute_script("return crossOriginIsolated")
@@ -520,7 +522,9 @@ def pixel_encoder(path: Path, side: str, **more: Any) -> None:
     toys.save(text, path, Metadata("add", "style-encoder", ("style",), **shared, **more))
 
 
-def test_a_style_picture_of_the_visitors_own(tmp_path: Path, browser: tuple[Any, Path]) -> None:
+def test_visitors_can_use_their_own_style_picture(
+    tmp_path: Path, browser: tuple[Any, Path]
+) -> None:
     """Encoded by the style encoder, besides a style that the page offers."""
     engine = toys.code_engine(tmp_path / "any.onnx")
     pixel_encoder(engine.with_suffix(".encoder.onnx"), "H, W", multiple=8)
@@ -547,7 +551,7 @@ def test_a_style_picture_of_the_visitors_own(tmp_path: Path, browser: tuple[Any,
         assert not complaints(page.driver)
 
 
-def test_an_encoder_of_one_size_and_styles_that_do_not_blend(
+def test_an_encoder_of_one_size_and_an_engine_without_blends(
     tmp_path: Path, browser: tuple[Any, Path]
 ) -> None:
     engine = toys.code_engine(tmp_path / "any.onnx")

@@ -41,7 +41,7 @@ def check(chosen: Sequence[Case], good: Goods, folder: Path) -> Counter[int | No
     return codes
 
 
-def test_every_kind_once(good: Goods, tmp_path: Path) -> None:
+def test_every_kind_of_bad_file_once(good: Goods, tmp_path: Path) -> None:
     chosen = cases(220, SEED)
     assert {case.kind for case in chosen} == set(KINDS)
     assert {case.entry for case in chosen} == set(ENTRY_POINTS)
@@ -50,7 +50,7 @@ def test_every_kind_once(good: Goods, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand(good: Goods, tmp_path: Path) -> None:
+def test_a_thousand_bad_files(good: Goods, tmp_path: Path) -> None:
     chosen = cases(1000, SEED)
     pairs = {
         (entry, kind)
@@ -74,7 +74,9 @@ def test_a_thousand(good: Goods, tmp_path: Path) -> None:
         ("st-export", "pickle_inside"),
     ],
 )
-def test_installed_commands(entry: str, name: str, good: Goods, tmp_path: Path) -> None:
+def test_installed_commands_refuse_bad_files(
+    entry: str, name: str, good: Goods, tmp_path: Path
+) -> None:
     kind = next(kind for kind in KINDS if kind.name == name)
     outcome = run_alone(Case(entry, kind, SEED), good, tmp_path / "case")
     assert outcome.faults == ()
@@ -110,7 +112,7 @@ def test_intact_files_are_accepted(good: Goods, tmp_path: Path) -> None:
         worker.close()
 
 
-def test_violations_are_noticed(good: Goods, tmp_path: Path) -> None:
+def test_violations_are_detected(good: Goods, tmp_path: Path) -> None:
     """A command that dies, leaves files, or writes control characters or too many lines."""
     kind = next(kind for kind in KINDS if kind.name == "missing")
     case, place = Case("st-image", kind, 0), tmp_path / "case"
@@ -147,7 +149,7 @@ def test_a_crash_counts_for_its_own_case(tmp_path: Path) -> None:
         worker.close()
 
 
-def test_hostile_pickles_work(tmp_path: Path) -> None:
+def test_hostile_pickles_execute_when_unpickled(tmp_path: Path) -> None:
     """Unpickling the hostile objects creates the canary file."""
     order = pickle.dumps(Order(tmp_path / "canary"))
     program = "import pickle, sys; pickle.load(sys.stdin.buffer)"
@@ -155,7 +157,7 @@ def test_hostile_pickles_work(tmp_path: Path) -> None:
     assert (tmp_path / "canary").exists()
 
 
-def test_a_closed_pipe_is_no_error(good: Goods) -> None:
+def test_a_closed_pipe_is_not_an_error(good: Goods) -> None:
     """`st-image - | head` ends silently."""
     program = Path(sys.executable).with_name("st-engines")
     process = subprocess.Popen(

@@ -98,7 +98,7 @@ def test_a_failing_write_names_the_file(bench: Bench, failing: Failing) -> None:
         (PICTURE, DEAF, Fault("write", 1), "exit code 0"),
     ],
 )
-def test_planted_bugs_are_noticed(
+def test_injected_bugs_are_detected(
     work: Work, planted: str, fault: Fault | None, seen: str, bench: Bench, failing: Failing
 ) -> None:
     trials = Trials(work, bench, failing)
@@ -108,7 +108,7 @@ def test_planted_bugs_are_noticed(
         assert any(seen in text for text in trials.wrong(place, ended, stood=True))
 
 
-def test_leftover_and_lost_files_are_noticed(bench: Bench, failing: Failing) -> None:
+def test_leftover_and_lost_files_are_detected(bench: Bench, failing: Failing) -> None:
     trials = Trials(PICTURES, bench, failing)
     place = trials.place(stood=False)
     trials.run(place)
@@ -122,7 +122,7 @@ def test_leftover_and_lost_files_are_noticed(bench: Bench, failing: Failing) -> 
     assert trials.litter(place) == ["left behind: ['.left', '.part']"]
 
 
-def test_bad_endings_are_noticed() -> None:
+def test_bad_endings_are_detected() -> None:
     for end, seen in (
         (Ended(None, "", "", {}), "never ended"),
         (Ended(-signal.SIGSEGV, "", "", {}), "exit code -11"),

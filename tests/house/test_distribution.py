@@ -50,14 +50,14 @@ def texts() -> list[Path]:
         "`st[a,b]`",
     ],
 )
-def test_the_pattern_finds_an_installation_of_st(text: str) -> None:
+def test_the_pattern_matches_commands_that_install_st(text: str) -> None:
     assert INSTALLS_ST.search(text)
 
 
 @pytest.mark.parametrize(
     "text", ["pip install .  # then st runs", "pip install 'painterly[scale]'", "pip install st-x"]
 )
-def test_the_pattern_lets_other_texts_pass(text: str) -> None:
+def test_the_pattern_matches_nothing_else(text: str) -> None:
     assert not INSTALLS_ST.search(text)
 
 
@@ -72,7 +72,7 @@ def test_no_text_says_to_install_st_from_pypi() -> None:
     assert found == []
 
 
-def test_the_constant_is_the_name_of_the_distribution() -> None:
+def test_the_constant_equals_the_name_in_pyproject() -> None:
     assert PROJECT["name"] == DISTRIBUTION != "st"
 
 

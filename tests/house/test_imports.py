@@ -85,16 +85,16 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_modules_have_no_import_circles() -> None:
     assert circle(GRAPH) == []
 
 
-def test_no_room_imports_itself_in_a_circle() -> None:
+def test_packages_have_no_import_circles() -> None:
     assert circle(rooms()) == []
 
 
 @pytest.mark.parametrize(("package", "floors"), [("runtime", RUNTIME), ("video", VIDEO)])
-def test_rooms_import_lower_floors_only(package: str, floors: tuple[set[str], ...]) -> None:
+def test_packages_import_lower_ones_only(package: str, floors: tuple[set[str], ...]) -> None:
     floor = {f"st.{package}.{name}": n for n, names in enumerate(floors) for name in names}
     wrong = [
         (name, need)
@@ -117,7 +117,7 @@ def test_rooms_import_lower_floors_only(package: str, floors: tuple[set[str], ..
         ("export", {"export", "train", "runtime", "engines"}),
     ],
 )
-def test_packages_import_one_way(package: str, allowed: set[str]) -> None:
+def test_top_level_packages_import_one_way(package: str, allowed: set[str]) -> None:
     wrong = [
         (name, need)
         for name, needs in GRAPH.items()
@@ -133,6 +133,6 @@ def test_every_folder_is_packaged() -> None:
     assert set(settings["tool"]["setuptools"]["packages"]) == packages
 
 
-def test_editors_follow_the_links_into_the_checkout() -> None:
+def test_links_in_src_lead_into_the_checkout() -> None:
     links = {path.name: path.resolve() for path in (ROOT / "src" / "st").iterdir()}
     assert links == {name: ROOT / name for name in FOLDERS}

@@ -43,13 +43,13 @@ def test_covariance_and_whitening(capability: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [True, False], ids=["half", "float32"])
 @pytest.mark.parametrize("capability", compiled.CAPABILITIES)
-def test_every_choice_of_tiles(capability: int, half: bool) -> None:
+def test_every_tile_size_compiles(capability: int, half: bool) -> None:
     for kernel, choices in tiles.every(half, capability).items():
         for choice in choices:
             check(kernel, half, choice, capability)
 
 
-def test_the_architecture_is_the_one_asked_for() -> None:
+def test_ptx_targets_the_requested_architecture() -> None:
     made = compiled.compiled("adain", True, tiles.adain_tiles()[0], 89)
     assert ".target sm_89" in made.ptx
     assert f".version {compiled.PTX_VERSION // 10}.{compiled.PTX_VERSION % 10}" in made.ptx
@@ -71,19 +71,19 @@ PTX = """.version 8.8
 """
 
 
-def test_pointers_that_nobody_gives_are_taken_out() -> None:
+def test_unused_pointer_arguments_are_removed() -> None:
     trimmed = compiled.trimmed(PTX.replace("NUMBER", "0"), 2)
     assert "f_param_1\n)" in trimmed
     assert "f_param_2" not in trimmed
     assert compiled.assemble(trimmed, 80)[0].startswith(b"\x7fELF")
 
 
-def test_a_pointer_that_is_used_is_not_taken_out() -> None:
+def test_used_pointer_arguments_are_kept() -> None:
     with pytest.raises(StError, match="scratch"):
         compiled.trimmed(PTX.replace("NUMBER", "2"), 2)
 
 
-def test_damaged_ptx_is_one_line() -> None:
+def test_damaged_ptx_gives_one_line() -> None:
     with pytest.raises(StError, match=r"ptxas rejects .* sm_80"):
         compiled.assemble(PTX.replace("ret", "rat"), 80)
     with pytest.raises(StError, match="no entry point in the PTX"):

@@ -109,7 +109,7 @@ def run(model: ModelProto, height: int, width: int) -> np.ndarray:
     return np.asarray(session.run(None, inputs)[0]).astype(int)
 
 
-def test_statistics_become_calls(exported: tuple[str, ModelProto]) -> None:
+def test_statistics_are_replaced_by_function_calls(exported: tuple[str, ModelProto]) -> None:
     method, model = exported
     made = fused(model)
     assert calls(made) == expected_calls(method)
@@ -128,7 +128,7 @@ def test_the_function_form_paints_the_same(exported: tuple[str, ModelProto]) -> 
         assert np.abs(plain - called).mean() < 0.01
 
 
-def test_a_wrong_function_paints_something_else(exported: tuple[str, ModelProto]) -> None:
+def test_a_wrong_function_changes_the_picture(exported: tuple[str, ModelProto]) -> None:
     """The comparison above would detect it."""
     _, model = exported
     made = fused(model)
@@ -247,7 +247,7 @@ def test_the_functions_against_float64(half: bool) -> None:
     assert np.abs(y - wanted).max() < (2e-2 if half else 2e-4) * np.abs(wanted).max()
 
 
-def test_what_only_looks_like_a_covariance_stays(exported: tuple[str, ModelProto]) -> None:
+def test_lookalikes_of_a_covariance_are_left_alone(exported: tuple[str, ModelProto]) -> None:
     """It is divided by something other than the number of pixels."""
     if exported[0] != "wct":
         pytest.skip("has no covariance")
@@ -261,7 +261,7 @@ def test_what_only_looks_like_a_covariance_stays(exported: tuple[str, ModelProto
     assert "Covariance" not in calls(fused(model))
 
 
-def test_norms_of_few_channels_stay() -> None:
+def test_norms_of_few_channels_are_left_alone() -> None:
     norm = helper.make_node("InstanceNormalization", ["x", "scale", "shift"], ["y"], epsilon=1e-5)
     graph = helper.make_graph(
         [norm],
@@ -277,7 +277,7 @@ def test_norms_of_few_channels_stay() -> None:
     assert calls(fused(few)) == {}
 
 
-def test_maps_widened_for_the_statistics_only_are_read_as_they_were() -> None:
+def test_casts_made_for_the_statistics_only_are_skipped() -> None:
     """A norm in an FP16 graph is: cast, norm, cast. The plugin casts internally."""
     half, wide = TensorProto.FLOAT16, TensorProto.FLOAT
     nodes = [

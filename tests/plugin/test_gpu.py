@@ -51,7 +51,7 @@ def test_kernels_on_cuda_against_float64(shape: tuple[int, ...], half: bool) -> 
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "half"])
-def test_an_engine_with_the_plugin_is_onnx_runtimes_function_form(half: bool) -> None:
+def test_an_engine_with_the_plugin_paints_what_the_functions_paint(half: bool) -> None:
     """Built by TensorRT with st's kernels, run, and compared with ONNX Runtime."""
     import onnxruntime
     from plugin.test_fusion import small

@@ -103,29 +103,25 @@ def whiten_error(pool: ProcessPoolExecutor, x: Array, kernels: str = "", count: 
 
 @few
 @given(x=maps())
-def test_adain_is_float64s_to_rounding(pool: ProcessPoolExecutor, x: Array) -> None:
+def test_adain_matches_float64(pool: ProcessPoolExecutor, x: Array) -> None:
     assert adain_error(pool, x) < LIMIT
     assert adain_error(pool, x, count=x.shape[0]) < LIMIT  # each picture has a style
 
 
 @few
 @given(x=maps(), correction=some.integers(0, 1))
-def test_covariance_is_float64s_to_rounding(
-    pool: ProcessPoolExecutor, x: Array, correction: int
-) -> None:
+def test_covariance_matches_float64(pool: ProcessPoolExecutor, x: Array, correction: int) -> None:
     assert covariance_error(pool, x, correction=correction) < LIMIT
 
 
 @few
 @given(x=maps())
-def test_whitening_and_coloring_is_float64s_to_rounding(
-    pool: ProcessPoolExecutor, x: Array
-) -> None:
+def test_whitening_and_coloring_matches_float64(pool: ProcessPoolExecutor, x: Array) -> None:
     assert whiten_error(pool, x) < LIMIT
     assert whiten_error(pool, x, count=x.shape[0]) < LIMIT
 
 
-def test_more_channels_than_a_tile(pool: ProcessPoolExecutor) -> None:
+def test_more_channels_than_one_tile_match_float64(pool: ProcessPoolExecutor) -> None:
     x = np.random.default_rng(2).standard_normal((1, 131, 9, 7)).astype("f4")
     assert covariance_error(pool, x) < LIMIT
     assert whiten_error(pool, x) < LIMIT
@@ -139,7 +135,7 @@ def test_large_planes(pool: ProcessPoolExecutor) -> None:
     assert covariance_error(pool, x[:, :, :60, :71]) < LIMIT
 
 
-def test_an_offset_that_breaks_the_naive_variance(pool: ProcessPoolExecutor) -> None:
+def test_variance_survives_a_large_offset(pool: ProcessPoolExecutor) -> None:
     x = (4096 + np.random.default_rng(4).standard_normal((1, 1, 48, 48))).astype("f4")
     naive = np.square(x).mean(dtype="f4") - np.square(x.mean(dtype="f4"))
     assert abs(naive - x.astype("f8").var()) > 0.1  # the check below is worth something
@@ -147,7 +143,7 @@ def test_an_offset_that_breaks_the_naive_variance(pool: ProcessPoolExecutor) -> 
     assert covariance_error(pool, x) < LIMIT
 
 
-def test_half_does_not_overflow(pool: ProcessPoolExecutor) -> None:
+def test_fp16_sums_do_not_overflow(pool: ProcessPoolExecutor) -> None:
     """The squares of these values exceed float16, a known cause of NaN in FP16 norms."""
     x = (60000 * np.random.default_rng(5).uniform(-1, 1, (1, 2, 32, 32))).astype("f2")
     assert adain_error(pool, x) < LIMIT
@@ -213,7 +209,9 @@ PLANTED = {  # what is wrong: (what finds it, on maps of this shape, the right c
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_error_is_caught(pool: ProcessPoolExecutor, tmp_path: Path, planted: str) -> None:
+def test_an_injected_error_is_detected(
+    pool: ProcessPoolExecutor, tmp_path: Path, planted: str
+) -> None:
     check, shape, right, wrong = PLANTED[planted]
     spec = find_spec("st.export.plugin.kernels")
     assert spec is not None

@@ -61,7 +61,7 @@ def test_maps_are_half_or_float32_and_statistics_float32(told: dict[str, Any]) -
             assert all(types[0] == types[-1] for types in found)
 
 
-def test_launches_are_those_of_the_torch_wrapper(told: dict[str, Any]) -> None:
+def test_launch_parameters_equal_the_torch_wrappers(told: dict[str, Any]) -> None:
     every, parts = tiles.every(True, 89), tiles.parts_for(130)
     for launch, tile in zip(told["AdaIN"]["launches"], every["adain"], strict=True):
         assert launch["grid"] == [260, 1, 1]
@@ -84,7 +84,7 @@ def test_launches_are_those_of_the_torch_wrapper(told: dict[str, Any]) -> None:
         assert launch["extra"] == [130, 63, 1]
 
 
-def test_the_engine_gets_ptx_and_no_more_arguments_than_tensorrt_passes(
+def test_ptx_takes_only_the_arguments_that_tensorrt_passes(
     told: dict[str, Any],
 ) -> None:
     for name, shapes in SHAPES.items():

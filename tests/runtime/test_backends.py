@@ -39,7 +39,7 @@ def test_openvino_paints_what_onnx_runtime_paints(tmp_path: Path, device: str, m
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
-def test_results_are_written_into_buffers_of_one_run_only(device: str) -> None:
+def test_result_buffers_are_not_shared_by_runs(device: str) -> None:
     if device == "openvino":
         pytest.importorskip("openvino")
     engine = open_engine(engine_path("paintings-light"), device, 1)
@@ -100,7 +100,7 @@ main([{str(picture)!r}, "--engine", {str(engine)!r}])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "tint.onnx"]
 
 
-def test_cuda_is_never_quietly_the_processor(tmp_path: Path) -> None:
+def test_cuda_never_falls_back_to_the_cpu(tmp_path: Path) -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("onnxruntime-gpu is installed")
     path = toys.tint_engine(tmp_path / "tint.onnx")
@@ -110,7 +110,7 @@ def test_cuda_is_never_quietly_the_processor(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
-def test_cuda_that_does_not_load_is_refused_and_auto_goes_on(
+def test_cuda_that_does_not_load_is_an_error_except_with_auto(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """onnxruntime-gpu on a machine without a driver lists CUDA but cannot load it."""
@@ -127,7 +127,7 @@ def test_cuda_that_does_not_load_is_refused_and_auto_goes_on(
 
 
 @pytest.mark.gpu
-def test_cuda_paints_what_the_processor_paints(tmp_path: Path) -> None:
+def test_cuda_paints_what_the_cpu_paints(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "pair.onnx")
     frame = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
     cuda = Stylizer(path, device="cuda")
@@ -136,14 +136,14 @@ def test_cuda_paints_what_the_processor_paints(tmp_path: Path) -> None:
     assert np.abs(off).max() <= 2
 
 
-def test_an_unknown_device_names_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_device_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(BadControl, match=r"'tpu'.*cpu, cuda, rtx, openvino"):
         Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="tpu")
     with pytest.raises(BadControl, match="0 threads"):
         Stylizer(tmp_path / "tint.onnx", threads=0)
 
 
-def test_engines_are_told_apart_by_suffix_and_kind(tmp_path: Path) -> None:
+def test_the_backend_follows_from_suffix_and_kind(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such engine file"):
         open_engine(tmp_path / "wave.trt")
     with pytest.raises(BadEngine, match=r"st runs \.onnx and \.trt files"):
@@ -155,7 +155,7 @@ def test_engines_are_told_apart_by_suffix_and_kind(tmp_path: Path) -> None:
         Stylizer(tmp_path / "code.encoder.onnx")
 
 
-def test_a_cut_model_still_computes_what_is_kept(tmp_path: Path) -> None:
+def test_a_truncated_model_computes_the_remaining_outputs(tmp_path: Path) -> None:
     data = toys.tiles_pair(tmp_path / "pair.onnx").with_suffix(".tiles.onnx").read_bytes()
     inputs = {
         "content": np.random.default_rng(0).integers(0, 256, (1, 32, 40, 3), np.uint8),
@@ -176,7 +176,7 @@ def test_a_cut_model_still_computes_what_is_kept(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1] < sizes[2] < len(data)
 
 
-def test_cutting_keeps_what_a_branch_reads_from_outside() -> None:
+def test_truncating_keeps_outer_values_that_a_branch_reads() -> None:
     made = toys.model(
         """branch (float[N] x, bool yes) => (float[N] y, float[N] z) {
             far = Neg(x)
@@ -204,7 +204,9 @@ def groups(tmp_path: Path, membership: str, **files: str) -> tuple[Path, Path]:
     return tmp_path / "cgroup", tmp_path / "fs"
 
 
-def test_quotas_of_cgroups_are_honored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cgroup_cpu_quotas_limit_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)), raising=False)
     two = {"job/cpu.max": "max 100000\n", "cpu.max": "250000 100000\n"}
     assert usable_cpus(*groups(tmp_path / "2", "0::/job/step\n", **two)) == 3
@@ -221,11 +223,11 @@ def test_quotas_of_cgroups_are_honored(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "text", ["", "\n", "::", "9:cpu:", "0::/\0", "0::/../..", "0::" + "x" * 9999]
 )
-def test_any_text_for_a_cgroup_is_survived(text: str, tmp_path: Path) -> None:
+def test_any_cgroup_text_gives_at_least_one_cpu(text: str, tmp_path: Path) -> None:
     assert usable_cpus(*groups(tmp_path / "any", text)) >= 1
 
 
-def test_the_faster_precision_is_found_by_timing_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faster_precision_is_chosen_by_timing_both(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that runs for one of the two only; the networks are compiled and run."""
     if not has_bfloat16():
         pytest.skip("this processor has no bfloat16")

@@ -41,7 +41,7 @@ def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 @given(pair=pictures)
 @settings(max_examples=100, deadline=None)
-def test_luma_is_the_paintings_and_chroma_has_the_contents_direction(
+def test_luminance_keeps_the_paintings_luma_and_the_contents_hue(
     pair: NDArray[np.uint8],
 ) -> None:
     painted, content = pair
@@ -66,11 +66,11 @@ def test_luma_is_the_paintings_and_chroma_has_the_contents_direction(
     )
 )
 @settings(max_examples=50, deadline=None)
-def test_a_picture_painted_as_itself_stays_itself(color: str, content: NDArray[np.uint8]) -> None:
+def test_an_unchanged_picture_keeps_its_colors(color: str, content: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(recolor(content, content, color), content)
 
 
-def test_only_takes_the_light_of_the_content() -> None:
+def test_only_keeps_the_contents_luma() -> None:
     random = np.random.default_rng(1)
     painted, content = random.integers(80, 180, (2, 9, 8, 3)).astype(np.uint8)
     np.testing.assert_array_equal(

@@ -60,7 +60,7 @@ def luma64(picture: Picture) -> Picture:
     some.floats(0.01, 0.5),
 )
 @settings(deadline=None, max_examples=30)
-def test_luma_is_the_pictures_whatever_the_chroma(
+def test_colorizing_keeps_the_luma_for_any_chroma(
     seed: int, size: tuple[int, int], strength: float
 ) -> None:
     """Exact for gray pictures, after rounding; within half a step for others."""
@@ -76,7 +76,7 @@ def test_luma_is_the_pictures_whatever_the_chroma(
             np.testing.assert_array_equal(np.rint(luma_of(made)), picture[..., 0])
 
 
-def test_chroma_gives_way_with_its_hue_kept() -> None:
+def test_out_of_gamut_chroma_is_scaled_with_its_hue_kept() -> None:
     """Compared with float64: chroma is scaled by the largest factor that keeps 0..255."""
     lights = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     chroma = np.broadcast_to(np.array([-0.3, 0.25], np.float32), (1, 256, 2)).copy()
@@ -91,7 +91,7 @@ def test_chroma_gives_way_with_its_hue_kept() -> None:
     np.testing.assert_allclose(back[1] / back[0], 0.25 / -0.3, rtol=0.02)
 
 
-def test_chroma_of_a_smaller_map_follows_the_pictures_edges() -> None:
+def test_upsampled_chroma_follows_the_pictures_edges() -> None:
     """A red square on a blue background, with chroma at an eighth of the size."""
     light = np.full((160, 160), 60, np.uint8)
     light[53:107, 53:107] = 190
@@ -168,7 +168,7 @@ def test_any_size_and_batches(engine: Path) -> None:
 # --- the size that the engine sees ---------------------------------------------------------------
 
 
-def test_the_render_factor_alone_decides_what_a_run_costs(engine: Path) -> None:
+def test_the_render_factor_alone_decides_the_network_size(engine: Path) -> None:
     metadata = Stylizer(engine).metadata
     seen: list[tuple[int, ...]] = []
 
@@ -202,7 +202,7 @@ def test_the_render_factor_alone_decides_what_a_run_costs(engine: Path) -> None:
     assert stylizer.set_render_factor(None).settings.render_factor is None
 
 
-def test_identities_tell_hints_and_factors_apart(engine: Path) -> None:
+def test_cache_keys_depend_on_hints_and_render_factor(engine: Path) -> None:
     """Otherwise a film would be resumed with other colors."""
     paint = Stylizer(engine)
     found = [paint.identity, paint.set_render_factor(5).identity]
@@ -215,7 +215,7 @@ def test_identities_tell_hints_and_factors_apart(engine: Path) -> None:
 # --- hints ---------------------------------------------------------------------------------------
 
 
-def test_a_hint_changes_its_place_and_not_the_far_side(engine: Path) -> None:
+def test_a_hint_changes_its_surroundings_only(engine: Path) -> None:
     picture = np.full((120, 320, 3), 128, np.uint8)
     paint = Stylizer(engine)
     before = paint(picture).astype(int)
@@ -229,7 +229,7 @@ def test_a_hint_changes_its_place_and_not_the_far_side(engine: Path) -> None:
     np.testing.assert_array_equal(paint.set_hints()(picture), before)
 
 
-def test_strokes_with_and_without_transparency(engine: Path, tmp_path: Path) -> None:
+def test_hint_strokes_with_and_without_transparency(engine: Path, tmp_path: Path) -> None:
     picture = np.full((120, 320, 3), 128, np.uint8)
     drawn = np.zeros((60, 160, 4), np.uint8)
     drawn[25:35, 15:25] = (200, 40, 40, 255)
@@ -249,7 +249,7 @@ def test_strokes_with_and_without_transparency(engine: Path, tmp_path: Path) -> 
             as_strokes(nothing)
 
 
-def test_hints_lie_where_they_were_given() -> None:
+def test_hints_are_placed_at_their_coordinates() -> None:
     hints = make_hints([(100, 50, "red"), (100, 50, "blue")], palette=None)
     layer = hints.at((32, 64), (100, 200))
     assert layer.shape == (1, 3, 32, 64)
@@ -275,7 +275,7 @@ def test_hints_lie_where_they_were_given() -> None:
         (("x", 1, "red"), "no place"),
     ],
 )
-def test_bad_points(point: Any, match: str) -> None:
+def test_bad_hint_points_are_refused(point: Any, match: str) -> None:
     with pytest.raises(BadControl, match=match):
         make_hints([point])
 
@@ -285,7 +285,7 @@ def test_colors_by_number_and_name() -> None:
     assert as_rgb("#fff") == as_rgb("White") == (255, 255, 255)
 
 
-def test_a_palette_counts_colors(engine: Path) -> None:
+def test_a_palette_is_a_histogram_of_chroma(engine: Path) -> None:
     """Bins add up to 1 and mix linearly; gray is the middle bin."""
     even = palette_of(np.full((4, 4, 3), 77, np.uint8))
     assert even.shape == (1, 82)
@@ -303,7 +303,7 @@ def test_a_palette_counts_colors(engine: Path) -> None:
 # --- what it refuses, and what refuses it ---------------------------------------------------------
 
 
-def test_controls_that_do_not_go_together(engine: Path, tmp_path: Path) -> None:
+def test_conflicting_controls_are_refused(engine: Path, tmp_path: Path) -> None:
     paint = Stylizer(engine)
     for change in (
         lambda: paint.set_color("luminance"),
@@ -330,7 +330,7 @@ def test_controls_that_do_not_go_together(engine: Path, tmp_path: Path) -> None:
     assert (made[:, 30:] != picture[:, 30:]).any()
 
 
-def test_commands_take_and_show_it(engine: Path, tmp_path: Path) -> None:
+def test_commands_play_and_inspect_colorizers(engine: Path, tmp_path: Path) -> None:
     picture = np.full((120, 320, 3), 128, np.uint8)
     Image.fromarray(picture).save(tmp_path / "old.png")
     out = tmp_path / "new.png"
@@ -389,7 +389,7 @@ def test_strange_metadata_is_refused(engine: Path, changes: dict[str, Any], matc
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, "shape", "huge"])
-def test_chroma_that_is_none_is_caught_when_run(engine: Path, bad: Any) -> None:
+def test_invalid_chroma_output_is_refused(engine: Path, bad: Any) -> None:
     metadata = Stylizer(engine).metadata
 
     def run(content: Picture, inputs: Any) -> Picture:

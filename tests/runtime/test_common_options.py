@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_shows_examples_first_and_the_version_is_told(name: str) -> None:
+def test_help_begins_with_examples_and_version_works(name: str) -> None:
     main = main_of(name)
     assert isinstance(main, Command | Group)
     text = run(main, "--help").stdout
@@ -69,7 +69,7 @@ def test_help_shows_examples_first_and_the_version_is_told(name: str) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\S+", version())
 
 
-def test_help_lists_options_by_group_and_arguments_nowhere() -> None:
+def test_help_lists_options_by_group_and_no_arguments() -> None:
     text = run(main_of("st-webcam"), "--help").stdout
     titles = re.findall(r"^([A-Z][\w ]+):$", text, re.MULTILINE)
     assert titles[0] == "Source", "cameras before colorizing"
@@ -128,7 +128,7 @@ def test_option_groups_keep_their_order_and_titles() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_off_a_terminal_a_line_says_what_was_written_unless_quiet() -> None:
+def test_without_a_terminal_one_line_names_the_output_unless_quiet() -> None:
     words = ("photo.png", "--engine", "tint.onnx", "-o")
     told = run(image_main, *words, "a.png")
     assert told.stdout == ""
@@ -138,7 +138,7 @@ def test_off_a_terminal_a_line_says_what_was_written_unless_quiet() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_no_overwrite_refuses_one_picture_and_passes_over_of_many() -> None:
+def test_no_overwrite_refuses_one_picture_and_skips_in_batches() -> None:
     Image.fromarray(PIXELS).save("second.png")
     Path("photo_stylized.png").write_bytes(b"mine")
     one = run(image_main, "photo.png", "--engine", "tint.onnx", "--no-overwrite", code=2)
@@ -159,7 +159,7 @@ def test_no_overwrite_refuses_one_picture_and_passes_over_of_many() -> None:
     assert Path("photo_stylized.png").read_bytes() != b"mine"
 
 
-def test_no_overwrite_keeps_films_and_frames(here: Path) -> None:
+def test_no_overwrite_keeps_videos_and_frames(here: Path) -> None:
     film = clips.film(here / "a.mp4", frames=4)
     words = (film, "--engine", "tint.onnx", "--no-overwrite")
     Path("out.mp4").write_bytes(b"mine")
@@ -196,7 +196,7 @@ def test_style_names_need_not_be_spelled_exactly() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_web_address_is_called_one() -> None:
+def test_a_web_address_as_input_has_its_own_message() -> None:
     address = "https://example.org/a.jpg"
     for main, words in (
         (image_main, [address]),
@@ -210,7 +210,7 @@ def test_a_web_address_is_called_one() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_several_pictures_do_not_go_into_one_file() -> None:
+def test_several_pictures_into_one_file_are_refused() -> None:
     Image.fromarray(PIXELS).save("b.png")
     told = run(image_main, "photo.png", "b.png", "--engine", "tint.onnx", "-o", "two.png", code=2)
     assert told.stderr == "Error: two.png: is a file; give a folder for several pictures\n"
@@ -220,7 +220,7 @@ def test_several_pictures_do_not_go_into_one_file() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_folder_tells_which_pictures_cannot_be_read() -> None:
+def test_a_folder_reports_unreadable_pictures() -> None:
     Path("phone").mkdir()
     for name in ("a.png", "b.heic", "c.JXL", "notes.txt", ".hidden.heic"):
         Image.fromarray(PIXELS).save(Path("phone", name), "PNG")

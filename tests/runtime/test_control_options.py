@@ -43,7 +43,7 @@ def read(name: str = "out.png") -> NDArray[np.uint8]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_region_elsewhere_the_picture() -> None:
+def test_outside_a_region_the_picture_is_kept() -> None:
     done = paint("--region", "sky.png=black")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["regions"] == ["sky.png=black"]
@@ -52,21 +52,21 @@ def test_a_region_elsewhere_the_picture() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_region_elsewhere_the_style_that_is_given() -> None:
+def test_outside_a_region_the_given_style_is_painted() -> None:
     assert paint("--style", "negative", "--region", "sky.png=black").exit_code == 0
     assert not read()[:10].any()
     np.testing.assert_array_equal(read()[10:], 255 - read("photo.png")[10:])
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_region_of_the_style_that_is_given() -> None:
+def test_a_region_with_the_given_style() -> None:
     assert paint("--style", "black", "--region", "sky.png", "--feather", 4).exit_code == 0
     assert not read()[:8].any()
     np.testing.assert_array_equal(read()[12:], read("photo.png")[12:])
 
 
 @pytest.mark.usefixtures("folder")
-def test_colors_scale_and_paint_size() -> None:
+def test_color_scale_and_paint_size_options() -> None:
     done = paint("--color", "luminance", "--style-scale", 2, "--paint-size", 16)
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
@@ -90,7 +90,7 @@ def test_colors_scale_and_paint_size() -> None:
         (["--paint-size", "auto"], "films only"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(options: list[str], message: str) -> None:
+def test_bad_controls_give_one_line(options: list[str], message: str) -> None:
     done = paint(*options)
     assert done.exit_code == 2
     assert message in done.stderr
@@ -99,7 +99,7 @@ def test_what_cannot_be_is_said_in_one_line(options: list[str], message: str) ->
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_longest_name_that_is_a_file_is_the_mask(folder: Path) -> None:
+def test_the_longest_prefix_that_is_a_file_is_the_mask(folder: Path) -> None:
     styles = ("negative", "a=b")
     Image.new("L", (2, 2)).save("day=1.png")
     assert parse_region("sky.png", styles) == (Path("sky.png"), None)
@@ -136,7 +136,7 @@ def test_every_command_that_paints_takes_the_controls() -> None:
             assert option in shown
 
 
-def test_what_is_read_is_not_written_over(folder: Path) -> None:
+def test_no_input_is_overwritten(folder: Path) -> None:
     """The output is a mask, a painting or an engine that the command reads, under any name."""
     toys.code_engine(folder / "code.onnx")
     Image.new("RGB", (9, 9), "red").save("style.png")
@@ -155,7 +155,7 @@ def test_what_is_read_is_not_written_over(folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_nor_by_a_film(folder: Path) -> None:
+def test_no_input_is_overwritten_by_a_video(folder: Path) -> None:
     clips.film(folder / "in.mp4", frames=3)
     clips.film(folder / "mask.mp4", frames=3)
     before = (folder / "mask.mp4").read_bytes()

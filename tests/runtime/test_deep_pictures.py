@@ -155,7 +155,7 @@ def test_a_float_tiff_keeps_its_tags_and_is_written_with_16_bits() -> None:
     assert read_picture(encode_picture(picture, "tiff")[0]).bits == 16
 
 
-def test_hidden_and_premultiplied_colors() -> None:
+def test_hidden_colors_are_ignored_and_premultiplied_ones_divided() -> None:
     unit = np.full((8, 8, 4), (0.8, 0.4, 0.2, 1), "f4")
     unit[:, 4:] = (0, 1, 0, 0)  # hidden
     picture = read_picture(tiff_of(unit))
@@ -168,7 +168,7 @@ def test_hidden_and_premultiplied_colors() -> None:
     assert read_picture(out.getvalue()).rgb[0, 0].tolist() == [204, 102, 51]
 
 
-def test_white_is_told_by_the_values() -> None:
+def test_the_white_level_is_inferred_from_the_values() -> None:
     ramp = np.linspace(0, 1, 1000, dtype="f4")
     assert white_level(ramp) == 1
     assert white_level(ramp * 3) == 1  # highlights
@@ -190,7 +190,7 @@ def test_white_is_told_by_the_values() -> None:
     assert white_level(np.array([3, 60000], "i4")) == 65535
 
 
-def test_another_white_is_told() -> None:
+def test_another_white_level_gives_a_warning() -> None:
     picture = read_picture(tiff_of(colors()[..., :3].astype("f4") * 255))
     assert picture.warnings == ("float samples: white is taken to be 255",)
     assert np.abs(picture.rgb - 255 * colors()[..., :3]).max() <= 1.01
@@ -214,7 +214,7 @@ def test_size_is_checked_before_samples_are_read(monkeypatch: pytest.MonkeyPatch
         read_picture(b"PF\n50 30\n-1.0\n" + bytes(18000), max_pixels=1000)
 
 
-def test_what_cannot_be_read_says_what_it_is() -> None:
+def test_unsupported_files_are_named_by_kind() -> None:
     out = io.BytesIO()
     tifffile.imwrite(
         out, np.zeros((8, 8, 7), "f4"), photometric="minisblack", planarconfig="contig"

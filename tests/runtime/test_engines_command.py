@@ -44,7 +44,7 @@ def shipped(tint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tint.parent
 
 
-def test_list_names_engines_and_styles_but_no_companions(shipped: Path) -> None:
+def test_list_shows_engines_and_styles_but_no_companions(shipped: Path) -> None:
     shown = run("list").stdout
     assert "tint (default)" in shown
     assert "negative, black" in shown
@@ -56,7 +56,7 @@ def test_list_names_engines_and_styles_but_no_companions(shipped: Path) -> None:
     assert listed[1]["default"] is True
 
 
-def test_inspect_tells_what_the_engine_offers(tint: Path) -> None:
+def test_inspect_shows_what_the_engine_offers(tint: Path) -> None:
     shown = run("inspect", tint).stdout
     for words in (
         "tint",
@@ -91,7 +91,7 @@ def test_check_runs_every_kind_on_the_cpu(tmp_path: Path, builder: object) -> No
     assert "cuda" not in shown
 
 
-def test_check_of_a_device_that_is_not_here_fails_with_the_reason(tint: Path) -> None:
+def test_check_of_a_missing_device_fails_with_the_reason(tint: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -116,9 +116,7 @@ def test_check_warns_of_two_builds_of_onnx_runtime(
     assert len(warning.splitlines()) == 1
 
 
-def test_bench_gives_the_figures_of_each_device_here(
-    tint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bench_measures_every_available_device(tint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for rate in (matrix_rate, bfloat16_rate):
         monkeypatch.setattr(rate, "__defaults__", (64, 0.01))
     measured = json.loads(run("bench", tint, "--size", "64x48", "--frames", "5", "--json").stdout)
@@ -141,7 +139,7 @@ def test_bench_gives_the_figures_of_each_device_here(
     assert "GFLOP/s in float32" in shown
 
 
-def test_bench_needs_the_light_core_only(tint: Path) -> None:
+def test_bench_needs_no_extras(tint: Path) -> None:
     code = f"""
 import sys
 from st.runtime.cli.engines import main
@@ -198,7 +196,7 @@ def test_matrix_rates() -> None:
 
 
 @pytest.mark.parametrize("command", ["inspect", "check", "bench"])
-def test_a_file_that_is_no_engine_is_one_line(tmp_path: Path, command: str) -> None:
+def test_a_file_that_is_no_engine_gives_one_line(tmp_path: Path, command: str) -> None:
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"not a model")
     result = run(command, bad, code=2)

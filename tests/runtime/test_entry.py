@@ -56,7 +56,7 @@ def interrupted(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0])
-def test_ctrl_c_is_one_line(delay: float) -> None:
+def test_ctrl_c_gives_one_line(delay: float) -> None:
     with started("st-image", "-") as process:  # it waits for a picture on standard input
         time.sleep(delay)
         code, said = interrupted(process)

@@ -67,12 +67,12 @@ def edited(**changes: object) -> str:
         (b"\x08\x0a", "not an ONNX file"),  # a model without a graph
     ],
 )
-def test_other_files_are_no_engines(tmp_path: Path, content: bytes, match: str) -> None:
+def test_files_of_other_kinds_are_refused(tmp_path: Path, content: bytes, match: str) -> None:
     (tmp_path / "x.onnx").write_bytes(content)
     refused(tmp_path / "x.onnx", match)
 
 
-def test_folders_pipes_and_missing_files(tmp_path: Path) -> None:
+def test_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     refused(tmp_path / "folder.onnx", "is a folder")
     os.mkfifo(tmp_path / "pipe.onnx")
@@ -82,17 +82,17 @@ def test_folders_pipes_and_missing_files(tmp_path: Path) -> None:
     refused(tmp_path / "\x1b[31m.onnx", "no such engine file")
 
 
-def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "huge.onnx").open("wb") as file:
         file.truncate(MAX_FILE + 1)  # sparse
     refused(tmp_path / "huge.onnx", "512")
 
 
-def test_an_onnx_file_of_another_tool(tmp_path: Path) -> None:
+def test_an_onnx_file_without_metadata_is_refused(tmp_path: Path) -> None:
     refused(write(tmp_path / "x.onnx", toys.model(IDENTITY), None), "st-export")
 
 
-def test_every_cut_of_an_engine_is_refused(tmp_path: Path) -> None:
+def test_every_truncation_of_an_engine_is_refused(tmp_path: Path) -> None:
     data = toys.tint_engine(tmp_path / "whole.onnx").read_bytes()
     for length in range(1, len(data), 7):
         (tmp_path / "cut.onnx").write_bytes(data[:length])
@@ -104,7 +104,7 @@ def test_every_cut_of_an_engine_is_refused(tmp_path: Path) -> None:
 @given(seed=some.integers(0, 2**32 - 1))
 @example(seed=328)  # a name of a side that is no text
 @settings(max_examples=150, deadline=None)
-def test_random_damage_never_gets_past_our_own_errors(
+def test_random_damage_raises_only_st_errors(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     whole = tmp_path_factory.getbasetemp() / "whole.onnx"
@@ -172,11 +172,11 @@ def test_random_damage_never_gets_past_our_own_errors(
         ("null", "no JSON object"),
     ],
 )
-def test_metadata_bombs(tmp_path: Path, metadata: str, match: str) -> None:
+def test_metadata_bombs_are_refused(tmp_path: Path, metadata: str, match: str) -> None:
     refused(described(tmp_path / "x.onnx", metadata), match)
 
 
-def test_metadata_twice_or_no_text(tmp_path: Path) -> None:
+def test_duplicate_or_binary_metadata_is_refused(tmp_path: Path) -> None:
     model = toys.model(IDENTITY)
     model.metadata_props.add(key=PROPERTY, value=Metadata("identity").dump())
     refused(write(tmp_path / "twice.onnx", model, Metadata("identity").dump()), "twice")
@@ -185,13 +185,13 @@ def test_metadata_twice_or_no_text(tmp_path: Path) -> None:
     refused(tmp_path / "x.onnx", "not valid UTF-8")
 
 
-def test_a_million_parts_are_not_walked(tmp_path: Path) -> None:
+def test_a_million_protobuf_fields_are_refused(tmp_path: Path) -> None:
     data = toys.identity_engine(tmp_path / "x.onnx").read_bytes()
     (tmp_path / "x.onnx").write_bytes(data + b"\x08\x0a" * MAX_FIELDS)
     refused(tmp_path / "x.onnx", "too many parts")
 
 
-def test_graphs_nested_without_end(tmp_path: Path) -> None:
+def test_deeply_nested_graphs_are_refused(tmp_path: Path) -> None:
     inner = b""
     for _ in range(3000):  # attribute.g of a node of a graph, again and again
         for field in (6, 5, 1):
@@ -224,7 +224,7 @@ def onnx_field(number: int, content: bytes) -> bytes:
         ("(uint8[N, H, W, 4] content) => (uint8[N, H, W, 4] stylized)", "any, any, any, 4"),
     ],
 )
-def test_graphs_other_than_their_metadata(
+def test_graphs_that_contradict_their_metadata_are_refused(
     tmp_path: Path, graph: str, match: str, device: str
 ) -> None:
     names = graph.split("]")
@@ -234,7 +234,7 @@ def test_graphs_other_than_their_metadata(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_an_input_that_the_metadata_hides(tmp_path: Path, device: str) -> None:
+def test_an_input_missing_in_the_metadata_is_refused(tmp_path: Path, device: str) -> None:
     path = toys.tint_engine(tmp_path / "x.onnx")
     model = onnx.load_model_from_string(path.read_bytes())
     del model.metadata_props[:]
@@ -243,7 +243,7 @@ def test_an_input_that_the_metadata_hides(tmp_path: Path, device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("operator", ["evil.Run", "Invent", "ai.onnx.ml.LabelEncoder"])
-def test_unknown_operators(tmp_path: Path, operator: str, device: str) -> None:
+def test_unknown_operators_are_refused(tmp_path: Path, operator: str, device: str) -> None:
     model = toys.model(IDENTITY.replace("Identity", operator))
     domain = operator.rpartition(".")[0]
     if domain:
@@ -252,7 +252,7 @@ def test_unknown_operators(tmp_path: Path, operator: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_an_output_of_another_shape_is_caught_when_run(tmp_path: Path, device: str) -> None:
+def test_an_output_of_another_shape_is_refused_at_run_time(tmp_path: Path, device: str) -> None:
     text = """g (uint8[N, H, W, 3] content) => (uint8[N, H2, W2, 3] stylized)
     <int64[2] start = {0, 0}, int64[2] end = {2, 2}, int64[2] axes = {1, 2}>
     { stylized = Slice(content, start, end, axes) }"""
@@ -262,7 +262,7 @@ def test_an_output_of_another_shape_is_caught_when_run(tmp_path: Path, device: s
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_an_engine_that_fails_when_run_says_so_quietly(
+def test_a_failing_run_gives_one_line_and_no_library_output(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], device: str
 ) -> None:
     text = """g (uint8[N, H, W, 3] content) => (uint8[N, H, W, 3] stylized)
@@ -280,7 +280,9 @@ def test_an_engine_that_fails_when_run_says_so_quietly(
     assert capfd.readouterr() == ("", "")
 
 
-def test_refusals_are_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_refusals_print_nothing_from_the_library(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for operator in ("evil.Run", "Invent"):
         model = toys.model(IDENTITY.replace("Identity", operator))
         path = write(tmp_path / "x.onnx", model, Metadata("x").dump())
@@ -322,7 +324,7 @@ def test_external_data_is_refused(
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute", "branch", "function", "sparse"])
-def test_external_data_is_refused_wherever_it_hides(tmp_path: Path, place: str) -> None:
+def test_external_data_is_refused_everywhere_in_the_graph(tmp_path: Path, place: str) -> None:
     refused(external(tmp_path, "secret.bin", place), "in another file")
 
 
@@ -348,7 +350,7 @@ def external(folder: Path, location: str, place: str) -> Path:
     return write(folder / "x.onnx", model, Metadata("x").dump())
 
 
-def test_style_codes_from_strangers(tmp_path: Path) -> None:
+def test_hostile_style_codes_are_refused(tmp_path: Path) -> None:
     good = StyleCode(np.arange(3, dtype=np.float32), "mark")
     good.save(tmp_path / "good.npz")
     data = (tmp_path / "good.npz").read_bytes()
@@ -400,7 +402,7 @@ def archive(compression: int = zipfile.ZIP_STORED, **arrays: np.ndarray) -> byte
     return out.getvalue()
 
 
-def test_a_tiles_engine_of_bad_inputs_is_refused(tmp_path: Path) -> None:
+def test_a_tiles_engine_with_bad_inputs_is_refused(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "pair.onnx").with_suffix(".tiles.onnx")
     model = onnx.load_model_from_string(path.read_bytes())
     changed = json.loads(model.metadata_props[0].value) | {"norms": [6, 9]}

@@ -66,7 +66,7 @@ def pixels(path: Path | str) -> np.ndarray:
 # --- one picture
 
 
-def test_default_output_is_beside_and_in_the_first_style(here: Path, tint: str) -> None:
+def test_the_default_output_is_beside_the_input_in_the_first_style(here: Path, tint: str) -> None:
     result = run("photo.png", "--engine", tint)
     assert (pixels("photo_stylized.png") == 255 - PIXELS).all()
     assert (pixels("photo.png") == PIXELS).all()
@@ -85,7 +85,7 @@ def test_style_blend_and_strength(here: Path, tint: str) -> None:
     assert (pixels("same.png") == PIXELS).all()
 
 
-def test_any_picture_as_style_even_with_a_colon_in_its_name(here: Path, adding: str) -> None:
+def test_style_pictures_may_have_a_colon_in_their_name(here: Path, adding: str) -> None:
     for name, value in (("ten.png", 10), ("take:2.png", 30)):
         write_picture(Picture(np.full((8, 8, 3), value, np.uint8)), here / name)
     dark = np.zeros((4, 4, 3), np.uint8)
@@ -164,7 +164,7 @@ def test_standard_streams(here: Path, tint: str) -> None:
     assert "standard input: empty" in error_line(result)
 
 
-def test_json_is_one_object_a_picture(here: Path, tint: str) -> None:
+def test_json_prints_one_object_per_picture(here: Path, tint: str) -> None:
     write_picture(Picture(PIXELS), here / "b.png")
     Path("c.png").write_bytes(b"no")
     result = run("photo.png", "b.png", "c.png", "-o", "out", "--json", "--engine", tint, code=2)
@@ -264,7 +264,7 @@ def test_folder_keeps_names_in_a_new_folder(here: Path, tint: str) -> None:
     assert (pixels("trip/a.png") == PIXELS).all()
 
 
-def test_present_folder_is_named_by_its_real_name(
+def test_a_dot_as_input_is_resolved_to_the_folders_name(
     here: Path, tint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "trip").mkdir()
@@ -274,7 +274,7 @@ def test_present_folder_is_named_by_its_real_name(
     assert (here / "trip_stylized" / "a.png").is_file()
 
 
-def test_quoted_glob(here: Path, tint: str) -> None:
+def test_quoted_globs_are_expanded(here: Path, tint: str) -> None:
     write_picture(Picture(PIXELS), here / "photo2.png")
     Path("photo.txt").write_text("x")
     run("photo*", "-o", "out", "--engine", tint)
@@ -282,7 +282,7 @@ def test_quoted_glob(here: Path, tint: str) -> None:
     assert "no picture matches" in error_line(run("nothing*", "--engine", tint, code=2))
 
 
-def test_bad_one_among_many_is_said_and_the_others_are_done(here: Path, tint: str) -> None:
+def test_a_bad_picture_is_reported_and_the_others_are_painted(here: Path, tint: str) -> None:
     write_picture(Picture(PIXELS), here / "z.png")
     Path("cut.png").write_bytes(Path("photo.png").read_bytes()[:600])
     result = run("photo.png", "cut.png", "gone.png", "z.png", "--engine", tint, code=2)
@@ -298,7 +298,7 @@ def test_bad_one_among_many_is_said_and_the_others_are_done(here: Path, tint: st
     assert not Path("cut_stylized.png").exists()
 
 
-def test_same_names_do_not_overwrite_each_other(here: Path, tint: str) -> None:
+def test_equal_names_do_not_overwrite_each_other(here: Path, tint: str) -> None:
     for folder, value in (("a", 10), ("b", 20)):
         (here / folder).mkdir()
         write_picture(Picture(np.full((4, 4, 3), value, np.uint8)), here / folder / "x.png")
@@ -308,7 +308,7 @@ def test_same_names_do_not_overwrite_each_other(here: Path, tint: str) -> None:
     assert (pixels("out/x-2.png") == 235).all()
 
 
-def test_result_never_takes_the_name_of_another_input(here: Path, tint: str) -> None:
+def test_an_output_never_has_the_name_of_another_input(here: Path, tint: str) -> None:
     write_picture(Picture(PIXELS // 2), here / "photo_stylized.png")
     run("photo.png", "photo_stylized.png", "--engine", tint)
     assert (pixels("photo_stylized.png") == PIXELS // 2).all()
@@ -355,14 +355,14 @@ def test_all_styles_writes_a_labeled_sheet(here: Path, tint: str) -> None:
     assert (255, 255, 255) in colors  # paper
 
 
-def test_sheet_takes_pictures_as_styles_and_needs_some(here: Path, adding: str) -> None:
+def test_the_sheet_accepts_style_pictures_and_needs_at_least_one(here: Path, adding: str) -> None:
     line = error_line(run("photo.png", "--all-styles", "--engine", adding, code=2))
     assert "--style" in line
     run("photo.png", "--all-styles", "--style", "photo.png", "--engine", adding)
     assert Path("photo_styles.png").is_file()
 
 
-def test_sheet_places_every_cell_and_label() -> None:
+def test_contact_sheet_places_every_cell_and_label() -> None:
     cells = [
         (f"style {v} " + "long " * 20 * (v == 9), np.full((40, 60, 3), v, np.uint8))
         for v in range(1, 12)
@@ -386,7 +386,7 @@ def test_sheet_places_every_cell_and_label() -> None:
         ("cut.jpg", "cut", "damaged or cut short"),
     ],
 )
-def test_unreadable_picture(
+def test_an_unreadable_picture_gives_one_line(
     here: Path, tint: str, name: str, content: bytes | str | None, words: str
 ) -> None:
     if content == "cut":
@@ -402,7 +402,7 @@ def test_unreadable_picture(
     assert Path("out.png").read_bytes() == b"a good file"
 
 
-def test_too_large_names_the_option_that_allows_it(here: Path, tint: str) -> None:
+def test_a_too_large_picture_names_the_option_that_allows_it(here: Path, tint: str) -> None:
     line = error_line(run("photo.png", "--engine", tint, "--max-pixels", "599", code=2))
     assert "--max-pixels" in line
     run("photo.png", "--engine", tint, "--max-pixels", "600")
@@ -439,7 +439,7 @@ def test_too_large_names_the_option_that_allows_it(here: Path, tint: str) -> Non
         (["bad\0name.png"], "no such file"),
     ],
 )
-def test_wrong_usage_is_one_line_and_code_2(
+def test_wrong_usage_gives_one_line_and_code_2(
     here: Path, tint: str, arguments: list[str], words: str
 ) -> None:
     (here / "empty").mkdir()
@@ -447,11 +447,11 @@ def test_wrong_usage_is_one_line_and_code_2(
     assert sorted(p.name for p in here.iterdir()) == ["empty", "photo.png"]
 
 
-def test_unknown_engine_is_one_line(here: Path) -> None:
+def test_an_unknown_engine_gives_one_line(here: Path) -> None:
     assert "nothing.onnx" in error_line(run("photo.png", "--engine", "nothing.onnx", code=2))
 
 
-def test_unwritable_folder(here: Path, tint: str) -> None:
+def test_an_unwritable_folder_gives_one_line(here: Path, tint: str) -> None:
     # /proc takes no new files, from root either.
     if not Path("/proc/self").exists():
         pytest.skip("no /proc here")
@@ -459,7 +459,7 @@ def test_unwritable_folder(here: Path, tint: str) -> None:
     assert line.startswith("Error: /proc/out.png: cannot be written")
 
 
-def test_names_cannot_write_to_the_terminal(here: Path, tint: str) -> None:
+def test_control_characters_in_names_are_escaped(here: Path, tint: str) -> None:
     result = run("\x1b[31mred.png", "--engine", tint, code=2)
     assert "\x1b" not in result.output
     assert "\\x1b[31mred.png" in result.output
@@ -468,7 +468,7 @@ def test_names_cannot_write_to_the_terminal(here: Path, tint: str) -> None:
 # --- staying
 
 
-def test_watch_paints_what_arrives_and_ends_at_an_interrupt(
+def test_watch_paints_new_pictures_until_interrupted(
     here: Path, tint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "in").mkdir()

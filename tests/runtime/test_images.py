@@ -77,7 +77,7 @@ def wide_gamut_profile() -> bytes:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_comes_upright(form: str, orientation: int) -> None:
+def test_every_exif_orientation_is_applied(form: str, orientation: int) -> None:
     # What a camera held so stores: the inverse of the turn that the tag asks viewers for.
     inverse = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -103,7 +103,7 @@ def test_every_orientation_comes_upright(form: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["jpeg", "png", "webp", "avif"])
-def test_record_is_carried_without_what_no_longer_holds(form: str) -> None:
+def test_exif_is_kept_without_outdated_tags(form: str) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "Maker"
     exif[ExifTags.Base.Orientation] = 6
@@ -123,7 +123,7 @@ def test_record_is_carried_without_what_no_longer_holds(form: str) -> None:
     assert got.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
 
 
-def test_tiff_record_leaves_the_old_files_layout_behind() -> None:
+def test_tiff_exif_is_kept_without_the_layout_tags() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Somebody"
     picture = read_picture(saved(Image.fromarray(flags()), "TIFF", exif=exif))
@@ -132,7 +132,7 @@ def test_tiff_record_leaves_the_old_files_layout_behind() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_record_does_not_cost_the_picture() -> None:
+def test_damaged_exif_does_not_prevent_reading() -> None:
     jpeg = saved(Image.fromarray(flags()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(9))
     assert read_picture(jpeg).rgb.shape == (24, 40, 3)
 
@@ -173,7 +173,7 @@ def test_srgb_tagged_pixels_are_untouched() -> None:
     ("profile", "words"),
     [(b"not a profile at all" * 20, "damaged"), ("GRAY", "for GRAY pictures")],
 )
-def test_unusable_profile_is_said_and_passed_over(profile: bytes | str, words: str) -> None:
+def test_an_unusable_profile_gives_a_warning(profile: bytes | str, words: str) -> None:
     if isinstance(profile, str):
         changed = bytearray(wide_gamut_profile())
         changed[16:20] = profile.encode()
@@ -184,14 +184,14 @@ def test_unusable_profile_is_said_and_passed_over(profile: bytes | str, words: s
     assert words in picture.warnings[0]
 
 
-def test_gray_with_a_screens_profile_stays_gray() -> None:
+def test_gray_with_a_monitor_profile_stays_gray() -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
     picture = read_picture(saved(Image.fromarray(ramp), "PNG", icc_profile=wide_gamut_profile()))
     assert (picture.rgb.max(axis=2).astype(int) - picture.rgb.min(axis=2) <= 1).all()
     assert not picture.warnings
 
 
-def test_cmyk_jpeg_is_red_where_it_was_red() -> None:
+def test_cmyk_jpegs_keep_red() -> None:
     cmyk = Image.fromarray(flags()).convert("CMYK")
     assert (
         np.abs(np.subtract(corners(read_picture(saved(cmyk, "JPEG")).rgb), corners(flags()))).max()
@@ -206,7 +206,7 @@ def test_lab_tiff_is_converted() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "I;16"])
-def test_every_mode_comes_as_opaque_rgb(mode: str) -> None:
+def test_every_mode_is_read_as_opaque_rgb(mode: str) -> None:
     image = Image.fromarray(flags())
     image = (
         Image.fromarray(np.full((24, 40), 30000, np.uint16))
@@ -225,7 +225,7 @@ def test_every_mode_comes_as_opaque_rgb(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L+tRNS", "RGB+tRNS"])
-def test_transparency_is_kept_whatever_its_kind(mode: str) -> None:
+def test_every_kind_of_transparency_is_kept(mode: str) -> None:
     shape = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
     shape.paste((*RED, 255), (0, 0, 8, 16))
     if mode in ("RGBA", "LA"):
@@ -244,7 +244,7 @@ def test_transparency_is_kept_whatever_its_kind(mode: str) -> None:
     assert np.abs(picture.rgb[4, 12].astype(int) - picture.rgb[4, 4]).max() <= 1
 
 
-def test_half_transparent_colors_are_straight() -> None:
+def test_partial_transparency_has_straight_alpha() -> None:
     rgba = np.dstack([flags(), np.full((24, 40), 100, np.uint8)])
     picture = read_picture(saved(Image.fromarray(rgba), "PNG"))
     assert (picture.rgb == flags()).all()
@@ -252,14 +252,14 @@ def test_half_transparent_colors_are_straight() -> None:
     assert (picture.alpha == 100).all()
 
 
-def test_opaque_alpha_is_no_alpha_and_hidden_picture_is_gray() -> None:
+def test_opaque_alpha_is_dropped_and_a_hidden_picture_is_gray() -> None:
     assert read_picture(saved(Image.new("RGBA", (4, 4), (9, 8, 7, 255)), "PNG")).alpha is None
     hidden = read_picture(saved(Image.new("RGBA", (4, 4), (9, 8, 7, 0)), "PNG"))
     assert (hidden.rgb == 128).all()
 
 
 @pytest.mark.parametrize("form", ["jpeg", "bmp"])
-def test_formats_without_transparency_lay_it_on_white_and_say_so(form: str) -> None:
+def test_formats_without_transparency_composite_on_white_with_a_warning(form: str) -> None:
     picture = Picture(np.full((8, 8, 3), 50, np.uint8), np.zeros((8, 8), np.uint8))
     data, warnings = encode_picture(picture, form)
     assert (np.asarray(Image.open(io.BytesIO(data))) == 255).all()
@@ -272,7 +272,9 @@ def test_formats_without_transparency_lay_it_on_white_and_say_so(form: str) -> N
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sixteen_bits_in_sixteen_bits_out(tmp_path: Path, suffix: str, channels: int) -> None:
+def test_sixteen_bit_pictures_are_written_with_sixteen_bits(
+    tmp_path: Path, suffix: str, channels: int
+) -> None:
     rng = np.random.default_rng(1)
     values = rng.integers(0, 65536, (20, 30, channels), np.uint16)
     values[..., 3:] |= 0x0100  # what is wholly transparent has no color of its own
@@ -296,7 +298,7 @@ def test_sixteen_bits_in_sixteen_bits_out(tmp_path: Path, suffix: str, channels:
     assert read_picture(target).bits == 16
 
 
-def test_sixteen_bit_png_keeps_its_record_and_jpeg_says_what_it_loses() -> None:
+def test_sixteen_bit_png_keeps_its_exif_and_jpeg_warns_of_the_loss() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "Maker"
     picture = Picture(flags(), bits=16, exif=exif.tobytes())
@@ -305,7 +307,7 @@ def test_sixteen_bit_png_keeps_its_record_and_jpeg_says_what_it_loses() -> None:
     assert "no 16-bit" in encode_picture(picture, "jpeg")[1][0]
 
 
-def test_float_pixels_without_a_known_white_are_refused_in_one_line() -> None:
+def test_float_pixels_without_a_known_white_give_one_line() -> None:
     assert (read_picture(saved(Image.new("F", (4, 4), 0.5), "TIFF")).rgb == 128).all()
     with pytest.raises(BadInput, match=r"^picture: samples up to 1e\+06: save it"):
         read_picture(saved(Image.new("F", (4, 4), 1e6), "TIFF"))
@@ -323,7 +325,7 @@ def test_float_pixels_without_a_known_white_are_refused_in_one_line() -> None:
     bits=some.sampled_from([8, 16]),
     data=some.data(),
 )
-def test_lossless_formats_give_back_every_pixel(
+def test_lossless_formats_return_every_pixel(
     rgb: np.ndarray, form: str, bits: int, data: some.DataObject
 ) -> None:
     alpha = None
@@ -346,7 +348,7 @@ def test_lossless_formats_give_back_every_pixel(
     seed=some.integers(0, 2**16),
     form=some.sampled_from(["JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF"]),
 )
-def test_damaged_files_read_or_fail_in_one_line(cut: float, seed: int, form: str) -> None:
+def test_damaged_files_are_read_or_give_one_line(cut: float, seed: int, form: str) -> None:
     rng = np.random.default_rng(seed)
     good = bytearray(saved(Image.fromarray(flags()), form))
     for _ in range(4):
@@ -365,7 +367,7 @@ def test_damaged_files_read_or_fail_in_one_line(cut: float, seed: int, form: str
     longest=some.integers(1, 90),
 )
 @settings(deadline=None)
-def test_resized_has_the_asked_longer_side(width: int, height: int, longest: int) -> None:
+def test_resize_gives_the_requested_longer_side(width: int, height: int, longest: int) -> None:
     pixels = np.zeros((height, width, 3), np.uint8)
     picture = resized(Picture(pixels, pixels[..., 0]), longest)
     assert max(picture.rgb.shape[:2]) == longest
@@ -376,7 +378,7 @@ def test_resized_has_the_asked_longer_side(width: int, height: int, longest: int
 # --- bad input
 
 
-def test_animation_gives_its_first_frame_and_says_so() -> None:
+def test_an_animation_gives_its_first_frame_with_a_warning() -> None:
     frames = [Image.new("RGB", (8, 8), c) for c in (RED, GREEN)]
     for form in ("GIF", "WEBP", "PNG", "TIFF"):
         picture = read_picture(saved(frames[0], form, save_all=True, append_images=frames[1:]))
@@ -397,7 +399,7 @@ def test_animation_gives_its_first_frame_and_says_so() -> None:
         (None, "no such file"),
     ],
 )
-def test_what_is_no_picture_is_named_in_one_line(
+def test_files_that_are_no_picture_give_one_line(
     tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     path = tmp_path / "bad.png"
@@ -410,7 +412,7 @@ def test_what_is_no_picture_is_named_in_one_line(
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF"])
-def test_half_a_file_is_refused(form: str) -> None:
+def test_a_truncated_file_is_refused(form: str) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
     whole = saved(Image.fromarray(pixels), form)
     with pytest.raises(BadInput):
@@ -438,7 +440,7 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def test_bomb_is_refused_by_its_header_in_little_memory(tmp_path: Path) -> None:
+def test_decompression_bombs_are_refused_by_their_header(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(32_000))
     assert path.stat().st_size < 200_000
@@ -461,14 +463,14 @@ except BadInput as error:
     assert float(done.stdout) <= 200
 
 
-def test_limit_can_be_lowered_and_raised() -> None:
+def test_the_pixel_limit_can_be_lowered_and_raised() -> None:
     png = bomb(500)
     with pytest.raises(BadInput, match="megapixels"):
         read_picture(png, max_pixels=249_999)
     assert read_picture(png, max_pixels=250_000).rgb.min() == 255
 
 
-def test_raising_the_limit_passes_pillows_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pixel_limit_may_exceed_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert read_picture(bomb(300)).rgb.shape == (300, 300, 3)
     assert Image.MAX_IMAGE_PIXELS == 1000
@@ -477,7 +479,7 @@ def test_raising_the_limit_passes_pillows_own(monkeypatch: pytest.MonkeyPatch) -
 # --- writing
 
 
-def test_failed_write_leaves_the_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "good.png"
     write_picture(Picture(flags()), path)
     before = path.read_bytes()
@@ -494,7 +496,7 @@ def test_failed_write_leaves_the_good_file(tmp_path: Path, monkeypatch: pytest.M
     assert [p.name for p in tmp_path.iterdir()] == ["good.png"]
 
 
-def test_what_st_does_not_write_is_said(tmp_path: Path) -> None:
+def test_unsupported_output_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"st writes .*\.png"):
         write_picture(Picture(flags()), tmp_path / "out.gif")
     with pytest.raises(BadInput, match="no such folder"):
@@ -503,7 +505,7 @@ def test_what_st_does_not_write_is_said(tmp_path: Path) -> None:
         write_picture(Picture(np.zeros((1, 16_500, 3), np.uint8)), tmp_path / "long.webp")
 
 
-def test_quality_changes_the_size_and_streams_work() -> None:
+def test_quality_changes_the_size_and_streams_can_be_written() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (64, 64, 3), np.uint8)
     for form in ("jpeg", "webp", "avif"):
         low, high = (len(encode_picture(Picture(pixels), form, q)[0]) for q in (20, 95))
@@ -515,7 +517,7 @@ def test_quality_changes_the_size_and_streams_work() -> None:
     assert (read_picture(stream).rgb == pixels).all()
 
 
-def test_formats_table_is_what_pillow_can_do_here() -> None:
+def test_the_formats_table_matches_pillow() -> None:
     Image.init()
     for form in images.FORMATS.values():
         assert form.name in Image.SAVE

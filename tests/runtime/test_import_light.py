@@ -44,7 +44,7 @@ print(sorted({HEAVY} & set(sys.modules)))
     assert run(code) == "[]"
 
 
-def test_onnx_runtime_reports_to_nobody() -> None:
+def test_onnx_runtime_telemetry_is_off() -> None:
     assert (
         run(
             "import os, st.runtime.backends.onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
@@ -53,7 +53,7 @@ def test_onnx_runtime_reports_to_nobody() -> None:
     )
 
 
-def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+def test_openvino_telemetry_is_off(tmp_path: Path) -> None:
     """It also starts no process for telemetry, which a forked child would wait for."""
     pytest.importorskip("openvino")
     engine = toys.tint_engine(tmp_path / "tint.onnx")
@@ -67,9 +67,9 @@ print([name for name in sys.modules if name.startswith('openvino_telemetry')])
     assert run(code) == "[]"
 
 
-def test_public_names_are_all_there() -> None:
+def test_all_public_names_can_be_imported() -> None:
     assert run("import st.runtime as r; print([n for n in r.__all__ if not getattr(r, n)])") == "[]"
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_attribute_error() -> None:
     assert run("import st.runtime; print(hasattr(st.runtime, 'Stylizt'))") == "False"

@@ -34,7 +34,7 @@ NAMES = ("wave", "the_scream", "starry_night", "woman_with_hat", "night_watch", 
         ("_", None),
     ],
 )
-def test_a_name_is_found_as_it_is_typed(text: str, found: str | None) -> None:
+def test_names_are_found_despite_case_and_separators(text: str, found: str | None) -> None:
     assert find_name(text, NAMES) == found
 
 
@@ -52,7 +52,7 @@ def test_close_names_are_suggested(text: str, close: list[str]) -> None:
 
 
 @given(some.text(max_size=300), some.lists(some.text(min_size=1, max_size=20), max_size=6))
-def test_any_text_finds_a_name_of_the_list_or_none(text: str, names: list[str]) -> None:
+def test_lookup_of_any_text_returns_a_listed_name_or_none(text: str, names: list[str]) -> None:
     assert find_name(text, names) in (*names, None)
     assert set(similar_names(text, names)) <= set(names)
 
@@ -62,14 +62,14 @@ def test_an_exact_name_wins_over_one_that_differs_in_case() -> None:
     assert find_name("WAVE", ("wave", "Wave")) is None
 
 
-def test_a_stylizer_takes_such_names_and_suggests(tmp_path: Path) -> None:
+def test_stylizers_accept_loose_names_and_suggest_close_ones(tmp_path: Path) -> None:
     paint = Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="cpu")
     assert paint.set_style("BLACK").identity == paint.styled("black").identity
     with pytest.raises(BadControl, match="no style 'blakc': did you mean black"):
         paint.set_style("blakc")
 
 
-def test_shipped_engines_too() -> None:
+def test_shipped_engines_are_found_by_loose_names() -> None:
     assert engine_path("Paintings Light") == engine_path("paintings-light")
     with pytest.raises(BadInput, match="did you mean paintings"):
         engine_path("paintigs")

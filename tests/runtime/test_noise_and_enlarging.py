@@ -72,7 +72,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_a_seed_is_a_picture(engines: Path) -> None:
+def test_one_seed_gives_one_picture(engines: Path) -> None:
     paint = Stylizer(engines / "noisy.onnx")
     frame = picture(21, 34)
     first = paint(frame)
@@ -88,19 +88,19 @@ def test_a_seed_is_a_picture(engines: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 32, 1.5, True, "one", None])
-def test_what_is_no_seed(engines: Path, seed: object) -> None:
+def test_bad_seeds_are_refused(engines: Path, seed: object) -> None:
     with pytest.raises(BadControl, match="seed"):
         Stylizer(engines / "noisy.onnx").set_seed(seed)  # pyright: ignore[reportArgumentType]
 
 
-def test_noise_where_there_is_none(engines: Path) -> None:
+def test_a_seed_without_a_noise_input_is_refused(engines: Path) -> None:
     with pytest.raises(BadControl, match="no noise input"):
         Stylizer("paintings").set_seed(1)
     with pytest.raises(BadControl, match="not textures"):
         Stylizer("paintings").texture(8, 8)
 
 
-def test_textures(engines: Path) -> None:
+def test_texture_engines_paint_any_size(engines: Path) -> None:
     make = Stylizer(engines / "texture.onnx")
     one = make.texture(19, 30)
     assert one.shape == (19, 30, 3)
@@ -114,7 +114,7 @@ def test_textures(engines: Path) -> None:
             make.texture(height, width)
 
 
-def test_the_command_makes_textures(engines: Path, tmp_path: Path) -> None:
+def test_the_command_writes_textures(engines: Path, tmp_path: Path) -> None:
     engine, output = str(engines / "texture.onnx"), str(tmp_path / "wall.png")
     run = CliRunner().invoke
     words = ["--engine", engine, "--texture", "40x24", "--seed", "5", "-o", output]
@@ -136,7 +136,7 @@ def test_the_command_makes_textures(engines: Path, tmp_path: Path) -> None:
     assert "makes textures" in result.stderr
 
 
-def test_the_engines_tell_what_they_offer(engines: Path) -> None:
+def test_inspect_shows_noise_and_scale(engines: Path) -> None:
     run = CliRunner().invoke
     for name, said in (
         ("noisy", ["seed (of its noise)", "paint size"]),
@@ -150,7 +150,7 @@ def test_the_engines_tell_what_they_offer(engines: Path) -> None:
         assert json.loads(checked.stdout)[0]["runs"], checked.output
 
 
-def test_enlarging(engines: Path) -> None:
+def test_superres_engines_enlarge_by_their_scale(engines: Path) -> None:
     enlarge = Stylizer(engines / "double.onnx")
     frame = picture(33, 50)
     large = enlarge(frame)
@@ -173,7 +173,7 @@ def test_enlarging(engines: Path) -> None:
             change()
 
 
-def test_the_command_enlarges_alpha_too(engines: Path, tmp_path: Path) -> None:
+def test_the_command_also_enlarges_alpha(engines: Path, tmp_path: Path) -> None:
     rgba = np.dstack([picture(12, 20), np.full((12, 20), 90, np.uint8)])
     Image.fromarray(rgba).save(tmp_path / "a.png")
     words = [str(tmp_path / "a.png"), "--engine", str(engines / "double.onnx"), "--json"]
@@ -215,7 +215,7 @@ def test_histograms_are_matched() -> None:
         {"kind": "texture", "inputs": ("content",)},
     ],
 )
-def test_metadata_that_is_refused(values: dict[str, object]) -> None:
+def test_bad_noise_and_scale_metadata_is_refused(values: dict[str, object]) -> None:
     text = {"format": 1, "method": "toy", **values}
     with pytest.raises(BadEngine):
         parse(json.dumps(text))

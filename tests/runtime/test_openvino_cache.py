@@ -30,21 +30,21 @@ def chosen(runs: Sequence[dict[str, Any]]) -> list[Kind]:
     return [requests.kind(run, OUT) for run in runs]
 
 
-def test_a_film_has_one_model_from_its_first_frame_on() -> None:
+def test_a_video_uses_one_model_from_its_first_frame_on() -> None:
     kinds = chosen([run_of(64)] * 5)
     assert len(set(kinds)) == 1
     assert kinds[0].sizes == (("content", (1, 64, 64, 3)), ("weights", (1, 8)))
     assert [name for name, _ in kinds[0].held] == ["weights"]
 
 
-def test_sizes_that_wander_share_one_until_one_comes_twice_in_a_row() -> None:
+def test_varying_sizes_share_a_model_until_one_repeats() -> None:
     kinds = chosen([run_of(n) for n in (64, 48, 64, 32, 48, 48, 64, 48)])
     fixed = [kind.sizes is not None for kind in kinds]
     assert fixed == [True, False, True, False, False, True, False, True]
     assert len({kind for kind in kinds if kind.sizes is None}) == 1
 
 
-def test_the_first_styles_are_compiled_in_and_the_others_share_a_model() -> None:
+def test_the_first_styles_are_constants_and_the_others_share_a_model() -> None:
     kinds = chosen([run_of(64, style) for style in (3, 1, 0, 2, 3, 0)])
     assert [bool(kind.held) for kind in kinds] == [True, True, False, False, True, False]
     assert STYLES == 2
@@ -52,20 +52,20 @@ def test_the_first_styles_are_compiled_in_and_the_others_share_a_model() -> None
     assert kinds[2] == kinds[3]
 
 
-def test_of_large_pictures_one_style_is() -> None:
+def test_large_pictures_have_one_constant_style() -> None:
     side = int((LARGE / 3) ** 0.5) + 1
     kinds = chosen([run_of(side, style) for style in (0, 1, 0)])
     assert [bool(kind.held) for kind in kinds] == [True, False, True]
 
 
-def test_a_film_taken_up_again_has_the_models_of_an_unbroken_run() -> None:
+def test_a_resumed_video_uses_the_models_of_an_uninterrupted_run() -> None:
     """Two and three regions of two styles: the runs of each frame, in order."""
     for styles in (2, 3):
         frame = [run_of(64, style) for style in range(styles)]
         assert chosen(frame * 4)[2 * styles :] == chosen(frame * 2)
 
 
-def test_large_codes_and_noise_are_never_compiled_in() -> None:
+def test_large_codes_and_noise_are_never_constants() -> None:
     code = {"content": np.zeros((1, 8, 8, 3), np.uint8), "code": np.zeros((1, 1 << 15), np.float32)}
     noise = {"noise": np.zeros((1, 3, 8, 8), np.float32)}
     assert [kind.held for kind in chosen([code, code])] == [(), ()]

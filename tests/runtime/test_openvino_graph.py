@@ -33,7 +33,7 @@ def shipped(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["anything", "paintings"])
-def test_the_shipped_engines_have_what_is_looked_for(name: str) -> None:
+def test_the_shipped_engines_match_the_graph_patterns(name: str) -> None:
     model = ov.Core().read_model(read_engine(shipped(name))[0])
     before = kinds(model)
     assert before["DepthToSpace"] == 2
@@ -51,7 +51,9 @@ def test_the_shipped_engines_have_what_is_looked_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["anything", "paintings"])
 @pytest.mark.parametrize("size", [(48, 64), (52, 36), (16, 400)])
-def test_and_paint_what_they_painted(name: str, size: tuple[int, int]) -> None:
+def test_optimized_shipped_engines_paint_what_onnx_runtime_paints(
+    name: str, size: tuple[int, int]
+) -> None:
     random = np.random.default_rng(size[0])
     small = random.integers(0, 256, (5, 7, 3), np.uint8)
     frame = np.asarray(

@@ -24,7 +24,7 @@ def painting(tmp_path: Path) -> Path:
     return tmp_path / "painting.png"
 
 
-def test_a_picture_wants_the_engine_of_any_style(painting: Path) -> None:
+def test_a_style_picture_selects_the_any_style_engine(painting: Path) -> None:
     assert engine_for([]) == engines.DEFAULT
     assert engine_for(["wave", "the_scream:0.5"]) == engines.DEFAULT
     assert engine_for([str(painting)]) == engines.ANY_STYLE
@@ -32,7 +32,7 @@ def test_a_picture_wants_the_engine_of_any_style(painting: Path) -> None:
     assert engine_for(["no_such_style"]) == engines.DEFAULT, "which tells the names there are"
 
 
-def test_a_file_named_like_a_style_is_not_meant(
+def test_a_style_name_wins_over_a_file_of_that_name(
     painting: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(painting.parent)
@@ -40,7 +40,7 @@ def test_a_file_named_like_a_style_is_not_meant(
     assert engine_for(["wave"]) == engines.DEFAULT
 
 
-def test_any_painting_without_naming_an_engine(painting: Path, tmp_path: Path) -> None:
+def test_a_style_picture_needs_no_engine_option(painting: Path, tmp_path: Path) -> None:
     y, x = np.mgrid[0:96, 0:128]
     photo = np.stack([y * 2, x, 255 - x], axis=-1).astype(np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")

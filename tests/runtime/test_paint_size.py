@@ -52,7 +52,7 @@ def test_sizes() -> None:
     across=some.integers(1, 20),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_size_comes_back(height: int, width: int, low: int, across: int) -> None:
+def test_outputs_have_the_size_of_the_input(height: int, width: int, low: int, across: int) -> None:
     picture, small = scene(height, width), scene(low, across)
     result = restore_size(small, small, picture)
     assert result.shape == picture.shape
@@ -82,7 +82,7 @@ def test_bands_cover_each_row_once(height: int, low: int, most: int) -> None:
 
 
 @pytest.mark.parametrize("low", [(160, 213), (161, 215), (96, 128)])
-def test_a_print_in_bands_is_the_whole_to_the_bit(
+def test_painting_in_bands_is_bit_identical(
     low: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = scene(480, 640)
@@ -104,7 +104,7 @@ def test_threads_do_not_share_scratch_memory() -> None:
 
 
 @pytest.mark.parametrize("size", [(100, 150), (120, 160), (60, 81), (23, 31), (240, 320)])
-def test_a_reduction_averages(size: tuple[int, int]) -> None:
+def test_reducing_averages_pixels(size: tuple[int, int]) -> None:
     """Lines that are finer than the new pixels become their mean, without aliasing."""
     lines = np.zeros((240, 320, 3), np.uint8)
     lines[:, ::2] = 200
@@ -115,7 +115,7 @@ def test_a_reduction_averages(size: tuple[int, int]) -> None:
         assert np.abs(reduced - 100).max() <= 55
 
 
-def test_a_large_painting_scaled_down_is_the_small_one() -> None:
+def test_an_upscaled_painting_scaled_down_equals_the_small_one() -> None:
     picture = scene(480, 640)
     small = scaled(picture, 120, 160)
     painted = paint(small)
@@ -124,7 +124,7 @@ def test_a_large_painting_scaled_down_is_the_small_one() -> None:
     assert np.abs(again.astype(int) - painted).mean() < 2.5
 
 
-def test_detail_that_the_small_picture_lost_is_given_back() -> None:
+def test_detail_lost_by_reducing_is_restored() -> None:
     """Where the painting follows the picture, it also does so at full size."""
     picture = cv2.GaussianBlur(scene(480, 640), (0, 0), 1)
     small = scaled(picture, 160, 213)
@@ -137,7 +137,7 @@ def test_detail_that_the_small_picture_lost_is_given_back() -> None:
     assert after < 0.3 * before
 
 
-def test_a_thumbnail_shows_what_the_print_will_be() -> None:
+def test_a_thumbnail_previews_the_print() -> None:
     """The shipped engine on a picture and on its reduction by four: equal with a paint size."""
     if engines.find(engines.DEFAULT) is None:
         pytest.skip("no shipped engine in this checkout")
@@ -197,7 +197,7 @@ def test_a_style_picture_is_scaled_before_it_is_encoded(tmp_path: Path) -> None:
         assert as_style(style, fixed, scale).shape == (1, 64, 96, 3)
 
 
-def test_a_scale_encodes_anew_what_was_set(tmp_path: Path) -> None:
+def test_changing_the_scale_encodes_the_style_again(tmp_path: Path) -> None:
     code = Stylizer(toys.code_engine(tmp_path / "code.onnx"), device="cpu")
     # The middle of the picture is what a style picture of four times the size leaves: white.
     style = np.zeros((1200, 1200, 3), np.uint8)
@@ -222,14 +222,14 @@ def test_a_scale_encodes_anew_what_was_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [15, 16_385, 100.5, "100", float("nan")])
-def test_bad_paint_sizes(tmp_path: Path, size: int) -> None:
+def test_bad_paint_sizes_are_refused(tmp_path: Path, size: int) -> None:
     stylizer = Stylizer(toys.identity_engine(tmp_path / "identity.onnx"), device="cpu")
     with pytest.raises(BadControl, match="paint size"):
         stylizer.set_paint_size(size)
 
 
 @pytest.mark.parametrize("scale", [0.2, 5, float("nan"), "2"])
-def test_bad_scales(tmp_path: Path, scale: float) -> None:
+def test_bad_scales_are_refused(tmp_path: Path, scale: float) -> None:
     stylizer = Stylizer(toys.identity_engine(tmp_path / "identity.onnx"), device="cpu")
     with pytest.raises(BadControl, match="style scale"):
         stylizer.set_style(scale=scale)

@@ -85,7 +85,7 @@ def test_pil_images_of_all_modes(invert: Stylizer) -> None:
         invert(Image.fromarray(luma * np.float32(1e6)))
 
 
-def test_a_turned_photograph_stands_upright(invert: Stylizer) -> None:
+def test_a_rotated_photograph_is_turned_upright(invert: Stylizer) -> None:
     exif = Image.Exif()
     exif[0x112] = 6  # turn by 90 degrees
     data = file_of(Image.fromarray(RGB), "PNG", exif=exif)
@@ -96,7 +96,7 @@ def test_a_turned_photograph_stands_upright(invert: Stylizer) -> None:
 @pytest.mark.parametrize(
     ("name", "given"), [("PNG", "PNG"), ("JPEG", "JPEG"), ("WEBP", "WEBP"), ("GIF", "PNG")]
 )
-def test_bytes_come_back_as_a_file_of_that_format(invert: Stylizer, name: str, given: str) -> None:
+def test_bytes_return_a_file_of_the_same_format(invert: Stylizer, name: str, given: str) -> None:
     painted = invert(file_of(Image.fromarray(RGB), name))
     assert isinstance(painted, bytes)
     with Image.open(io.BytesIO(painted)) as image:
@@ -109,7 +109,7 @@ def test_bytes_keep_their_transparency(invert: Stylizer) -> None:
         np.testing.assert_array_equal(np.asarray(image), np.dstack([255 - RGB, ALPHA]))
 
 
-def test_a_path_gives_a_pil_image(invert: Stylizer, tmp_path: Path) -> None:
+def test_a_path_returns_a_pil_image(invert: Stylizer, tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "in.png")
     for path in (tmp_path / "in.png", str(tmp_path / "in.png")):
         np.testing.assert_array_equal(np.asarray(invert(path)), 255 - RGB)
@@ -128,7 +128,7 @@ def test_a_path_gives_a_pil_image(invert: Stylizer, tmp_path: Path) -> None:
         (np.zeros((0, 4), np.uint8), r"\(0, 4\)"),
     ],
 )
-def test_what_is_no_picture_is_told_in_one_line(
+def test_values_that_are_no_picture_give_one_line(
     invert: Stylizer, picture: object, says: str
 ) -> None:
     with pytest.raises(BadInput, match=says):
@@ -153,7 +153,7 @@ def test_styles_of_every_kind(add: Stylizer, tmp_path: Path) -> None:
         add.set_style({}.keys())  # pyright: ignore[reportArgumentType]
 
 
-def test_a_style_of_one_call_leaves_what_is_set(invert: Stylizer) -> None:
+def test_a_style_of_one_call_does_not_change_the_setting(invert: Stylizer) -> None:
     before = invert.identity
     np.testing.assert_array_equal(invert(RGB, "black"), 0 * RGB)
     np.testing.assert_array_equal(invert(RGB, style="black", strength=0), RGB)
@@ -164,7 +164,9 @@ def test_a_style_of_one_call_leaves_what_is_set(invert: Stylizer) -> None:
         invert(RGB, strength=2)
 
 
-def test_what_it_is_is_shown(invert: Stylizer, add: Stylizer, tmp_path: Path) -> None:
+def test_repr_shows_engine_style_and_device(
+    invert: Stylizer, add: Stylizer, tmp_path: Path
+) -> None:
     path = str(tmp_path / "tint.onnx")
     assert repr(invert) == f"Stylizer({path!r}, style='negative', device='cpu')"
     invert.set_style({"negative": 3, "black": 1}, 0.5)
@@ -177,12 +179,12 @@ def test_what_it_is_is_shown(invert: Stylizer, add: Stylizer, tmp_path: Path) ->
     )
 
 
-def test_a_bad_style_closes_the_engine_again(tmp_path: Path) -> None:
+def test_a_bad_style_closes_the_engine(tmp_path: Path) -> None:
     with pytest.raises(BadControl, match="did you mean black"):
         Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), style="blak", device="cpu")
 
 
-def test_the_package_says_what_it_has() -> None:
+def test_the_package_lists_engines_and_styles() -> None:
     assert set(st.runtime.__all__) <= set(dir(st.runtime))
     assert isinstance(st.runtime.__version__, str)
     assert (Path(st.runtime.__file__).parent / "py.typed").is_file()

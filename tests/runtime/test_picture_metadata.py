@@ -129,7 +129,7 @@ def test_cicp_wins_over_a_profile_and_a_profile_over_gama() -> None:
 
 
 @pytest.mark.parametrize(("gamma", "exponent"), [(1.0, 1.0), (0.55556, 1.8), (0.45455, None)])
-def test_gama_of_png(gamma: float, exponent: float | None) -> None:
+def test_gama_chunk_of_png_is_applied(gamma: float, exponent: float | None) -> None:
     data = with_chunks(encoded(RAMP), chunk(b"gAMA", struct.pack(">I", round(gamma * 100_000))))
     wanted = RAMP.astype(float)
     if exponent:
@@ -140,7 +140,7 @@ def test_gama_of_png(gamma: float, exponent: float | None) -> None:
     np.testing.assert_allclose(read_picture(data).rgb, wanted, atol=1)
 
 
-def test_chrm_of_png_keeps_gray_and_moves_colors() -> None:
+def test_chrm_chunk_of_png_changes_colors_but_not_gray() -> None:
     corners = [round(100_000 * value) for value in PRIMARIES[9]]
     data = with_chunks(encoded(RAMP), chunk(b"cHRM", struct.pack(">8I", *corners)))
     np.testing.assert_allclose(read_picture(data).rgb.astype(int), RAMP, atol=1)
@@ -152,7 +152,7 @@ def test_chrm_of_png_keeps_gray_and_moves_colors() -> None:
     np.testing.assert_array_equal(read_picture(with_chunks(encoded(green), broken)).rgb, green)
 
 
-def test_primaries_lead_white_to_white() -> None:
+def test_primaries_map_white_to_white() -> None:
     for primaries in PRIMARIES.values():
         np.testing.assert_allclose(to_bt709(primaries).sum(axis=1), 1, atol=2e-3)
     np.testing.assert_allclose(
@@ -162,7 +162,7 @@ def test_primaries_lead_white_to_white() -> None:
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize("depth", [8, 16])
-def test_hdr_pictures_get_the_tone_curve_of_films(transfer: int, depth: int) -> None:
+def test_hdr_pictures_get_the_tone_curve_of_videos(transfer: int, depth: int) -> None:
     top = (1 << depth) - 1
     random = np.random.default_rng(0).integers(0, top + 1, (12, 16, 3))
     data = png(random, depth, chunk(b"cICP", bytes((9, transfer, 0, 1))))
@@ -189,7 +189,7 @@ def test_an_hdr_avif_is_read_with_all_its_bits(tmp_path: Path) -> None:
 # --- metadata
 
 
-def test_resolution_xmp_and_comment_of_a_jpeg_stay() -> None:
+def test_resolution_xmp_and_comment_of_a_jpeg_are_kept() -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><dc:title>Sea</dc:title></x:xmpmeta>'
     photo = encoded(RAMP, "JPEG", dpi=(300, 300), xmp=xmp, comment=b"by the sea")
     picture = read_picture(photo)
@@ -220,7 +220,7 @@ def test_the_orientation_in_xmp_is_not_applied_twice() -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_texts_of_a_png_stay(bits: int) -> None:
+def test_text_chunks_of_a_png_are_kept(bits: int) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Title", "Wave")
     info.add_itxt("Author", "北斎")
@@ -259,7 +259,7 @@ def test_a_16_bit_tiff_keeps_resolution_and_author() -> None:
 # --- where it is written
 
 
-def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+def test_writing_to_a_link_writes_its_target(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     link, real = tmp_path / "link.png", tmp_path / "disk" / "real.png"
     link.symlink_to(real)  # leads to nothing yet
@@ -274,7 +274,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
         pass
 
 
-def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+def test_writing_to_a_named_pipe_keeps_the_pipe(tmp_path: Path) -> None:
     pipe, found = tmp_path / "pipe.png", []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))

@@ -49,7 +49,7 @@ def test_two_styles_meet_at_a_clean_border(tint: Stylizer) -> None:
 
 
 @pytest.mark.parametrize("feather", [2, 5, 10])
-def test_beyond_the_feather_each_side_is_its_painting(tint: Stylizer, feather: int) -> None:
+def test_beyond_the_feather_each_side_has_its_own_style(tint: Stylizer, feather: int) -> None:
     frame, mask = picture(40, 60), left_half(40, 60)
     painted = tint.set_regions({"negative": mask, "black": 255 - mask}, feather)(frame)
     near = feather // 2 + 1
@@ -62,7 +62,7 @@ def test_beyond_the_feather_each_side_is_its_painting(tint: Stylizer, feather: i
     assert 0 < white[30] < 255
 
 
-def test_elsewhere_is_the_picture_or_the_style_that_is_set(tint: Stylizer) -> None:
+def test_outside_regions_the_picture_or_the_set_style_is_shown(tint: Stylizer) -> None:
     frame, mask = picture(), left_half()
     painted = tint.set_regions({"black": mask})(frame)
     np.testing.assert_array_equal(painted[:, 16:], frame[:, 16:])
@@ -74,7 +74,7 @@ def test_elsewhere_is_the_picture_or_the_style_that_is_set(tint: Stylizer) -> No
     np.testing.assert_array_equal(tint.set_regions(None)(frame), 0 * frame)
 
 
-def test_black_paints_nothing_and_white_everything(tint: Stylizer) -> None:
+def test_a_black_mask_paints_nothing_and_a_white_one_everything(tint: Stylizer) -> None:
     frame = picture()
     for dark in (np.zeros((3, 3), np.uint8), np.zeros((1, 1), bool), np.zeros((9, 9), np.float64)):
         painted = tint.set_regions({"black": dark})(frame)
@@ -84,7 +84,7 @@ def test_black_paints_nothing_and_white_everything(tint: Stylizer) -> None:
         np.testing.assert_array_equal(tint.set_regions({"negative": light})(frame), 255 - frame)
 
 
-def test_a_style_that_paints_nowhere_is_not_run(tint: Stylizer, monkeypatch: Any) -> None:
+def test_a_style_with_an_empty_mask_is_not_run(tint: Stylizer, monkeypatch: Any) -> None:
     runs = []
     backend = tint._engine.backend
     run = backend.run
@@ -105,7 +105,7 @@ sides = some.integers(1, 40)
 @given(given=some.lists(masks, min_size=1, max_size=3), height=sides, width=sides,
        feather=some.sampled_from([0, 1, 7, 90]))  # fmt: skip
 @settings(max_examples=80, deadline=None)
-def test_every_pixel_is_a_mean_of_its_paintings(
+def test_every_pixel_is_a_weighted_mean_of_the_paintings(
     given: list[NDArray[np.uint8]], height: int, width: int, feather: int
 ) -> None:
     plan = make_plan(given, feather, height, width)
@@ -136,7 +136,7 @@ def test_the_order_of_regions_changes_nothing(given: list[NDArray[np.uint8]], fe
         np.testing.assert_array_equal(other, first)
 
 
-def test_regions_share_where_they_overlap(tint: Stylizer) -> None:
+def test_overlapping_regions_are_averaged_by_weight(tint: Stylizer) -> None:
     everywhere = np.ones((2, 2), bool)
     frame = np.zeros((5, 6, 3), np.uint8)
     both = {"negative": everywhere, "black": everywhere}
@@ -145,9 +145,7 @@ def test_regions_share_where_they_overlap(tint: Stylizer) -> None:
     assert np.abs(tint.set_regions(half)(frame).astype(int) - 85).max() <= 1
 
 
-def test_masks_are_files_too_and_what_is_transparent_is_black(
-    tint: Stylizer, tmp_path: Path
-) -> None:
+def test_masks_may_be_files_and_transparency_is_black(tint: Stylizer, tmp_path: Path) -> None:
     frame, mask = picture(), left_half()
     Image.fromarray(mask).save(tmp_path / "gray.png")
     cut_out = np.dstack([np.full((24, 32, 3), 255, np.uint8), mask])
@@ -159,7 +157,7 @@ def test_masks_are_files_too_and_what_is_transparent_is_black(
     np.testing.assert_array_equal(as_mask(str(tmp_path / "gray.png")), mask)
 
 
-def test_masks_of_one_call(tint: Stylizer) -> None:
+def test_masks_for_one_call(tint: Stylizer) -> None:
     """Masks that are passed with a call, as for the frames of a mask film."""
     frame, mask = picture(), left_half()
     tint.set_regions({"black": np.ones((1, 1), bool)})
@@ -169,7 +167,7 @@ def test_masks_of_one_call(tint: Stylizer) -> None:
         tint(frame, masks=[mask, mask])
 
 
-def test_batches_strength_and_pictures_as_styles(tmp_path: Path) -> None:
+def test_regions_with_batches_strength_and_style_pictures(tmp_path: Path) -> None:
     code = Stylizer(toys.code_engine(tmp_path / "code.onnx"), device="cpu")
     dark, light = (np.full((20, 20, 3), v, np.uint8) for v in (20, 80))
     mask = left_half()

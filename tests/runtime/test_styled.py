@@ -20,13 +20,13 @@ def tint(tmp_path: Path) -> Stylizer:
     return Stylizer(toys.tint_engine(tmp_path / "tint.onnx"), device="cpu")
 
 
-def test_it_begins_with_the_settings_of_the_first(tint: Stylizer) -> None:
+def test_styled_starts_with_the_settings_of_the_original(tint: Stylizer) -> None:
     other = tint.set_style("black", strength=0.5).styled()
     np.testing.assert_array_equal(other(FRAME), tint(FRAME))
     assert (other.styles, other.device, other.metadata) == (tint.styles, tint.device, tint.metadata)
 
 
-def test_each_keeps_its_own_settings(tint: Stylizer) -> None:
+def test_styled_copies_have_their_own_settings(tint: Stylizer) -> None:
     black, mixed = tint.styled("black"), tint.styled({"negative": 1, "black": 1})
     tint.set_style(strength=0)
     mixed.set_style(strength=0.5)
@@ -35,12 +35,12 @@ def test_each_keeps_its_own_settings(tint: Stylizer) -> None:
     assert np.abs(mixed(FRAME) - (0.5 * FRAME + 0.25 * (255.0 - FRAME))).max() <= 1
 
 
-def test_a_bad_setting_is_refused_as_ever(tint: Stylizer) -> None:
+def test_styled_refuses_bad_settings(tint: Stylizer) -> None:
     with pytest.raises(BadControl, match="negative, black"):
         tint.styled("wave")
 
 
-def test_many_at_once_paint_their_own(tint: Stylizer) -> None:
+def test_many_copies_paint_at_once_with_their_own_settings(tint: Stylizer) -> None:
     strengths = np.linspace(0, 1, 8)
     others = [tint.styled("black", float(strength)) for strength in strengths]
     with ThreadPoolExecutor(8) as pool:
@@ -51,7 +51,7 @@ def test_many_at_once_paint_their_own(tint: Stylizer) -> None:
                 assert np.abs(painted - (1 - strength) * FRAME).max() <= 1
 
 
-def test_the_style_encoder_is_opened_once_for_all(tmp_path: Path) -> None:
+def test_the_style_encoder_is_opened_once_for_all_copies(tmp_path: Path) -> None:
     engine = toys.code_engine(tmp_path / "code.onnx")
     first = Stylizer(engine, device="cpu")
     other = first.styled(FRAME)
@@ -59,13 +59,13 @@ def test_the_style_encoder_is_opened_once_for_all(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.set_style(FRAME)(FRAME), other(FRAME))
 
 
-def test_closing_it_leaves_the_first_open(tint: Stylizer) -> None:
+def test_closing_a_copy_keeps_the_original_open(tint: Stylizer) -> None:
     with tint.styled("black") as other:
         assert not other(FRAME).any()
     np.testing.assert_array_equal(tint(FRAME), 255 - FRAME)
 
 
-def test_closing_the_first_closes_it_too(tint: Stylizer) -> None:
+def test_closing_the_original_closes_its_copies(tint: Stylizer) -> None:
     other = tint.styled()
     tint.close()
     with pytest.raises(StError, match="closed"):

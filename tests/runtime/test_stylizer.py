@@ -54,12 +54,12 @@ def test_strength_without_an_input_for_it_mixes(tint: Stylizer) -> None:
     assert np.abs(painted - 0.75 * picture()).max() <= 0.5
 
 
-def test_no_style_keeps_the_style(tint: Stylizer) -> None:
+def test_set_style_without_a_style_keeps_it(tint: Stylizer) -> None:
     tint.set_style("black").set_style(strength=0.5)
     assert np.abs(tint(picture()) - 0.5 * picture()).max() <= 0.5
 
 
-def test_no_strength_keeps_the_strength(tint: Stylizer) -> None:
+def test_set_style_without_a_strength_keeps_it(tint: Stylizer) -> None:
     tint.set_style(strength=0.5).set_style("black")
     assert np.abs(tint(picture()) - 0.5 * picture()).max() <= 0.5
 
@@ -84,7 +84,7 @@ def test_a_batch_is_its_frames(tint: Stylizer) -> None:
     np.testing.assert_array_equal(painted, np.stack([tint(frame) for frame in batch]))
 
 
-def test_an_engine_of_one_picture_a_run_takes_batches(tmp_path: Path) -> None:
+def test_an_engine_with_batch_size_one_accepts_batches(tmp_path: Path) -> None:
     text = """one (uint8[1, H, W, 3] content) => (uint8[1, H, W, 3] stylized)
     { stylized = BitwiseNot(content) }"""
     stylizer = Stylizer(toys.save(text, tmp_path / "one.onnx", Metadata("one")), device="cpu")
@@ -92,14 +92,14 @@ def test_an_engine_of_one_picture_a_run_takes_batches(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stylizer(batch), 255 - batch)
 
 
-def test_a_view_with_strides_is_taken(tint: Stylizer) -> None:
+def test_strided_views_are_accepted(tint: Stylizer) -> None:
     frame = picture(20, 40)[::2, ::-2]
     np.testing.assert_array_equal(tint(frame), 255 - frame)
 
 
 @given(height=some.integers(1, 40), width=some.integers(1, 40), multiple=some.sampled_from([4, 8]))
 @settings(max_examples=40, deadline=None)
-def test_every_size_comes_back(
+def test_outputs_have_the_size_of_the_input(
     tmp_path_factory: pytest.TempPathFactory, height: int, width: int, multiple: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"identity{multiple}.onnx"
@@ -164,13 +164,15 @@ def test_padding_reflects_and_replicates_where_too_small(tmp_path: Path) -> None
         None,
     ],
 )
-def test_other_arrays_are_refused_with_what_is_expected(tint: Stylizer, frame: object) -> None:
+def test_other_arrays_are_refused_and_the_error_names_the_expected_ones(
+    tint: Stylizer, frame: object
+) -> None:
     with pytest.raises(BadInput, match=r"picture (must be|needs)"):
         tint(frame)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), float("inf"), "much"])
-def test_bad_strengths(tint: Stylizer, strength: float) -> None:
+def test_bad_strengths_are_refused(tint: Stylizer, strength: float) -> None:
     with pytest.raises(BadControl, match="from 0 to 1"):
         tint.set_style("black", strength)
     np.testing.assert_array_equal(tint(picture()), 255 - picture())
@@ -180,24 +182,24 @@ def test_bad_strengths(tint: Stylizer, strength: float) -> None:
     "blend",
     [{}, {"black": 0}, {"black": -1, "negative": 2}, {"black": float("nan")}, {"black": "1"}],
 )
-def test_bad_weights(tint: Stylizer, blend: dict[str, float]) -> None:
+def test_bad_weights_are_refused(tint: Stylizer, blend: dict[str, float]) -> None:
     with pytest.raises(BadControl, match="weights"):
         tint.set_style(blend)
 
 
-def test_an_unknown_style_names_those_there_are(tint: Stylizer) -> None:
+def test_an_unknown_style_lists_the_known_ones(tint: Stylizer) -> None:
     for style in ("wave", {"wave": 1.0}):
         with pytest.raises(BadControl, match=r"'wave'.*negative, black"):
             tint.set_style(style)
 
 
-def test_an_engine_of_named_styles_takes_no_pictures(tint: Stylizer) -> None:
+def test_an_engine_of_named_styles_refuses_style_pictures(tint: Stylizer) -> None:
     for style in (picture(), Path("wave.jpg"), StyleCode(np.zeros(3, np.float32), "tint")):
         with pytest.raises(BadControl, match=r"its own styles only.*negative, black"):
             tint.set_style(style)
 
 
-def test_a_picture_as_style(code: Stylizer, tmp_path: Path) -> None:
+def test_a_style_picture_sets_the_style(code: Stylizer, tmp_path: Path) -> None:
     style = np.full((20, 20, 3), (10, 20, 30), np.uint8)
     painted = code.set_style(style)(np.full((4, 4, 3), 50, np.uint8))
     assert painted[0, 0].tolist() == [60, 70, 80]
@@ -207,7 +209,7 @@ def test_a_picture_as_style(code: Stylizer, tmp_path: Path) -> None:
         np.testing.assert_array_equal(again, painted)
 
 
-def test_strength_goes_to_an_engine_that_takes_it(code: Stylizer) -> None:
+def test_strength_is_passed_to_an_engine_with_that_input(code: Stylizer) -> None:
     style = np.full((20, 20, 3), 100, np.uint8)
     painted = code.set_style(style, strength=0.5)(np.full((4, 4, 3), 50, np.uint8))
     assert painted[0, 0].tolist() == [100, 100, 100]  # 50 + 0.5 * 100, not a mix
@@ -219,7 +221,7 @@ def test_codes_blend(code: Stylizer) -> None:
     assert painted[0, 0].tolist() == [75, 75, 75]
 
 
-def test_no_style_yet_is_said(code: Stylizer) -> None:
+def test_painting_before_setting_a_style_is_an_error(code: Stylizer) -> None:
     with pytest.raises(BadControl, match="no style is set"):
         code(picture())
 
@@ -234,7 +236,7 @@ def test_a_large_style_picture_is_scaled_down_first(code: Stylizer) -> None:
     np.testing.assert_allclose(code.encode_style(style).values, [10, 20, 30], atol=0.01)
 
 
-def test_a_code_survives_its_file(code: Stylizer, tmp_path: Path) -> None:
+def test_style_codes_are_saved_and_loaded(code: Stylizer, tmp_path: Path) -> None:
     made = code.encode_style(picture())
     made.save(tmp_path / "mine.npz")
     loaded = StyleCode.load(tmp_path / "mine.npz")
@@ -287,7 +289,7 @@ def test_fixed_size_engines(tmp_path: Path) -> None:
         stylizer(picture(8, 13))
 
 
-def test_an_encoder_of_one_size_sees_the_middle_in_its_own_shape() -> None:
+def test_an_encoder_of_one_size_sees_the_center_crop() -> None:
     metadata = Metadata("fixed", "style-encoder", ("style",), code_size=1, fixed_size=(8, 8))
     wide = np.zeros((16, 48, 3), np.uint8)
     wide[:, 16:32] = 200  # a square in the middle, which alone is seen
@@ -297,12 +299,12 @@ def test_an_encoder_of_one_size_sees_the_middle_in_its_own_shape() -> None:
         assert (seen == 200).all()
 
 
-def test_an_unknown_name_names_the_shipped_engines() -> None:
+def test_an_unknown_engine_lists_the_shipped_ones() -> None:
     with pytest.raises(BadInput, match=r"no engine 'nosuch': shipped are .*; or give a file"):
         Stylizer("nosuch")
 
 
-def test_a_closed_stylizer_says_so(tint: Stylizer) -> None:
+def test_a_closed_stylizer_raises_a_clear_error(tint: Stylizer) -> None:
     with tint:
         tint(picture())
     with pytest.raises(StError, match="closed"):

@@ -82,7 +82,9 @@ def picture(height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
-def test_it_paints_what_the_onnx_paints(machine: Machine, tmp_path: Path, flavor: str) -> None:
+def test_tensorrt_paints_what_onnx_runtime_paints(
+    machine: Machine, tmp_path: Path, flavor: str
+) -> None:
     onnx = toys.tint_engine(tmp_path / "tint.onnx")
     with Stylizer(make_trt(onnx, flavor)) as fast, Stylizer(onnx, device="cpu") as plain:
         assert fast.device == "tensorrt"
@@ -93,7 +95,7 @@ def test_it_paints_what_the_onnx_paints(machine: Machine, tmp_path: Path, flavor
             assert np.array_equal(fast(frame), plain(frame))
 
 
-def test_styles_of_pictures_come_from_the_encoder_beside(machine: Machine, tmp_path: Path) -> None:
+def test_style_pictures_use_the_trt_encoder_companion(machine: Machine, tmp_path: Path) -> None:
     onnx = toys.code_engine(tmp_path / "any.onnx")
     make_trt(tmp_path / "any.encoder.onnx")
     with Stylizer(make_trt(onnx)) as fast, Stylizer(onnx, device="cpu") as plain:
@@ -102,7 +104,9 @@ def test_styles_of_pictures_come_from_the_encoder_beside(machine: Machine, tmp_p
         assert np.array_equal(fast.set_style(style)(frame), plain.set_style(style)(frame))
 
 
-def test_a_run_copies_computes_copies_and_waits_once(machine: Machine, tmp_path: Path) -> None:
+def test_a_run_copies_computes_copies_and_synchronizes_once(
+    machine: Machine, tmp_path: Path
+) -> None:
     paint = Stylizer(make_trt(toys.tint_engine(tmp_path / "tint.onnx")))
     paint(picture())
     steps = machine.told("htod", "execute", "dtoh", "synchronize")
@@ -115,7 +119,7 @@ def test_a_run_copies_computes_copies_and_waits_once(machine: Machine, tmp_path:
     assert order.index("set_tensor_address") < order.index("execute")
 
 
-def test_memory_is_kept_and_grows_only(machine: Machine, tmp_path: Path) -> None:
+def test_device_memory_is_reused_and_only_grows(machine: Machine, tmp_path: Path) -> None:
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     paint(picture(100, 100))
     made = len(machine.told("mem_alloc", "pagelocked_empty"))
@@ -138,7 +142,7 @@ def test_a_result_is_not_overwritten_by_the_next(machine: Machine, tmp_path: Pat
         assert np.array_equal(frame, result)
 
 
-def test_a_size_that_stays_becomes_one_graph(machine: Machine, tmp_path: Path) -> None:
+def test_a_repeated_size_is_captured_as_a_cuda_graph(machine: Machine, tmp_path: Path) -> None:
     paint = Stylizer(make_trt(toys.tint_engine(tmp_path / "tint.onnx"))).set_style("negative")
     for seed in range(6):
         frame = picture(seed=seed)
@@ -156,7 +160,7 @@ def test_a_size_that_stays_becomes_one_graph(machine: Machine, tmp_path: Path) -
     assert len(machine.told("destroy")) == 4
 
 
-def test_what_cannot_be_captured_runs_as_it_did(machine: Machine, tmp_path: Path) -> None:
+def test_a_failed_graph_capture_falls_back_to_launches(machine: Machine, tmp_path: Path) -> None:
     machine.refuses_capture = True
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     for seed in range(6):
@@ -175,7 +179,7 @@ def test_tensorrt_rtx_captures_by_itself(machine: Machine, tmp_path: Path) -> No
     assert config.cuda_graph_strategy == "whole graph"
 
 
-def test_two_runs_overlap_and_more_take_turns(machine: Machine, tmp_path: Path) -> None:
+def test_two_runs_overlap_and_others_wait(machine: Machine, tmp_path: Path) -> None:
     """The barrier opens only for two: both slots compute at the same time."""
     machine.together = threading.Barrier(2)
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
@@ -195,7 +199,9 @@ def test_one_thread_needs_one_slot(machine: Machine, tmp_path: Path) -> None:
     assert len(machine.told("context")) == 1
 
 
-def test_closing_waits_for_runs_and_ends_the_waiting(machine: Machine, tmp_path: Path) -> None:
+def test_closing_waits_for_running_calls_and_refuses_waiting_ones(
+    machine: Machine, tmp_path: Path
+) -> None:
     machine.together = threading.Barrier(3)  # two slots, and this test
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     with ThreadPoolExecutor(4) as pool:
@@ -245,7 +251,7 @@ def test_tensorrt_needs_no_runtime_cache(machine: Machine, tmp_path: Path) -> No
     assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_no_folder_for_the_cache_is_no_error(
+def test_an_unwritable_runtime_cache_is_not_an_error(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -267,7 +273,7 @@ HERE = f"{platform.system().lower()}-{platform.machine().lower()}"
         ({"platform": "windows-amd64"}, rf"is for windows-amd64, not {HERE}"),
     ],
 )
-def test_engines_of_elsewhere_are_refused_before_tensorrt_sees_them(
+def test_incompatible_engines_are_refused_before_tensorrt_reads_them(
     machine: Machine, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     path = make_trt(toys.identity_engine(tmp_path / "same.onnx"), **changes)
@@ -276,7 +282,7 @@ def test_engines_of_elsewhere_are_refused_before_tensorrt_sees_them(
     assert not machine.calls
 
 
-def test_engines_that_fit_are_taken(machine: Machine, tmp_path: Path) -> None:
+def test_compatible_engines_are_accepted(machine: Machine, tmp_path: Path) -> None:
     onnx = toys.identity_engine(tmp_path / "same.onnx")
     for changes in (
         {"version": "11.4.0.107"},
@@ -286,7 +292,7 @@ def test_engines_that_fit_are_taken(machine: Machine, tmp_path: Path) -> None:
         Stylizer(make_trt(onnx, **changes)).close()
 
 
-def test_what_tensorrt_does_not_load_is_one_line(machine: Machine, tmp_path: Path) -> None:
+def test_an_engine_that_tensorrt_rejects_gives_one_line(machine: Machine, tmp_path: Path) -> None:
     onnx = toys.identity_engine(tmp_path / "same.onnx")
     with pytest.raises(Unavailable, match="does not load it: Magic tag does not match"):
         Stylizer(make_trt(onnx, data=b"damaged beyond its hash"))
@@ -316,7 +322,7 @@ def test_failures_of_a_run_leave_the_engine_usable(machine: Machine, tmp_path: P
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_is_told(machine: Machine, tmp_path: Path) -> None:
+def test_a_forked_process_gets_a_clear_error(machine: Machine, tmp_path: Path) -> None:
     paint = Stylizer(make_trt(toys.identity_engine(tmp_path / "same.onnx")))
     paint(picture())
     child = os.fork()
@@ -329,7 +335,7 @@ def test_a_forked_process_is_told(machine: Machine, tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_devices_and_suffixes_go_together(tmp_path: Path) -> None:
+def test_devices_must_match_the_suffix(tmp_path: Path) -> None:
     onnx = toys.identity_engine(tmp_path / "same.onnx")
     path = make_trt(onnx)
     with pytest.raises(BadControl, match=r"\.trt engines run on tensorrt, not on cpu"):
@@ -355,7 +361,7 @@ def test_cuda_python_is_preferred(machine: Machine, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "function", ["cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent"]
 )
-def test_a_driver_that_fails_at_the_start_is_one_line(
+def test_a_driver_failure_at_startup_gives_one_line(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     install(monkeypatch, machine, "cuda.bindings.driver")
@@ -378,7 +384,7 @@ def test_a_driver_that_fails_at_the_start_is_one_line(
         "cuStreamSynchronize",
     ],
 )
-def test_a_driver_that_fails_in_a_run_is_one_line(
+def test_a_driver_failure_in_a_run_gives_one_line(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     install(monkeypatch, machine, "cuda.bindings.driver")
@@ -406,7 +412,7 @@ def test_cuda_python_frees_everything(
     assert machine.calls[-1] == ("detach",)
 
 
-def test_commands_play_it(machine: Machine, tmp_path: Path) -> None:
+def test_commands_play_trt_engines(machine: Machine, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(picture(40, 60)).save(tmp_path / "in.png")
@@ -419,7 +425,7 @@ def test_commands_play_it(machine: Machine, tmp_path: Path) -> None:
     assert machine.told("execute")
 
 
-def test_films_play_on_it(machine: Machine, tmp_path: Path) -> None:
+def test_videos_are_painted_with_trt_engines(machine: Machine, tmp_path: Path) -> None:
     film = tmp_path / "in.mkv"
     with av.open(str(film), "w") as target:
         stream = target.add_stream("mpeg4", rate=25)
@@ -448,7 +454,7 @@ def has_gpu() -> bool:
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
+def test_without_a_gpu_one_line_says_so(tmp_path: Path) -> None:
     """The real library, up to the point where it needs a driver."""
     try:
         version = load_tensorrt("tensorrt-rtx").__version__
@@ -466,14 +472,14 @@ def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_the_provider_of_onnx_runtime_without_a_driver_is_one_line(tmp_path: Path) -> None:
+def test_onnx_runtimes_provider_without_a_driver_gives_one_line(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_ep_nv_tensorrt_rtx", reason="needs the extra tensorrt-rtx")
     with pytest.raises(Unavailable, match="NVIDIA driver") as raised:
         Stylizer(toys.identity_engine(tmp_path / "same.onnx"), device="rtx")
     assert "\n" not in str(raised.value)
 
 
-def test_the_provider_without_its_wheel_names_its_extra(
+def test_onnx_runtimes_provider_without_its_wheel_names_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_nv_tensorrt_rtx", None)
@@ -519,7 +525,7 @@ def build_here(onnx: Path, flavor: str) -> Path:
 @gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
-def test_on_a_gpu_it_paints_what_the_onnx_paints(
+def test_on_a_gpu_tensorrt_paints_what_onnx_runtime_paints(
     tmp_path: Path, flavor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New sizes, graphs, two threads and a second start on a real GPU."""

@@ -18,7 +18,7 @@ FRAMES, THREADS = 200, 8
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
-def test_threads_paint_what_one_paints(tmp_path: Path, device: str) -> None:
+def test_concurrent_threads_paint_what_one_thread_paints(tmp_path: Path, device: str) -> None:
     """8 threads × 200 frames while the style keeps changing: every painting equals that of a single
     setting, never a mixture."""
     if device == "openvino":
@@ -74,7 +74,7 @@ def test_a_forked_child_gets_a_clear_error(tmp_path: Path, device: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 @pytest.mark.parametrize("what", FORKS)
-def test_a_forked_child_ends_well(tmp_path: Path, what: str, device: str) -> None:
+def test_a_forked_child_exits_cleanly(tmp_path: Path, what: str, device: str) -> None:
     """It neither hangs nor dies by a signal, although the libraries' destructors would."""
     if device == "openvino":
         pytest.importorskip("openvino")

@@ -76,13 +76,13 @@ def test_shipped_engines_paint_the_same_in_tiles(name: str, device: str) -> None
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_a_flat_picture_is_the_same_in_tiles(value: int) -> None:
+def test_a_uniform_picture_is_the_same_in_tiles(value: int) -> None:
     """Its variance is 0, so instance norms amplify every difference."""
     paint, frame = shipped("paintings-light", "cpu"), np.full((100, 130, 3), value, np.uint8)
     assert off(paint.tiled(frame, tile=48), paint(frame)) <= 2
 
 
-def test_maps_larger_than_memory_lie_in_a_file(
+def test_maps_larger_than_memory_are_kept_in_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paint, frame = shipped("paintings-light", "cpu"), uneven(120, 140)
@@ -99,7 +99,7 @@ def test_maps_larger_than_memory_lie_in_a_file(
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no posix_fallocate here")
-def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -148,7 +148,7 @@ def convolutions(data: bytes) -> int:
     return sum(node.op_type == "Conv" for node in onnx.load_from_string(data).graph.node)
 
 
-def test_tiles_alone_would_differ() -> None:
+def test_tiles_without_shared_statistics_would_differ() -> None:
     """The statistics matter in this case, so the test above can fail."""
     frame, paint = uneven(128, 128), pair().set_style("soft", 1)
     quarters = [[paint(frame[y : y + 64, x : x + 64]) for x in (0, 64)] for y in (0, 64)]
@@ -156,7 +156,7 @@ def test_tiles_alone_would_differ() -> None:
     assert off(patchwork, paint(frame)) > 20
 
 
-def test_a_halo_too_small_would_show(tmp_path: Path) -> None:
+def test_a_smaller_halo_would_change_the_result(tmp_path: Path) -> None:
     paint = Stylizer(toys.tiles_pair(tmp_path / "thin.onnx", halo=0), device="cpu")
     frame = uneven(96, 96)
     assert off(paint.tiled(frame, tile=32), paint(frame)) > 2
@@ -168,7 +168,7 @@ def test_tiled_equals_whole_on_openvino() -> None:
     assert off(paint.tiled(frame, tile=40), paint(frame)) <= 2
 
 
-def test_a_call_tiles_what_is_too_large_for_one_run(tmp_path: Path) -> None:
+def test_a_call_paints_in_tiles_what_exceeds_memory(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "pair.onnx")
     small, steps = Stylizer(path, device="cpu", whole_pixels=5000), []
     frame = uneven(90, 80)
@@ -195,7 +195,7 @@ def test_free_memory_decides_between_whole_and_tiles(
     paint(frame[:50], progress=lambda done, total: pytest.fail("small enough in any case"))
 
 
-def test_a_method_without_tiles_needs_much_memory(
+def test_a_method_without_tiles_reports_the_memory_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("st.runtime.stylizer.WHOLE_PIXELS", 5000)
@@ -207,7 +207,7 @@ def test_a_method_without_tiles_needs_much_memory(
         paint(frame)
 
 
-def test_free_memory_is_told_and_a_control_group_limits_it(tmp_path: Path) -> None:
+def test_free_memory_respects_control_groups(tmp_path: Path) -> None:
     assert (free_memory() or 1 << 40) > 1 << 20
     assert cgroup_room(tmp_path) is None
     (tmp_path / "memory.current").write_text("700\n")
@@ -236,14 +236,14 @@ def test_batches_are_tiled_one_by_one() -> None:
     np.testing.assert_array_equal(painted[1], pair().tiled(batch[1], tile=24))
 
 
-def test_without_its_tiles_an_engine_says_what_is_missing(tmp_path: Path) -> None:
+def test_an_engine_without_its_tiles_file_names_it(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "plain.onnx")
     path.with_suffix(".tiles.onnx").unlink()
     with pytest.raises(BadEngine, match=r"80×90 is too large.*plain\.tiles\.onnx.* was not found"):
         Stylizer(path, device="cpu", whole_pixels=5000)(uneven(90, 80))
 
 
-def test_without_tiles_by_its_method_an_engine_says_so(tmp_path: Path) -> None:
+def test_an_engine_whose_method_has_no_tiles_says_so(tmp_path: Path) -> None:
     path = toys.tint_engine(tmp_path / "tint.onnx")
     with pytest.raises(
         BadInput, match=r"80×90 is too large.* tint cannot paint in tiles, because it needs"
@@ -309,7 +309,7 @@ print(int(peak[1]) >> 10)
 """
 
 
-def test_memory_is_the_tiles_and_not_the_pictures(tmp_path: Path) -> None:
+def test_memory_depends_on_the_tile_and_not_on_the_picture(tmp_path: Path) -> None:
     path = toys.tiles_pair(tmp_path / "pair.onnx")
 
     def peak(height: int) -> int:

@@ -71,7 +71,7 @@ def test_inspect_shows_profile_precision_and_error(engine: Path) -> None:
     assert values["rounding_error"] == [2.0, 0.25]
 
 
-def test_check_names_all_that_is_missing_and_the_cpu_alternative(
+def test_check_lists_missing_requirements_and_the_cpu_alternative(
     engine: Path, no_gpu: None
 ) -> None:
     toys.identity_engine(engine.with_name("mine.onnx"))
@@ -86,7 +86,7 @@ def test_check_names_all_that_is_missing_and_the_cpu_alternative(
     assert {need["what"]: need["met"] for need in json.loads(shown)}["any system"]
 
 
-def test_what_needs_a_gpu_says_so_in_one_line(engine: Path, no_gpu: None) -> None:
+def test_commands_that_need_a_gpu_give_one_line(engine: Path, no_gpu: None) -> None:
     code, _, said = run("bench", engine)
     assert code == 1
     assert said.count("\n") == 1
@@ -105,7 +105,7 @@ def test_what_needs_a_gpu_says_so_in_one_line(engine: Path, no_gpu: None) -> Non
         ({"later": False}, Gpu("RTX 4090", 89, 13000), "8.0, 8.6; RTX 4090 has 8.9"),
     ],
 )
-def test_requirements(
+def test_each_unmet_requirement_is_reported(
     changes: dict, gpu: Gpu, missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = type("Module", (), {"__version__": "1.7.1.116"})
@@ -122,7 +122,7 @@ def test_requirements(
     assert system() not in ("", "-")
 
 
-def test_bad_pairs_are_one_line(engine: Path) -> None:
+def test_engines_and_json_files_that_do_not_match_give_one_line(engine: Path) -> None:
     whole = json_beside(engine).read_text()
     for change, message in (
         (lambda: engine.write_bytes(DATA[:5]), "cut short"),

@@ -25,7 +25,7 @@ def engine(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_bytes_stay_bare_and_both_are_read_back(engine: Path) -> None:
+def test_write_trt_stores_the_bytes_unchanged_and_the_metadata_beside(engine: Path) -> None:
     assert engine.read_bytes() == DATA
     assert json_beside(engine).name == "wave.rtx.trt.json"
     assert read_trt(engine) == (DATA, METADATA, BUILD)
@@ -45,7 +45,7 @@ def test_capabilities(
     assert not any(build.runs_on(c) for c in not_on)
 
 
-def test_pairs_that_do_not_belong_together(engine: Path) -> None:
+def test_engines_and_json_files_that_do_not_match_are_refused(engine: Path) -> None:
     with pytest.raises(BadInput, match="no such engine"):
         read_trt(engine.with_name("none.trt"))
     engine.write_bytes(DATA[:-1])
@@ -122,7 +122,7 @@ def test_bad_descriptions_are_refused(engine: Path, text: str, match: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_a_failed_write_leaves_the_old_pair(engine: Path) -> None:
+def test_a_failed_write_keeps_the_old_pair(engine: Path) -> None:
     with pytest.raises(BadEngine):
         write_trt(engine, b"other", METADATA, replace(BUILD, size=0))
     assert read_trt(engine) == (DATA, METADATA, BUILD)

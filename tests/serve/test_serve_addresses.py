@@ -40,19 +40,19 @@ from st.video.serve.address import (
         ("x:", "x", 8765),
     ],
 )
-def test_addresses(text: str, host: str, port: int) -> None:
+def test_addresses_are_parsed(text: str, host: str, port: int) -> None:
     assert parse_address(text) == Address(host, port)
 
 
 @pytest.mark.parametrize(
     "text", ["a:b", ":70000", "http://x", "a b", "::1", "[x]:1", "a\x1b", "-x", "[::1]x"]
 )
-def test_what_is_no_address(text: str) -> None:
+def test_bad_addresses_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="HOST:PORT"):
         parse_address(text)
 
 
-def test_loopback() -> None:
+def test_loopback_addresses_are_recognized() -> None:
     for text in ("127.0.0.1", "127.8.9.1", "localhost", "[::1]"):
         assert parse_address(text).loopback, text
     for text in ("0.0.0.0", "[::]", "192.0.2.7"):
@@ -61,7 +61,7 @@ def test_loopback() -> None:
         _ = parse_address("no-such-host.invalid").loopback
 
 
-def test_names() -> None:
+def test_allowed_and_public_hosts() -> None:
     assert allowed_hosts(Address("127.0.0.1")) == ("127.0.0.1", "localhost", "::1")
     assert allowed_hosts(Address("192.0.2.7"), ["Studio.example"]) == (
         "192.0.2.7",
@@ -78,13 +78,13 @@ def test_names() -> None:
             allowed_hosts(Address(), [bad])
 
 
-def test_origins() -> None:
+def test_urls_omit_default_ports() -> None:
     assert url(False, "127.0.0.1", 8765) == "http://127.0.0.1:8765"
     assert url(True, "::1", 443) == "https://[::1]"
     assert url(False, "x", 80) == "http://x"
 
 
-def test_an_own_certificate_is_for_its_names_and_kept(tmp_path: Path) -> None:
+def test_a_self_signed_certificate_covers_its_names_and_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "tls"
     names = ["192.0.2.7", "studio.local", "::1"]
     path, key = certificate.own_certificate(names, folder)
@@ -104,7 +104,7 @@ def test_an_own_certificate_is_for_its_names_and_kept(tmp_path: Path) -> None:
     assert certificate.own_certificate(["other.local"], folder)[0] != path
 
 
-def test_a_certificate_near_its_end_or_damaged_is_made_anew(
+def test_an_expiring_or_damaged_certificate_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _ = certificate.own_certificate(["a"], tmp_path)
@@ -120,7 +120,7 @@ def test_a_certificate_near_its_end_or_damaged_is_made_anew(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_files_that_are_no_certificate(tmp_path: Path) -> None:
+def test_files_that_are_no_certificate_are_refused(tmp_path: Path) -> None:
     good, _ = certificate.own_certificate(["a"], tmp_path / "a")
     other, _ = certificate.own_certificate(["b"], tmp_path / "b")
     text = tmp_path / "x.pem"
@@ -134,12 +134,14 @@ def test_files_that_are_no_certificate(tmp_path: Path) -> None:
         certificate.fingerprint(text)
 
 
-def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_cache_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StError, match="certificate and a key of your own"):
         certificate.own_certificate(["a"], tmp_path / "file" / "tls")
 
 
-def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_certificates_are_cached_in_the_users_cache_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert certificate.cache_folder() == tmp_path / "st" / "tls"

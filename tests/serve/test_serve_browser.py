@@ -94,7 +94,7 @@ def negative(color: list[float]) -> list[float]:
     return [255 - value for value in color]
 
 
-def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_path: Path) -> None:
+def test_the_camera_is_painted_and_the_controls_work(camera: Path, tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     serve = ["--serve", "127.0.0.1:0", "--engine", str(engine), "--paint-size", "320"]
     with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
@@ -137,7 +137,7 @@ def test_the_camera_comes_back_painted_and_the_controls_work(camera: Path, tmp_p
         one.wait(lambda: json.load(urlopen(f"{url}info"))["sessions"] == 0, 20)
 
 
-def test_a_picture_of_the_visitors_becomes_a_style(camera: Path, tmp_path: Path) -> None:
+def test_a_visitor_can_upload_a_style_picture(camera: Path, tmp_path: Path) -> None:
     engine = toys.code_engine(tmp_path / "code.onnx")
     dark, red = tmp_path / "dark.png", tmp_path / "my red.png"
     cv2.imwrite(str(dark), np.zeros((20, 20, 3), np.uint8))
@@ -170,7 +170,7 @@ return found.map((node) => node.id || node.tagName);
 """
 
 
-def test_nothing_lies_below_the_fold_and_settings_survive(camera: Path, tmp_path: Path) -> None:
+def test_the_page_fits_the_window_and_keeps_settings(camera: Path, tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
     with webcam(*serve, cache=tmp_path) as (url,), page(url, camera, tmp_path) as one:
@@ -209,7 +209,7 @@ def test_nothing_lies_below_the_fold_and_settings_survive(camera: Path, tmp_path
         assert complaints(one.driver) == []
 
 
-def test_a_server_that_dies_is_told_over_the_picture(camera: Path, tmp_path: Path) -> None:
+def test_a_lost_server_is_shown_over_the_picture(camera: Path, tmp_path: Path) -> None:
     """A killed server sends no message: the page shows one and reconnects to a new server."""
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     serve = ["--serve", ":0", "--engine", str(engine), "--paint-size", "160"]
@@ -236,7 +236,7 @@ def test_a_server_that_dies_is_told_over_the_picture(camera: Path, tmp_path: Pat
             assert not one.shown("notice")
 
 
-def test_an_engine_of_any_style_starts_without_one(camera: Path, tmp_path: Path) -> None:
+def test_an_any_style_engine_starts_without_a_style(camera: Path, tmp_path: Path) -> None:
     engine = toys.code_engine(tmp_path / "code.onnx")
     red = tmp_path / "red.png"
     cv2.imwrite(str(red), np.full((20, 20, 3), (0, 0, 90), np.uint8))

@@ -32,7 +32,7 @@ def refused(*arguments: str) -> str:
         (["--serve", ":0", "--max-sessions", "0"], "--max-sessions"),
     ],
 )
-def test_options_that_do_not_go_together(arguments: list[str], words: str) -> None:
+def test_conflicting_options_are_refused(arguments: list[str], words: str) -> None:
     assert words in refused(*arguments)
 
 
@@ -46,13 +46,13 @@ def test_options_that_do_not_go_together(arguments: list[str], words: str) -> No
         (["--serve", ":0", "-s", "wave"], "negative, black"),
     ],
 )
-def test_values_that_cannot_be_used(tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_bad_option_values_are_refused(tmp_path: Path, arguments: list[str], words: str) -> None:
     pytest.importorskip("aiortc")
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     assert words in refused(*arguments, "--engine", str(engine))
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_in_use_gives_one_line(tmp_path: Path) -> None:
     pytest.importorskip("aiortc")
     import socket
 
@@ -65,7 +65,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port} cannot listen there: Address already in use" in result.output
 
 
-def test_without_the_extra_it_says_which(tmp_path: Path) -> None:
+def test_without_the_extra_one_line_names_it(tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     code = f"""
 import sys

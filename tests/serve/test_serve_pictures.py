@@ -57,7 +57,7 @@ async def stylize(
         return answer.status, answer.content_type, await answer.read()
 
 
-def test_a_picture_comes_back_as_the_stylizer_paints_it(tint: Stylizer) -> None:
+def test_posted_pictures_are_painted_as_by_the_stylizer(tint: Stylizer) -> None:
     cases = {
         "": tint.styled(),
         "?style=black&strength=0.25": tint.styled("black", 0.25),
@@ -90,7 +90,7 @@ def test_a_picture_comes_back_as_the_stylizer_paints_it(tint: Stylizer) -> None:
         ("avif", "", "avif"),
     ],
 )
-def test_the_format_is_the_pictures_own_or_the_one_asked_for(
+def test_the_format_is_that_of_the_picture_or_the_requested_one(
     tint: Stylizer, given: str, query: str, expected: str
 ) -> None:
     async def work(server: Served) -> None:
@@ -101,7 +101,7 @@ def test_the_format_is_the_pictures_own_or_the_one_asked_for(
     visit(tint, work)
 
 
-def test_what_cannot_be_done_is_said(tint: Stylizer, tmp_path: Path) -> None:
+def test_bad_requests_get_a_reason(tint: Stylizer, tmp_path: Path) -> None:
     file = tmp_path / "style.png"
     file.write_bytes(encoded())
 
@@ -150,7 +150,7 @@ def test_pixels_are_counted_before_any_is_decoded(
     visit(tint, work)
 
 
-def test_few_at_once_and_the_rest_is_told_to_wait(
+def test_few_requests_at_once_and_the_others_are_told_to_wait(
     tint: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, most = 0, 0
@@ -180,7 +180,7 @@ def test_few_at_once_and_the_rest_is_told_to_wait(
     assert most == 1
 
 
-def test_an_engine_of_its_own_styles_takes_no_style_picture(tint: Stylizer) -> None:
+def test_an_engine_of_named_styles_refuses_a_posted_style_picture(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         assert (await server.info())["pictures"] is False
         async with server.http.post(f"{server.url}/sessions/x/pictures", data=encoded()) as answer:
@@ -196,7 +196,7 @@ def form(**fields: object) -> aiohttp.FormData:
     return data
 
 
-def test_a_form_is_taken_too(tint: Stylizer) -> None:
+def test_multipart_forms_are_accepted(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         url = f"{server.url}/stylize"
         fields = form(picture=encoded(), style="black", strength="0.25")
@@ -236,7 +236,7 @@ def test_a_style_picture_in_a_form(tmp_path: Path) -> None:
     visit(code, work)
 
 
-def test_stalled_uploads_hold_nobody_up(tint: Stylizer) -> None:
+def test_stalled_uploads_do_not_block_others(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         host, port = server.url.removeprefix("http://").split(":")
         stalled = []
@@ -268,7 +268,7 @@ def test_too_many_bytes_at_once_are_refused(
     visit(tint, work)
 
 
-def test_the_work_of_a_client_who_left_ends(tmp_path: Path) -> None:
+def test_work_for_a_disconnected_client_is_stopped(tmp_path: Path) -> None:
     """Painting stops between two tiles, and the next client is served at once."""
     stylizer = Stylizer(toys.tiles_pair(tmp_path / "pair.onnx"), device="cpu", threads=1)
     stylizer._whole_pixels = 100
@@ -301,7 +301,7 @@ def test_the_work_of_a_client_who_left_ends(tmp_path: Path) -> None:
     assert Stylizer.__call__ is painted
 
 
-def test_painting_ends_in_time(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_painting_has_a_time_limit(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "PAINT_SECONDS", 0.05)
     real = pictures.read_picture
     monkeypatch.setattr(pictures, "read_picture", lambda *a: time.sleep(0.3) or real(*a))
@@ -314,7 +314,9 @@ def test_painting_ends_in_time(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) 
     visit(tint, work)
 
 
-def test_half_sent_headers_are_closed(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_with_incomplete_headers_are_closed(
+    tint: Stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("st.video.serve.connections.IDLE_SECONDS", 0.3)
 
     async def work(server: Served) -> None:

@@ -15,7 +15,7 @@ from st.video.live.latest import ClosedError, LatestSlot
 from st.video.serve.backlog import WAITING, Backlog, bound_backlog
 
 
-def test_a_newer_frame_takes_the_place() -> None:
+def test_a_newer_frame_replaces_a_waiting_one() -> None:
     async def run() -> None:
         place: LatestSlot[int] = LatestSlot()
         for number in range(5):
@@ -31,7 +31,7 @@ def test_a_newer_frame_takes_the_place() -> None:
     asyncio.run(run())
 
 
-def test_nobody_waits_for_a_place_that_is_closed() -> None:
+def test_closing_the_slot_ends_the_waiting() -> None:
     async def run() -> None:
         place: LatestSlot[int] = LatestSlot()
         waiting = asyncio.create_task(place.get())
@@ -46,7 +46,7 @@ def test_nobody_waits_for_a_place_that_is_closed() -> None:
     asyncio.run(run())
 
 
-def test_frames_to_decode_are_dropped_together_and_a_whole_one_is_asked_for() -> None:
+def test_undecoded_frames_are_dropped_together_and_a_keyframe_is_requested() -> None:
     damaged = threading.Event()
     frames = Backlog(damaged, most=4)
     for number in range(4):
@@ -62,7 +62,7 @@ def test_frames_to_decode_are_dropped_together_and_a_whole_one_is_asked_for() ->
     assert [frames.get_nowait() for _ in range(5)] == [0, 1, 2, 3, None]
 
 
-def test_aiortc_takes_the_bounded_queue() -> None:
+def test_aiortc_accepts_the_bounded_queue() -> None:
     """aiortc has no setting for this: the test fails if a release renames the private queue."""
 
     async def run() -> None:

@@ -125,7 +125,7 @@ def test_ten_wrong_tokens_a_minute(tint: Stylizer, monkeypatch: pytest.MonkeyPat
     visit(tint, work, TOKEN)
 
 
-def test_tries_are_counted_for_each_neighborhood() -> None:
+def test_failed_tokens_are_counted_per_network() -> None:
     tries = Tries(lambda: 5.0)
     for n in range(10):
         tries.wrong(f"2001:db8::{n}")
@@ -134,7 +134,7 @@ def test_tries_are_counted_for_each_neighborhood() -> None:
     assert tries.wait("192.0.2.1") == 0
 
 
-def test_the_memory_of_tries_is_bounded() -> None:
+def test_the_table_of_failed_tokens_is_bounded() -> None:
     tries = Tries(lambda: 5.0)
     for n in range(guard.REMEMBERED + 50):
         tries.wrong(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
@@ -163,7 +163,7 @@ def test_tokens_are_compared_in_constant_time(
     assert {other.decode() for _, other in compared} == {TOKEN}
 
 
-def test_the_token_moves_from_the_address_to_a_cookie(tint: Stylizer) -> None:
+def test_the_token_moves_from_the_url_to_a_cookie(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         url = f"{server.url}/"
         async with server.http.get(url, params={"token": TOKEN}, allow_redirects=False) as answer:
@@ -202,7 +202,7 @@ def test_a_body_over_64_kb_is_refused(tint: Stylizer) -> None:
     visit(tint, work)
 
 
-def test_a_body_is_refused_before_it_is_sent(tint: Stylizer) -> None:
+def test_a_large_body_is_refused_before_it_is_sent(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         host = server.url.removeprefix("http://").encode()
         for path in (b"/offer", b"/stylize", b"/sessions/x/pictures"):
@@ -213,7 +213,7 @@ def test_a_body_is_refused_before_it_is_sent(tint: Stylizer) -> None:
     visit(tint, work)
 
 
-def test_what_is_no_offer_is_refused_and_leaves_nothing(tint: Stylizer) -> None:
+def test_invalid_offers_are_refused_and_leave_no_session(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         url = f"{server.url}/offer"
         async with visitor(Camera(FLAT)) as one:
@@ -257,7 +257,7 @@ def test_what_is_no_offer_is_refused_and_leaves_nothing(tint: Stylizer) -> None:
     visit(tint, work)
 
 
-def test_no_route_serves_a_path(tint: Stylizer) -> None:
+def test_no_route_serves_files_by_path(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         for path in PATHS:
             assert await path_status(server, path) in (400, 404, 405), path
@@ -265,7 +265,7 @@ def test_no_route_serves_a_path(tint: Stylizer) -> None:
     visit(tint, work)
 
 
-def test_every_answer_carries_the_headers(tint: Stylizer) -> None:
+def test_every_response_has_the_security_headers(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         for headers in ({}, {"Host": "evil"}, {"Authorization": f"Bearer {TOKEN}"}):
             for method, path in ROUTES:
@@ -278,7 +278,7 @@ def test_every_answer_carries_the_headers(tint: Stylizer) -> None:
     visit(tint, work, TOKEN)
 
 
-def test_the_page_names_no_other_server(tint: Stylizer) -> None:
+def test_the_served_page_refers_to_no_other_host(tint: Stylizer) -> None:
     async def work(server: Served) -> None:
         for path in ("/", "/common.css", "/page.js", "/stream.js", "/styles.js"):
             async with server.http.get(server.url + path) as answer:
@@ -290,7 +290,7 @@ def test_the_page_names_no_other_server(tint: Stylizer) -> None:
     visit(tint, work)
 
 
-def test_what_goes_wrong_inside_is_no_page_of_code(
+def test_internal_errors_show_no_traceback(
     tint: Stylizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from st.video.serve import app
@@ -311,7 +311,7 @@ def test_what_goes_wrong_inside_is_no_page_of_code(
     assert "\x1b" not in said
 
 
-def test_a_slow_body_ends(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_times_out(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     from st.video.serve import request_body
 
     monkeypatch.setattr(request_body, "READ_SECONDS", 0.3)
@@ -342,7 +342,7 @@ def test_a_browser_without_a_token_gets_a_field_for_it(tint: Stylizer) -> None:
     visit(tint, work, TOKEN)
 
 
-def test_the_code_under_the_address_leads_to_it() -> None:
+def test_the_qr_code_contains_the_address() -> None:
     """The QR code is rendered as in a terminal and decoded by OpenCV."""
     pytest.importorskip("segno")
     import cv2

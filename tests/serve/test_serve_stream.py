@@ -44,7 +44,7 @@ def code(tmp_path: Path) -> Stylizer:
     return Stylizer(toys.code_engine(tmp_path / "code.onnx"), device="cpu", threads=1)
 
 
-def test_a_clip_comes_back_painted(tint: Stylizer, tmp_path: Path) -> None:
+def test_a_streamed_clip_is_painted(tint: Stylizer, tmp_path: Path) -> None:
     film = frames(clip(tmp_path))
 
     async def play() -> list[NDArray[np.uint8]]:
@@ -82,7 +82,7 @@ def test_every_visitor_has_settings_of_their_own(tint: Stylizer) -> None:
     asyncio.run(play())
 
 
-def test_bad_settings_are_answered_and_change_nothing(tint: Stylizer) -> None:
+def test_bad_settings_get_an_error_and_change_nothing(tint: Stylizer) -> None:
     async def play() -> None:
         async with served(session_defaults(tint)) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
@@ -111,7 +111,7 @@ def test_bad_settings_are_answered_and_change_nothing(tint: Stylizer) -> None:
     asyncio.run(play())
 
 
-def test_the_server_tells_rate_delay_and_size(tint: Stylizer) -> None:
+def test_the_server_reports_rate_delay_and_size(tint: Stylizer) -> None:
     async def play() -> None:
         async with served(session_defaults(tint)) as server, visitor(Camera(FLAT)) as one:
             assert await one.connect(server) == 200
@@ -125,7 +125,7 @@ def test_the_server_tells_rate_delay_and_size(tint: Stylizer) -> None:
     asyncio.run(play())
 
 
-def test_a_picture_that_is_sent_becomes_a_style(code: Stylizer, tmp_path: Path) -> None:
+def test_an_uploaded_picture_becomes_a_style(code: Stylizer, tmp_path: Path) -> None:
     dark = tmp_path / "dark.png"
     cv2.imwrite(str(dark), np.full((20, 20, 3), 20, np.uint8))
     bright = cv2.imencode(".png", np.full((20, 20, 3), 100, np.uint8))[1].tobytes()
@@ -153,7 +153,7 @@ def test_a_picture_that_is_sent_becomes_a_style(code: Stylizer, tmp_path: Path) 
     asyncio.run(play())
 
 
-def test_only_the_newest_frame_waits(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_newest_frame_is_queued(tint: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Painting takes four frame periods; the delay stays that of one or two paintings."""
     from st.video.serve import session
 
@@ -176,7 +176,7 @@ def test_only_the_newest_frame_waits(tint: Stylizer, monkeypatch: pytest.MonkeyP
     assert max(delays[1:]) < 1000 * 4 / RATE * 3
 
 
-def test_a_machine_too_slow_for_the_rate_paints_smaller(
+def test_a_slow_machine_paints_at_a_smaller_size(
     tint: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from st.video.serve import session
@@ -204,7 +204,7 @@ def test_a_machine_too_slow_for_the_rate_paints_smaller(
     asyncio.run(play())
 
 
-def test_a_visitor_who_leaves_is_gone_at_once(tint: Stylizer) -> None:
+def test_a_visitor_who_leaves_frees_the_slot_at_once(tint: Stylizer) -> None:
     async def play() -> None:
         async with served(session_defaults(tint), max_sessions=1) as server:
             async with visitor(Camera(FLAT)) as one:
@@ -221,7 +221,7 @@ def test_a_visitor_who_leaves_is_gone_at_once(tint: Stylizer) -> None:
     asyncio.run(play())
 
 
-def test_one_visitor_too_many_is_told_so(tint: Stylizer) -> None:
+def test_one_visitor_too_many_gets_a_message(tint: Stylizer) -> None:
     async def play() -> None:
         async with (
             served(session_defaults(tint), max_sessions=1) as server,
@@ -234,7 +234,7 @@ def test_one_visitor_too_many_is_told_so(tint: Stylizer) -> None:
     asyncio.run(play())
 
 
-def test_an_offer_that_nobody_follows_is_freed(tint: Stylizer) -> None:
+def test_an_unanswered_offer_is_freed(tint: Stylizer) -> None:
     async def play() -> None:
         async with (
             served(session_defaults(tint), silence=2) as server,

@@ -89,7 +89,7 @@ def test_regions_from_mask_files(pictures, tmp_path):
         ({"--vgg": "missing.pth"}, 2, "missing.pth"),
     ],
 )
-def test_errors_are_one_line(pictures, tmp_path, monkeypatch, changes, code, message):
+def test_errors_give_one_line(pictures, tmp_path, monkeypatch, changes, code, message):
     photo, style = pictures
     monkeypatch.chdir(tmp_path)
     given = {"--content": str(photo), "--style": str(style), "-o": "out.png", "--steps": "1"}
@@ -102,7 +102,7 @@ def test_errors_are_one_line(pictures, tmp_path, monkeypatch, changes, code, mes
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_device_that_is_not_here_is_an_error(pictures, tmp_path):
+def test_a_missing_device_is_an_error(pictures, tmp_path):
     import torch
 
     if torch.cuda.is_available():
@@ -124,7 +124,7 @@ def test_the_content_is_never_overwritten(pictures):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
-def test_ctrl_c_writes_the_picture_as_it_stands(pictures, tmp_path):
+def test_ctrl_c_writes_the_current_picture(pictures, tmp_path):
     photo, style = pictures
     out, preview = tmp_path / "out.png", tmp_path / "out.preview.png"
     # A shell's background job, as a test run may be, hands SIGINT down ignored.

@@ -67,18 +67,18 @@ def test_laplacian_of_one_bright_pixel():
     assert torch.equal(filtered(image, 1)[0, 0], expected)
 
 
-def test_laplacian_averages_over_the_pool_first():
+def test_laplacian_pools_before_filtering():
     small = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(1))
     large = small.repeat_interleave(4, 2).repeat_interleave(4, 3)
     torch.testing.assert_close(filtered(large, 4), filtered(small, 1))
 
 
-def test_laplacian_does_not_see_a_ramp():
+def test_laplacian_of_a_ramp_is_zero():
     ramp = torch.arange(48.0).expand(1, 3, 48, 48) / 48
     assert filtered(ramp, 4).abs().max() < 1e-5
 
 
-def test_gram_inside_a_region_is_that_of_the_region_alone():
+def test_the_gram_matrix_of_a_region_ignores_other_pixels():
     features = torch.rand(1, 4, 6, 8, generator=torch.Generator().manual_seed(2))
     mask = torch.zeros(1, 1, 6, 8)
     mask[..., :4] = 1
@@ -110,7 +110,7 @@ def test_shares_of_regions_are_their_areas():
 
 @given(some.integers(1, 40), some.integers(1, 40), some.integers(0, 2**31))
 @settings(max_examples=50, deadline=None)
-def test_remap_is_what_numpy_says(count, given_count, seed):
+def test_histogram_matching_agrees_with_numpy(count, given_count, seed):
     random = np.random.default_rng(seed)
     values, style = random.normal(size=(3, count)), random.normal(size=(3, given_count))
     at = ((np.arange(count) + 0.5) * given_count / count - 0.5).clip(0, given_count - 1)
@@ -137,7 +137,7 @@ def test_histogram_distance_by_hand():
     assert float(histogram_distance(features, style, inside)) == pytest.approx(expected)
 
 
-def test_weights_after_a_colon():
+def test_weights_are_parsed_after_a_colon():
     assert weighted("relu4_1:0.5") == ("relu4_1", 0.5)
     assert weighted("relu4_1") == ("relu4_1", 1.0)
     assert weighted("C:style.jpg") == ("C:style.jpg", 1.0)

@@ -85,7 +85,7 @@ def test_a_callback_stops_early(name, pair, vgg):
     assert torch.equal(painted, seen[-1].picture)
 
 
-def test_reshuffle_counts_what_it_uses(pair, vgg):
+def test_reshuffle_reports_patch_reuse(pair, vgg):
     steps = run("reshuffle", pair, vgg, steps=2)
     for step in steps:
         assert 1 <= step.figures["max uses"] <= 4  # max_uses, and twice where the style has fewer
@@ -112,7 +112,7 @@ def test_noise_depends_on_the_seed_alone(pair, vgg):
     assert not torch.equal(last(1), last(2))
 
 
-def test_a_small_picture_comes_first(pair, vgg):
+def test_optimization_starts_at_a_small_size(pair, vgg):
     steps = run("gatys", pair, vgg, size=96, coarsest=48, steps=6)
     assert [max(step.picture.shape) for step in steps] == [48] * 4 + [96] * 2
     assert [step.evaluation for step in steps] == [1, 2, 3, 4, 5, 6]
@@ -120,7 +120,7 @@ def test_a_small_picture_comes_first(pair, vgg):
 
 
 @pytest.mark.parametrize("name", ["gatys", "histogram"])
-def test_regions_take_their_own_styles(name, pair, vgg):
+def test_regions_are_painted_in_their_own_styles(name, pair, vgg):
     content, wave = pair
     negative = 1 - wave
     left = torch.zeros_like(content[:, :1])
@@ -197,7 +197,7 @@ def test_matched_colors_have_the_contents_mean_and_covariance():
     torch.testing.assert_close(matched.cov(), expected.cov(), atol=3e-4, rtol=0)
 
 
-def test_a_transformed_style_keeps_its_size_and_turns():
+def test_a_transformed_style_is_rotated_at_the_same_size():
     image = torch.zeros(1, 3, 33, 65)
     image[..., 16, 40:56] = 1  # a stroke to the right of the middle
     turn = transformed(image, 1.0, 30.0)
@@ -220,7 +220,7 @@ def test_descent_reaches_the_minimum_of_a_quadratic():
     assert terms["apart"] < 1e-4
 
 
-def test_descent_takes_back_what_jumps():
+def test_descent_undoes_steps_that_raise_the_loss():
     def flat_flanks(x: Tensor) -> dict[str, Tensor]:
         return {"loss": (1 + x.sum() ** 2).sqrt()}  # far out, curvature promises too much
 
@@ -231,7 +231,7 @@ def test_descent_takes_back_what_jumps():
     assert totals[-1] < totals[0]
 
 
-def test_descent_refuses_losses_that_are_no_numbers():
+def test_descent_refuses_losses_that_are_not_finite():
     with pytest.raises(BadInput, match="not finite"):
         list(descend(torch.ones(1, 3, 2, 2), lambda x: {"loss": x.sum() / 0}, 3))
 
@@ -250,7 +250,7 @@ def test_targets_are_renewed_between_rounds():
     assert split(8, 3) == [3, 3, 2]
 
 
-def test_pyramids():
+def test_pyramid_sizes():
     assert pyramid(300, 400, 400, 32) == [(38, 50), (75, 100), (150, 200), (300, 400)]
     assert pyramid(30, 300, 300, 32) == [(30, 300)]  # half of it would be 15 high
     assert pyramid(100, 50, 200, 400) == [(200, 100)]
@@ -278,12 +278,12 @@ def test_pyramids():
         ("reshuffle", {"layers": ("relu5_1:-1",)}, "0 or more"),
     ],
 )
-def test_bad_settings_say_what_is_wrong(name, changes, message, pair, vgg):
+def test_bad_settings_are_refused_with_the_reason(name, changes, message, pair, vgg):
     with pytest.raises(BadInput, match=message):
         run(name, pair, vgg, **changes)
 
 
-def test_styles_that_a_method_cannot_paint_with(pair, vgg):
+def test_unusable_styles_are_refused(pair, vgg):
     content, wave = pair
     mask = torch.ones_like(content[:, :1])
     cases = [

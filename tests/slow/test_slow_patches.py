@@ -45,14 +45,14 @@ def test_a_bank_cuts_every_patch_of_every_map(random):
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 16, 1000, None])
-def test_nearest_patches_are_those_of_brute_force(random, chunk):
+def test_nearest_patches_match_brute_force(random, chunk):
     features, styles = maps(random, (6, 9))[0], maps(random, (5, 7), (8, 4))
     expected = brute_force(features, styles).argmax(dim=1)
     assert torch.equal(nearest(features, Bank.of(styles), chunk), expected)
 
 
 @pytest.mark.parametrize("chunk", [2, 7, None])
-def test_candidates_are_the_best_of_brute_force(random, chunk):
+def test_candidates_match_brute_force(random, chunk):
     features, styles = maps(random, (6, 6))[0], maps(random, (5, 7))
     expected, order = brute_force(features, styles).sort(dim=1, descending=True)
     scores, indices = candidates(features, Bank.of(styles), 5, chunk=chunk)
@@ -64,12 +64,12 @@ def test_candidates_are_the_best_of_brute_force(random, chunk):
     assert torch.equal(indices, order[rows, :5])
 
 
-def test_of_equal_patches_the_first_is_nearest():
+def test_among_equal_patches_the_first_is_chosen():
     features = torch.ones(1, 1, 4, 4)
     assert nearest(features, Bank.of([torch.ones(1, 1, 5, 5)]), chunk=2).tolist() == [0] * 4
 
 
-def test_laid_patches_sum_and_measure_as_unfold_and_fold_do(random):
+def test_overlapping_patches_match_unfold_and_fold(random):
     features, style = maps(random, (6, 7), (5, 5))
     bank = Bank.of([style])
     indices = torch.randint(len(bank), (20,), generator=random)
@@ -102,7 +102,7 @@ def test_greedy_assignment_penalizes_reuse_and_keeps_the_bound():
 
 @pytest.mark.parametrize("max_uses", [1, 2])
 @pytest.mark.parametrize("penalty", [0.0, 0.05])
-def test_reuse_is_bounded_even_where_all_want_the_same(max_uses, penalty):
+def test_reuse_is_bounded_even_if_all_places_prefer_one_patch(max_uses, penalty):
     random = torch.Generator().manual_seed(3)
     features = torch.ones(1, 3, 12, 14) + 0.01 * torch.rand(1, 3, 12, 14, generator=random)
     style = torch.rand(1, 3, 14, 13, generator=random)
@@ -113,7 +113,7 @@ def test_reuse_is_bounded_even_where_all_want_the_same(max_uses, penalty):
     assert assigned.used() >= 1 / max_uses * 120 / 132 - 1e-6
 
 
-def test_fewer_style_patches_than_places_are_used_alike():
+def test_fewer_style_patches_than_places_are_used_equally():
     random = torch.Generator().manual_seed(4)
     features, style = (
         torch.rand(1, 3, 14, 14, generator=random),
@@ -134,7 +134,7 @@ def test_a_higher_penalty_uses_more_of_the_style():
     assert used[0] < used[1] < used[2] == 1
 
 
-def test_a_guide_leads_to_the_place_it_points_to(monkeypatch):
+def test_a_guide_selects_the_patch_it_points_to(monkeypatch):
     # The painting is the style moved by (4, 6) cells; coarse matches say (2, 3).
     random = torch.Generator().manual_seed(7)
     whole = torch.rand(1, 3, 24, 28, generator=random)
@@ -163,7 +163,7 @@ def test_a_guide_that_misleads_still_finds_a_patch_for_every_place(monkeypatch):
     assert assigned.uses.tolist() == [1] * 196
 
 
-def test_local_correlations_are_those_of_brute_force(random):
+def test_local_correlations_match_brute_force(random):
     features, style = maps(random, (6, 9), (5, 7))
     own, bank = Bank.of([features]), Bank.of([style])
     places, indices = torch.tensor([3, 20]), torch.tensor([[0, 14, 3], [5, 5, 1]])

@@ -24,7 +24,7 @@ def ready(width: int, small: Callable[..., Any], vgg: VGG, real_pair: Any) -> tu
     return network, teacher, config
 
 
-def test_vgg_encodes_and_stays(
+def test_the_vgg_encoder_is_the_teacher_and_frozen(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     """The target consists of the same features that the decoder receives."""
@@ -39,7 +39,7 @@ def test_vgg_encodes_and_stays(
     assert own.shape == (1, adain.export_spec(network).code_size)
 
 
-def test_a_student_comes_nearer_to_its_teacher(
+def test_distillation_reduces_the_distance_to_the_teacher(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     """A small part of VGG, whose features predict VGG's better and better by a linear map."""
@@ -60,7 +60,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     assert apart[-1] < 0.8 * apart[0], apart
 
 
-def test_squeezenet_encodes(
+def test_squeezenet_as_encoder(
     small: Callable[..., Any], squeezenet: Any, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     """The style loss uses the published network, and is lower for a picture in the style."""
@@ -81,7 +81,7 @@ def test_squeezenet_encodes(
     assert adain.export_spec(network).code_size == network.encode_style(style).shape[1] == 512
 
 
-def test_a_decoder_of_wct_begins_it(small: Callable[..., Any]) -> None:
+def test_a_decoder_of_wct_initializes_adain(small: Callable[..., Any]) -> None:
     """WCT's decoder inverts the same features: weights of equal shape are copied."""
     decoder = wct.Network(small(wct.METHOD, levels=("3", "1")), ()).state_dict()
     network = adain.Network(small(adain.METHOD), ())

@@ -54,7 +54,7 @@ def add(name: str, source: object, output: Path, picture: Path, *words: object) 
 
 
 @pytest.mark.parametrize("name", BANKS)
-def test_a_style_is_added_and_the_rest_is_kept(
+def test_a_style_is_added_and_the_others_are_unchanged(
     name: str,
     small: Callable[..., Any],
     tmp_path: Path,
@@ -79,7 +79,7 @@ def test_a_style_is_added_and_the_rest_is_kept(
     after.network()
 
 
-def test_an_engine_gives_its_weights_back(small: Callable[..., Any], tmp_path: Path) -> None:
+def test_weights_are_read_back_from_an_engine(small: Callable[..., Any], tmp_path: Path) -> None:
     """The weights of a method with its own norms, whose names the graph does not contain."""
     before = a_bank("stylebank", tmp_path / "bank.pt", small)
     next(iter(export(before, tmp_path / "bank.onnx")))
@@ -102,7 +102,7 @@ def test_biases_of_zero_are_read_back(tmp_path: Path, small: Callable[..., Any])
         torch.testing.assert_close(after.state[key], value, rtol=1e-5, atol=1e-6)
 
 
-def test_what_cannot_be_read_back_says_why(tmp_path: Path) -> None:
+def test_engines_that_cannot_be_read_back_are_refused_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "a.int8.onnx"
     toys.tint_engine(path, method="cin", precision="int8")
     with pytest.raises(BadInput, match="an INT8 engine, whose weights are rounded too far"):
@@ -114,7 +114,7 @@ def test_what_cannot_be_read_back_says_why(tmp_path: Path) -> None:
         load_any(str(tmp_path / "a.trt"))
 
 
-def test_the_shipped_engine_learns_one_more(
+def test_a_style_is_added_to_the_shipped_engine(
     tmp_path: Path, paintings: Path, photographs: Path, vgg: VGG
 ) -> None:
     """From its ONNX file, without photographs, until a time limit."""
@@ -129,7 +129,7 @@ def test_the_shipped_engine_learns_one_more(
     assert 0 < float(distances.min()) < 0.5, "it starts at what the bank has"
 
 
-def test_unfolding_undoes_folding() -> None:
+def test_unfolding_inverts_folding() -> None:
     torch.manual_seed(0)
     whole = UpsampleConv(5, 7)
     folded = FoldedUpsampleConv(whole)
@@ -139,7 +139,7 @@ def test_unfolding_undoes_folding() -> None:
     assert torch.equal(unfold_upsampling(folded.bias.detach()), whole.bias.detach())
 
 
-def test_the_clock_plans_the_steps() -> None:
+def test_the_time_limit_plans_the_steps() -> None:
     assert planned_steps(5, 100, 1.0, None) == 100
     assert planned_steps(0, 100, 0.0, 1.0) == 100
     assert planned_steps(10, 1000, 6.0, 1.0) == 100
@@ -172,7 +172,7 @@ def test_wrong_usage(
     assert list(tmp_path.glob("*.pt")) == []
 
 
-def test_an_engine_whose_graph_says_otherwise(tmp_path: Path) -> None:
+def test_an_engine_whose_graph_contradicts_its_metadata_is_refused(tmp_path: Path) -> None:
     """Weights that do not produce the engine's pictures are rejected."""
     model = onnx.load(engine_path("paintings"))
     name = "network.transform.last.bias"
@@ -187,7 +187,7 @@ def test_an_engine_whose_graph_says_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "engine"])
-def test_a_bank_out_of_style_prediction(
+def test_a_bank_is_made_from_style_prediction(
     kind: str,
     predicting: Path,
     tmp_path: Path,

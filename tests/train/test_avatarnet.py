@@ -42,7 +42,7 @@ def test_whitened_features_have_covariance_one(
     torch.testing.assert_close(back, features, rtol=3e-2, atol=3e-2)
 
 
-def test_the_decorator_gives_a_picture_its_own_features(
+def test_decorating_with_the_picture_itself_reconstructs_it(
     network: avatarnet.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     """The most similar patches are its own: with its own style at the same size, nothing

@@ -47,7 +47,7 @@ def test_the_network_computes_the_same_and_also_in_training() -> None:
         torch.testing.assert_close(trained, made[:6].eval()(others), rtol=0, atol=0.1)
 
 
-def test_norms_that_have_statistics_are_left_alone() -> None:
+def test_batch_norms_with_statistics_are_left_alone() -> None:
     made, pictures = network(), torch.rand(2, 3, 20, 24)
     assert restore_statistics(made, lambda: made(pictures)) == 2
     state = {name: value.clone() for name, value in made.state_dict().items()}

@@ -196,7 +196,7 @@ def test_hostile_files_are_refused(attack: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "model.pt"]
 
 
-def test_the_canary_can_sing(tmp_path: Path) -> None:
+def test_the_hostile_pickle_executes_when_unpickled(tmp_path: Path) -> None:
     """The attack works on a loader that unpickles without checks."""
     canary = tmp_path / "canary"
     with zipfile.ZipFile(io.BytesIO(HOSTILE["reduce in the pickle"](canary))) as archive:
@@ -220,13 +220,13 @@ def test_giant_files_are_refused_unread(tmp_path: Path) -> None:
         load_checkpoint(giant)
 
 
-def test_absent_and_folder(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.pt", tmp_path):
         with pytest.raises(BadInput, match="no such file"):
             load_checkpoint(path)
 
 
-def test_what_is_good_loads(tmp_path: Path) -> None:
+def test_good_checkpoints_load(tmp_path: Path) -> None:
     """The unmodified parts of the attacks are accepted."""
     file = tmp_path / "model.pt"
     for data in (packed(good()), repacked(packed(good()), lambda n, d: {n: d})):
@@ -235,7 +235,7 @@ def test_what_is_good_loads(tmp_path: Path) -> None:
         load_checkpoint(file).network()
 
 
-def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     """A file size limit replaces the full disk: the write fails half way."""
     values = good()
     del values["format"]
@@ -264,7 +264,7 @@ def test_make_config() -> None:
 
 
 @pytest.mark.parametrize("name", ["wct", "mgan"])
-def test_checkpoints_from_before_a_choice_of_encoders_have_vgg(name: str, tmp_path: Path) -> None:
+def test_checkpoints_without_an_encoder_setting_use_vgg(name: str, tmp_path: Path) -> None:
     """Their configs lack the setting, which defaults to SqueezeNet in new ones."""
     method, setting = METHODS[name], "encoder" if name == "wct" else "loss_network"
     config = method.config(**{setting: "vgg16"}, **({"levels": ("1",)} if name == "wct" else {}))

@@ -67,7 +67,7 @@ def test_the_schedule_is_nogan() -> None:
     assert sizes == sorted(sizes)
 
 
-def test_each_phase_teaches_whom_it_names(
+def test_each_phase_trains_only_its_networks(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     torch.manual_seed(0)
@@ -98,7 +98,7 @@ def test_each_phase_teaches_whom_it_names(
             assert gradients(network.generator) > 0
 
 
-def test_rare_colors_count_more_and_the_rest_less() -> None:
+def test_rare_colors_have_larger_weights() -> None:
     def over_gray(cb: float, cr: float, power: float = 0.5) -> float:
         chroma = torch.zeros(1, 2, 8, 8)
         chroma[0, 0, :2], chroma[0, 1, :2] = cb, cr
@@ -119,7 +119,7 @@ def test_rare_colors_count_more_and_the_rest_less() -> None:
 # --- the network's parts --------------------------------------------------------------------------
 
 
-def test_upsampling_begins_without_a_checkerboard() -> None:
+def test_initial_upsampling_has_no_checkerboard() -> None:
     torch.manual_seed(0)
     up = ShuffleUp(6, 4).eval()
     shuffled = torch.nn.functional.pixel_shuffle(up.expand(torch.rand(1, 6, 5, 7)), 2)
@@ -129,7 +129,7 @@ def test_upsampling_begins_without_a_checkerboard() -> None:
     assert float(blur(board[None, None])[..., 1:, 1:].std()) < 1e-6, "and the blur ends what grows"
 
 
-def test_spectral_norms_are_one() -> None:
+def test_spectral_normalization_gives_norm_one() -> None:
     torch.manual_seed(0)
     conv = SpectralConv(5, 7, 3)
     for _ in range(30):
@@ -140,7 +140,7 @@ def test_spectral_norms_are_one() -> None:
     ) == pytest.approx(1, abs=0.02)
 
 
-def test_what_engines_get_is_the_same_function(small: Callable[..., Any]) -> None:
+def test_the_exported_network_computes_the_same(small: Callable[..., Any]) -> None:
     torch.manual_seed(0)
     network = Network(small(METHOD), ())
     content, hints = torch.rand(2, 3, 64, 96), torch.rand(1, 3, 64, 96)
@@ -159,7 +159,7 @@ def test_what_engines_get_is_the_same_function(small: Callable[..., Any]) -> Non
     network.train()(content, hints, palette)  # the original is as it was
 
 
-def test_luma_stays_exactly(small: Callable[..., Any]) -> None:
+def test_joining_keeps_luma_exactly(small: Callable[..., Any]) -> None:
     torch.manual_seed(0)
     luma = torch.rand(2, 1, 64, 64, dtype=torch.float64)
     wild = torch.rand(2, 2, 64, 64, dtype=torch.float64) - 0.5
@@ -176,7 +176,7 @@ def test_luma_stays_exactly(small: Callable[..., Any]) -> None:
     torch.testing.assert_close(luma_of(painted), luma_of(content), rtol=0, atol=1e-5)
 
 
-def test_training_and_playing_mean_the_same_numbers() -> None:
+def test_training_and_runtime_compute_equal_luma_chroma_and_palettes() -> None:
     """Luma, chroma and palettes are equal in PyTorch and in NumPy."""
     random = np.random.default_rng(0)
     picture = random.integers(0, 256, (12, 15, 3), np.uint8)
@@ -192,7 +192,7 @@ def test_training_and_playing_mean_the_same_numbers() -> None:
     torch.testing.assert_close(joined(luma, chroma), image, rtol=0, atol=1e-5)
 
 
-def test_resnets_take_torchvisions_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resnets_load_torchvisions_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     other = ResNet(18)
     state = other.state_dict() | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
@@ -221,7 +221,7 @@ def test_resnets_take_torchvisions_files(tmp_path: Path, monkeypatch: pytest.Mon
         fill_resnet(network)
 
 
-def test_every_encoder_fits_and_the_small_ones_learn(small: Callable[..., Any], vgg: VGG) -> None:
+def test_every_encoder_fits_and_the_small_ones_train(small: Callable[..., Any], vgg: VGG) -> None:
     for name in ("squeezenet", "vgg", "resnet18", "plain"):
         network = Network(small(METHOD, encoder=name), ())
         learns = [p.requires_grad for p in network.generator.encoder.parameters()]
@@ -235,7 +235,7 @@ def test_every_encoder_fits_and_the_small_ones_learn(small: Callable[..., Any], 
             assert network(content, *nothing_given(network, content)).shape == content.shape
 
 
-def test_squeezenet_begins_as_published_and_its_maps_are_parts_of_the_picture(vgg: VGG) -> None:
+def test_squeezenet_has_published_weights_and_aligned_maps(vgg: VGG) -> None:
     config = METHOD.config(width=8)
     network, published = Network(config, ()), load_squeezenet()
     METHOD.targets(network, vgg, [], config)
@@ -256,7 +256,7 @@ def test_squeezenet_begins_as_published_and_its_maps_are_parts_of_the_picture(vg
 # --- hints ----------------------------------------------------------------------------------------
 
 
-def test_random_hints_are_the_pictures_own_colors() -> None:
+def test_random_hints_have_the_pictures_colors() -> None:
     chroma = torch.rand(40, 2, 24, 24) - 0.5
     hints = random_hints(chroma, torch.Generator().manual_seed(0), 12)
     assert hints[:, 2].flatten(1).any(1).all()
@@ -271,7 +271,7 @@ def test_random_hints_are_the_pictures_own_colors() -> None:
     torch.testing.assert_close(inside, torch.full_like(inside, 0.25))
 
 
-def test_a_lone_hint_spreads_and_fades() -> None:
+def test_a_single_hint_spreads_and_fades() -> None:
     color = torch.tensor([0.1, -0.2])
     hints = torch.zeros(1, 3, 128, 128)
     hints[0, :2, 37, 21], hints[0, 2, 37, 21] = color, 1
@@ -287,7 +287,7 @@ def test_a_lone_hint_spreads_and_fades() -> None:
     assert float(hint_fields(torch.zeros(1, 3, 64, 64), 5)[0].abs().max()) == 0
 
 
-def test_hints_change_their_object_and_not_the_far_side() -> None:
+def test_hints_change_their_object_only() -> None:
     """Trained briefly on two discs of random colors, which only hints reveal, each for its own
     disc."""
     torch.manual_seed(0)
@@ -348,7 +348,7 @@ def test_hints_change_their_object_and_not_the_far_side() -> None:
 # --- the shipped engine ---------------------------------------------------------------------------
 
 
-def test_the_shipped_colorizer_is_nearer_than_gray() -> None:
+def test_the_shipped_colorizer_beats_gray() -> None:
     """On photographs that it was not trained on: exact luma, more color, and a smaller error than
     gray."""
     unseen = [photograph(name) for name in PHOTOGRAPHS]

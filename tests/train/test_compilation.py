@@ -29,7 +29,7 @@ class Painter(nn.Module):
         return self.transform(content, self.code)
 
 
-def test_there_must_be_a_transform_network_to_compile() -> None:
+def test_compiling_needs_a_transform_network() -> None:
     assert not compile_transform(nn.Conv2d(1, 1, 1))
 
 
@@ -38,7 +38,7 @@ def test_there_must_be_a_transform_network_to_compile() -> None:
     not (shutil.which("g++") and Path(sysconfig.get_path("include"), "Python.h").exists()),
     reason="torch.compile needs a C++ compiler and Python's headers",
 )
-def test_compiled_steps_are_those_of_the_plain_network() -> None:
+def test_compiled_steps_equal_eager_steps() -> None:
     plain, painter = Painter(), Painter()
     assert compile_transform(painter)
     content = torch.rand(2, 3, 32, 32)
@@ -53,7 +53,7 @@ def test_compiled_steps_are_those_of_the_plain_network() -> None:
     assert torch.equal(painter(larger), plain(larger))
 
 
-def test_a_failed_compilation_is_one_line() -> None:
+def test_a_failed_compilation_gives_one_line() -> None:
     def broken(*_: object) -> object:
         raise OSError("no compiler")
 

@@ -34,7 +34,7 @@ def test_the_gram_matrix_is_of_activations_less_their_mean() -> None:
     torch.testing.assert_close(centered_statistics(x + 10), got)
 
 
-def test_diversity_drives_partners_apart() -> None:
+def test_the_diversity_loss_separates_partners() -> None:
     x = torch.rand(4, 3, 5, 5, requires_grad=True)
     same = torch.cat([x[:2], x[:2]]).detach()
     assert float(diversity(same, same)) == 0
@@ -47,7 +47,7 @@ def test_diversity_drives_partners_apart() -> None:
     assert diversity(moved, moved.roll(2, 0)) > far
 
 
-def test_styles_join_one_by_one(small: Callable[..., Any]) -> None:
+def test_styles_are_added_one_by_one(small: Callable[..., Any]) -> None:
     config = small(METHOD, stage=10)
     seen = [
         {int(taught(torch.tensor([i, 7, 7]), s, 3, config)[0]) for i in range(6)}

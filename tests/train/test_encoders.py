@@ -21,7 +21,7 @@ def name_of(network: FeatureNetwork) -> str:
     return "squeezenet" if isinstance(network, SqueezeNet) else "vgg16"
 
 
-def test_sizes_line_up(pretrained: FeatureNetwork) -> None:
+def test_decoders_restore_the_size_of_the_picture(pretrained: FeatureNetwork) -> None:
     """Feature sizes divide the picture's sides, and decoders restore them."""
     name = name_of(pretrained)
     for number, level in LEVELS[name].items():
@@ -33,7 +33,7 @@ def test_sizes_line_up(pretrained: FeatureNetwork) -> None:
         assert decoder(name, number, 8)(features).shape == images.shape
 
 
-def test_padding_changes_the_border_only(squeezenet: SqueezeNet) -> None:
+def test_padding_changes_only_the_border(squeezenet: SqueezeNet) -> None:
     """Cell i of the published network is at pixel 2 i + 1, so the padded network sees a picture
     shifted by one pixel."""
     padded = SqueezeNet("conv1", padding_mode="reflect")
@@ -45,7 +45,9 @@ def test_padding_changes_the_border_only(squeezenet: SqueezeNet) -> None:
     assert moved.shape == plain.shape
 
 
-def test_scaled_layers(pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tensor]) -> None:
+def test_scaled_layers_have_mean_square_one(
+    pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tensor]
+) -> None:
     """The mean square of these layers is 1, and features are otherwise unchanged; SqueezeNet's are
     rounded to float16."""
     name = name_of(pretrained)

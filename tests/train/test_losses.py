@@ -37,7 +37,7 @@ def test_gram_by_hand() -> None:
     some.integers(1, 7),
     some.integers(1, 7),
 )
-def test_gram_is_that_of_float64(n: int, c: int, h: int, w: int) -> None:
+def test_gram_matches_float64(n: int, c: int, h: int, w: int) -> None:
     features = noise(n, c, h, w)
     flat = features.reshape(n, c, -1).numpy()
     exact = np.einsum("nip,njp->nij", flat, flat) / (c * h * w)
@@ -80,7 +80,7 @@ def test_total_variation() -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, 300.0])
-def test_moments_are_those_of_float64(offset: float) -> None:
+def test_moments_match_float64(offset: float) -> None:
     features = noise(2, 5, 40, 30) * 2 + offset
     exact_mean = features.numpy().mean((2, 3), keepdims=True)
     exact_std = np.sqrt(features.numpy().var((2, 3), keepdims=True) + 1e-5)
@@ -91,7 +91,7 @@ def test_moments_are_those_of_float64(offset: float) -> None:
 
 
 @pytest.mark.parametrize("offset", [0.0, 10.0])
-def test_gram_and_deviations_are_those_of_float64(offset: float) -> None:
+def test_gram_and_deviations_match_float64(offset: float) -> None:
     features = noise(2, 5, 40, 30) * torch.arange(5.0)[:, None, None].double() + offset
     exact = np.sqrt(features.numpy().var((2, 3)) + 1e-5)
     for x, tolerance in ((features, 1e-10), (features.float(), 1e-4)):
@@ -119,7 +119,7 @@ def test_the_gradient_of_gram_and_deviations() -> None:
     assert half.grad.dtype == torch.bfloat16
 
 
-def test_standardized_is_that_of_float64() -> None:
+def test_standardized_matches_float64() -> None:
     features = noise(2, 5, 40, 30) * torch.tensor([1.0, 3, 0.5, 2, 0])[:, None, None].double() + 7
     x = features.numpy()
     variance = x.var((2, 3), keepdims=True)
@@ -154,7 +154,7 @@ def test_adain_in_half_precision_keeps_float32_statistics() -> None:
     torch.testing.assert_close(half.double(), exact, rtol=1e-5, atol=1e-5)
 
 
-def test_instance_norm_is_that_of_float64() -> None:
+def test_instance_norm_matches_float64() -> None:
     x, scale, shift = noise(2, 3, 8, 5), noise(1, 3, seed=1), noise(1, 3, seed=2)
     mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
     exact = (x - mean) / (variance + EPS).sqrt() * scale[..., None, None] + shift[..., None, None]

@@ -83,14 +83,14 @@ def controls(method: Method, network: Any, spec: ExportSpec, like: Tensor) -> li
     return made
 
 
-def test_is_described(method: Method, small: Callable[..., Any]) -> None:
+def test_method_has_title_example_and_defaults(method: Method, small: Callable[..., Any]) -> None:
     assert METHODS[method.name] is method
     assert method.title
     assert method.example.startswith(f"st-train {method.name} ")
     assert method.config().steps >= method.min_steps
 
 
-def test_step_teaches_every_weight(
+def test_step_has_gradients_for_every_weight(
     method: Method,
     network: nn.Module,
     small: Callable[..., Any],
@@ -152,7 +152,7 @@ def test_checkpoint_round_trip(
             assert torch.equal(method.paint(again, content, style, index), first)
 
 
-def test_playing_names_the_norms(method: Method, network: Any) -> None:
+def test_export_spec_lists_the_norms(method: Method, network: Any) -> None:
     """The reported channels and strides are those of the norms, in execution order."""
     spec = method.export_spec(network)
     if not spec.norms:
@@ -172,7 +172,7 @@ def test_playing_names_the_norms(method: Method, network: Any) -> None:
     assert all(spec.multiple % stride == 0 for _, stride in seen)
 
 
-def test_playing_halo_holds(method: Method, network: Any) -> None:
+def test_export_spec_halo_is_large_enough(method: Method, network: Any) -> None:
     """With given statistics, pixels beyond the halo of a tile do not change its result."""
     spec = method.export_spec(network)
     if not spec.norms and spec.scale == 1:
@@ -199,7 +199,7 @@ def test_playing_halo_holds(method: Method, network: Any) -> None:
 
 @settings(deadline=None, max_examples=6)
 @given(some.integers(0, 3), some.integers(0, 3))
-def test_any_multiple_is_painted_at_its_size(
+def test_pictures_of_any_multiple_keep_their_size(
     method: Method, network: Any, rows: int, columns: int
 ) -> None:
     spec = method.export_spec(network)

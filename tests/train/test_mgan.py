@@ -19,7 +19,7 @@ def gradients(module: torch.nn.Module) -> float:
     return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
 
 
-def test_each_player_has_its_own_terms(
+def test_generator_and_discriminator_have_their_own_losses(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def test_each_player_has_its_own_terms(
         assert gradients(network.encoder) == 0
 
 
-def test_the_discriminator_learns_to_tell_patches_apart(
+def test_the_discriminator_learns_to_separate_patches(
     small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     """Training only the discriminator lowers its loss and raises the generator's."""
@@ -64,13 +64,13 @@ def test_the_discriminator_learns_to_tell_patches_apart(
     assert float(last["style"].detach()) > float(first["style"].detach())
 
 
-def test_the_hinge() -> None:
+def test_hinge_loss_by_hand() -> None:
     scores = torch.tensor([2.0, 0.5, -1.0])
     assert float(hinge(scores, 1)) == pytest.approx((0 + 0.5 + 2) / 3)
     assert float(hinge(scores, -1)) == pytest.approx((3 + 1.5 + 0) / 3)
 
 
-def test_the_discriminator_has_a_rate_of_its_own(small: Callable[..., Any]) -> None:
+def test_the_discriminator_has_its_own_learning_rate(small: Callable[..., Any]) -> None:
     network = Network(small(METHOD, loss_network="vgg16"), ("wave",))
     factors = {
         parameter: group["factor"]

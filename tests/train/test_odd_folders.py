@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def test_training_leaves_out_what_is_no_picture(folder: Path) -> None:
+def test_training_skips_files_that_are_no_picture(folder: Path) -> None:
     files = list_pictures(folder)
     assert len(files) == 11 + len(ODD)
     source = PictureSource(files, 64, budget=1 << 20)
@@ -64,7 +64,7 @@ def test_training_leaves_out_what_is_no_picture(folder: Path) -> None:
     assert any("HEIC" in reason for reason in reasons)
 
 
-def test_style_names_of_such_a_folder(folder: Path) -> None:
+def test_style_names_from_an_untidy_folder(folder: Path) -> None:
     with pytest.raises(BadInput, match="'moving': two styles have this name"):
         named_styles([str(folder)])  # moving.gif and moving.webp
     (folder / "moving.webp").unlink()
@@ -73,7 +73,9 @@ def test_style_names_of_such_a_folder(folder: Path) -> None:
     assert all(name.isprintable() for name in names)
 
 
-def test_st_image_paints_the_pictures_and_names_the_others(folder: Path, tmp_path: Path) -> None:
+def test_st_image_paints_the_pictures_and_reports_the_other_files(
+    folder: Path, tmp_path: Path
+) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     result = CliRunner().invoke(
         st_image, [str(folder), "--engine", str(engine), "-o", str(tmp_path / "out") + "/"]

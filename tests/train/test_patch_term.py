@@ -15,7 +15,7 @@ from st.train.method import Batch
 from st.train.methods.perceptual import METHOD, Network, step, targets
 
 
-def test_a_part_of_the_style_has_no_distance() -> None:
+def test_a_crop_of_the_style_has_zero_distance() -> None:
     torch.manual_seed(0)
     style = torch.rand(1, 6, 20, 22)
     assert float(patch_loss(style[..., 4:12, 5:16], Bank.of([style]))) < 1e-6
@@ -23,7 +23,7 @@ def test_a_part_of_the_style_has_no_distance() -> None:
     assert len(style_patches(style)) == 18 * 20
 
 
-def test_it_is_the_distance_to_the_nearest() -> None:
+def test_the_patch_term_is_the_distance_to_the_nearest_patch() -> None:
     """Compared with patches that are extracted one by one, in float64."""
     torch.manual_seed(1)
     style, made = (torch.rand(1, 5, 9, 8, dtype=torch.float64) for _ in range(2))
@@ -35,7 +35,7 @@ def test_it_is_the_distance_to_the_nearest() -> None:
     torch.testing.assert_close(patch_loss(made, style_patches(style)), expected)
 
 
-def test_the_term_teaches_the_network(
+def test_the_patch_term_has_gradients(
     small: Callable[..., Any], squeezenet: SqueezeNet, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     config = small(METHOD, patch_weight=2.0, style_weight=0.0, content_weight=0.0, tv_weight=0.0)

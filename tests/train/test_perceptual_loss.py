@@ -50,7 +50,7 @@ def test_layers_choose_the_network() -> None:
         cin.Config(style_layers=("relu1_1", "fire4"))
 
 
-def test_open_network_refuses() -> None:
+def test_open_network_refuses_unknown_networks_and_foreign_weights() -> None:
     with pytest.raises(BadInput, match="weights of VGG"):
         open_network("squeezenet", "vgg16.pth")
     with pytest.raises(BadInput, match="no such network"):
@@ -58,7 +58,9 @@ def test_open_network_refuses() -> None:
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "vgg16"])
-def test_least_side(name: str, squeezenet: FeatureNetwork, vgg: FeatureNetwork) -> None:
+def test_minimum_side_of_each_network(
+    name: str, squeezenet: FeatureNetwork, vgg: FeatureNetwork
+) -> None:
     """At the minimum side every layer has a cell; one pixel less, and the deepest has none."""
     network = squeezenet if name == "squeezenet" else vgg
     for layer in network.names[:: 3 if name == "vgg16" else 1]:
@@ -69,13 +71,13 @@ def test_least_side(name: str, squeezenet: FeatureNetwork, vgg: FeatureNetwork) 
                 network(torch.rand(1, 3, side - 1, side - 1), [layer])
 
 
-def test_scales_take_turns() -> None:
+def test_scales_alternate() -> None:
     loss = StyleLoss(("conv1",), (1.0, 0.5, 1.5))
     assert [loss.scale(step) for step in range(4)] == [0.5, 1.5, 0.5, 1.5]
     assert StyleLoss(("conv1",)).scale(3) is None
 
 
-def test_rescaling() -> None:
+def test_rescaled_sizes_rotations_and_slopes() -> None:
     picture = torch.linspace(0, 1, 60).expand(1, 3, 60, 60)
     half = rescaled(picture, 0.5)
     assert half.shape == (1, 3, 30, 30)
@@ -104,7 +106,7 @@ def test_style_loss_by_hand(squeezenet: SqueezeNet, real_pair: Pair) -> None:
     assert float(loss.distance(squeezenet(style, loss.layers), targets[1.0])) < 1e-9
 
 
-def test_style_loss_sees_contrast(squeezenet: SqueezeNet, real_pair: Pair) -> None:
+def test_style_loss_depends_on_contrast(squeezenet: SqueezeNet, real_pair: Pair) -> None:
     """A style at 75% contrast is nearly twice as far away as by Gram matrices."""
     style = real_pair[1]
     pale = style.mean((2, 3), keepdim=True).lerp(style, 0.75)
@@ -120,7 +122,7 @@ def test_style_loss_sees_contrast(squeezenet: SqueezeNet, real_pair: Pair) -> No
     assert found[1] > 1.8 * found[0]
 
 
-def test_content_distance_leaves_contrast_free(squeezenet: SqueezeNet, real_pair: Pair) -> None:
+def test_content_distance_ignores_contrast(squeezenet: SqueezeNet, real_pair: Pair) -> None:
     content, other = real_pair
     features, unlike = (squeezenet(x, ["fire4"])["fire4"].double() for x in (content, other))
     own = standardized(features)
@@ -139,7 +141,7 @@ def test_small_crops_are_refused(squeezenet: SqueezeNet, real_pair: Pair) -> Non
 
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.8, 1.25)])
 @pytest.mark.parametrize("name", ["squeezenet", "vgg16"])
-def test_both_networks_teach(
+def test_both_loss_networks_give_gradients(
     name: str, scales: tuple[float, ...], squeezenet: SqueezeNet, vgg: Any, real_pair: Pair
 ) -> None:
     content, style = real_pair

@@ -49,7 +49,7 @@ def test_the_encoder_is_rounded_to_float16(
         torch.testing.assert_close(value, real[name], rtol=1e-3, atol=1e-6)
 
 
-def test_training_and_playing_predict_the_same_code(
+def test_training_and_inference_predict_the_same_code(
     network: prediction.Network, pretrained: FeatureNetwork, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     """Training predicts from the loss network, inference from the network's own encoder."""
@@ -60,7 +60,7 @@ def test_training_and_playing_predict_the_same_code(
     torch.testing.assert_close(played, trained, rtol=1e-2, atol=1e-3)
 
 
-def test_encoders_by_choice() -> None:
+def test_encoders_can_be_chosen() -> None:
     """The encoder depends on the loss network; a checkpoint without this setting has VGG."""
     assert prediction.Config().encoder == "squeezenet"
     assert prediction.Config(content_layer="relu3_3").encoder == "vgg16"
@@ -95,7 +95,7 @@ def test_the_sample_is_standardized(
     assert 0.5 < standard.std() < 1.5
 
 
-def test_blends_of_styles_are_taught(
+def test_training_includes_blends_of_styles(
     network: prediction.Network,
     pretrained: FeatureNetwork,
     config: prediction.Config,
@@ -116,7 +116,7 @@ def test_blends_of_styles_are_taught(
     assert costs[0.125] != costs[0.5]
 
 
-def test_styles_are_recolored() -> None:
+def test_training_recolors_styles() -> None:
     """Half of them stay; the others are in range, permuted, inverted, paler or darker."""
     style = torch.rand(400, 3, 4, 4) ** torch.tensor([0.5, 1.0, 3.0])[:, None, None]
     drawn = prediction.recolored(style, 7)
@@ -133,7 +133,7 @@ def test_styles_are_recolored() -> None:
     assert (~kept & ~inverted & ~permuted).float().mean() > 0.2
 
 
-def test_an_engine_stores_half_of_the_bytes(network: prediction.Network, real_pair: Any) -> None:
+def test_an_engine_stores_fp16_weights(network: prediction.Network, real_pair: Any) -> None:
     """Linear layers are rounded before an export, which changes codes only by rounding."""
     copied, (_, style) = copy.deepcopy(network), real_pair
     with torch.no_grad():

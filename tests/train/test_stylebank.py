@@ -41,7 +41,7 @@ def test_every_third_step_reconstructs(
     assert "style" in alone, "a bank trained alone has no turn to wait for"
 
 
-def test_a_reconstruction_weighs_what_stylizing_did(network: Network) -> None:
+def test_reconstruction_gradients_are_scaled_to_stylization(network: Network) -> None:
     shared = network.shared()
     for parameter in shared:
         parameter.grad = torch.full_like(parameter, 3.0)

@@ -48,7 +48,7 @@ def test_the_input_is_blurred_and_scaled_down() -> None:
 
 @pytest.mark.parametrize("factor", ["4", "8"])
 @torch.no_grad()
-def test_pictures_become_larger(small: Callable[..., Any], factor: str) -> None:
+def test_outputs_are_larger_by_the_factor(small: Callable[..., Any], factor: str) -> None:
     network = Network(small(METHOD, factor=factor), ())
     made = network(torch.full((2, 3, 9, 10), 0.25))
     assert made.shape == (2, 3, 9 * int(factor), 10 * int(factor))

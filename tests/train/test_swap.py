@@ -28,7 +28,7 @@ def features(vgg: VGG, real_pair: tuple[Tensor, Tensor]) -> list[Tensor]:
     return [vgg(picture, ["relu3_1"])["relu3_1"] for picture in real_pair]
 
 
-def test_matches_are_the_largest_correlations(features: list[Tensor]) -> None:
+def test_swapped_patches_have_the_largest_correlation(features: list[Tensor]) -> None:
     """Eq. 1 in float64, with both norms, as a full table of patches by patches."""
     content, style = (patches(f[0]).flatten(1).double() for f in features)
     table = (content / content.norm(dim=1, keepdim=True)) @ (
@@ -102,7 +102,7 @@ def test_styles_do_not_blend(engine: Path, real_pair: tuple[Tensor, Tensor]) -> 
     assert "no blends" in " ".join(shown.output.split())
 
 
-def test_openvino_plays_it(engine: Path, real_pair: tuple[Tensor, Tensor]) -> None:
+def test_openvino_paints_style_swap(engine: Path, real_pair: tuple[Tensor, Tensor]) -> None:
     pytest.importorskip("openvino")
     content, style = (bytes_of(picture) for picture in real_pair)
     plain = Stylizer(engine)

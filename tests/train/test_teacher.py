@@ -53,7 +53,7 @@ def test_a_checkpoint_of_every_method(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cin", "adain", "perceptual"])
-def test_an_engine_teaches_what_its_checkpoint_does(name: str, tmp_path: Path) -> None:
+def test_an_engine_and_its_checkpoint_teach_the_same(name: str, tmp_path: Path) -> None:
     for _ in export(make_checkpoint(name, tmp_path / "a.pt"), tmp_path / "a.onnx"):
         pass
     trained, played = (open_teacher(str(tmp_path / f"a.{kind}")) for kind in ("pt", "onnx"))

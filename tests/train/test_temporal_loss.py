@@ -52,7 +52,7 @@ def exact_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     some.integers(2, 9),
     some.integers(0, 99),
 )
-def test_warp_and_loss_are_those_of_float64(m: int, height: int, width: int, seed: int) -> None:
+def test_warp_and_temporal_loss_match_float64(m: int, height: int, width: int, seed: int) -> None:
     earlier, later = (
         noise(m, 3, height, width, seed=seed),
         noise(m, 3, height, width, seed=seed + 1),
@@ -85,14 +85,14 @@ def test_loss_in_bfloat16_is_summed_in_float32() -> None:
     assert loss == temporal_loss(frames.float(), frames.float(), along)
 
 
-def test_nothing_seen_is_no_error() -> None:
+def test_temporal_loss_without_visible_pixels_is_zero() -> None:
     frames = noise(1, 3, 4, 4).float()
     blind = Motion(frames, torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4))
     assert temporal_loss(frames, 1 - frames, blind) == 0
     assert temporal_terms(frames, None, lambda x: x, 1.0) == {}
 
 
-def test_a_moved_photograph_has_the_flow_that_it_was_moved_by(photographs: Path) -> None:
+def test_a_shifted_photograph_has_the_known_flow(photographs: Path) -> None:
     with Image.open(photographs / "photo0.png") as image:
         picture = to_tensor(image).permute(1, 2, 0).numpy()
     for seed in range(6):
@@ -109,7 +109,7 @@ def test_a_moved_photograph_has_the_flow_that_it_was_moved_by(photographs: Path)
     assert 3 <= sum(stills) <= 25
 
 
-def test_motion_is_smooth_and_of_video() -> None:
+def test_synthetic_motion_is_smooth_and_video_like() -> None:
     for seed in range(20):
         flow = random_flow(192, 192, np.random.default_rng(seed))
         assert np.abs(flow).max() < 0.15 * 192
@@ -133,7 +133,7 @@ def pan(steps: int, dx: int = 3) -> list[np.ndarray]:
     return [np.ascontiguousarray(texture[:, dx * i : dx * i + 128]) for i in range(steps)]
 
 
-def test_a_clip_gives_neighbors(tmp_path: Path, photographs: Path) -> None:
+def test_clips_yield_consecutive_frames(tmp_path: Path, photographs: Path) -> None:
     write_clip(tmp_path / "pan.mp4", pan(30))
     (tmp_path / "notes.txt").write_text("no film")
     shutil.copy(photographs / "photo0.png", tmp_path / "still.png")
@@ -156,7 +156,7 @@ def test_a_clip_gives_neighbors(tmp_path: Path, photographs: Path) -> None:
     assert filmed(first, other) is None  # a cut
 
 
-def test_no_clips(tmp_path: Path) -> None:
+def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such folder"):
         list_clips(tmp_path / "absent")
     (tmp_path / "notes.txt").write_text("no film")

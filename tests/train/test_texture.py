@@ -25,7 +25,7 @@ def a_network(small: Callable[..., Any], **settings: Any) -> Network:
     return Network(small(METHOD, **{"scales": 3, "width": 4} | settings), ("wave",))
 
 
-def test_noise_depends_on_its_seed_alone() -> None:
+def test_noise_depends_on_the_seed_only() -> None:
     like = torch.zeros(2, 3, 8, 12)
     one = draw(like, 5, seed=4)
     assert one.shape == (2, 5, 8, 12)
@@ -43,7 +43,7 @@ def test_circular_convolutions_have_no_border() -> None:
 
 
 @torch.no_grad()
-def test_every_scale_of_the_noise_is_seen(small: Callable[..., Any]) -> None:
+def test_every_noise_scale_affects_the_output(small: Callable[..., Any]) -> None:
     network = a_network(small, mode="texture")
     noise = torch.rand(1, network.noise, 16, 24)
     made = network(None, noise)
@@ -57,7 +57,7 @@ def test_every_scale_of_the_noise_is_seen(small: Callable[..., Any]) -> None:
     torch.testing.assert_close(turned, made.roll((4, 8), (2, 3)), rtol=1e-3, atol=1e-4)
 
 
-def test_a_texture_from_a_painting_to_an_engine(
+def test_a_texture_is_trained_and_exported(
     small: Callable[..., Any], paintings: Path, tmp_path: Path, squeezenet: SqueezeNet
 ) -> None:
     """No photographs are needed; the engine makes a texture of any size from a seed."""
@@ -80,7 +80,7 @@ def test_a_texture_from_a_painting_to_an_engine(
     assert not np.array_equal(make.texture(50, 33), make.set_seed(1).texture(50, 33))
 
 
-def test_stylizing_wants_photographs(
+def test_stylizing_needs_photographs(
     small: Callable[..., Any], paintings: Path, tmp_path: Path, squeezenet: SqueezeNet
 ) -> None:
     from st.runtime.errors import BadInput

@@ -102,7 +102,7 @@ def test_trains_previews_and_resumes(name: str, st_train: Invoke) -> None:
     assert not all(torch.equal(first.state[k], again.state[k]) for k in first.state)
 
 
-def test_begins_with_another_networks_weights(st_train: Invoke) -> None:
+def test_training_starts_from_another_networks_weights(st_train: Invoke) -> None:
     """The transfer network of the shipped bank, for a network that will learn any style."""
     result = st_train(
         "prediction", "--shape", "deep", "--begin-with", "paintings", "--learning-rate", 1e-9
@@ -156,13 +156,13 @@ def test_a_small_network_copies_a_teacher_first(st_train: Invoke, paintings: Pat
     assert load_checkpoint(Path("more.pt")).styles == (*made.styles, "new")
 
 
-def test_an_engine_of_any_style_teaches(st_train: Invoke) -> None:
+def test_an_any_style_engine_is_accepted_as_teacher(st_train: Invoke) -> None:
     result = st_train("cin", "--teacher", "anything", "--taught", 1, "--save-every", 1)
     assert result.exit_code == 0, result.output
     assert "teacher" in result.stderr.split("step 1/2")[-1]
 
 
-def test_teachers_that_cannot_teach(st_train: Invoke) -> None:
+def test_unusable_teachers_are_refused(st_train: Invoke) -> None:
     assert st_train("perceptual", "-o", "one.pt").exit_code == 0
     said = one_line(st_train("cin", "--teacher", "one.pt"), 2)
     assert "the teacher one.pt has the styles strokes: give as many style pictures" in said
@@ -172,7 +172,7 @@ def test_teachers_that_cannot_teach(st_train: Invoke) -> None:
     assert "no such file" in one_line(st_train("cin", "--teacher", "none.pt"), 2)
 
 
-def test_adain_begins_with_the_decoder_of_wct(st_train: Invoke) -> None:
+def test_adain_starts_from_the_decoder_of_wct(st_train: Invoke) -> None:
     words = ("--encoder", "vgg16", "--width", 64)
     result = st_train("wct", *words, "--levels", 4, "-o", "wct.pt")
     assert result.exit_code == 0, result.output
@@ -189,7 +189,7 @@ def test_adain_begins_with_the_decoder_of_wct(st_train: Invoke) -> None:
         assert torch.equal(made[name], begun[name]), "and its features are scaled alike"
 
 
-def test_an_encoder_that_learned_on_is_begun_with(st_train: Invoke) -> None:
+def test_training_starts_from_a_finetuned_encoder(st_train: Invoke) -> None:
     """The published weights do not overwrite it."""
     words = ("--encoder", "squeezenet")
     result = st_train("colorize", *words, "--learning-rate", 1e-2, "-o", "first.pt")
@@ -212,7 +212,7 @@ def test_reads_pictures_in_another_process(st_train: Invoke) -> None:
     assert signal.getsignal(signal.SIGCHLD) == before, "torch's handler is gone with its loader"
 
 
-def test_reads_pictures_in_another_process_where_opencv_has_used_its_threads(
+def test_reads_pictures_in_another_process_after_opencv_used_threads(
     photographs: Path, paintings: Path, tmp_path: Path
 ) -> None:
     """As --add-style does with --video. It runs in a separate process, since it once hung."""
@@ -245,7 +245,7 @@ main({words})
     assert (tmp_path / "model.pt").is_file()
 
 
-def test_resume_keeps_the_settings_of_before(st_train: Invoke) -> None:
+def test_resume_keeps_the_earlier_settings(st_train: Invoke) -> None:
     assert st_train("cin", "--tv-weight", 3, "--seed", 5, "--hold-out", 100).exit_code == 0
     words = ("--resume", "--steps", 3, "--workers", 0, "--content-weight", 2)
     result = st_train("cin", *words, sizes=False)
@@ -302,7 +302,7 @@ def test_config_file_errors(st_train: Invoke, text: str, problem: str) -> None:
     assert not Path("model.pt").exists()
 
 
-def test_config_file_that_is_none(st_train: Invoke) -> None:
+def test_invalid_config_files_are_refused(st_train: Invoke) -> None:
     assert "absent.toml" in one_line(st_train("cin", "--config", "absent.toml"), 2)
     Path("noise.toml").write_bytes(b"\xff\xfe\x00")
     assert "noise.toml" in one_line(st_train("cin", "--config", "noise.toml"), 2)
@@ -336,7 +336,7 @@ def test_wrong_usage(st_train: Invoke, words: list[object], problem: str) -> Non
     assert list(Path().glob("*.pt")) == []
 
 
-def test_unusable_files(st_train: Invoke, tmp_path: Path) -> None:
+def test_unusable_files_are_refused(st_train: Invoke, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     assert "no pictures" in one_line(st_train("cin", "--content", "photos"), 2)
     (tmp_path / "photos" / "broken.jpg").write_text("no picture")
@@ -345,18 +345,18 @@ def test_unusable_files(st_train: Invoke, tmp_path: Path) -> None:
     assert "not a checkpoint" in one_line(st_train("cin", "--resume"), 2)
 
 
-def test_unknown_method() -> None:
+def test_an_unknown_method_is_refused() -> None:
     result = CliRunner().invoke(main, ["gan", "--help"])
     assert result.exit_code == 2
     assert "gan" in result.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
-def test_device_that_is_not_here(st_train: Invoke) -> None:
+def test_a_missing_device_gives_one_line(st_train: Invoke) -> None:
     assert "cuda" in one_line(st_train("cin", "--device", "cuda"), 1)
 
 
-def test_diverging_is_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_divergence_gives_one_line(st_train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 1)
     words = ("--learning-rate", 1e30, "--steps", 6, "--save-every", 1)
     assert "lower the learning rate" in one_line(st_train("cin", *words), 1)
@@ -367,7 +367,7 @@ def test_vgg_from_a_folder_is_refused(st_train: Invoke, tmp_path: Path) -> None:
     one_line(st_train("cin", "--loss-network", "vgg16", "--vgg", tmp_path), 1)
 
 
-def test_options_name_every_setting() -> None:
+def test_every_setting_has_an_option() -> None:
     for method in METHODS.values():
         command = main.get_command(click.Context(main), method.name)
         assert command is not None
@@ -375,7 +375,7 @@ def test_options_name_every_setting() -> None:
         assert set(method.config.__dataclass_fields__) < names
 
 
-def test_input_errors_come_before_torch(photographs: Path, tmp_path: Path) -> None:
+def test_input_errors_are_raised_before_importing_torch(photographs: Path, tmp_path: Path) -> None:
     script = """
 import sys
 from click.testing import CliRunner
@@ -407,7 +407,7 @@ def test_pause_says_how_to_continue(st_train: Invoke) -> None:
     assert Path("model.pt").exists()
 
 
-def test_ctrl_c_during_the_imports_is_one_line(photographs: Path, tmp_path: Path) -> None:
+def test_ctrl_c_during_the_imports_gives_one_line(photographs: Path, tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it

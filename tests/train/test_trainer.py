@@ -96,7 +96,7 @@ def test_temporal_training(name: str, start: Start, tmp_path: Path) -> None:
     assert saved.settings().temporal_weight == 50
 
 
-def test_temporal_training_steadies(start: Start) -> None:
+def test_temporal_training_reduces_flicker(start: Start) -> None:
     """With a dominant weight, the temporal loss falls far below that of a training without it."""
 
     def last(weight: float) -> float:
@@ -113,7 +113,7 @@ def test_clips_need_the_temporal_loss(start: Start, tmp_path: Path) -> None:
         next(start(METHODS["cin"], video=(tmp_path,), temporal_weight=1.0))
 
 
-def test_what_a_training_leaves(start: Start, tmp_path: Path) -> None:
+def test_a_training_writes_checkpoint_preview_and_logs(start: Start, tmp_path: Path) -> None:
     steps = list(start(METHODS["cin"], preview_every=6))
     assert [p.step for p in steps] == [1, 2, 3, 4, 5, 6]
     assert all(set(p.losses) == {"content", "style", "tv", "raster"} for p in steps)
@@ -129,7 +129,7 @@ def test_what_a_training_leaves(start: Start, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_finished_training_resumes_to_itself(start: Start, tmp_path: Path) -> None:
+def test_resuming_a_finished_training_changes_nothing(start: Start, tmp_path: Path) -> None:
     list(start(METHODS["perceptual"], steps=2))
     before = load_checkpoint(tmp_path / "model.pt")
     (tmp_path / "model.pt").unlink()
@@ -139,7 +139,7 @@ def test_a_finished_training_resumes_to_itself(start: Start, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupting_saves(number: int, start: Start, tmp_path: Path) -> None:
+def test_an_interrupt_saves_the_state(number: int, start: Start, tmp_path: Path) -> None:
     handler = signal.getsignal(number)
     training = start(METHODS["cin"], save_every=100)
     next(training)
@@ -151,7 +151,7 @@ def test_interrupting_saves(number: int, start: Start, tmp_path: Path) -> None:
     assert [p.step for p in start(METHODS["cin"], resume=True)] == [2, 3, 4, 5, 6]
 
 
-def test_resume_refusals(start: Start, tmp_path: Path, paintings: Path) -> None:
+def test_resume_refuses_other_settings(start: Start, tmp_path: Path, paintings: Path) -> None:
     cin = METHODS["cin"]
     with pytest.raises(BadInput, match="no saved state"):
         next(start(cin, resume=True))
@@ -181,7 +181,7 @@ def test_unusable_settings(start: Start, paintings: Path) -> None:
             next(start(METHODS["cin"], device="cuda"))
 
 
-def test_nan_stops_and_leaves_the_last_good_state(start: Start, tmp_path: Path) -> None:
+def test_nan_stops_training_and_keeps_the_last_good_state(start: Start, tmp_path: Path) -> None:
     cin = METHODS["cin"]
     calls = 0
 
@@ -197,7 +197,9 @@ def test_nan_stops_and_leaves_the_last_good_state(start: Start, tmp_path: Path) 
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_a_rate_too_high_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_high_learning_rate_is_reported(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A training that really diverges: the picture saturates, and training stops at the next saved
     state."""
     monkeypatch.setattr("st.train.loop.trainer.WARM_UP", 2)
@@ -241,7 +243,7 @@ def test_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("name", ["colorize", "superres"])
-def test_without_styles_a_preview_shows_each_crop_and_what_becomes_of_it(
+def test_without_styles_a_preview_shows_crops_and_results(
     name: str, start: Start, tmp_path: Path
 ) -> None:
     method = METHODS[name]

@@ -112,7 +112,7 @@ def test_batches_are_a_function_of_seed_and_step(
     assert 0 <= first[0].content.min() < first[0].content.max() <= 1
 
 
-def test_style_crops_of_a_given_size_show_nearly_whole_pictures(
+def test_style_crops_of_a_given_size_cover_nearly_the_whole_picture(
     photographs: Path, paintings: Path
 ) -> None:
     plain = batches(photographs, paintings, any_style=True)
@@ -137,7 +137,7 @@ def test_styles_are_seen_equally_often(photographs: Path, paintings: Path) -> No
     assert len(orders) > 1
 
 
-def test_shifts_cover_the_raster(photographs: Path, paintings: Path) -> None:
+def test_shifts_cover_every_offset(photographs: Path, paintings: Path) -> None:
     many = batches(photographs, paintings, any_style=False)
     rows, columns = zip(*(many[step].shift for step in range(60)), strict=True)
     assert set(rows) == set(columns) == set(range(8))
@@ -165,7 +165,7 @@ def test_style_names_become_printable() -> None:
     assert style_name("wave") == "wave"
 
 
-def test_changed_style_names_are_told(tmp_path: Path) -> None:
+def test_changed_style_names_are_reported(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "a\u202fb.png")
     told: list[str] = []
     assert list(named_styles([str(tmp_path)], told.append)) == ["a b"]
@@ -191,7 +191,7 @@ def test_damaged_and_oversized_pictures_are_left_out(photographs: Path, tmp_path
         PictureSource([str(tmp_path / "cut.png")], 64, 0).draw(1, np.random.default_rng(0))
 
 
-def test_kept_pictures_are_the_same_pictures(photographs: Path) -> None:
+def test_cached_pictures_equal_the_files(photographs: Path) -> None:
     files = list_pictures(photographs)
     forgetful, keeping = PictureSource(files, 40, 0), PictureSource(files, 40, 1 << 20)
     assert draws(keeping) == draws(forgetful) == draws(keeping)
@@ -212,7 +212,7 @@ def test_pictures_are_read_as_the_runtime_reads_them(tmp_path: Path) -> None:
     assert load_style(tmp_path / "clear.png", 40)[0, 0].max() == 0, "no hidden red"
 
 
-def test_names_that_no_engine_could_hold(tmp_path: Path) -> None:
+def test_style_names_that_no_engine_can_hold_are_refused(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     Image.new("RGB", (20, 20)).save(picture)
     few, many = ([f"{n:04} {'x' * 45}={picture}" for n in range(m)] for m in (900, 1424))

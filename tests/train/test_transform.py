@@ -48,7 +48,7 @@ def test_folded_network_paints_the_same(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
-def test_an_even_picture_stays_even(shape: str, level: float) -> None:
+def test_a_uniform_picture_stays_uniform(shape: str, level: float) -> None:
     """Rounding that differs between pixels would become a grid, since instance norms amplify it."""
     torch.manual_seed(0)
     network = fold_upsampling(TransformNet(SHAPES[shape]))
@@ -59,7 +59,7 @@ def test_an_even_picture_stays_even(shape: str, level: float) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_code_drives_each_sample(shape: str) -> None:
+def test_each_sample_has_its_own_code(shape: str) -> None:
     """Two codes in one batch give the results of each code alone."""
     torch.manual_seed(0)
     network = TransformNet(SHAPES[shape])
@@ -85,7 +85,7 @@ CHANNELS = some.lists(some.integers(1, 1024), min_size=1, max_size=5)
     some.booleans(),
     some.sampled_from((1, 2)),
 )
-def test_a_shape_is_read_back_from_its_text(
+def test_shapes_are_parsed_from_their_text(
     sides: tuple[list[int], int], blocks: int, kernel: int, ending: str, norm: bool, fold: int
 ) -> None:
     up, first = sides

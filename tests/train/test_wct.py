@@ -38,7 +38,7 @@ def decoded(network: wct.Network, content: Tensor, code: Tensor, strength: float
     return given[0]
 
 
-def test_the_features_get_the_styles_covariance(
+def test_transformed_features_have_the_styles_covariance(
     network: wct.Network, real_pair: tuple[Tensor, Tensor]
 ) -> None:
     content, style = real_pair
@@ -80,7 +80,7 @@ def test_its_own_style_changes_nothing(
     assert (own - kept).norm() < 0.01 * (other - kept).norm()
 
 
-def test_a_black_picture_is_painted_alike_in_every_precision(
+def test_a_black_picture_is_painted_equally_in_every_precision(
     small: Callable[..., Any], squeezenet: Any, real_pair: Any
 ) -> None:
     """Features of a single color vary only by rounding errors, which must not be whitened."""
@@ -116,7 +116,7 @@ def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_p
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_it_learns_without_styles(
+def test_training_needs_no_styles(
     photographs: Path, paintings: Path, tmp_path: Path, shown: bool
 ) -> None:
     """Style pictures may be given for previews; the card lists none as trained."""

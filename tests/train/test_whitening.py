@@ -48,7 +48,7 @@ def power(matrix: Tensor, exponent: float, least: float) -> Tensor:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_roots_are_those_of_the_eigenvectors(
+def test_matrix_roots_match_the_eigendecomposition(
     features: dict[str, tuple[Tensor, Tensor]], layer: str
 ) -> None:
     for x in features[layer]:
@@ -64,7 +64,7 @@ def test_roots_are_those_of_the_eigenvectors(
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_transform_is_the_papers(
+def test_the_transform_matches_the_paper(
     features: dict[str, tuple[Tensor, Tensor]], layer: str
 ) -> None:
     """Eq. 2 and 3 as written, without eigenvalues below 1e-5, as in the authors' code."""
@@ -81,7 +81,7 @@ def test_the_transform_is_the_papers(
     assert apart(limited[0].flatten(1), expected) < 8e-2
 
 
-def test_a_batch_is_its_samples(features: dict[str, tuple[Tensor, Tensor]]) -> None:
+def test_a_batch_equals_its_samples(features: dict[str, tuple[Tensor, Tensor]]) -> None:
     content, style = features["relu2_1"]
     given = covariance(style)
     root = roots(given).root
@@ -90,7 +90,7 @@ def test_a_batch_is_its_samples(features: dict[str, tuple[Tensor, Tensor]]) -> N
         assert apart(one, whiten_and_color(picture, given.mean, root)[0].double()) < 1e-3
 
 
-def test_one_color_becomes_the_mean_of_the_style(
+def test_a_uniform_picture_becomes_the_mean_of_the_style(
     features: dict[str, tuple[Tensor, Tensor]],
 ) -> None:
     _, style = features["relu3_1"]
@@ -107,7 +107,7 @@ def test_one_color_becomes_the_mean_of_the_style(
 
 
 @pytest.mark.parametrize("eps", [TINY, EPS, 1e-2])
-def test_the_steps_are_enough_for_the_smallest_value(eps: float) -> None:
+def test_the_iterations_converge_for_the_smallest_eigenvalue(eps: float) -> None:
     """All singular values from sqrt(eps) to 1 become 1."""
     x = torch.logspace(math.log10(eps) / 2, 0, 200, dtype=torch.float64)
     for a in _scales(eps):

@@ -39,7 +39,7 @@ def test_the_default_has_the_rate_control_of_a_slower_preset(tmp_path: Path) -> 
         ("medium", {"subme": "7", "rc_lookahead": "40", "mbtree": "1"}),
     ],
 )
-def test_a_preset_of_the_user_stays_what_it_is(
+def test_a_preset_of_the_user_is_not_changed(
     tmp_path: Path, preset: str, expected: dict[str, str]
 ) -> None:
     told = settings(tmp_path, preset)

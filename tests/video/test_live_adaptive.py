@@ -38,7 +38,7 @@ def simulate(
     noise=some.floats(0, 0.1),
     seed=some.integers(0, 99),
 )
-def test_it_settles_where_the_rate_holds(
+def test_the_size_settles_where_the_rate_holds(
     size: tuple[int, int], target: float, share: float, fixed: float, noise: float, seed: int
 ) -> None:
     choices = sizes(*size)
@@ -58,7 +58,7 @@ def test_it_settles_where_the_rate_holds(
 
 @settings(max_examples=20, deadline=None)
 @given(slow=some.floats(1.5, 8), seed=some.integers(0, 99))
-def test_it_falls_when_the_machine_gets_busy_and_comes_back(slow: float, seed: int) -> None:
+def test_the_size_falls_under_load_and_recovers(slow: float, seed: int) -> None:
     choices = sizes(720, 1280)
     a_pixel = 0.5 / 30 / (1280 * 720)
     resolution = Resolution(choices, 30)
@@ -82,7 +82,7 @@ def test_a_single_slow_frame_changes_nothing() -> None:
         assert resolution.size == (360, 640)
 
 
-def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
+def test_a_failed_rise_is_retried_ever_less_often() -> None:
     """A machine that is suddenly slower above a certain size, for example when a cache is full."""
     resolution = Resolution(sizes(720, 1280), 30)
     rises, last = [], resolution.size[1]
@@ -102,7 +102,7 @@ def test_a_rise_that_proves_wrong_is_tried_less_and_less() -> None:
     width=some.integers(1, 8000),
     most=some.integers(10_000, 10**8),
 )
-def test_sizes_shrink_and_keep_the_shape(height: int, width: int, most: int) -> None:
+def test_sizes_keep_the_aspect_ratio(height: int, width: int, most: int) -> None:
     found = sizes(height, width, most)
     pixels = [h * w for h, w in found]
     assert pixels == sorted(pixels, reverse=True)
@@ -114,11 +114,11 @@ def test_sizes_shrink_and_keep_the_shape(height: int, width: int, most: int) -> 
         assert abs(w - width * h / height) <= 8 + 8 * width / height
 
 
-def test_full_and_room_leave_a_gap() -> None:
+def test_the_two_thresholds_leave_a_gap() -> None:
     assert ROOM * 1.15 < FULL < 1
 
 
-def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_painter_keeps_the_target_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a simulated clock: painting a 720p picture takes four frame periods."""
     now = [0.0]
     monkeypatch.setattr(live_painter.time, "monotonic", lambda: now[0])
@@ -143,7 +143,7 @@ def test_the_painter_holds_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert painter(np.zeros((200, 100, 3), np.uint8)).shape == (200, 100, 3)
 
 
-def test_a_size_of_the_users_and_an_engines_only_size_stay() -> None:
+def test_a_size_set_by_the_user_or_the_engine_is_kept() -> None:
     picture = np.zeros((90, 160, 3), np.uint8)
     chosen = LivePainter(lambda p: p, Metadata("toy"), 30, longest=80)
     chosen(picture)

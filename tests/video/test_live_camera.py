@@ -109,7 +109,7 @@ def test_cameras_by_number_and_name(tmp_path: Path) -> None:
 
 
 @linux
-def test_mjpg_is_asked_for_first_and_the_truth_is_told(fake: Any, tmp_path: Path) -> None:
+def test_mjpg_is_requested_first_and_the_actual_format_reported(fake: Any, tmp_path: Path) -> None:
     plug(tmp_path, 0, "Toy Cam")
     opened = CameraOpener(0, CameraRequest((1080, 1920), 60), tmp_path)(threading.Event())
     keys = [key for key, _ in fake.asked]
@@ -128,7 +128,7 @@ def test_mjpg_is_asked_for_first_and_the_truth_is_told(fake: Any, tmp_path: Path
 
 
 @linux
-def test_a_camera_that_is_taken(fake: Any, tmp_path: Path) -> None:
+def test_a_camera_in_use_gives_a_clear_error(fake: Any, tmp_path: Path) -> None:
     plug(tmp_path, 0, "Toy Cam")
     fake.dead.add(0)
     with pytest.raises(Unavailable, match="another program"):
@@ -159,7 +159,7 @@ def test_a_camera_that_is_unplugged_is_found_again_by_its_name(fake: Any, tmp_pa
 
 
 @linux
-def test_a_camera_that_opens_and_gives_nothing(fake: Any, tmp_path: Path) -> None:
+def test_a_camera_without_frames_gives_a_clear_error(fake: Any, tmp_path: Path) -> None:
     plug(tmp_path, 0, "Toy Cam")
     opened = CameraOpener(0, CameraRequest(), tmp_path)(threading.Event())
     fake.unplugged.set()

@@ -27,7 +27,7 @@ from tests.support.video.streams import free_port, wait_for
 SIZE = (48, 64)
 
 
-def test_a_recording_keeps_the_real_times(tmp_path: Path) -> None:
+def test_recordings_keep_the_capture_times(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"an older film")
     recorder = Recorder(target, SIZE, 30)
@@ -47,7 +47,7 @@ def test_a_recording_keeps_the_real_times(tmp_path: Path) -> None:
         assert np.abs(rgb - clips.scene(number)).mean() < 6
 
 
-def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_recording_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(StError, match="no picture was recorded"):
         Recorder(tmp_path / "out.mp4", SIZE, 30).close(1.0)
     recorder = Recorder(tmp_path / "two.mkv", SIZE, 30)
@@ -90,7 +90,7 @@ class Slow:
         self.abandoned = True
 
 
-def test_a_slow_writer_holds_nobody_up_and_gets_the_newest() -> None:
+def test_a_slow_writer_blocks_nothing_and_gets_the_newest_frame() -> None:
     writer = Slow(gate=threading.Event())
     outlet = Outlet(lambda: writer, SIZE)
     outlet.offer(np.zeros((30, 20, 3), np.uint8), 0.0)
@@ -104,7 +104,7 @@ def test_a_slow_writer_holds_nobody_up_and_gets_the_newest() -> None:
     assert writer.pictures == [0, 99]  # the last picture is written, and none between
 
 
-def test_a_writer_that_fails_is_opened_again_where_that_helps() -> None:
+def test_a_failed_writer_is_reopened_if_that_helps() -> None:
     first, second = Slow(), Slow()
     first.fails = True
     writers = iter([first, second])
@@ -193,7 +193,7 @@ def feed_once(outlet: Outlet) -> None:
     outlet.offer(np.zeros((48, 64, 3), np.uint8), time.monotonic())
 
 
-def test_a_server_that_never_answers_freezes_nobody() -> None:
+def test_a_silent_server_blocks_nothing() -> None:
     """FFmpeg holds the GIL while it waits, which is why the sender is a separate process."""
     raised: list[Exception] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -215,7 +215,7 @@ def test_a_server_that_never_answers_freezes_nobody() -> None:
     assert len(ticks) > 20
 
 
-def test_nobody_to_stream_to() -> None:
+def test_an_unreachable_stream_target_gives_one_line() -> None:
     with pytest.raises(Unavailable, match=r"rtmp://127\.0\.0\.1:\d+/live/key: .*refused"):
         StreamOutput(f"rtmp://u:p@127.0.0.1:{free_port()}/live/key", SIZE, 25, 10**6)
     for url in ("out.mp4", "ftp://x/y", "file:///tmp/x"):
@@ -223,7 +223,7 @@ def test_nobody_to_stream_to() -> None:
             check_url(url)
 
 
-def test_no_virtual_camera_here() -> None:
+def test_a_missing_virtual_camera_gives_one_line() -> None:
     """The real library on a machine without a virtual camera device."""
     pytest.importorskip("pyvirtualcam")
     if any(Path("/dev").glob("video*")):
@@ -232,13 +232,13 @@ def test_no_virtual_camera_here() -> None:
         VirtualCamera(SIZE, 30)
 
 
-def test_pyvirtualcam_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pyvirtualcam_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(MissingExtra, match=r"pip install 'painterly\[live\]'"):
         VirtualCamera(SIZE, 30)
 
 
-def test_pictures_reach_a_fake_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_reach_a_fake_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fake module, because the test machine has no virtual camera device."""
     sent: list[np.ndarray] = []
 

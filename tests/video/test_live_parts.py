@@ -21,7 +21,7 @@ from tests.support.toys import code_engine, identity_engine, tint_engine
 from tests.support.video import clips
 
 
-def test_the_slot_keeps_one_thing_only() -> None:
+def test_the_slot_keeps_only_the_newest_item() -> None:
     slot: LatestSlot[np.ndarray] = LatestSlot()
     kept = []
     for number in range(1000):
@@ -39,7 +39,7 @@ def test_the_slot_keeps_one_thing_only() -> None:
     assert slot.replaced == 999
 
 
-def test_the_slot_wakes_who_waits() -> None:
+def test_the_slot_wakes_waiting_threads() -> None:
     slot: LatestSlot[int] = LatestSlot()
     threading.Timer(0.05, slot.put, [7]).start()
     assert slot.take(timeout=20) == 7
@@ -75,7 +75,7 @@ def test_styles_step_blend_and_fade(tmp_path: Path) -> None:
         assert (paint(frame) == 55).all()
 
 
-def test_two_styles_given_are_a_blend_to_move(tmp_path: Path) -> None:
+def test_two_given_styles_form_an_adjustable_blend(tmp_path: Path) -> None:
     frame = np.full((8, 8, 3), 55, np.uint8)
     with Stylizer(tint_engine(tmp_path / "tint.onnx"), device="cpu") as paint:
         style = LiveStyle(paint, ["negative:1", "black:3"])
@@ -87,9 +87,7 @@ def test_two_styles_given_are_a_blend_to_move(tmp_path: Path) -> None:
             LiveStyle(paint, [], 2)
 
 
-def test_pictures_as_styles_are_encoded_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_style_pictures_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     for name, value in (("dark", 10), ("mid", 40), ("light", 100)):
         path = tmp_path / f"{name}.png"
@@ -128,7 +126,7 @@ def test_styles_that_do_not_blend_are_chosen_one_by_one(tmp_path: Path) -> None:
         assert (paint(frame) == 100).all()
 
 
-def test_an_engine_of_one_style_has_nothing_to_choose(tmp_path: Path) -> None:
+def test_an_engine_of_one_style_offers_no_choice(tmp_path: Path) -> None:
     with Stylizer(identity_engine(tmp_path / "identity.onnx"), device="cpu") as paint:
         style = LiveStyle(paint)
         for change in (style.next_second, lambda: style.step(1), lambda: style.set_blend(0.5)):
@@ -136,7 +134,7 @@ def test_an_engine_of_one_style_has_nothing_to_choose(tmp_path: Path) -> None:
         assert style.label == "identity"
 
 
-def test_mirror_compare_and_fit() -> None:
+def test_mirror_compare_and_letterbox() -> None:
     source, painted = clips.scene(0), 255 - clips.scene(0)
     np.testing.assert_array_equal(mirrored(source), source[:, ::-1])
     assert compared(source, painted, "") is painted

@@ -42,7 +42,7 @@ def taken(feed: Capture) -> Captured:
     return wait_for(feed.latest.take)
 
 
-def test_an_http_stream_that_drops_is_opened_again(mjpeg: MjpegServer) -> None:
+def test_a_dropped_http_stream_is_reopened(mjpeg: MjpegServer) -> None:
     feed = Capture(stream_opener(mjpeg.url))
     try:
         assert feed.size == (48, 64)
@@ -77,13 +77,13 @@ def test_a_stream_that_hangs_times_out(mjpeg: MjpegServer) -> None:
         feed.close()
 
 
-def test_a_server_that_answers_nothing_at_all(mjpeg: MjpegServer) -> None:
+def test_a_silent_server_times_out(mjpeg: MjpegServer) -> None:
     mjpeg.hanging.set()
     with pytest.raises(Unavailable, match=r"no data for 0\.5 s"):
         Capture(lambda stop: Stream(mjpeg.url, stop, open_seconds=0.5))
 
 
-def test_rtsp_goes_over_tcp_and_is_opened_again() -> None:
+def test_rtsp_uses_tcp_and_is_reopened() -> None:
     server = RtspServer(lambda number: np.full((48, 64, 3), 40 + 10 * number, np.uint8))
     try:
         feed = Capture(stream_opener(server.url, read_seconds=1.0))
@@ -146,15 +146,15 @@ def test_delay_does_not_grow_when_painting_is_slow(mjpeg: MjpegServer) -> None:
         ("concat://a|b", BadInput, "plays http"),
     ],
 )
-def test_urls_that_do_not_open(url: str, error: type[Exception], words: str) -> None:
+def test_urls_that_do_not_open_give_a_clear_error(
+    url: str, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words) as raised:
         Capture(stream_opener(url.format(port=free_port())))
     assert "pass@" not in str(raised.value)
 
 
-def test_a_playlist_may_name_the_network_and_no_file_of_this_machine(
-    tmp_path: Path, mjpeg: MjpegServer
-) -> None:
+def test_playlists_may_name_urls_but_no_local_files(tmp_path: Path, mjpeg: MjpegServer) -> None:
     segment = clips.film(tmp_path / "secret.ts")
     base = mjpeg.url.removesuffix("/camera")
     lines = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
@@ -174,11 +174,11 @@ def test_a_playlist_may_name_the_network_and_no_file_of_this_machine(
         Capture(lambda stop: Stream(f"{base}/bad.m3u8", stop, open_seconds=2))
 
 
-def test_what_people_see_of_a_url() -> None:
+def test_shown_urls_have_no_credentials() -> None:
     assert shown_url("rtsp://u:p@cam/live?token=x\x1b") == "rtsp://cam/live"
 
 
-def test_a_film_plays_at_its_own_rate(tmp_path: Path) -> None:
+def test_a_video_plays_at_its_own_rate(tmp_path: Path) -> None:
     path = clips.film(tmp_path / "in.mp4", frames=24)  # one second
     began = time.monotonic()
     feed = Capture(partial(Playback, path))
@@ -190,7 +190,7 @@ def test_a_film_plays_at_its_own_rate(tmp_path: Path) -> None:
     assert feed.trouble == ""
 
 
-def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
+def test_a_video_is_looped_and_fitted_into_a_size(tmp_path: Path) -> None:
     path = clips.film(tmp_path / "in.mp4", frames=6, rotation=90)
     feed = Capture(opener_of(str(path), (24, 24), None, mjpg=True, loop=True))
     try:
@@ -202,7 +202,7 @@ def test_a_film_in_a_loop_and_in_a_box(tmp_path: Path) -> None:
         feed.close()
 
 
-def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> None:
+def test_a_video_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> None:
     """The whole film arrives at once but is shown at its own rate, to its end."""
     data = clips.film(tmp_path / "in.mkv", frames=24).read_bytes()
     head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -215,7 +215,7 @@ def test_a_film_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> 
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_a_still_before_the_film_is_not_played(
+def test_a_cover_picture_before_the_video_is_not_played(
     suffix: str, tmp_path: Path, mjpeg: MjpegServer
 ) -> None:
     data = clips.film_behind_a_still(tmp_path / f"in{suffix}").read_bytes()
@@ -237,7 +237,7 @@ def test_a_song_on_a_web_server_is_refused(tmp_path: Path, mjpeg: MjpegServer) -
         Capture(stream_opener(mjpeg.url))
 
 
-def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pacing_restarts_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("st.video.live.playback.time.monotonic", lambda: now[0])
     pace = Pace()
@@ -263,7 +263,7 @@ def test_pace_starts_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0", {"loop": True}, BadInput, "only a film can be repeated"),
     ],
 )
-def test_sources_that_cannot_be(
+def test_bad_sources_are_refused(
     source: str, settings: dict, error: type[Exception], words: str
 ) -> None:
     wanted = {"size": None, "fps": None, "mjpg": True, "loop": False} | settings

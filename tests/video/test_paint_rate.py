@@ -19,14 +19,14 @@ from tests.support import toys
 from tests.support.video import clips
 
 
-def test_candidates_go_down_to_strokes_that_leave_faces_whole() -> None:
+def test_candidate_sizes_by_frame_size() -> None:
     assert candidates(720, 1280) == [None, 960, 853, 640]
     assert candidates(960, 720) == [None, 720, 640, 480]
     assert candidates(270, 480) == [None]
 
 
 @given(some.integers(1, 5000), some.integers(1, 5000))
-def test_candidates_become_smaller(height: int, width: int) -> None:
+def test_candidate_sizes_decrease(height: int, width: int) -> None:
     found = [max(height, width), *(size for size in candidates(height, width) if size)]
     assert found == sorted(set(found), reverse=True)
     assert all(size >= MIN_SIDE for size in found[1:])
@@ -35,7 +35,7 @@ def test_candidates_become_smaller(height: int, width: int) -> None:
 @pytest.mark.parametrize(
     ("fps", "size", "asked"), [(10, None, 1), (24, 960, 2), (40, 640, 4), (100, 640, 4)]
 )
-def test_the_largest_that_keeps_up_is_taken(fps: float, size: int | None, asked: int) -> None:
+def test_the_largest_size_that_keeps_up_is_chosen(fps: float, size: int | None, asked: int) -> None:
     rates = {None: 12.0, 960: 24.0, 853: 30.0, 640: 45.0}
     measured: list[int | None] = []
 
@@ -48,7 +48,7 @@ def test_the_largest_that_keeps_up_is_taken(fps: float, size: int | None, asked:
     assert len(measured) == asked, "no more is measured than must be"
 
 
-def test_a_film_that_was_interrupted_keeps_its_size(tmp_path: Path) -> None:
+def test_a_resumed_video_keeps_its_paint_size(tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     target = tmp_path / "out.mp4"
     with Stylizer(engine, device="cpu") as stylizer:
@@ -76,7 +76,7 @@ def paint(*words: object, code: int = 0) -> str:
     return done.stderr
 
 
-def test_the_command_paints_at_a_size_and_gives_the_films_own(tmp_path: Path) -> None:
+def test_the_command_paints_smaller_and_writes_the_videos_size(tmp_path: Path) -> None:
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     source = clips.film(tmp_path / "in.mp4")
     common = (source, "--engine", engine, "--codec", "lossless", "-o")

@@ -92,7 +92,7 @@ def test_the_share_of_several_painters_is_their_mean() -> None:
     assert 0 < times.shares()["painting"] <= 0.25
 
 
-def test_the_line_names_the_slowest_stage_first() -> None:
+def test_the_summary_lists_the_slowest_stage_first() -> None:
     line = describe({"decoding": 0.034, "painting": 0.31, "encoding": 0.987})
     assert line == "slowest stage: encoding busy 99% of the time, decoding 3%, painting 31%"
 
@@ -103,7 +103,7 @@ def test_the_stages_of_a_cluster_are_not_known(film: Path, tmp_path: Path) -> No
     assert (result.frames, result.busy, result.slowest_stage) == (24, {}, "")
 
 
-def test_the_command_says_it_unless_quiet(film: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_stages_unless_quiet(film: Path, tmp_path: Path) -> None:
     engine = identity_engine(tmp_path / "identity.onnx")
     program = [sys.executable, "-c", "from st.video.command import main; main()"]
     words = [*program, str(film), "--engine", str(engine), "-o", str(tmp_path / "out.mp4")]

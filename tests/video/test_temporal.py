@@ -50,7 +50,7 @@ def unsteadiness(film: list[Picture], step: int) -> float:
     return float(np.mean(errors))
 
 
-def test_a_pan_becomes_steadier_and_stays_itself() -> None:
+def test_a_pan_flickers_less_and_keeps_its_content() -> None:
     film = pan(12)
     painted = [flickering(frame, n) for n, frame in enumerate(film)]
     filtered = TemporalFilter(0.75)
@@ -63,7 +63,7 @@ def test_a_pan_becomes_steadier_and_stays_itself() -> None:
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_a_hard_cut_begins_anew() -> None:
+def test_a_hard_cut_resets_the_filter() -> None:
     filtered = TemporalFilter(0.9)
     first, second = landscape(1), landscape(2)
     filtered(first, flickering(first, 0))
@@ -71,7 +71,7 @@ def test_a_hard_cut_begins_anew() -> None:
     np.testing.assert_array_equal(filtered(second, painted), painted)
 
 
-def test_what_was_hidden_comes_new() -> None:
+def test_uncovered_areas_show_the_new_painting() -> None:
     """A square moves away: the uncovered area shows the new painting."""
     ground = landscape(3)
     before, after = ground.copy(), ground.copy()
@@ -96,7 +96,7 @@ def test_strength_0_changes_nothing_and_others_are_checked() -> None:
             TemporalFilter(wrong)
 
 
-def test_flow_is_followed_exactly_and_its_end_is_known() -> None:
+def test_warp_follows_integer_flow_and_inside_marks_its_limits() -> None:
     picture = landscape(4, 32, 48)
     flow = np.zeros((32, 48, 2), np.float32)
     flow[..., 0], flow[..., 1] = 3, -2
@@ -116,7 +116,7 @@ def test_flow_is_followed_exactly_and_its_end_is_known() -> None:
         max_size=4,
     )
 )
-def test_any_sizes_even_changing_ones(sizes: list[tuple[int, int]]) -> None:
+def test_frames_of_any_and_changing_size_are_filtered(sizes: list[tuple[int, int]]) -> None:
     filtered = TemporalFilter(0.75)
     for n, (height, width) in enumerate(sizes):
         source = np.random.default_rng(n).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -127,7 +127,7 @@ def test_any_sizes_even_changing_ones(sizes: list[tuple[int, int]]) -> None:
         np.testing.assert_array_equal(source, kept)
 
 
-def test_the_command_steadies_a_film(tmp_path: Path) -> None:
+def test_the_command_filters_a_video(tmp_path: Path) -> None:
     identity_engine(tmp_path / "identity.onnx")
     source = clips.film(tmp_path / "in.mp4")
     words = [str(source), "--engine", str(tmp_path / "identity.onnx"), "--codec", "lossless"]

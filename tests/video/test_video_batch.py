@@ -33,7 +33,7 @@ def st_video(tmp_path: Path, *words: object, code: int = 0) -> str:
     return result.output
 
 
-def test_a_folder_of_films(holiday: Path, tmp_path: Path) -> None:
+def test_a_folder_of_videos_is_painted(holiday: Path, tmp_path: Path) -> None:
     out = tmp_path / "painted"
     said = st_video(tmp_path, holiday, "-o", out, "--json").strip().splitlines()
     assert [json.loads(line)["frames"] for line in said] == [4, 5]
@@ -41,13 +41,13 @@ def test_a_folder_of_films(holiday: Path, tmp_path: Path) -> None:
     assert len(clips.read(out / "b.mkv")) == 5
 
 
-def test_globs_and_lists_go_beside(holiday: Path, tmp_path: Path) -> None:
+def test_outputs_of_globs_and_lists_are_beside_the_inputs(holiday: Path, tmp_path: Path) -> None:
     st_video(tmp_path, holiday / "*.mp4", holiday / "b.mkv")
     assert (holiday / "a_stylized.mp4").is_file()
     assert (holiday / "b_stylized.mkv").is_file()
 
 
-def test_a_bad_film_among_good_ones_is_passed_over(holiday: Path, tmp_path: Path) -> None:
+def test_a_bad_video_in_a_batch_is_skipped(holiday: Path, tmp_path: Path) -> None:
     (holiday / "aa.mp4").write_bytes(b"no film at all")
     said = st_video(tmp_path, holiday, "-o", tmp_path / "out", code=2)
     assert "aa.mp4" in said
@@ -55,7 +55,7 @@ def test_a_bad_film_among_good_ones_is_passed_over(holiday: Path, tmp_path: Path
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "b.mkv"]
 
 
-def test_two_of_one_name_both_stay(holiday: Path, tmp_path: Path) -> None:
+def test_videos_of_equal_names_get_different_outputs(holiday: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     clips.film(other / "a.mp4", frames=6)
@@ -64,7 +64,7 @@ def test_two_of_one_name_both_stay(holiday: Path, tmp_path: Path) -> None:
     assert frames == [4, 6]
 
 
-def test_no_result_takes_the_name_of_another_input(holiday: Path, tmp_path: Path) -> None:
+def test_no_output_has_the_name_of_another_input(holiday: Path, tmp_path: Path) -> None:
     second = clips.film(holiday / "a_stylized.mp4", frames=7)
     before = second.read_bytes()
     st_video(tmp_path, holiday / "a.mp4", second)
@@ -73,7 +73,7 @@ def test_no_result_takes_the_name_of_another_input(holiday: Path, tmp_path: Path
     assert len(clips.read(holiday / "a_stylized_stylized.mp4")) == 7
 
 
-def test_what_is_one_film_stays_one(holiday: Path, tmp_path: Path) -> None:
+def test_names_and_folders_that_count_as_one_video(holiday: Path, tmp_path: Path) -> None:
     assert films_of(["-"]) == ["-"]
     assert films_of([str(tmp_path / "frames/%05d.png")]) == [str(tmp_path / "frames/%05d.png")]
     mixed = tmp_path / "mixed"
@@ -100,7 +100,7 @@ def test_what_is_one_film_stays_one(holiday: Path, tmp_path: Path) -> None:
         (["a.mp4", "b.mkv", "-o", "-"], "several films need a folder"),
     ],
 )
-def test_wrong_use_is_a_line(
+def test_wrong_usage_gives_one_line(
     words: list[str],
     message: str,
     holiday: Path,

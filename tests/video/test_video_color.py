@@ -28,7 +28,9 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("number", "rgb", "codes"), KNOWN)
-def test_known_colors(number: int, rgb: tuple[int, ...], codes: tuple[int, ...]) -> None:
+def test_known_colors_are_decoded_exactly(
+    number: int, rgb: tuple[int, ...], codes: tuple[int, ...]
+) -> None:
     picture = np.full((4, 6, 3), rgb, np.uint8)
     frame = yuv.to_yuv(picture, "yuv420p", number, full=False)
     got = [int(plane[1, 1]) for plane in clips.planes(frame)]
@@ -45,7 +47,7 @@ def test_known_colors(number: int, rgb: tuple[int, ...], codes: tuple[int, ...])
     some.integers(0, 2**32 - 1),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_picture_comes_back(
+def test_any_picture_survives_encoding(
     pixel_format: str, number: int, full: bool, width: int, height: int, seed: int
 ) -> None:
     """YUV -> RGB -> YUV for colors inside the RGB cube, with the sharpest chroma edges."""
@@ -66,7 +68,7 @@ def test_any_picture_comes_back(
 @pytest.mark.parametrize(
     "pixels", ["yuv420p10le", "yuv422p10le", "yuv444p12le", "nv12", "gbrp", "yuva420p"]
 )
-def test_other_formats_come_back(pixels: str) -> None:
+def test_other_pixel_formats_survive_encoding(pixels: str) -> None:
     tags = Tags(0, 2, 1, 1) if pixels == "gbrp" else Tags(1, 1, 1, 1)
     source = VideoFrame.from_ndarray(clips.scene(3, 96, 128))
     frame = source.reformat(format=pixels, src_color_range=2, dst_colorspace=1, dst_color_range=1)
@@ -94,7 +96,7 @@ def test_tone_curve_is_monotonic_and_keeps_gray_gray() -> None:
     assert pq_to_light(np.array([0.58]))[0] == pytest.approx(1, abs=0.02)
 
 
-def test_untagged_film_stays_untagged(tmp_path: Path) -> None:
+def test_an_untagged_video_stays_untagged(tmp_path: Path) -> None:
     from tests.support.video.golden import stylize
 
     source = clips.film(tmp_path / "in.mp4", tags=None, frames=3)

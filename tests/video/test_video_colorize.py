@@ -52,7 +52,7 @@ def flicker(film: list[Picture]) -> float:
     return float(np.mean([np.abs(b - a).sum() for a, b in itertools.pairwise(means)]))
 
 
-def test_colors_of_a_pan_become_steadier_and_luma_stays() -> None:
+def test_colors_of_a_pan_flicker_less_and_luma_is_kept() -> None:
     film = pan(12)
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
     steady = ChromaFilter()
@@ -63,7 +63,7 @@ def test_colors_of_a_pan_become_steadier_and_luma_stays() -> None:
     np.testing.assert_array_equal(out[0], painted[0])
 
 
-def test_grain_is_no_motion() -> None:
+def test_grain_is_not_taken_for_motion() -> None:
     """The noise of an old film must not make its colors flicker, as it would with the filter for
     paintings."""
     random = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_grain_is_no_motion() -> None:
     assert flicker(ours) < 0.7 * flicker(theirs)
 
 
-def test_a_hard_cut_begins_anew() -> None:
+def test_a_hard_cut_resets_the_filter() -> None:
     steady = ChromaFilter(0.95)
     first, second = landscape(1), landscape(2)
     steady(first, unsure(first, 0))
@@ -86,7 +86,7 @@ def test_a_hard_cut_begins_anew() -> None:
     np.testing.assert_array_equal(steady(second, painted), painted)
 
 
-def test_it_goes_on_from_its_state() -> None:
+def test_the_filter_continues_from_its_state() -> None:
     film = pan(6)
     painted = [unsure(frame, n) for n, frame in enumerate(film)]
     whole, first, second = (ChromaFilter() for _ in range(3))
@@ -99,7 +99,7 @@ def test_it_goes_on_from_its_state() -> None:
         np.testing.assert_array_equal(second(s, p), e)
 
 
-def test_which_filter_an_engine_gets() -> None:
+def test_the_filter_depends_on_the_engine_kind() -> None:
     assert temporal_filter_for(Metadata("wave"), None) is None
     assert type(temporal_filter_for(Metadata("wave"), 0.5)) is TemporalFilter
     assert type(temporal_filter_for(COLORIZER, None)) is ChromaFilter
@@ -110,7 +110,7 @@ def test_which_filter_an_engine_gets() -> None:
 
 
 @pytest.mark.parametrize("steady", [None, "0"])
-def test_a_film_of_one_color_channel_is_colored(tmp_path: Path, steady: str | None) -> None:
+def test_a_gray_format_video_is_colorized(tmp_path: Path, steady: str | None) -> None:
     film = pan(9)
     source, target = tmp_path / "old.mkv", tmp_path / "new.mkv"
     write_gray(source, film)

@@ -38,7 +38,7 @@ def run(*words: object, stdin: bytes = b"", code: int = 0) -> subprocess.Complet
     return done
 
 
-def test_names_summary_and_style(engines: Path, tmp_path: Path) -> None:
+def test_default_name_summary_and_style(engines: Path, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", sounds=1)
     done = run(source, "--engine", engines / "tint.onnx", "--quality", 0, "--json")
     summary = json.loads(done.stdout)
@@ -84,7 +84,7 @@ def test_pipes_carry_bare_frames(engines: Path, tmp_path: Path) -> None:
     assert len(run(slow, "-o", "-", *words).stdout) == 10 * 64 * 48 * 3
 
 
-def test_pictures_out_and_in(engines: Path, tmp_path: Path) -> None:
+def test_frames_are_written_and_read_as_pictures(engines: Path, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", sounds=1)
     engine = ["--engine", engines / "identity.onnx"]
     pattern = tmp_path / "frames" / "f%04d.png"
@@ -133,7 +133,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
-def test_wrong_use_is_a_line_and_exit_2(
+def test_wrong_usage_gives_one_line_and_exit_code_2(
     words: tuple[str, ...],
     engines: Path,
     tmp_path: Path,
@@ -199,7 +199,7 @@ def interrupted(source: Path, target: Path, number: int) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_a_playable_film(number: int, tmp_path: Path) -> None:
+def test_sigterm_leaves_a_playable_partial_video(number: int, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", frames=240, sounds=1)
     target = tmp_path / "out" / "out.mp4"
     target.parent.mkdir()
@@ -216,7 +216,7 @@ def test_a_stop_leaves_a_playable_film(number: int, tmp_path: Path) -> None:
     assert sound == pytest.approx(float(kept[-1].time or 0), abs=0.6)
 
 
-def test_a_stop_keeps_the_film_that_stood_there(tmp_path: Path) -> None:
+def test_sigterm_keeps_the_existing_output(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", frames=240)
     target = tmp_path / "out" / "out.mp4"
     target.parent.mkdir()
@@ -228,7 +228,7 @@ def test_a_stop_keeps_the_film_that_stood_there(tmp_path: Path) -> None:
     assert 2 <= len(clips.read(tmp_path / "out" / "out_partial.mp4")) < 240
 
 
-def test_kill_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+def test_sigkill_leaves_no_file_under_the_output_name(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", frames=240)
     (tmp_path / "out").mkdir()
     code, _ = interrupted(source, tmp_path / "out" / "out.mp4", signal.SIGKILL)
@@ -238,7 +238,7 @@ def test_kill_leaves_nothing_under_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov", "frames/"])
-def test_full_disk(name: str, engines: Path, tmp_path: Path) -> None:
+def test_a_full_disk_gives_one_line_and_no_file(name: str, engines: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "st-test", str(disk)]
@@ -258,7 +258,7 @@ def test_full_disk(name: str, engines: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_failing_engine_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failing_engine_leaves_no_file(tmp_path: Path) -> None:
     from tests.support.video.golden import stylize
 
     source = clips.film(tmp_path / "in.mp4")

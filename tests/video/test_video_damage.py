@@ -47,7 +47,7 @@ def payload(path: Path) -> tuple[int, int]:
     raise AssertionError("no mdat")
 
 
-def test_damage_is_survived_and_counted(tmp_path: Path) -> None:
+def test_damage_is_decoded_around_and_counted(tmp_path: Path) -> None:
     source = clips.film(
         tmp_path / "in.mp4", size=(120, 160), frames=48, sounds=1, options={"qp": "20"}
     )
@@ -74,7 +74,7 @@ def test_damage_is_survived_and_counted(tmp_path: Path) -> None:
     assert told
 
 
-def test_cut_film_keeps_all_frames_before_the_cut(tmp_path: Path) -> None:
+def test_a_truncated_video_keeps_all_frames_before_the_cut(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", sounds=1, frames=48)
     whole = source.read_bytes()
     cut = tmp_path / "cut.mkv"
@@ -84,7 +84,7 @@ def test_cut_film_keeps_all_frames_before_the_cut(tmp_path: Path) -> None:
         assert len(clips.read(tmp_path / "out.mkv")) >= decodable(cut) > 0
 
 
-def test_raw_frames_of_a_film_with_holes_keep_its_length(tmp_path: Path) -> None:
+def test_raw_frames_of_a_video_with_gaps_keep_its_length(tmp_path: Path) -> None:
     """In an output without timestamps, a missing frame is replaced by the previous one."""
     step = 512
     times = [i * step for i in range(24) if i not in (5, 6, 11)]
@@ -106,7 +106,7 @@ PLAYLISTS = {
 
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
-def test_playlists_posing_as_films_are_refused(kind: str, tmp_path: Path) -> None:
+def test_playlists_named_as_videos_are_refused(kind: str, tmp_path: Path) -> None:
     clips.film(tmp_path / "other.mp4", frames=3)
     bait = tmp_path / "film.mp4"
     bait.write_text(PLAYLISTS[kind].format("other.mp4"))
@@ -114,7 +114,7 @@ def test_playlists_posing_as_films_are_refused(kind: str, tmp_path: Path) -> Non
         open_reader(Job(bait))
 
 
-def test_bad_films_are_refused_in_a_line(tmp_path: Path) -> None:
+def test_bad_videos_give_one_line(tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     source = clips.film(tmp_path / "in.mp4", frames=3).read_bytes()
     sound = tmp_path / "sound.wav"

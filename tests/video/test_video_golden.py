@@ -21,7 +21,9 @@ def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_golden_clip(name: str, settings: str | None, tmp_path: Path) -> None:
+def test_golden_clips_keep_streams_times_and_colors(
+    name: str, settings: str | None, tmp_path: Path
+) -> None:
     source = make(name, tmp_path)
     target, lines = repainted(name, source, settings)
     assert list(losses(name, source, target, lines)) == []
@@ -49,7 +51,7 @@ def test_mp4_sound_keeps_its_priming(settings: str | None, tmp_path: Path) -> No
     np.testing.assert_array_equal(waves[0][1], waves[1][1])
 
 
-def test_painting_is_seen_upright(tmp_path: Path) -> None:
+def test_rotated_videos_are_painted_upright(tmp_path: Path) -> None:
     """A phone's film: the engine gets upright frames, and the file keeps its rotation."""
     source = clips.film(tmp_path / "in.mp4", rotation=-90)
     shapes = set()
@@ -92,7 +94,7 @@ def test_alpha_survives_in_prores_vp9_and_pictures(tmp_path: Path) -> None:
     assert "transparency" in lines[0]
 
 
-def test_hdr_becomes_sdr_with_tags_that_say_so(tmp_path: Path) -> None:
+def test_hdr_becomes_sdr_with_matching_tags(tmp_path: Path) -> None:
     options = {"x265-params": "log-level=none", "preset": "ultrafast"}
     for transfer in (16, 18):
         source = clips.film(
@@ -137,7 +139,7 @@ def test_codecs_and_their_quality(codec: str, tmp_path: Path) -> None:
         assert sizes[0] > 1.2 * sizes[1]
 
 
-def test_size_keeps_the_shape_that_is_shown(tmp_path: Path) -> None:
+def test_size_keeps_the_display_aspect_ratio(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", aspect=Fraction(32, 27), frames=3)
     stylize(source, tmp_path / "long.mp4", size=32)
     stylize(source, tmp_path / "wide.mp4", size=(24, 64))
@@ -149,7 +151,7 @@ def test_size_keeps_the_shape_that_is_shown(tmp_path: Path) -> None:
         assert film.streams.video[0].sample_aspect_ratio == Fraction(16, 27)
 
 
-def test_what_a_container_cannot_hold_is_converted_or_named(tmp_path: Path) -> None:
+def test_tracks_that_a_container_cannot_hold_are_converted_or_reported(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", sounds=1, subtitles="ass", attachment=b"font")
     lines: list[str] = []
     stylize(source, tmp_path / "out.mp4", lines=lines)

@@ -69,7 +69,7 @@ def test_each_frame_has_its_own_mask(folder: Path, scale: int) -> None:
         assert (abs(frame[:, edge + 2 :].astype(int) - 180) < 8).all(), number
 
 
-def test_a_window_of_the_film_is_one_of_the_mask_film(folder: Path) -> None:
+def test_a_time_range_applies_to_the_mask_video_too(folder: Path) -> None:
     write(folder / "mask.mp4", moving(10))
     done = paint("--region", "mask.mp4=black", "--start", 0.2, "--duration", 0.12)
     assert done.exit_code == 0, done.output
@@ -77,7 +77,7 @@ def test_a_window_of_the_film_is_one_of_the_mask_film(folder: Path) -> None:
     assert edges == [20, 24, 28]
 
 
-def test_a_mask_film_that_ends_early_stays_and_is_told(folder: Path) -> None:
+def test_a_short_mask_video_keeps_its_last_frame_with_a_warning(folder: Path) -> None:
     write(folder / "film.mp4", [np.full((32, 48, 3), 180, np.uint8)] * 30)
     write(folder / "mask.mp4", moving(4))
     done = paint("--region", "mask.mp4=black")
@@ -87,7 +87,7 @@ def test_a_mask_film_that_ends_early_stays_and_is_told(folder: Path) -> None:
     assert edges == [0, 4, 8] + [12] * 27
 
 
-def test_mask_films_of_another_rate_keep_time(folder: Path) -> None:
+def test_mask_videos_of_another_rate_keep_time(folder: Path) -> None:
     mask = MaskFilm(write(folder / "mask.mp4", moving(5), rate=5), TimeRange())
     edges = [(mask.at(Fraction(n, 25))[16] > 90).sum() for n in range(25)]
     mask.close()
@@ -103,7 +103,7 @@ def test_a_mask_picture_holds_for_every_frame(folder: Path) -> None:
         assert (abs(frame[:, 25:].astype(int) - 75) < 8).all()
 
 
-def test_what_is_no_mask_is_said_in_one_line(folder: Path) -> None:
+def test_bad_masks_give_one_line(folder: Path) -> None:
     (folder / "mask.mp4").write_bytes(b"no film")
     for region in ("mask.mp4=black", "nosuch.mp4=black", "tint.onnx=black"):
         done = paint("--region", region)
@@ -113,7 +113,7 @@ def test_what_is_no_mask_is_said_in_one_line(folder: Path) -> None:
         assert not Path("out.mkv").exists()
 
 
-def test_a_real_photograph_in_motion_keeps_its_colors(folder: Path) -> None:
+def test_a_moving_photograph_keeps_its_colors(folder: Path) -> None:
     photo = Image.open(photograph()).convert("RGB").resize((176, 176))
     pan = [np.asarray(photo.crop((x, x, 160 + x, 120 + x))) for x in (0, 4, 8, 12, 16)]
     clip = write(folder / "pan.mp4", pan)

@@ -131,7 +131,7 @@ VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
     ],
 )
 @pytest.mark.parametrize("sent", [False, True])
-def test_parts_painted_apart_are_those_of_one_run(
+def test_segments_on_a_cluster_equal_a_local_run(
     name: str,
     how: dict[str, Any],
     choices: dict[str, Any],
@@ -162,7 +162,7 @@ def test_parts_painted_apart_are_those_of_one_run(
         ("a.mp4", {"interlaced": True}, "interlaced"),
     ],
 )
-def test_what_cannot_be_cut_is_painted_here(
+def test_videos_that_cannot_be_split_are_painted_locally(
     name: str, how: dict[str, Any], why: str, make: Callable[..., Result], tmp_path: Path
 ) -> None:
     source = clips.film(tmp_path / name, **how)
@@ -184,7 +184,9 @@ def damaged(source: Path, at: float) -> Path:
     return source
 
 
-def test_a_damaged_film_is_that_of_one_run(make: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_damaged_video_on_a_cluster_equals_a_local_run(
+    make: Callable[..., Result], tmp_path: Path
+) -> None:
     source = damaged(clips.film(tmp_path / "a.mkv", keyframes=5), 0.6)
     here, there = tmp_path / "here.mkv", tmp_path / "there.mkv"
     make(source, here)
@@ -194,7 +196,7 @@ def test_a_damaged_film_is_that_of_one_run(make: Callable[..., Result], tmp_path
     assert clips.all_packets(there) == clips.all_packets(here)
 
 
-def test_a_film_that_was_half_painted_here_goes_on_there(
+def test_a_video_half_painted_locally_continues_on_a_cluster(
     make: Callable[..., Result], tmp_path: Path
 ) -> None:
     source = clips.film(tmp_path / "a.mp4", keyframes=5)
@@ -213,7 +215,9 @@ def test_a_film_that_was_half_painted_here_goes_on_there(
     assert clips.all_packets(there) == clips.all_packets(here)
 
 
-def test_a_stop_keeps_what_was_painted_there(make: Callable[..., Result], tmp_path: Path) -> None:
+def test_sigterm_keeps_segments_painted_on_the_cluster(
+    make: Callable[..., Result], tmp_path: Path
+) -> None:
     source, there = clips.film(tmp_path / "a.mp4", sounds=1), tmp_path / "there.mp4"
     stop = threading.Event()
     with pytest.raises(Interrupted, match=r"14 frames.*run the same command to resume"):
@@ -226,7 +230,7 @@ def test_a_stop_keeps_what_was_painted_there(make: Callable[..., Result], tmp_pa
     assert clips.all_packets(there) == clips.all_packets(here)
 
 
-def test_cuts(tmp_path: Path) -> None:
+def test_split_gives_segments_with_seek_points(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "a.mp4", keyframes=5)
     film = Film(source)
     cuts = split(source, film, 7)
@@ -244,7 +248,7 @@ def test_cuts(tmp_path: Path) -> None:
         list(SegmentSource(Film(source), short).items())
 
 
-def test_a_film_in_memory(tmp_path: Path) -> None:
+def test_a_video_in_memory_is_read(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "a.mkv", keyframes=5)
     frames = [clips.planes(f) for f in clips.read(source)]
     film = Film(MemoryFile(memoryview(source.read_bytes())))
@@ -256,7 +260,7 @@ def test_a_film_in_memory(tmp_path: Path) -> None:
     )
 
 
-def test_settings_go_to_another_stylizer(engine: Path, stylizer: Stylizer) -> None:
+def test_settings_are_copied_to_another_stylizer(engine: Path, stylizer: Stylizer) -> None:
     frame = np.full((8, 8, 3), 100, np.uint8)
     with Stylizer(engine, device="cpu", threads=1) as other:
         assert other.identity != stylizer.identity
@@ -270,7 +274,7 @@ def test_settings_go_to_another_stylizer(engine: Path, stylizer: Stylizer) -> No
             another.take_settings(stylizer.settings)
 
 
-def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"painterly\[scale\]"):
         connect("auto")
@@ -286,7 +290,9 @@ def test_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         ("host:x", "^host:x: no Ray cluster there"),
     ],
 )
-def test_nothing_at_the_address(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_cluster_gives_one_line(
+    address: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(Unavailable, match=words):
         connect(address)
@@ -301,7 +307,7 @@ def test_the_command_names_the_option(tmp_path: Path, monkeypatch: pytest.Monkey
     assert result.output.startswith("Error: --ray: nonsense: not an address")
 
 
-def test_refused_together(engine: Path, tmp_path: Path) -> None:
+def test_steady_is_refused_on_a_cluster(engine: Path, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "a.mp4", frames=3)
     words = [str(source), "--engine", str(engine), "--ray", "auto", "--steady", "0.5"]
     result = CliRunner().invoke(main, words)
@@ -327,7 +333,7 @@ def cluster() -> Iterator[Any]:
 
 
 @needs_ray
-def test_on_a_cluster(
+def test_a_video_is_painted_on_a_cluster(
     cluster: Any,
     engine: Path,
     make: Callable[..., Result],
@@ -381,7 +387,7 @@ def test_on_a_cluster(
 
 @needs_ray
 @pytest.mark.slow
-def test_kill_9_on_a_cluster_and_the_same_command_again(
+def test_after_kill_9_on_a_cluster_the_same_command_resumes(
     cluster: Any, engine: Path, tmp_path: Path
 ) -> None:
     source = clips.film(tmp_path / "a.mp4", frames=2000, sounds=1, keyframes=50)
@@ -406,7 +412,7 @@ def test_kill_9_on_a_cluster_and_the_same_command_again(
 
 @needs_ray
 @pytest.mark.slow
-def test_a_cluster_of_its_own(engine: Path, tmp_path: Path) -> None:
+def test_a_local_cluster_paints_what_a_local_run_paints(engine: Path, tmp_path: Path) -> None:
     source = clips.film(tmp_path / "a.mp4", frames=250, sounds=1, keyframes=50)
     here, there = tmp_path / "here.mp4", tmp_path / "there.mp4"
     words = [str(source), "--engine", str(engine), "--device", "cpu"]

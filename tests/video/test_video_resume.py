@@ -80,7 +80,7 @@ VARIABLE = [i * 512 + (i % 3) * 90 for i in range(clips.FRAMES)]
         ("a.webm", {"codec": "libvpx-vp9", "pixels": "yuva420p", "alpha": True}, None),
     ],
 )
-def test_a_killed_film_is_the_unbroken_one(
+def test_a_killed_and_resumed_video_equals_an_uninterrupted_one(
     name: str, how: dict[str, Any], codec: str | None, tmp_path: Path
 ) -> None:
     source = clips.film(tmp_path / name, **how)
@@ -103,7 +103,7 @@ def test_a_killed_film_is_the_unbroken_one(
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, killed.name, unbroken.name])
 
 
-def test_a_steadied_film_goes_on_as_steadily(tmp_path: Path) -> None:
+def test_a_filtered_video_resumes_with_the_filters_state(tmp_path: Path) -> None:
     """The filter's state, the previous frame, is stored with the segments."""
     source = clips.film(tmp_path / "in.mp4")
     unbroken, killed = tmp_path / "unbroken.mp4", tmp_path / "killed.mp4"
@@ -133,20 +133,22 @@ def half_made(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     "change", [{"settings": "another style"}, {"size": 32}, {"quality": 40}, {"resume": False}]
 )
-def test_another_film_begins_anew(change: dict[str, Any], tmp_path: Path) -> None:
+def test_changed_settings_restart_from_the_beginning(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
     source, target = half_made(tmp_path)
     assert make(source, target, **change).resumed == 0
     assert not parts_of(target).exists()
 
 
-def test_a_changed_source_begins_anew(tmp_path: Path) -> None:
+def test_a_changed_source_restarts_from_the_beginning(tmp_path: Path) -> None:
     source, target = half_made(tmp_path)
     clips.film(source, frames=12)
     result = make(source, target)
     assert (result.resumed, result.frames) == (0, 12)
 
 
-def test_a_damaged_part_is_painted_again(tmp_path: Path) -> None:
+def test_a_damaged_segment_is_painted_again(tmp_path: Path) -> None:
     source, target = half_made(tmp_path)
     first = parts_of(target) / "000000.npz"
     data = bytearray(first.read_bytes())
@@ -156,7 +158,9 @@ def test_a_damaged_part_is_painted_again(tmp_path: Path) -> None:
     assert len(clips.read(target)) == clips.FRAMES
 
 
-def test_killed_while_it_was_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_joining_segments_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     with monkeypatch.context() as patch:
 
@@ -174,7 +178,7 @@ def test_killed_while_it_was_put_together(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(clips.read(target)) == clips.FRAMES
 
 
-def test_a_stop_leaves_a_film_and_the_next_start_goes_on(tmp_path: Path) -> None:
+def test_sigterm_leaves_a_video_and_the_next_start_resumes(tmp_path: Path) -> None:
     source, target = clips.film(tmp_path / "in.mp4", sounds=1), tmp_path / "out.mp4"
     stop, count = threading.Event(), iter(range(1, 100))
 
@@ -196,7 +200,7 @@ def test_a_stop_leaves_a_film_and_the_next_start_goes_on(tmp_path: Path) -> None
     assert clips.all_packets(target) == clips.all_packets(unbroken)
 
 
-def test_two_at_once_are_refused(tmp_path: Path) -> None:
+def test_two_runs_for_one_output_are_refused(tmp_path: Path) -> None:
     source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     refused: list[str] = []
 
@@ -212,7 +216,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
     assert len(clips.read(target)) == clips.FRAMES
 
 
-def test_kill_9_and_the_same_command_again(tmp_path: Path) -> None:
+def test_after_kill_9_the_same_command_resumes(tmp_path: Path) -> None:
     """Three kills at different moments, then the complete film."""
     source, target = clips.film(tmp_path / "in.mp4", frames=60, sounds=1), tmp_path / "out.mp4"
     program = """

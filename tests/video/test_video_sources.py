@@ -58,7 +58,7 @@ def moved(source: Path, target: Path, seconds: float) -> Path:
     [(0.0, 1), (0.8, 1), (3600.0, 1), (0.0, 0)],
     ids=["anew", "back 0.2 s", "an hour on", "picture only"],
 )
-def test_joined_streams_are_one_film(
+def test_concatenated_streams_are_read_as_one_video(
     clock: float, sounds: int, target: str, tmp_path: Path
 ) -> None:
     first = clips.film(tmp_path / "1.ts", sounds=sounds, time_base=Fraction(1, 90000))
@@ -81,7 +81,7 @@ def test_joined_streams_are_one_film(
 
 
 @pytest.mark.parametrize("name", ["my%20dog.mp4", "100%d.mkv"])
-def test_a_name_with_percent_is_a_name(name: str, tmp_path: Path) -> None:
+def test_a_percent_sign_in_a_name_is_not_a_pattern(name: str, tmp_path: Path) -> None:
     source = clips.film(tmp_path / name, frames=3)
     assert not is_sequence(source)
     assert stylize(source, tmp_path / f"out-{name}").frames == 3
@@ -154,7 +154,7 @@ def test_sound_is_fitted_to_the_container(
     assert loudest > 0.02
 
 
-def test_a_camera_film_keeps_its_time_code(tmp_path: Path) -> None:
+def test_a_camera_video_keeps_its_time_code(tmp_path: Path) -> None:
     source = tmp_path / "in.mov"
     with av.open(str(source), "w") as target:
         video: Any = target.add_stream("mpeg4", rate=25)
@@ -207,7 +207,7 @@ def cover() -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
-def test_the_film_is_painted_and_not_the_still_before_it(suffix: str, tmp_path: Path) -> None:
+def test_the_video_is_painted_and_not_the_cover_before_it(suffix: str, tmp_path: Path) -> None:
     source = clips.film_behind_a_still(tmp_path / f"in{suffix}")
     lines: list[str] = []
     result = stylize(source, tmp_path / f"out{suffix}", lines=lines)
@@ -217,7 +217,9 @@ def test_the_film_is_painted_and_not_the_still_before_it(suffix: str, tmp_path: 
 
 
 @pytest.mark.parametrize(("suffix", "stays"), [(".mkv", True), (".mp4", True), (".webm", False)])
-def test_covers(suffix: str, stays: bool, tmp_path: Path) -> None:
+def test_cover_pictures_are_kept_where_the_container_allows(
+    suffix: str, stays: bool, tmp_path: Path
+) -> None:
     film = clips.film(tmp_path / "film.mkv", frames=6)
     source = tmp_path / "in.mkv"
     data = cover()
@@ -239,7 +241,7 @@ def test_covers(suffix: str, stays: bool, tmp_path: Path) -> None:
     assert ["cover" in line and "left out" in line for line in lines] == [True] * (not stays)
 
 
-def test_what_an_edit_list_cuts_away_stays_away(tmp_path: Path) -> None:
+def test_frames_removed_by_an_edit_list_stay_removed(tmp_path: Path) -> None:
     whole = clips.film(tmp_path / "whole.mp4", frames=72, sounds=1)
     trimmed = moved(whole, tmp_path / "trimmed.mp4", -1.25)  # negative times: an edit list
     wanted = [float(f.time or 0) for f in clips.read(trimmed)]
@@ -252,7 +254,7 @@ def test_what_an_edit_list_cuts_away_stays_away(tmp_path: Path) -> None:
     assert sound[-1] == pytest.approx(clips.packets(trimmed, "audio")[-1][0], abs=0.03)
 
 
-def test_closed_captions_go_along(tmp_path: Path) -> None:
+def test_closed_captions_are_kept(tmp_path: Path) -> None:
     raw = clips.film(tmp_path / "in.h264", frames=8, options={"x264-params": "bframes=0"})
     slices = re.split(rb"(?=\x00\x00\x01[\x65\x61\x41\x25\x21\x01])", raw.read_bytes())
     data = slices[0]
@@ -272,7 +274,9 @@ def test_closed_captions_go_along(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("alpha", "suffix"), [(False, ".mp4"), (True, ".mkv")])
 @pytest.mark.parametrize("form", ["GIF", "WEBP"])
-def test_animations(form: str, alpha: bool, suffix: str, tmp_path: Path) -> None:
+def test_animations_are_painted_with_their_times(
+    form: str, alpha: bool, suffix: str, tmp_path: Path
+) -> None:
     source = tmp_path / f"in.{form.lower()}"
     frames = []
     for number in range(4):
@@ -296,7 +300,7 @@ def test_animations(form: str, alpha: bool, suffix: str, tmp_path: Path) -> None
     assert [("transparency" in line) for line in lines] == [True] * alpha
 
 
-def test_a_picture_is_called_one(tmp_path: Path) -> None:
+def test_a_picture_as_input_suggests_st_image(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(cover())
     with pytest.raises(BadInput, match="is a picture, not a film; st-image paints it"):
         open_reader(Job(tmp_path / "a.jpg"))
@@ -318,7 +322,7 @@ def test_mp4_on_a_pipe_with_its_index_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", ["1.3", "2.1"])
-def test_a_start_in_avi_keeps_picture_and_sound_in_step(start: str, tmp_path: Path) -> None:
+def test_a_start_time_in_avi_keeps_picture_and_sound_in_sync(start: str, tmp_path: Path) -> None:
     source = tmp_path / "in.avi"
     with av.open(str(source), "w") as target:
         video: Any = target.add_stream("mpeg4", rate=5)
@@ -342,7 +346,7 @@ def test_a_start_in_avi_keeps_picture_and_sound_in_step(start: str, tmp_path: Pa
     assert first + shift == pytest.approx(np.ceil(shift / 0.2 - 1e-6) * 0.2, abs=0.002)
 
 
-def test_links_are_followed_and_pipes_are_written_into(tmp_path: Path) -> None:
+def test_links_and_pipes_as_outputs_are_written_through(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mkv", sounds=1)
     (tmp_path / "deep").mkdir()
     link = tmp_path / "link.mkv"

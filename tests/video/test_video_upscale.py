@@ -46,7 +46,7 @@ def first_frame(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("words", "size"), [((), (96, 128)), (("--size", "100x70"), (70, 100))])
-def test_the_film_is_enlarged(
+def test_superres_enlarges_a_video(
     film: Path, tmp_path: Path, words: tuple[str, ...], size: tuple[int, int]
 ) -> None:
     engine, output = str(film.with_name("double.onnx")), tmp_path / "out.mp4"

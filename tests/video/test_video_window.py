@@ -15,7 +15,7 @@ from tests.support.video.golden import stylize
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
+def test_a_time_range_of_a_video_is_painted(suffix: str, tmp_path: Path) -> None:
     source = clips.film(
         tmp_path / f"in{suffix}",
         frames=72,
@@ -46,7 +46,7 @@ def test_part_of_a_film(suffix: str, tmp_path: Path) -> None:
         assert [round(when, 2) for when, _ in clips.packets(target, "subtitle")] == [0.0]
 
 
-def test_nothing_in_the_window(tmp_path: Path) -> None:
+def test_a_time_range_without_frames_is_refused(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4")
     with pytest.raises(BadInput, match="no frame after 5 s"):
         stylize(source, tmp_path / "out.mp4", time_range=TimeRange(Fraction(5)))
@@ -56,11 +56,11 @@ def test_nothing_in_the_window(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1:30", 90), ("0:01:30.5", Fraction(181, 2)), ("0", 0)]
 )
-def test_times(text: str, seconds: Fraction) -> None:
+def test_times_are_parsed(text: str, seconds: Fraction) -> None:
     assert parse_time(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:-3", "a", "1/0", "nan", "inf", "1e999999"])
-def test_bad_times(text: str) -> None:
+def test_bad_times_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="not a time; give seconds or H:MM:SS"):
         parse_time(text)

@@ -46,7 +46,7 @@ def run(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProce
     return done
 
 
-def test_a_script_gets_frames_a_film_and_a_summary(engine: Path, tmp_path: Path) -> None:
+def test_headless_writes_frames_a_video_and_a_summary(engine: Path, tmp_path: Path) -> None:
     film = clips.film(tmp_path / "in.mp4")
     target = tmp_path / "out.mp4"
     words = ("--engine", engine, "-s", "black", "--headless", "--loop", "--json")
@@ -65,7 +65,7 @@ def test_a_script_gets_frames_a_film_and_a_summary(engine: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_the_recording_plays(
+def test_a_signal_ends_it_and_the_recording_is_playable(
     number: signal.Signals, engine: Path, tmp_path: Path
 ) -> None:
     film, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
@@ -106,7 +106,7 @@ def test_a_full_disk(engine: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_an_unplugged_stream_under_the_program(engine: Path, tmp_path: Path) -> None:
+def test_a_lost_stream_is_reopened_and_finally_given_up(engine: Path, tmp_path: Path) -> None:
     """The loss is reported, the stream is opened again, and finally given up; the film contains
     both parts."""
     with MjpegServer(lambda number: np.full((48, 64, 3), 55, np.uint8)) as server:
@@ -129,7 +129,7 @@ def test_an_unplugged_stream_under_the_program(engine: Path, tmp_path: Path) -> 
     assert abs(frames[-1].to_ndarray(format="rgb24").astype(int) - 200).max() < 8
 
 
-def test_a_stream_out(engine: Path, tmp_path: Path) -> None:
+def test_frames_are_sent_to_a_stream(engine: Path, tmp_path: Path) -> None:
     film = clips.film(tmp_path / "in.mp4")
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     frames: list[np.ndarray] = []
@@ -153,7 +153,7 @@ def test_a_stream_out(engine: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not NO_CAMERA, reason="this machine has video devices")
-def test_no_camera() -> None:
+def test_a_missing_camera_gives_one_line() -> None:
     done = run(code=1)
     assert done.stderr == "Error: no camera 0: no camera is connected\n"
     assert run("--list-cameras").stdout == ""
@@ -174,7 +174,7 @@ def test_no_camera() -> None:
         (["FILM"], 1, "cannot open a window (DISPLAY is not set)"),
     ],
 )
-def test_what_cannot_be(
+def test_wrong_webcam_usage_gives_one_line(
     words: list[str],
     code: int,
     error: str,
@@ -215,7 +215,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     assert "Error: a virtual camera needs an extra: pip install 'painterly[live]'" in done.stdout
 
 
-def test_help_names_the_keys() -> None:
+def test_help_lists_the_keys() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     assert "st-webcam film.mp4 --headless --frames 200 --json" in text
     assert "blend with the next style" in text

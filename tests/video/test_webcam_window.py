@@ -130,7 +130,7 @@ def text_on(screen: Screen) -> bool:
     return bool((foot.min(axis=-1) > 245).sum() > 20)
 
 
-def test_keys(
+def test_keys_change_style_view_and_save(
     screen: Screen, camera: MjpegServer, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     program = start(camera.url)
@@ -226,7 +226,7 @@ def test_the_first_size_of_a_window() -> None:
     assert first_size((1280, 720), (1080, 1920)) == (900, 960)
 
 
-def test_a_lost_stream_is_told_in_the_window_and_comes_back(
+def test_a_lost_stream_is_shown_in_the_window_and_reconnects(
     screen: Screen, camera: MjpegServer, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     program = start(camera.url)
