@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from st.runtime.cli.base import option_group
-from st.runtime.cli.engine_options import blend_of, parse_style
 from st.runtime.engine.metadata import MAX_RENDER, MIN_RENDER
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.painting.color_transfer import COLORS
@@ -20,6 +19,7 @@ from st.runtime.painting.hints import parse_point
 from st.runtime.painting.noise import SEEDS
 from st.runtime.painting.paint_size import MAX_PAINT_SIZE, MAX_SCALE, MIN_PAINT_SIZE, MIN_SCALE
 from st.runtime.painting.regions import MAX_FEATHER, Mask
+from st.runtime.style_texts import blend_of, parse_style
 from st.runtime.stylizer import Stylizer
 
 

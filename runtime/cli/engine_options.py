@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -17,11 +17,10 @@ from st.runtime.backends.open import DEVICES
 from st.runtime.cli.base import names_completion, option_group
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
-from st.runtime.engine.names import find_name, unknown_name
 from st.runtime.engine.onnx_file import read_engine
 from st.runtime.engine.trt_file import SUFFIX, describe_trt
-from st.runtime.errors import BadControl, BadInput, StError, StWarning, printable
-from st.runtime.pictures.addresses import check_local
+from st.runtime.errors import BadControl, StError, StWarning, printable
+from st.runtime.style_texts import blend_of, parse_style
 from st.runtime.stylizer import Stylizer
 
 
@@ -153,7 +152,7 @@ def open_stylizer(
         BadInput: the engine or a style's file is missing or cannot be read.
         Unavailable: the device is not here.
     """
-    check_strength(strength)
+    _check_strength(strength)
     stylizer = Stylizer(engine, device=device, threads=threads)
     try:
         apply_styles(stylizer, styles, strength)
@@ -174,7 +173,7 @@ def _warn_if_bfloat16_is_slower() -> None:
         warnings.warn(line, StWarning, stacklevel=3)
 
 
-def check_strength(strength: float) -> None:
+def _check_strength(strength: float) -> None:
     """Raises BadControl unless `strength` is a number from 0 to 1."""
     if not (math.isfinite(strength) and 0 <= strength <= 1):
         raise BadControl(f"--strength {strength:g} is outside 0..1")
@@ -185,67 +184,3 @@ def apply_styles(stylizer: Stylizer, styles: Sequence[str], strength: float) -> 
     blend = blend_of(styles, stylizer.styles)
     style = next(iter(blend)) if len(blend) == 1 else blend or None
     stylizer.set_style(style, strength)
-
-
-def blend_of(styles: Sequence[str], names: Sequence[str]) -> dict[str | Path, float]:
-    """{style: weight} of the texts given by --style; the first of `names` when none is given.
-
-    Raises:
-        BadControl: an unknown style, or no weight above 0.
-        BadInput: a style's file is missing.
-    """
-    blend: dict[str | Path, float] = {}
-    for text in styles or names[:1]:
-        style, weight = parse_style(text, names)
-        blend[style] = blend.get(style, 0.0) + weight
-    if blend and sum(blend.values()) <= 0:
-        raise BadControl("the weights of the styles add up to 0: give one of them more")
-    return blend
-
-
-def parse_style(text: str, names: Sequence[str]) -> tuple[str | Path, float]:
-    """(style name or file, weight) of "STYLE" or "STYLE:WEIGHT"; the weight is 1 when not given.
-
-    The whole text is tried first, as a name and as a file, so names and files with a colon in
-    them (`C:\\art\\wave.jpg`, `take:2.png`) work, with a weight and without.
-
-    Raises:
-        BadControl: no such style; the message names those there are. Or a weight below 0.
-        BadInput: it looks like a file and is not there.
-    """
-    if found := _named_or_file(text, names):
-        return found, 1.0
-    head, colon, tail = text.rpartition(":")
-    weight = _number(tail) if colon else None
-    if weight is None or not (found := _named_or_file(head, names)):
-        _refuse(text if weight is None else head, names)
-    if not (math.isfinite(weight) and weight >= 0):
-        raise BadControl(f"--style {printable(text)}: the weight must be 0 or more")
-    return found, weight
-
-
-def _named_or_file(text: str, names: Sequence[str]) -> str | Path | None:
-    if text in names:
-        return text
-    try:
-        if Path(text).is_file():
-            return Path(text)
-    except (OSError, ValueError):  # a name too long, or with a NUL in it: no file
-        return None
-    return find_name(text, names)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _refuse(text: str, names: Sequence[str]) -> NoReturn:
-    check_local(text)
-    if Path(text).suffix or "/" in text or "\\" in text:
-        raise BadInput(f"--style {printable(text)}: no such file, and no style of this engine")
-    if not names:
-        raise BadControl(f"no style {printable(text)!r}: this engine has no named styles")
-    raise BadControl(unknown_name("style", text, names, "this engine has"))

@@ -29,7 +29,7 @@ from st.runtime.cli.base import (
     option_group,
 )
 from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
-from st.runtime.cli.engine_options import blend_of, open_stylizer, stylizer_options
+from st.runtime.cli.engine_options import open_stylizer, stylizer_options
 from st.runtime.cli.progress import progress_bars
 from st.runtime.errors import BadControl, BadInput, printable
 from st.runtime.pictures.batch import STREAM, Job, make_folder, pictures_in, plan, unread_in
@@ -43,6 +43,7 @@ from st.runtime.pictures.io import (
     resized,
     write_picture,
 )
+from st.runtime.style_texts import blend_of
 from st.runtime.stylizer import Stylizer
 
 SHEET_CELL = 320  # longer side of a cell of the contact sheet, in pixels

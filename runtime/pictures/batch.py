@@ -65,7 +65,7 @@ def plan(
     many = len(sources) > 1 or any(source.folder for source in sources)
     if output == STREAM or (output is None and sources[0].path is None):
         if many:
-            raise BadInput("-o - takes one picture; give a folder for several")
+            raise BadInput("standard output takes one picture; give a folder for several")
         return [Job(sources[0].path, None, format or "png")]
     if output is not None and not many and not _means_folder(output):
         return [_job_to_file(sources[0].path, Path(output), format)]

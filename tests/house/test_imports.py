@@ -21,7 +21,7 @@ RUNTIME = (
     {"painting"},
     {"style_encoder"},
     {"loaded_engine"},
-    {"styles"},
+    {"styles", "style_texts"},
     {"stylizer"},
     {"bench", "web"},
     {"cli"},

@@ -424,7 +424,7 @@ def test_a_too_large_picture_names_the_option_that_allows_it(here: Path, tint: s
             ["photo.png", "empty.png", "-o", "photo.png"],
             "is a file; give a folder for several pictures",
         ),
-        (["photo.png", "photo2.png", "-o", "-"], "-o - takes one picture"),
+        (["photo.png", "photo2.png", "-o", "-"], "standard output takes one picture"),
         (["-", "photo.png"], "cannot be mixed"),
         (["photo.png", "--style", "wavy"], "negative, black"),
         (["photo.png", "--style", "wavy:0.5"], "no style 'wavy'"),

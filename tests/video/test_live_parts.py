@@ -83,7 +83,7 @@ def test_two_given_styles_form_an_adjustable_blend(tmp_path: Path) -> None:
         assert (paint(frame) == 50).all()
         with pytest.raises(BadControl, match="negative, black"):
             LiveStyle(paint, ["wave"])
-        with pytest.raises(BadControl, match="--strength"):
+        with pytest.raises(BadControl, match="strength must be"):
             LiveStyle(paint, [], 2)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from st.runtime.cli.engine_options import blend_of, check_strength
 from st.runtime.engine.style_code import SUFFIX, StyleCode
 from st.runtime.errors import BadControl, printable
+from st.runtime.style_texts import blend_of
 from st.runtime.stylizer import Stylizer
 
 
@@ -49,7 +49,6 @@ class LiveStyle:
                 needs one.
             BadInput: a style file is missing or is not a picture.
         """
-        check_strength(strength)
         self._stylizer = stylizer
         self.blends = stylizer.metadata.blends
         self.choices, shares = _choices(stylizer, styles, needs_style)
