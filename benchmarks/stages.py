@@ -255,7 +255,7 @@ def measure(
 
 
 def as_frames(film: Path, painted: Sequence[Rgb]) -> list[VideoFrame]:
-    """The painted frames as the encoder receives them, with the times of the film's frames."""
+    """The painted frames as the encoder receives them, with the times of the video's frames."""
     converter = Converter()
     frames = []
     tags = with_film(film, lambda reader: reader.video_format.tags)

@@ -6,7 +6,7 @@ All take turns on the same frames in one run, so other load on the machine affec
 figure is the median of at least --frames frames after 10 warm-up frames.
 
 With --ray, st-video also paints on a Ray cluster of two workers on this machine, each with half of
-the processors. A worker paints whole segments, so this row has a film of four segments, and the
+the processors. A worker paints whole segments, so this row has a video of four segments, and the
 first two of them, during which the workers start, do not count.
 """
 

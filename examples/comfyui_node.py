@@ -123,5 +123,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
+    except (StError, OSError, ValueError) as error:  # the video or picture cannot be read
         sys.exit(f"Error: {error}")

@@ -2,7 +2,7 @@
 
     python examples/in_a_thread.py film.mp4 painted.png --style the_scream
 
-The main thread plays a film at its own rate, like a game or a camera, and offers each frame to the
+The main thread plays a video at its own rate, like a game or a camera, and offers each frame to the
 thread, which paints the newest one. The last painting is saved.
 """
 
@@ -87,5 +87,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
+    except (StError, OSError, ValueError) as error:  # the video or picture cannot be read
         sys.exit(f"Error: {error}")

@@ -1,7 +1,7 @@
-"""An OpenCV loop: a camera or a film, painted into a window or a file.
+"""An OpenCV loop: a camera or a video, painted into a window or a file.
 
     python examples/in_opencv.py 0                      # the first camera, in a window
-    python examples/in_opencv.py film.mp4 -o out.mp4    # a film, into a film (without its sound)
+    python examples/in_opencv.py film.mp4 -o out.mp4    # a video, into a video (without its sound)
 
 OpenCV's pictures are BGR, the engine's RGB: swap the channels on the way in and out, or the colors
 are wrong in a way that a strong style hides. (st-webcam and st-video do this and much more.)
@@ -18,9 +18,9 @@ from st.runtime import StError, Stylizer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Paint a camera or a film.")
-    parser.add_argument("source", help="a camera's number, or a film")
-    parser.add_argument("-o", "--output", help="film to write instead of a window (.mp4)")
+    parser = argparse.ArgumentParser(description="Paint a camera or a video.")
+    parser.add_argument("source", help="a camera's number, or a video")
+    parser.add_argument("-o", "--output", help="video to write instead of a window (.mp4)")
     parser.add_argument("--style", default="wave")
     given = parser.parse_args()
 
@@ -47,7 +47,7 @@ def main() -> None:
         try:
             cv2.imshow("st: any key ends", painting)
         except cv2.error:
-            sys.exit("this OpenCV has no windows (opencv-python-headless): give -o FILM")
+            sys.exit("this OpenCV has no windows (opencv-python-headless): give -o VIDEO")
         if cv2.waitKey(1) != -1:
             break
     capture.release()
@@ -59,5 +59,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
+    except (StError, OSError, ValueError) as error:  # the video or picture cannot be read
         sys.exit(f"Error: {error}")

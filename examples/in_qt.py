@@ -1,4 +1,4 @@
-"""A Qt window that plays a painted film, with a list of styles and a strength slider.
+"""A Qt window that plays a painted video, with a list of styles and a strength slider.
 
     pip install PySide6-Essentials
     python examples/in_qt.py film.mp4
@@ -31,7 +31,7 @@ class PaintingThread(QThread):
         self._paint = paint
 
     def run(self) -> None:
-        while not self.isInterruptionRequested():  # repeat the film
+        while not self.isInterruptionRequested():  # repeat the video
             with av.open(self._film) as film:
                 for frame in film.decode(video=0):
                     if self.isInterruptionRequested():
@@ -77,7 +77,7 @@ class Window(QWidget):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A Qt window that plays a film painted.")
+    parser = argparse.ArgumentParser(description="A Qt window that plays a video painted.")
     parser.add_argument("film")
     parser.add_argument("--frames", type=int, help="close after that many")
     parser.add_argument("--save", help="picture to save the window as, at the end")
@@ -95,5 +95,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (StError, OSError, ValueError) as error:  # the film or picture cannot be read
+    except (StError, OSError, ValueError) as error:  # the video or picture cannot be read
         sys.exit(f"Error: {error}")

@@ -1,1 +1,1 @@
-"""Films in, stylized films out: every stream, timestamp and color tag kept."""
+"""Videos in, stylized videos out: every stream, timestamp and color tag kept."""

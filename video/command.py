@@ -1,4 +1,4 @@
-"""st-video: paints films."""
+"""st-video: paints videos."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ T = TypeVar("T")
 EXAMPLES = """
   st-video in.mp4                                  writes in_stylized.mp4
   st-video in.mp4 -s wave --strength 0.7 -o wave.mov --codec prores
-  st-video in.mp4 --region person.mp4=mondrian     where a mask film is white
+  st-video in.mp4 --region person.mp4=mondrian     where a mask video is white
   st-video in.mp4 --start 1:30 --duration 10       ten seconds of it
   st-video in.mov -o frames/%05d.png               pictures; st-video frames/ goes back
-  st-video holiday/ -o painted/                    every film of a folder
+  st-video holiday/ -o painted/                    every video of a folder
   st-video in.mp4 --ray 10.0.0.5:6379               on a Ray cluster
   cat in.mkv | st-video - -o - | mpv -             Matroska on both pipes
 """
@@ -77,8 +77,8 @@ output_options = option_group(
         "-o",
         "--output",
         metavar="FILE",
-        help="Output film (.mp4 .mov .mkv .webm .ts), folder or pattern (frames/%05d.png) for "
-        "pictures, or - for Matroska on standard output. [default: FILM with _stylized]",
+        help="Output video (.mp4 .mov .mkv .webm .ts), folder or pattern (frames/%05d.png) for "
+        "pictures, or - for Matroska on standard output. [default: VIDEO with _stylized]",
     ),
     click.option(
         "--codec",
@@ -104,7 +104,7 @@ output_options = option_group(
     click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
 )
 source_options = option_group(
-    "Film",
+    "Video",
     click.option("--size", metavar="WxH|N", help="Output size; N is the longer side."),
     click.option("--start", metavar="TIME", help="Start time: seconds or H:MM:SS."),
     click.option(
@@ -144,40 +144,40 @@ source_options = option_group(
 
 
 @command(name="st-video", examples=EXAMPLES, writes=True)
-@click.argument("sources", nargs=-1, metavar="FILM...")
+@click.argument("sources", nargs=-1, metavar="VIDEO...")
 @output_options
 @stylizer_options
 @control_options
 @source_options
 def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices: Any) -> None:
-    """Paint every frame of FILM in a style; keep sound, subtitles, chapters and timing.
+    """Paint every frame of VIDEO in a style; keep sound, subtitles, chapters and timing.
 
-    FILM is a video file, a folder of pictures, a pattern such as frames/%05d.png, or - for
-    standard input. Several films, a folder of films or a quoted glob are painted one after
+    VIDEO is a video file, a folder of pictures, a pattern such as frames/%05d.png, or - for
+    standard input. Several videos, a folder of videos or a quoted glob are painted one after
     another; -o is then a folder.
 
     h264 has 8 bits per channel, even for 10-bit sources; hevc and prores keep 10. HDR is
-    tone-mapped to standard range. Films of odd width or height are written as 4:4:4, which some
+    tone-mapped to standard range. Videos of odd width or height are written as 4:4:4, which some
     players reject; give an even --size for those. lossless stores the painted pixels bit for bit.
 
-    A region's mask is a picture, or a film of the same length; both can have any size.
+    A region's mask is a picture, or a video of the same length; both can have any size.
 
-    Ctrl-C ends the film early, as a playable file NAME_partial; NAME itself is always complete.
+    Ctrl-C ends the video early, as a playable file NAME_partial; NAME itself is always complete.
     After Ctrl-C, a crash or a power cut, the same command resumes after the last finished segment
-    (at most 96 frames). Segments are kept in a hidden folder beside the film until it is complete.
+    (at most 96 frames). Segments are kept in a hidden folder beside the video until it is complete.
     """
     asked = Choices(**choices)
     if not sources:
-        raise missing("FILM...")
+        raise missing("VIDEO...")
     if asked.raw and sources != ("-",) and output != "-":
-        raise BadInput("--raw is for pipes; FILM or -o must be -")
+        raise BadInput("--raw is for pipes; VIDEO or -o must be -")
     if sources == ("-",) and output is None:
         raise BadInput("standard input has no name: give an output, -o FILE or -o -")
     if as_json and output == "-":
         raise BadInput("--json and -o - both write to standard output; leave one out")
     if asked.cluster and asked.steady:
         raise BadInput(
-            "--steady filters frames in order, so --ray cannot split the film; leave one out"
+            "--steady filters frames in order, so --ray cannot split the video; leave one out"
         )
     films = films_of(sources)
     ray = _parsed("--ray", connect, asked.cluster)
@@ -192,7 +192,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
             _tell(*_paint(film, place, asked, ray), as_json, is_quiet())
         except KeptError as error:
             say(str(error))
-        except BadControl:  # the same for every film
+        except BadControl:  # the same for every video
             raise
         except BadInput as error:
             failed += 1
@@ -200,7 +200,7 @@ def main(sources: tuple[str, ...], output: str | None, as_json: bool, **choices:
                 click.echo(json.dumps({"input": film, "error": str(error)}))
             click.echo(f"Error: {error}", err=True)
     if failed:
-        raise fail(f"{failed} of {len(films)} films could not be painted", 2)
+        raise fail(f"{failed} of {len(films)} videos could not be painted", 2)
 
 
 @dataclass(frozen=True)
@@ -246,9 +246,9 @@ def _paint(
     asked: Choices,
     ray: Any = None,
 ) -> tuple[str, Result, list[str]]:
-    """Paint one film; returns its name, the result and the warnings.
+    """Paint one video; returns its name, the result and the warnings.
 
-    place: the output, or a function that chooses it from the opened film.
+    place: the output, or a function that chooses it from the opened video.
     ray: the connected module ray, or None.
     """
     job = asked.job(_binary(sys.stdin, "read") if source == "-" else _path(source))
@@ -286,7 +286,7 @@ def _paint(
                 job, reader, target, painter, Callbacks(warn, advance, stop), asked.resume
             )
         if masks and masks.short():
-            warn("a mask film ends before the film; its last frame was used from there on")
+            warn("a mask video ends before the video; its last frame was used from there on")
     finally:
         reader.close()
         if masks:
@@ -295,7 +295,7 @@ def _paint(
 
 
 def _check_overwrite(target: Path | BinaryIO) -> None:
-    """Raises KeptError: --no-overwrite protects the film, or a picture of its folder."""
+    """Raises KeptError: --no-overwrite protects the video, or a picture of its folder."""
     if isinstance(target, Path):
         pictures = target.parent.glob(f"*{target.suffix}") if is_pattern(target) else [target]
         for path in pictures:
@@ -363,7 +363,7 @@ def _target(output: str | None) -> Path | BinaryIO | None:
     if output == "-":
         if sys.stdout.isatty():
             raise BadInput(
-                "-o - writes a film to standard output; redirect it to a file or a program"
+                "-o - writes a video to standard output; redirect it to a file or a program"
             )
         return _binary(sys.stdout, "write")
     target = _path(output)

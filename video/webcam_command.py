@@ -1,4 +1,4 @@
-"""st-webcam: a camera, stream or film, painted live."""
+"""st-webcam: a camera, stream or video, painted live."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ source_options = option_group(
     click.option(
         "--size",
         type=SIZE,
-        help="Size to request from a camera [1280x720]; films and streams are scaled down to it.",
+        help="Size to request from a camera [1280x720]; videos and streams are scaled down to it.",
     ),
     click.option(
         "--fps",
@@ -52,7 +52,7 @@ source_options = option_group(
         help="Frame rate to request from a camera. [default: 30]",
     ),
     click.option("--no-mjpg", is_flag=True, help="Use the camera's default format, not MJPG."),
-    click.option("--loop", is_flag=True, help="Play a film in a loop."),
+    click.option("--loop", is_flag=True, help="Play a video in a loop."),
     click.option("--list-cameras", "list_them", is_flag=True, help="List the cameras and exit."),
     click.option(
         "--give-up",
@@ -129,10 +129,10 @@ def main(
     paint_options: PaintOptions,
     **given: Any,
 ) -> None:
-    """Paint a camera, a stream or a film live.
+    """Paint a camera, a stream or a video live.
 
     SOURCE is a camera's number or a part of its name [0], a URL (rtsp, http, rtmp, srt, udp), or
-    a film's file. Only the newest frame is painted; frames are never queued. A source
+    a video's file. Only the newest frame is painted; frames are never queued. A source
     that is lost is opened again.
 
     Two --style options blend two styles; keys change the blend. --threads and --target-fps limit

@@ -70,7 +70,7 @@ def _folder_mark(path: Path) -> str:
 PICTURE = Work("picture", "st-image picture.png -o out.png", "out.png", _bytes_mark)
 FILM = Work("film", "st-video film.mkv -o out.mkv", "out.mkv", _film_mark, resumes=True)
 STEADY = Work(
-    "steady film", "st-video film.mkv -o out.mkv --steady 0.6", "out.mkv", _film_mark, resumes=True
+    "steady video", "st-video film.mkv -o out.mkv --steady 0.6", "out.mkv", _film_mark, resumes=True
 )
 PICTURES = Work("pictures", "st-video film.mkv -o out/%05d.png", "out", _folder_mark, many=True)
 
@@ -145,7 +145,7 @@ class Trials:
         if ended.code != 0:
             found.append(f"does not go on: {ended.err.strip()}")
         if (place / f".{self.work.target}.st-parts").exists():
-            found.append("parts of a whole film stay")
+            found.append("parts of a whole video stay")
         return [f"started again: {text}" for text in found]
 
     def _state(self, target: Path) -> str:
@@ -196,7 +196,7 @@ def killed_films(bench: Bench) -> Reached:
             wrong += [f"{fault}: {text}" for text in faults + trials[0].again(place)]
             bar.advance(task)
     tell(wrong)
-    figure = f"{kills} kills in {films} films and {steps} at a step of its own: {len(wrong)} wrong"
+    figure = f"{kills} kills in {films} videos and {steps} at a step of its own: {len(wrong)} wrong"
     return Reached(figure, not wrong)
 
 
@@ -260,7 +260,7 @@ def _stopped(trial: Trials, after: float, stood: bool) -> list[str]:
     if partial.exists():
         with av.open(str(partial)) as source:
             if not 0 < sum(1 for _ in source.decode(video=0)) <= FRAMES:
-                found.append("the partial film does not play")
+                found.append("the partial video does not play")
     return found + trial.again(place)
 
 

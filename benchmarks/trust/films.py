@@ -47,8 +47,8 @@ def damaged_films(bench: Bench) -> Reached:
         copies.append(bytes(data))
     found = _survival(copies, bench.folder, ".mp4")
     figure = (
-        f"{found.films} films: {found.frames:.1%} of the frames and {found.sound:.1%} of the sound "
-        f"at least, {found.refused} refused, {found.silent} not told"
+        f"{found.films} videos: {found.frames:.1%} of the frames and {found.sound:.1%} of the "
+        f"sound at least, {found.refused} refused, {found.silent} not told"
     )
     kept = found.frames >= MIN_FRAMES and found.sound == 1
     return Reached(figure, kept and not (found.refused or found.silent or found.unplayable))
@@ -60,7 +60,7 @@ def cut_films(bench: Bench) -> Reached:
     points = bench.random.integers(len(whole) // 10, len(whole), bench.scaled(100, 5))
     found = _survival([whole[:point] for point in points], bench.folder, ".mkv")
     figure = (
-        f"{found.films} films: {found.frames:.1%} of the frames before the cut at least, "
+        f"{found.films} videos: {found.frames:.1%} of the frames before the cut at least, "
         f"{found.refused} refused, {found.unplayable} do not play"
     )
     return Reached(figure, found.frames >= 1 and not (found.refused or found.unplayable))

@@ -23,7 +23,7 @@ def golden_clips(bench: Bench) -> Reached:
             wrong += [f"{name}: {text}" for text in losses(name, source, target, lines)]
             worst = max(worst, color_error(name, source, target))
     tell(wrong)
-    figure = f"{clips} films: {len(wrong)} things lost, colors off by {worst:.1f}/255 at most"
+    figure = f"{clips} videos: {len(wrong)} things lost, colors off by {worst:.1f}/255 at most"
     return Reached(figure, not wrong and worst <= LIMIT)
 
 

@@ -107,7 +107,7 @@ def _turn(stylizer: Stylizer, given: list[Rgb]) -> tuple[list[Rgb], list[float]]
 
 
 def film_errors(source: list[Rgb], films: dict[str, list[Rgb]]) -> dict[str, float]:
-    """Mean warping error of each film along the optical flow of `source`.
+    """Mean warping error of each video along the optical flow of `source`.
 
     Pairs of frames across a cut are skipped; NaN if no pair is left.
     """

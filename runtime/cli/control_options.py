@@ -86,7 +86,7 @@ class PaintOptions:
         Raises what `Stylizer.set_style`, `set_hints` and `set_regions` raise.
         """
         if self.paint_size == "auto":
-            raise BadInput("--paint-size auto: for films only; give pixels or full")
+            raise BadInput("--paint-size auto: for videos only; give pixels or full")
         size = self.paint_size if isinstance(self.paint_size, int) else None
         stylizer.set_style(scale=self.style_scale)
         stylizer.set_color(self.color).set_paint_size(size)
@@ -169,7 +169,7 @@ def appearance_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             type=PaintSize(),
             metavar="N|full|auto",
             help="Longer side at which the engine paints, in pixels. Smaller is faster and gives "
-            "bolder strokes; the result has the size of the input and its detail. auto, for films "
+            "bolder strokes; the result has the size of the input and its detail. auto, for videos "
             "and live: as large as the frame rate allows.  [default: full, st-webcam: auto]",
         ),
         click.option(

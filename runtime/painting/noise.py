@@ -12,7 +12,7 @@ from st.runtime.errors import BadControl, printable
 SEEDS = 1 << 32
 
 
-@lru_cache(maxsize=2)  # all frames of a film get the same noise, since new noise would flicker
+@lru_cache(maxsize=2)  # all frames of a video get the same noise, since new noise would flicker
 def draw_noise(seed: int, channels: int, height: int, width: int) -> NDArray[np.float32]:
     """Uniform noise, 0..1, (1, channels, height, width) float32; deterministic."""
     made = np.random.default_rng(seed).random((1, channels, height, width), dtype=np.float32)

@@ -1,7 +1,7 @@
 """Paint at another size than the picture's, and restore the picture's size.
 
 Strokes have a fixed size in pixels. A paint size fixes the longer side of what the engine sees, so
-that a thumbnail, a print and a film frame get strokes of the same relative size. It also sets the
+that a thumbnail, a print and a video frame get strokes of the same relative size. It also sets the
 cost: half the size takes a quarter of the engine's time. A style scale (of engines with named
 styles) divides the paint size.
 

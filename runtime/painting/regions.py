@@ -87,7 +87,7 @@ class Regions:
     def plan(self, height: int, width: int, masks: Sequence[NDArray[Any]] | None = None) -> Plan:
         """The plan for pictures of this size; the last one is cached.
 
-        masks: masks of one film frame, which replace those of the regions.
+        masks: masks of one video frame, which replace those of the regions.
         Raises BadControl: their number differs from that of the regions.
         """
         if masks is not None:

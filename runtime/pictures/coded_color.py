@@ -1,7 +1,7 @@
 """Color described by code points instead of a profile: cICP and gAMA/cHRM in PNG, nclx in AVIF.
 
 Code points are those of ITU-T H.273. Everything becomes 8-bit sRGB, which the engines are trained
-on; PQ and HLG are mapped by the tone curve that films get (see hdr.py).
+on; PQ and HLG are mapped by the tone curve that videos get (see hdr.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PRIMARIES: dict[int, Chromaticities] = {
     5: (*D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),  # BT.470 BG
     6: SMPTE_170M,
     7: SMPTE_170M,
-    8: (*C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),  # film
+    8: (*C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),  # video
     9: (*D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
     11: (*DCI_WHITE, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # DCI-P3
     12: (*D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
@@ -156,7 +156,7 @@ def _boxes(data: bytes, inside: tuple[bytes, ...]) -> Iterator[tuple[bytes, byte
 def to_srgb_codes(samples: NDArray[np.uint8 | np.uint16], color: CodedColor) -> NDArray[np.uint8]:
     """(H, W, 3) RGB samples of `color.depth` bits, in uint8 or uint16, to 8-bit sRGB (H, W, 3).
 
-    HDR becomes the BT.709 code values that a film of it gets.
+    HDR becomes the BT.709 code values that a video of it gets.
     """
     top = (1 << color.depth) - 1
     light = _light_table(color, top)

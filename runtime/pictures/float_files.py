@@ -1,7 +1,7 @@
 """PFM and Radiance HDR files as TIFF with 16 bits a channel, which Pillow decodes.
 
 Portable FloatMap: white_level.py finds white. Radiance: samples are linear light, where 1 is
-diffuse white, and get the tone curve of HDR films.
+diffuse white, and get the tone curve of HDR videos.
 """
 
 from __future__ import annotations

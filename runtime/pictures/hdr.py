@@ -1,4 +1,4 @@
-"""HDR transfer functions and the tone curve that films and still pictures share.
+"""HDR transfer functions and the tone curve that videos and still pictures share.
 
 Engines are trained on standard-range pictures, so PQ and HLG pictures are mapped to what a BT.709
 screen shows: code values to linear light, highlights rolled off, BT.2020 to BT.709 primaries,

@@ -288,7 +288,7 @@ def test_named_lists_pictures_by_stem_or_given_name(tmp_path: Path) -> None:
 
 def test_frames_refuses_files_that_are_no_video(tmp_path: Path) -> None:
     text = tmp_path / "film.mp4"
-    text.write_text("no film")
+    text.write_text("no video")
     for path in (text, tmp_path / "missing.mp4"):
         with pytest.raises(BadInput):
             frames(path, 3)

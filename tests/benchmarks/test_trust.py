@@ -223,6 +223,6 @@ def test_golden_clips_are_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch
     clip = {"bt709": trust_golden.GOLDEN["bt709"]}
     monkeypatch.setattr(trust_golden, "GOLDEN", clip)
     assert trust_golden.golden_clips(bench) == (
-        "1 films: 0 things lost, colors off by 1.0/255 at most",
+        "1 videos: 0 things lost, colors off by 1.0/255 at most",
         True,
     )

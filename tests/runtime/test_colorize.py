@@ -203,7 +203,7 @@ def test_the_render_factor_alone_decides_the_network_size(engine: Path) -> None:
 
 
 def test_cache_keys_depend_on_hints_and_render_factor(engine: Path) -> None:
-    """Otherwise a film would be resumed with other colors."""
+    """Otherwise a video would be resumed with other colors."""
     paint = Stylizer(engine)
     found = [paint.identity, paint.set_render_factor(5).identity]
     found += [paint.set_hints([(1, 1, color)]).identity for color in ("red", "green")]

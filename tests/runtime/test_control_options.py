@@ -87,7 +87,7 @@ def test_color_scale_and_paint_size_options() -> None:
         (["--color", "sepia"], "sepia"),
         (["--style-scale", "9"], "range"),
         (["--paint-size", "5"], "range"),
-        (["--paint-size", "auto"], "films only"),
+        (["--paint-size", "auto"], "videos only"),
     ],
 )
 def test_bad_controls_give_one_line(options: list[str], message: str) -> None:

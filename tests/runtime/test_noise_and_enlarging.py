@@ -76,7 +76,7 @@ def test_one_seed_gives_one_picture(engines: Path) -> None:
     paint = Stylizer(engines / "noisy.onnx")
     frame = picture(21, 34)
     first = paint(frame)
-    assert np.array_equal(paint(frame), first), "films would flicker"
+    assert np.array_equal(paint(frame), first), "videos would flicker"
     other = paint.set_seed(7)(frame)
     assert np.abs(other.astype(int) - first).mean() > 20
     assert np.array_equal(paint.set_seed(0)(frame), first)

@@ -1,4 +1,4 @@
-"""Which compiled model OpenVINO runs: one per film size, one for varying sizes, the same after a
+"""Which compiled model OpenVINO runs: one per video size, one for varying sizes, the same after a
 resume."""
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def test_masks_may_be_files_and_transparency_is_black(tint: Stylizer, tmp_path: 
 
 
 def test_masks_for_one_call(tint: Stylizer) -> None:
-    """Masks that are passed with a call, as for the frames of a mask film."""
+    """Masks that are passed with a call, as for the frames of a mask video."""
     frame, mask = picture(), left_half()
     tint.set_regions({"black": np.ones((1, 1), bool)})
     np.testing.assert_array_equal(tint(frame, masks=[mask])[:, 16:], frame[:, 16:])

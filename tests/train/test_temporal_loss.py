@@ -1,4 +1,4 @@
-"""The temporal loss compared with float64, its training pairs, and its effect on films."""
+"""The temporal loss compared with float64, its training pairs, and its effect on videos."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def pan(steps: int, dx: int = 3) -> list[np.ndarray]:
 
 def test_clips_yield_consecutive_frames(tmp_path: Path, photographs: Path) -> None:
     write_clip(tmp_path / "pan.mp4", pan(30))
-    (tmp_path / "notes.txt").write_text("no film")
+    (tmp_path / "notes.txt").write_text("no video")
     shutil.copy(photographs / "photo0.png", tmp_path / "still.png")
     (clip,) = list_clips(tmp_path)
     assert clip.seconds == pytest.approx(30 / 25, abs=0.05)
@@ -159,8 +159,8 @@ def test_clips_yield_consecutive_frames(tmp_path: Path, photographs: Path) -> No
 def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such folder"):
         list_clips(tmp_path / "absent")
-    (tmp_path / "notes.txt").write_text("no film")
-    with pytest.raises(BadInput, match="no films"):
+    (tmp_path / "notes.txt").write_text("no video")
+    with pytest.raises(BadInput, match="no videos"):
         list_clips(tmp_path)
 
 

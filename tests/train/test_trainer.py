@@ -109,7 +109,7 @@ def test_temporal_training_reduces_flicker(start: Start) -> None:
 def test_clips_need_the_temporal_loss(start: Start, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="temporal loss"):
         next(start(METHODS["cin"], video=(tmp_path,)))
-    with pytest.raises(BadInput, match="no films"):
+    with pytest.raises(BadInput, match="no videos"):
         next(start(METHODS["cin"], video=(tmp_path,), temporal_weight=1.0))
 
 

@@ -29,12 +29,12 @@ SIZE = (48, 64)
 
 def test_recordings_keep_the_capture_times(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    target.write_bytes(b"an older film")
+    target.write_bytes(b"an older video")
     recorder = Recorder(target, SIZE, 30)
     times = [0.0, 0.03, 0.1, 0.5, 0.5, 2.0]  # irregular, with one duplicate
     for number, seconds in enumerate(times):
         recorder.write(clips.scene(number), 1000 + seconds)
-        assert target.read_bytes() == b"an older film"
+        assert target.read_bytes() == b"an older video"
     recorder.close(1003.0)
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     frames = clips.read(target)

@@ -1,4 +1,4 @@
-"""Loopback streams and films as sources: newest frame only, reconnection, and timeouts."""
+"""Loopback streams and videos as sources: newest frame only, reconnection, and timeouts."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_video_is_looped_and_fitted_into_a_size(tmp_path: Path) -> None:
 
 
 def test_a_video_on_a_web_server_is_paced(tmp_path: Path, mjpeg: MjpegServer) -> None:
-    """The whole film arrives at once but is shown at its own rate, to its end."""
+    """The whole video arrives at once but is shown at its own rate, to its end."""
     data = clips.film(tmp_path / "in.mkv", frames=24).read_bytes()
     head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
     mjpeg._answer = lambda request: request.wfile.write(head.encode() + data)
@@ -260,7 +260,7 @@ def test_pacing_restarts_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a/b", {}, BadInput, "no such file"),
         ("no\0pe", {}, BadInput, "no such file"),
         ("http://127.0.0.1/x", {"fps": 30.0}, BadInput, "only a camera accepts one"),
-        ("0", {"loop": True}, BadInput, "only a film can be repeated"),
+        ("0", {"loop": True}, BadInput, "only a video can be repeated"),
     ],
 )
 def test_bad_sources_are_refused(

@@ -1,4 +1,4 @@
-"""--paint-size: films painted at a fraction of their size."""
+"""--paint-size: videos painted at a fraction of their size."""
 
 from __future__ import annotations
 

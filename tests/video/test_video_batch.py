@@ -1,4 +1,4 @@
-"""st-video with several films: a folder, a glob, a list."""
+"""st-video with several videos: a folder, a glob, a list."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def test_outputs_of_globs_and_lists_are_beside_the_inputs(holiday: Path, tmp_pat
 
 
 def test_a_bad_video_in_a_batch_is_skipped(holiday: Path, tmp_path: Path) -> None:
-    (holiday / "aa.mp4").write_bytes(b"no film at all")
+    (holiday / "aa.mp4").write_bytes(b"no video at all")
     said = st_video(tmp_path, holiday, "-o", tmp_path / "out", code=2)
     assert "aa.mp4" in said
-    assert "1 of 3 films could not be painted" in said
+    assert "1 of 3 videos could not be painted" in said
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "b.mkv"]
 
 
@@ -81,11 +81,11 @@ def test_names_and_folders_that_count_as_one_video(holiday: Path, tmp_path: Path
     for number in range(3):
         (mixed / f"{number}.png").write_bytes(b"")
     (mixed / "a.mp4").write_bytes(b"")
-    assert films_of([str(mixed)]) == [str(mixed)], "pictures that count up are a film"
+    assert films_of([str(mixed)]) == [str(mixed)], "pictures that count up are a video"
     (mixed / "2.png").rename(mixed / "poster.png")
-    assert films_of([str(mixed)]) == [str(mixed / "a.mp4")], "a poster is no film beside one"
+    assert films_of([str(mixed)]) == [str(mixed / "a.mp4")], "a poster is no video beside one"
     (mixed / "a.mp4").unlink()
-    assert films_of([str(mixed)]) == [str(mixed)], "pictures alone are a film"
+    assert films_of([str(mixed)]) == [str(mixed)], "pictures alone are a video"
     odd = tmp_path / "take[1].mp4"
     odd.write_bytes(b"")
     assert films_of([str(odd), str(odd)]) == [str(odd)], "a file wins over a glob"
@@ -96,8 +96,8 @@ def test_names_and_folders_that_count_as_one_video(holiday: Path, tmp_path: Path
     [
         (["*.nothing"], "nothing matches"),
         (["-", "a.mp4"], "cannot be mixed"),
-        (["a.mp4", "b.mkv", "-o", "all.mp4"], "several films need a folder"),
-        (["a.mp4", "b.mkv", "-o", "-"], "several films need a folder"),
+        (["a.mp4", "b.mkv", "-o", "all.mp4"], "several videos need a folder"),
+        (["a.mp4", "b.mkv", "-o", "-"], "several videos need a folder"),
     ],
 )
 def test_wrong_usage_gives_one_line(

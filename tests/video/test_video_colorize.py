@@ -1,4 +1,4 @@
-"""Colorized films: luma is preserved, colors are stable, and a cut resets the filter."""
+"""Colorized videos: luma is preserved, colors are stable, and a cut resets the filter."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_colors_of_a_pan_flicker_less_and_luma_is_kept() -> None:
 
 
 def test_grain_is_not_taken_for_motion() -> None:
-    """The noise of an old film must not make its colors flicker, as it would with the filter for
+    """The noise of an old video must not make its colors flicker, as it would with the filter for
     paintings."""
     random = np.random.default_rng(0)
     still = landscape(3)

@@ -151,7 +151,7 @@ def test_wrong_usage_gives_one_line_and_exit_code_2(
     Path("folder.txt").mkdir()
     before, data = sorted(Path().iterdir()), source.read_bytes()
     engine = ["--engine", str(engines / "identity.onnx")]
-    done = CliRunner().invoke(main, [*words, *engine], input=b"no film at all")
+    done = CliRunner().invoke(main, [*words, *engine], input=b"no video at all")
     assert done.exit_code == 2, done.output
     assert done.stderr.count("\n") <= (4 if "Usage" in done.stderr else 1), done.stderr
     assert sorted(Path().iterdir()) == before
@@ -220,11 +220,11 @@ def test_sigterm_keeps_the_existing_output(tmp_path: Path) -> None:
     source = clips.film(tmp_path / "in.mp4", frames=240)
     target = tmp_path / "out" / "out.mp4"
     target.parent.mkdir()
-    target.write_bytes(b"a good film")
+    target.write_bytes(b"a good video")
     code, errors = interrupted(source, target, signal.SIGINT)
     assert code == 1
     assert "out_partial.mp4" in errors
-    assert target.read_bytes() == b"a good film"
+    assert target.read_bytes() == b"a good video"
     assert 2 <= len(clips.read(tmp_path / "out" / "out_partial.mp4")) < 240
 
 
@@ -263,7 +263,7 @@ def test_a_failing_engine_leaves_no_file(tmp_path: Path) -> None:
 
     source = clips.film(tmp_path / "in.mp4")
     target = tmp_path / "out.mp4"
-    target.write_bytes(b"a good film")
+    target.write_bytes(b"a good video")
     for moment in (1, 2, 7, 24):
         calls = iter(range(1, 100))
 
@@ -274,7 +274,7 @@ def test_a_failing_engine_leaves_no_file(tmp_path: Path) -> None:
 
         with pytest.raises(RuntimeError, match="out of luck"):
             stylize(source, target, paint)
-        assert target.read_bytes() == b"a good film"
+        assert target.read_bytes() == b"a good video"
         assert len(list(tmp_path.iterdir())) == 2
 
 

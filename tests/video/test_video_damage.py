@@ -1,4 +1,4 @@
-"""Damaged, truncated and hostile films."""
+"""Damaged, truncated and hostile videos."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_playlists_named_as_videos_are_refused(kind: str, tmp_path: Path) -> Non
     clips.film(tmp_path / "other.mp4", frames=3)
     bait = tmp_path / "film.mp4"
     bait.write_text(PLAYLISTS[kind].format("other.mp4"))
-    with pytest.raises(BadInput, match="no film that st can read"):
+    with pytest.raises(BadInput, match="no video that st can read"):
         open_reader(Job(bait))
 
 

@@ -15,7 +15,7 @@ from tests.support.video.golden import GOLDEN, LIMIT, color_error, losses, make,
 
 @pytest.fixture(params=["at once", "in parts"])
 def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    """Film settings for both code paths, which must preserve everything."""
+    """Video settings for both code paths, which must preserve everything."""
     monkeypatch.setattr("st.video.jobs.segments.SEGMENT_FRAMES", 7)
     return None if request.param == "at once" else "an engine that paints nothing"
 
@@ -52,7 +52,7 @@ def test_mp4_sound_keeps_its_priming(settings: str | None, tmp_path: Path) -> No
 
 
 def test_rotated_videos_are_painted_upright(tmp_path: Path) -> None:
-    """A phone's film: the engine gets upright frames, and the file keeps its rotation."""
+    """A phone's video: the engine gets upright frames, and the file keeps its rotation."""
     source = clips.film(tmp_path / "in.mp4", rotation=-90)
     shapes = set()
 

@@ -1,4 +1,4 @@
-"""Films with regions, with a mask picture for all frames or a mask film."""
+"""Videos with regions, with a mask picture for all frames or a mask video."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_short_mask_video_keeps_its_last_frame_with_a_warning(folder: Path) ->
     write(folder / "mask.mp4", moving(4))
     done = paint("--region", "mask.mp4=black")
     assert done.exit_code == 0, done.output
-    assert "mask film ends before the film" in done.stderr
+    assert "mask video ends before the video" in done.stderr
     edges = [(frame[16, :, 0] < 90).sum() for frame in read(folder / "out.mkv")]
     assert edges == [0, 4, 8] + [12] * 27
 
@@ -104,7 +104,7 @@ def test_a_mask_picture_holds_for_every_frame(folder: Path) -> None:
 
 
 def test_bad_masks_give_one_line(folder: Path) -> None:
-    (folder / "mask.mp4").write_bytes(b"no film")
+    (folder / "mask.mp4").write_bytes(b"no video")
     for region in ("mask.mp4=black", "nosuch.mp4=black", "tint.onnx=black"):
         done = paint("--region", region)
         assert done.exit_code == 2

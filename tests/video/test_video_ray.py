@@ -1,4 +1,4 @@
-"""Films painted in segments on a Ray cluster: the packets equal those of a local run, also after
+"""Videos painted in segments on a Ray cluster: the packets equal those of a local run, also after
 failures."""
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class InProcess:
 def make(
     engine: Path, stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Paint a film; with `ray`, on workers, by default in this process."""
+    """Paint a video; with `ray`, on workers, by default in this process."""
     monkeypatch.setattr(ray_cluster, "_Workers", InProcess)
 
     def begin(

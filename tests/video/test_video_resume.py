@@ -1,4 +1,4 @@
-"""A killed film is resumed, and equals that of an uninterrupted run."""
+"""A killed video is resumed, and equals that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def parts_of(target: Path) -> Path:
 
 
 def half_made(tmp_path: Path) -> tuple[Path, Path]:
-    """A film with two finished segments."""
+    """A video with two finished segments."""
     source, target = clips.film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         make(source, target, dying(22))
@@ -217,7 +217,7 @@ def test_two_runs_for_one_output_are_refused(tmp_path: Path) -> None:
 
 
 def test_after_kill_9_the_same_command_resumes(tmp_path: Path) -> None:
-    """Three kills at different moments, then the complete film."""
+    """Three kills at different moments, then the complete video."""
     source, target = clips.film(tmp_path / "in.mp4", frames=60, sounds=1), tmp_path / "out.mp4"
     program = """
 import sys, time

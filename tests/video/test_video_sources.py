@@ -1,4 +1,4 @@
-"""Films of all kinds, each with the expected properties of the result."""
+"""Videos of all kinds, each with the expected properties of the result."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_percent_sign_in_a_name_is_not_a_pattern(name: str, tmp_path: Path) ->
 
 
 def with_sound(path: Path, layout: str, rate: int, codec: str) -> Path:
-    """A film with a tone of one second, louder in the left channels."""
+    """A video with a tone of one second, louder in the left channels."""
     channels = av.AudioLayout(layout).nb_channels
     wave = 8000 * np.sin(np.arange(rate) * 440 * 2 * np.pi / rate)
     loud = np.linspace(1, 0.1, channels)
@@ -302,7 +302,7 @@ def test_animations_are_painted_with_their_times(
 
 def test_a_picture_as_input_suggests_st_image(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(cover())
-    with pytest.raises(BadInput, match="is a picture, not a film; st-image paints it"):
+    with pytest.raises(BadInput, match="is a picture, not a video; st-image paints it"):
         open_reader(Job(tmp_path / "a.jpg"))
 
 

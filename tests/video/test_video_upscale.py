@@ -1,4 +1,4 @@
-"""st-video with an upscaling engine: the film has the engine's size, or that of --size."""
+"""st-video with an upscaling engine: the video has the engine's size, or that of --size."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_full_disk(engine: Path, tmp_path: Path) -> None:
 
 
 def test_a_lost_stream_is_reopened_and_finally_given_up(engine: Path, tmp_path: Path) -> None:
-    """The loss is reported, the stream is opened again, and finally given up; the film contains
+    """The loss is reported, the stream is opened again, and finally given up; the video contains
     both parts."""
     with MjpegServer(lambda number: np.full((48, 64, 3), 55, np.uint8)) as server:
         target = tmp_path / "out.mkv"
@@ -163,7 +163,7 @@ def test_a_missing_camera_gives_one_line() -> None:
     ("words", "code", "error"),
     [
         (["none.mp4"], 2, "none.mp4: no such file"),
-        (["text.md"], 2, "no film that st can read"),
+        (["text.md"], 2, "no video that st can read"),
         (["FILM", "--style", "wave"], 2, "this engine has negative, black"),
         (["FILM", "--record", "out.txt"], 2, ".mp4"),
         (
@@ -184,7 +184,7 @@ def test_wrong_webcam_usage_gives_one_line(
 ) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "text.md").write_text("no film")
+    (tmp_path / "text.md").write_text("no video")
     film = str(clips.film(tmp_path / "in.mp4"))
     monkeypatch.chdir(tmp_path)
     given = [film if word == "FILM" else word for word in words]

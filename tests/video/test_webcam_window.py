@@ -197,7 +197,7 @@ def _press_view_keys(screen: Screen) -> None:
 
 
 def _press_saving_keys(screen: Screen, tmp_path: Path) -> None:
-    """Save a picture and record a film; ends with the second style."""
+    """Save a picture and record a video; ends with the second style."""
     screen.press("s")
     (saved,) = wait_for(lambda: list(tmp_path.glob("st-webcam-*.png")))
     picture = np.asarray(Image.open(saved)).astype(int)

@@ -33,7 +33,7 @@ class Batches(Dataset[Batch]):
     styles: number of named styles.
     size: side of the crops, in pixels. count: crops per batch.
     pairs: number of contents with a later frame, in every `every`-th batch.
-    clips: films for half of these pairs; the others are warped photographs.
+    clips: videos for half of these pairs; the others are warped photographs.
     style_crop: side of the crops of style pictures, nearly whole ones: `WHOLE` is the zoom; 0 for
         crops as of photographs.
     memory: bytes of the picture cache in each worker process.

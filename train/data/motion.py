@@ -1,7 +1,7 @@
 """Frame pairs for the temporal loss: warped photographs, and neighboring frames of clips.
 
 A photograph is warped by a random pan, zoom, rotation and smooth deformation, with noise and a
-change of exposure, as a sensor and a codec have them. Its flow is exact, and no films are needed.
+change of exposure, as a sensor and a codec have them. Its flow is exact, and no videos are needed.
 Clips add occlusions; their flow is OpenCV's DIS, used where forward and backward flow agree.
 """
 
@@ -91,7 +91,7 @@ def _noise(height: int, width: int, random: np.random.Generator) -> Frame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A film to take frame pairs from. seconds: its length."""
+    """A video to take frame pairs from. seconds: its length."""
 
     path: Path
     seconds: float
@@ -130,18 +130,18 @@ def _two(
 
 
 def list_clips(folder: Path) -> list[Clip]:
-    """The films in a folder, in name order. Raises BadInput when there is none."""
+    """The videos in a folder, in name order. Raises BadInput when there is none."""
     if not folder.is_dir():
         raise BadInput(f"{printable(folder)}: no such folder")
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     found = [clip for clip in map(_clip, files) if clip is not None]
     if not found:
-        raise BadInput(f"{printable(folder)}: no films in it")
+        raise BadInput(f"{printable(folder)}: no videos in it")
     return found
 
 
 def _clip(path: Path) -> Clip | None:
-    """The clip in a file; None if it is not a film with at least two frames."""
+    """The clip in a file; None if it is not a video with at least two frames."""
     try:
         with av.open(str(path)) as film:
             seconds = (film.duration or 0) / av.time_base
@@ -152,7 +152,7 @@ def _clip(path: Path) -> Clip | None:
 
 
 def filmed(earlier: NDArray[np.uint8], later: NDArray[np.uint8]) -> Pair | None:
-    """A pair of two film frames, (H, W, 3), RGB, 0..255; None across a cut."""
+    """A pair of two video frames, (H, W, 3), RGB, 0..255; None across a cut."""
     flow, seen = backward_flow(earlier, later)
     if seen.mean() < MIN_SEEN:
         return None

@@ -24,7 +24,7 @@ class Inputs:
     """What a training reads.
 
     styles: (name, path) of each style picture. names: the styles of a method with named styles.
-    content: paths of the photographs. clips: films for the temporal loss.
+    content: paths of the photographs. clips: videos for the temporal loss.
     pairs: number of contents in a batch with a later frame, for the temporal loss.
     """
 

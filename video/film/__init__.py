@@ -1,1 +1,1 @@
-"""Film files: read, write, tracks, colors, timing."""
+"""Video files: read, write, tracks, colors, timing."""

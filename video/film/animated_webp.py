@@ -1,4 +1,4 @@
-"""Read animated WebP as a film with Pillow, since FFmpeg has no demuxer for it."""
+"""Read animated WebP as a video with Pillow, since FFmpeg has no demuxer for it."""
 
 from __future__ import annotations
 

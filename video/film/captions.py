@@ -15,7 +15,7 @@ ENCODERS = ("libx264",)  # encoders that write captions; PyAV's x265 does not
 
 
 class CaptionDetector:
-    """Detects captions in a film's first frames and keyframes.
+    """Detects captions in a video's first frames and keyframes.
 
     Other frames are not searched: PyAV keeps a frame whose side data was read until Python's
     garbage collector runs, and frames are large.

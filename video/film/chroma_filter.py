@@ -1,8 +1,8 @@
-"""Flicker filter for colorized films: it warps chroma along the motion and keeps the source's luma.
+"""Flicker filter for colorized videos: warps chroma along the motion and keeps the source's luma.
 
 It works like `st.video.film.temporal_filter`, but on chroma alone, at a reduced size. The change of
 the reduced chroma is added to the full-size chroma, so colors keep the edges of the frame. Motion
-is estimated on blurred frames, since grain and scratches of an old film are not motion. A hard cut
+is estimated on blurred frames, since grain and scratches of an old video are not motion. A hard cut
 resets the filter.
 """
 
@@ -72,7 +72,7 @@ def denoise(picture: Picture) -> Picture:
 
 
 def temporal_filter_for(metadata: Metadata, strength: float | None) -> TemporalFilter | None:
-    """The filter for an engine's films, or None. Only colorizers have a default strength.
+    """The filter for an engine's videos, or None. Only colorizers have a default strength.
 
     Raises BadControl: a strength outside 0..1.
     """

@@ -20,7 +20,7 @@ CONTAINERS = {
 }
 
 
-ANIMATIONS = (".gif", ".apng", ".png", ".avif", ".webp")  # films without sound
+ANIMATIONS = (".gif", ".apng", ".png", ".avif", ".webp")  # videos without sound
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Codec:
 
 
 # The output of x264's AVX-512 macroblock-tree code varies from run to run (at 320×240, 5 of 8 runs
-# differed). Its AVX2 code is deterministic, as a resumed film requires.
+# differed). Its AVX2 code is deterministic, as a resumed video requires.
 _AVX_512F = 13  # OpenCV's number of the feature
 _EXACT_X264 = {"x264-params": "asm=avx2"} if cv2.checkHardwareSupport(_AVX_512F) else {}
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower")
@@ -168,7 +168,7 @@ _WITH_ALPHA = {"mov": "prores", "matroska": "lossless", "webm": "vp9"}
 
 
 def output_suffix(source: Path, codec: str | None, alpha: bool) -> str:
-    """The default suffix of the film made from `source`: the source's own if st writes it, else
+    """The default suffix of the video made from `source`: the source's own if st writes it, else
     that of a container that holds all its streams."""
     if codec in _SUFFIX:
         return _SUFFIX[codec]
@@ -185,7 +185,7 @@ def container_of(path: Path) -> str:
     except KeyError:
         known = " ".join(CONTAINERS)
         raise BadInput(
-            f"{printable(path)}: unknown film suffix; give {known}, or frames/%05d.png for pictures"
+            f"{printable(path)}: unknown video suffix; give {known}, or frames/%05d.png"
         ) from None
 
 

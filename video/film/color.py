@@ -1,4 +1,4 @@
-"""Converts film frames to RGB and back, with the matrix and range of their color tags.
+"""Converts video frames to RGB and back, with the matrix and range of their color tags.
 
 OpenCV converts the common 8-bit formats (see `yuv`). swscale converts all other formats and sizes.
 Its fast conversion to packed RGB truncates (on average 1.1 of 255 too dark). Its accurate
@@ -108,14 +108,14 @@ class RgbFrame:
 
     @property
     def alpha(self) -> NDArray[np.uint8] | None:
-        """(H, W) uint8, or None for an opaque film."""
+        """(H, W) uint8, or None for an opaque video."""
         if self.planar is None or len(self.planar.planes) < 4:
             return None
         return yuv.pixels(self.planar.planes[3])
 
 
 class Converter:
-    """Converts the frames of one film, and caches swscale's tables. Use one per thread."""
+    """Converts the frames of one video, and caches swscale's tables. Use one per thread."""
 
     def __init__(self) -> None:
         self._into = VideoReformatter()

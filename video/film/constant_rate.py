@@ -10,7 +10,7 @@ _EARLY = Fraction(1, 4)  # of a frame period
 
 
 class ConstantRate:
-    """Decides how often to repeat each frame so that the film keeps its length.
+    """Decides how often to repeat each frame so that the video keeps its length.
 
     A gap (a damaged frame that is missing) is filled with the frame before it.
     """

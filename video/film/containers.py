@@ -1,4 +1,4 @@
-"""Opening untrusted film files and pipes, and choosing the video stream to paint."""
+"""Opening untrusted video files and pipes, and choosing the video stream to paint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.system.atomic_files import check_no_pipe
 from st.video.film.pipes import Pipe
 
-# Film formats only: playlists (concat, hls, dash, imf), picture patterns, devices and scripts can
+# Video formats only: playlists (concat, hls, dash, imf), picture patterns, devices and scripts can
 # open other files.
 FORMATS = (
     "3gp,aiff,amv,apng,asf,av1,avi,dv,dvbsub,f4v,flv,gif,gxf,h261,h263,h264,hevc,ivf,m4a,m4v,"
@@ -34,7 +34,7 @@ MAX_READ_ERRORS = 1000
 
 
 class MemoryFile(io.RawIOBase):
-    """A film file in memory: unlike a pipe, it can seek."""
+    """A video file in memory: unlike a pipe, it can seek."""
 
     def __init__(self, data: memoryview) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ Source = Path | MemoryFile | Pipe
 
 
 def open_container(source: Source, name: str) -> InputContainer:
-    """Open the container of an untrusted film. name: for messages. Raises BadInput."""
+    """Open the container of an untrusted video. name: for messages. Raises BadInput."""
     if isinstance(source, Path):
         if not source.exists():
             raise BadInput(f"{name}: no such file")
@@ -89,9 +89,9 @@ def open_container(source: Source, name: str) -> InputContainer:
         once = " (pipes need a format like Matroska, which is read in one pass)"
         hint = once if isinstance(source, Pipe) else ""
         why = printable(error.strerror, 80)
-        raise BadInput(f"{name}: no film that st can read: {why}{hint}") from None
+        raise BadInput(f"{name}: no video that st can read: {why}{hint}") from None
     except (ValueError, UnicodeError) as error:
-        raise BadInput(f"{name}: no film that st can read: {printable(error, 80)}") from None
+        raise BadInput(f"{name}: no video that st can read: {printable(error, 80)}") from None
 
 
 class Samples:
@@ -121,7 +121,7 @@ def reopened(source: Path | MemoryFile, name: str) -> InputContainer:
 
 
 def open_samples(source: Source, name: str) -> Samples | None:
-    """A film's first packets, read independently of its reader; None for a pipe.
+    """A video's first packets, read independently of its reader; None for a pipe.
 
     Raises BadInput.
     """
@@ -149,9 +149,9 @@ def _first_packets(container: InputContainer) -> Iterator[Packet[Any]]:
 def main_video(
     container: InputContainer, sample: Callable[[], Samples | None], name: str
 ) -> VideoStream:
-    """The video stream to paint: films before stills, then the default, the largest, the first.
+    """The video stream to paint: videos before stills, then the default, the largest, the first.
 
-    sample: returns the first packets, which distinguish stills from films, or None if they cannot
+    sample: returns the first packets, which distinguish stills from videos, or None if they cannot
     be read ahead; called only if there are several streams. name: for messages.
     Raises BadInput: there is no video stream, or no decoder for it.
     """
@@ -203,5 +203,5 @@ def is_still(stream: Stream) -> bool:
 
 
 def start_of(container: InputContainer) -> Fraction:
-    """The film's start time in seconds, on its own clock."""
+    """The video's start time in seconds, on its own clock."""
     return Fraction(container.start_time or 0, av.time_base)

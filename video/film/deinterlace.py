@@ -1,4 +1,4 @@
-"""Deinterlace films: an engine would paint the comb artifacts of interlaced frames."""
+"""Deinterlace videos: an engine would paint the comb artifacts of interlaced frames."""
 
 from __future__ import annotations
 

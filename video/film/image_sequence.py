@@ -1,4 +1,4 @@
-"""Read and write numbered pictures as a film: frames/%05d.png, or a folder."""
+"""Read and write numbered pictures as a video: frames/%05d.png, or a folder."""
 
 from __future__ import annotations
 

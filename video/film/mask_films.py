@@ -1,4 +1,4 @@
-"""Moving masks: films of the same length as the source, white where a style paints."""
+"""Moving masks: videos of the same length as the source, white where a style paints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Gray = NDArray[np.uint8]  # (H, W)
 
 
 class MaskFilm:
-    """A mask film, read in step with the source.
+    """A mask video, read in step with the source.
 
     short: whether it ended more than half a second before the source.
     """
 
     def __init__(self, path: Path, time_range: TimeRange) -> None:
-        """Raises BadInput: not a film."""
+        """Raises BadInput: not a video."""
         self._film = Film(path, time_range)
         self._rotation = self._film.video_format.rotation
         self._frames: Iterator[tuple[Fraction, VideoFrame]] = self._timed()
@@ -36,7 +36,7 @@ class MaskFilm:
         self.short = False
 
     def at(self, seconds: Fraction) -> Gray:
-        """The mask at this time after the film's first frame; after its end, the last mask.
+        """The mask at this time after the video's first frame; after its end, the last mask.
 
         Times must not decrease from call to call.
         """
@@ -65,21 +65,21 @@ class MaskFilm:
 
 
 class MaskFilms:
-    """The masks of all regions, frame by frame; each is a picture or a film."""
+    """The masks of all regions, frame by frame; each is a picture or a video."""
 
     def __init__(self, sources: Sequence[Gray | MaskFilm]) -> None:
         self._sources = sources
         self._began: Fraction | None = None
 
     def of(self, frame: VideoFrame) -> list[Gray]:
-        """The masks for this frame. Frames must come in the order of the film."""
+        """The masks for this frame. Frames must come in the order of the video."""
         seconds = (frame.pts or 0) * Fraction(frame.time_base or 0)
         self._began = seconds if self._began is None else self._began
         since = seconds - self._began
         return [s.at(since) if isinstance(s, MaskFilm) else s for s in self._sources]
 
     def short(self) -> bool:
-        """Whether a mask film ended before the film did."""
+        """Whether a mask video ended before the video did."""
         return any(isinstance(source, MaskFilm) and source.short for source in self._sources)
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class MaskFilms:
 
 
 def open_masks(paths: Sequence[Path], time_range: TimeRange) -> MaskFilms | None:
-    """Open the masks if any is a film; None if all are pictures. Raises BadInput."""
+    """Open the masks if any is a video; None if all are pictures. Raises BadInput."""
     if not any(is_film(path) for path in paths):
         return None
     opened: list[Gray | MaskFilm] = []

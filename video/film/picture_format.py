@@ -13,7 +13,7 @@ from st.video.film.color import Tags
 from st.video.film.rotation import UPRIGHT, DisplayRotation
 
 Size = tuple[int, int]  # (height, width)
-MIN_SIDE, MAX_SIDE = 2, 16_384  # of a film's frames
+MIN_SIDE, MAX_SIDE = 2, 16_384  # of a video's frames
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class VideoFormat:
 
     def _sized(self, height: int, width: int) -> VideoFormat:
         aspect = self.aspect * Fraction(self.width * height, width * self.height)
-        # Players guess the matrix of an untagged film from its size, so a new size needs tags.
+        # Players guess the matrix of an untagged video from its size, so a new size needs tags.
         tags = self.tags.explicit(self.height, self.width)
         return replace(
             self, height=height, width=width, aspect=aspect.limit_denominator(1000), tags=tags

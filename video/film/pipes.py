@@ -1,4 +1,4 @@
-"""Films from pipes. An MP4 with its index at the end must be read completely first."""
+"""Videos from pipes. An MP4 with its index at the end must be read completely first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a film from an untrusted file or pipe, packet by packet."""
+"""Reads a video from an untrusted file or pipe, packet by packet."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SEEKABLE = ("matroska", "mov")  # formats whose index lets a seek land before it
 
 
 class Film:
-    """A film to paint: frames of its main video stream, packets of the others.
+    """A video to paint: frames of its main video stream, packets of the others.
 
     Attributes:
         video_format: the format of the first frame.
@@ -62,7 +62,7 @@ class Film:
         """Open `source` and decode its first frame.
 
         Raises:
-            BadInput: no such file, not a film, no video stream, or no frame in the time range.
+            BadInput: no such file, not a video, no video stream, or no frame in the time range.
         """
         self.time_range = time_range or TimeRange()
         self.name = "standard input" if not isinstance(source, Path) else printable(source)
@@ -158,7 +158,7 @@ class Film:
                 yield packet
 
     def begin_at(self, ticks: int) -> None:
-        """Seek to the keyframe at or before this time, as if the film were opened there.
+        """Seek to the keyframe at or before this time, as if the video were opened there.
 
         ticks: in the time base of the video stream. `damaged` restarts at 0. Frames that follow
         the keyframe in the file but precede it in time may be damaged.

@@ -31,7 +31,7 @@ _RIGHT_ANGLES: dict[tuple[int, int, int, int], tuple[bool, int | None]] = {
 class DisplayRotation:
     """Maps stored pixels to the displayed picture.
 
-    matrix: the nine numbers of the display matrix; None if the film has none.
+    matrix: the nine numbers of the display matrix; None if the video has none.
     """
 
     matrix: tuple[int, ...] | None = None

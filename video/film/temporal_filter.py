@@ -27,7 +27,7 @@ STILL = 0.25  # pixels; smaller motion is ignored, since each resampling blurs
 
 
 class TemporalFilter:
-    """Filters the painted frames of one film, in order, from one thread.
+    """Filters the painted frames of one video, in order, from one thread.
 
     strength: weight of the previous painting, 0..1; 0 changes nothing.
     """

@@ -1,4 +1,4 @@
-"""The part of a film to paint, as a start and a duration."""
+"""The part of a video to paint, as a start and a duration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SLACK = Fraction(1, 10_000)  # seconds; timestamps are rounded to ticks
 
 @dataclass(frozen=True)
 class TimeRange:
-    """Seconds from the start of the film; a duration of None means to its end."""
+    """Seconds from the start of the video; a duration of None means to its end."""
 
     start: Fraction = Fraction(0)
     duration: Fraction | None = None
@@ -26,7 +26,7 @@ class TimeRange:
         return self.duration is not None and seconds > self.start + self.duration - _SLACK
 
     def length(self, film: Fraction) -> Fraction:
-        """How many seconds of a film that lasts `film` seconds lie in the range."""
+        """How many seconds of a video that lasts `film` seconds lie in the range."""
         rest = max(Fraction(0), film - self.start)
         return rest if self.duration is None else min(rest, self.duration)
 

@@ -1,4 +1,4 @@
-"""Tone-map HDR film (PQ or HLG, BT.2020) to BT.709, which engines are trained on.
+"""Tone-map HDR video (PQ or HLG, BT.2020) to BT.709, which engines are trained on.
 
 A single 3D lookup table does all steps: code values to linear light, highlight roll-off, BT.2020
 to BT.709 primaries, linear light to BT.709 code values. FFmpeg's lut3d filter applies it.

@@ -1,4 +1,4 @@
-"""Writes painted frames to a film file or pipe, with the other streams of the source."""
+"""Writes painted frames to a video file or pipe, with the other streams of the source."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class FilmSink:
         film: Film | None,
         warn: Callable[[str], None],
     ) -> None:
-        """film: the source of the other streams, the metadata and the chapters.
+        """video: the source of the other streams, the metadata and the chapters.
 
         Raises:
             BadInput: the container cannot hold the codec, or the codec lacks such an option.
@@ -141,7 +141,7 @@ class FilmSink:
         return video
 
     def _set(self, context: Any) -> None:
-        """Set the format of the film and the user's options on an encoder."""
+        """Set the format of the video and the user's options on an encoder."""
         video_format, options = self.video_format, dict(self._options)
         context.width, context.height, context.pix_fmt = (
             video_format.width,
@@ -198,7 +198,7 @@ class FilmSink:
         return {"coding": repr(coding), "threads": self.threads}
 
     def encoder(self) -> VideoCodecContext:
-        """A new encoder with the settings of the film's own; `put` writes its packets."""
+        """A new encoder with the settings of the video's own; `put` writes its packets."""
         own = self._video.codec_context
         context: Any = VideoCodecContext.create(self._codec.encoder, "w")
         context.framerate = own.framerate
@@ -286,7 +286,7 @@ def _open(target: Path | BinaryIO, container: str, film: Film | None) -> OutputC
 
 
 def _chapters(film: Film) -> list[Any]:
-    """The film's chapters, shifted and cut to the time range."""
+    """The video's chapters, shifted and cut to the time range."""
     kept = []
     for chapter in film.container.chapters():
         base = chapter["time_base"] or Fraction(1, 1000)

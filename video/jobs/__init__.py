@@ -1,1 +1,1 @@
-"""Painting whole films: segments, resume, batches, clusters."""
+"""Painting whole videos: segments, resume, batches, clusters."""

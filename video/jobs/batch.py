@@ -1,4 +1,4 @@
-"""Expand the arguments of a command to films: files, folders of films, and globs."""
+"""Expand the arguments of a command to videos: files, folders of videos, and globs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SUFFIXES = frozenset(FILMS.split())
 
 
 def films_of(arguments: Sequence[str]) -> list[str]:
-    """The films that the arguments name, without duplicates.
+    """The videos that the arguments name, without duplicates.
 
-    Folders of films and globs are replaced by their films, sorted. A folder counts as one film if
-    it holds only pictures, or pictures that are numbered like frames. So does a pattern such as
+    Folders and globs are replaced by their videos, sorted. A folder counts as one video if it holds
+    only pictures, or pictures that are numbered like frames. So does a pattern such as
     frames/%05d.png.
-    Raises BadInput: a glob without a match, or - together with other films.
+    Raises BadInput: a glob without a match, or - together with other videos.
     """
     found = list(dict.fromkeys(film for text in arguments for film in _expanded(text)))
     if "-" in found and len(found) > 1:
-        raise BadInput("- (standard input) cannot be mixed with other films")
+        raise BadInput("- (standard input) cannot be mixed with other videos")
     return found
 
 
@@ -51,7 +51,7 @@ def _expanded(text: str) -> Iterable[str]:
 
 
 def count_up(pictures: Sequence[Path]) -> bool:
-    """Whether the names are those of a film's frames: at least three names that differ only in a
+    """Whether the names are those of a video's frames: at least three names that differ only in a
     number, which counts from 0 or 1 without gaps. Photographs of a camera start at any number."""
     parts = [re.fullmatch(r"(.*?)(\d+)(\.[^.]+)", picture.name) for picture in pictures]
     if len(parts) < 3 or not all(parts):
@@ -67,7 +67,7 @@ def _is_film(path: Path) -> bool:
 
 
 def output_folder(output: str | None) -> Path | None:
-    """The output folder for several films, created if missing; None: beside each film.
+    """The output folder for several videos, created if missing; None: beside each video.
 
     Raises BadInput: `output` is a file or standard output.
     """
@@ -75,13 +75,13 @@ def output_folder(output: str | None) -> Path | None:
         return None
     folder = Path(output)
     if output == "-" or (folder.exists() and not folder.is_dir()) or (folder.suffix in SUFFIXES):
-        raise BadInput("several films need a folder: -o FOLDER/")
+        raise BadInput("several videos need a folder: -o FOLDER/")
     make_folder(folder)
     return folder
 
 
 def target_chooser(films: Sequence[str], folder: Path | None) -> Callable[[Job, Reader], Path]:
-    """A function that chooses the output of each film: never an input or another film's output."""
+    """A function that chooses the output of each video: never an input or the output of another."""
     taken = {real_path(Path(film)) for film in films}
 
     def choose(job: Job, reader: Reader) -> Path:

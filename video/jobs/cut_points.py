@@ -1,4 +1,4 @@
-"""Plans the segments of a film that are painted independently of each other.
+"""Plans the segments of a video that are painted independently of each other.
 
 Segments have a fixed number of frames, wherever the keyframes are: each is decoded from the
 keyframe before it, and earlier frames are dropped. The times of all frames are read from the
@@ -23,15 +23,15 @@ from st.video.film.reader import SEEKABLE, Film
 
 
 class NotSplittable(Exception):
-    """The film must be painted in one piece; the message gives the reason."""
+    """The video must be painted in one piece; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """One segment of a film.
+    """One segment of a video.
 
     times: timestamps of its frames, in ticks of the video stream, as from `Film.items`.
-    seek: argument of `Film.begin_at`; None: start where the film starts when it is opened.
+    seek: argument of `Film.begin_at`; None: start where the video starts when it is opened.
     last: whether it is the last segment.
     """
 
@@ -48,7 +48,7 @@ def split(source: Path, film: Film, frames: int) -> list[SegmentPlan]:
     """
     formats = set(film.container.format.name.split(","))
     if not formats & {*SEEKABLE}:
-        raise NotSplittable("only MP4, MOV, Matroska and WebM films have an index to seek by")
+        raise NotSplittable("only MP4, MOV, Matroska and WebM videos have an index to seek by")
     pictures = _pictures(source, film.name, film.video.index)
     times = sorted(time * film.ticks for time, _, _ in pictures)
     if len(set(times)) < len(times):
@@ -98,7 +98,7 @@ class SegmentSource:
     """The frames of one segment: a source for `st.video.jobs.pipeline.run`."""
 
     def __init__(self, film: Film, plan: SegmentPlan) -> None:
-        """film: newly opened."""
+        """video: newly opened."""
         self.video_format = film.video_format
         self._film = film
         self._plan = plan

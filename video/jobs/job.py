@@ -1,4 +1,4 @@
-"""Paint one film: choose reader and writer, run, and publish only a complete file."""
+"""Paint one video: choose reader and writer, run, and publish only a complete file."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Callbacks:
 
     warn: receives one line for everything that could not be kept. frame_done: called after each
         frame.
-    stop: when set, the film ends there; the result is playable and is named NAME_partial.
+    stop: when set, the video ends there; the result is playable and is named NAME_partial.
     """
 
     warn: Callable[[str], None] = lambda line: None
@@ -85,18 +85,18 @@ class Callbacks:
 
 
 # Paints segments in other processes and stores them in order, from the first missing one up to one
-# that it cannot paint. Arguments: (job, film, sink, store, container, callbacks).
+# that it cannot paint. Arguments: (job, video, sink, store, container, callbacks).
 RemotePainter = Callable[[Job, Film, FilmSink, SegmentStore, str, Callbacks], None]
 
 
 @dataclass(frozen=True)
 class Painter:
-    """The paint function of a film and how to run it.
+    """The paint function of a video and how to run it.
 
     paint: called from `workers` threads concurrently.
-    identity: a text that is equal whenever `paint` gives the same pixels. With it, film files are
+    identity: a text that is equal whenever `paint` gives the same pixels. With it, video files are
         painted in segments, and an interrupted job resumes after the last finished segment. None:
-        the film is painted in one pass.
+        the video is painted in one pass.
     masks: moving masks of the regions.
     temporal_filter: the flicker filter; frames are then painted in sequence.
     remote: paints segments in other processes, as many as it can.
@@ -123,7 +123,7 @@ class Painter:
 class Result:
     """The outcome of a job.
 
-    frames_per_second: frames painted per second of work; not the frame rate of the film.
+    frames_per_second: frames painted per second of work; not the frame rate of the video.
     resumed: frames that an earlier run had painted.
     busy: the fraction of the time, 0..1, in which each stage was busy; see `StageTimes`. Empty if
         this process painted no frame, or a cluster painted some.
@@ -147,7 +147,7 @@ class Interrupted(StError):
 
 
 def open_reader(job: Job) -> Reader:
-    """Open the source of a job. Raises BadInput: it holds no film, pictures or frames."""
+    """Open the source of a job. Raises BadInput: it holds no video, pictures or frames."""
     source = job.source
     if isinstance(source, Path):
         if is_sequence(source):
@@ -164,7 +164,7 @@ def _open_film(source: Path, time_range: TimeRange) -> Film:
     except BadInput:
         if source.suffix.lower() in SUFFIXES and source.is_file():
             name = printable(source)
-            raise BadInput(f"{name}: is a picture, not a film; st-image paints it") from None
+            raise BadInput(f"{name}: is a picture, not a video; st-image paints it") from None
         raise
 
 
@@ -195,14 +195,14 @@ def perform(
     callbacks: Callbacks | None = None,
     resume: bool = True,
 ) -> Result:
-    """Paint the film; a file gets the name `target` only when it is complete.
+    """Paint the video; a file gets the name `target` only when it is complete.
 
-    target: a film file, a folder or pattern for pictures, a named pipe, or an open stream.
+    target: a video file, a folder or pattern for pictures, a named pipe, or an open stream.
     resume: whether to use the finished segments of an earlier run.
 
     Raises:
         BadInput: the options contradict each other, output and input are the same file, or
-            another process writes the same film.
+            another process writes the same video.
         Interrupted: a stop was requested.
         StError, OSError: decoding, painting or writing failed; only finished segments are kept.
     """
@@ -270,11 +270,11 @@ class _Work:
             and isinstance(self.target, Path)
             and not is_sequence_target(self.target)
         )
-        # Moving masks are read together with the frames, so such a film cannot be resumed.
+        # Moving masks are read together with the frames, so such a video cannot be resumed.
         if painter.identity is not None and painter.masks is None and files:
             return True
         if painter.remote is not None:
-            raise BadInput("a cluster paints film files only, into files, without moving masks")
+            raise BadInput("a cluster paints video files only, into files, without moving masks")
         return False
 
     def at_once(self) -> _Done:
@@ -294,7 +294,7 @@ class _Work:
         return _Done(frames, sink.video_format, stopped=stop.is_set())
 
     def in_segments(self, resume: bool) -> _Done:
-        """Paint the segments that are missing, then write the film from all of them."""
+        """Paint the segments that are missing, then write the video from all of them."""
         job, reader, target = self.job, self.reader, self.target
         assert isinstance(job.source, Path)
         assert isinstance(reader, Film)
@@ -325,7 +325,7 @@ class _Work:
     def _write(
         self, sink: FilmSink, store: SegmentStore, segments: SegmentSink, stopped: bool
     ) -> None:
-        """Finish the last segment, and write the film from all segments."""
+        """Finish the last segment, and write the video from all segments."""
         job = self.job
         assert isinstance(job.source, Path)
         if not stopped:
@@ -405,7 +405,7 @@ def film_sink(
     warn: Callable[[str], None],
     threads: int | None = None,
 ) -> FilmSink:
-    """The writer of the job's film. threads: encoder threads; None: the default of this machine.
+    """The writer of the job's video. threads: encoder threads; None: the default of this machine.
 
     Raises BadInput: the container cannot hold the codec, or the codec lacks an option.
     """

@@ -1,4 +1,4 @@
-"""Choose the size at which a film is painted, so that it is painted as fast as it plays."""
+"""Choose the size at which a video is painted, so that it is painted as fast as it plays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from st.runtime.stylizer import Stylizer
 from st.runtime.system.cpus import usable_cpus
 from st.video.jobs.segment_store import stored_plan
 
-# Of the film's size. Fractions of small numbers: `restore_size` then works in small bands.
+# Of the video's size. Fractions of small numbers: `restore_size` then works in small bands.
 FRACTIONS = (Fraction(1), Fraction(3, 4), Fraction(2, 3), Fraction(1, 2))
 MIN_SIDE = 480  # pixels of the longer side: below it, strokes cover faces
 CODEC = 18e-9  # seconds of processor time per pixel to decode and encode, at default settings
@@ -25,7 +25,7 @@ FRAMES = 2  # measured frames of each worker, after one to warm up
 
 @dataclass(frozen=True)
 class Choice:
-    """paint_size: longer side in pixels; None: the film's own size. fps: the estimated frame rate;
+    """paint_size: longer side in pixels; None: the video's own size. fps: the estimated frame rate;
     None if the size was chosen by an earlier, interrupted run."""
 
     paint_size: int | None
@@ -37,11 +37,11 @@ def choose_size(
 ) -> Choice:
     """The largest size that reaches `fps` frames per second, or else the smallest candidate.
 
-    Each candidate is measured by painting on the same number of threads as the film. The processor
-    time of decoding and encoding is added. A film that was interrupted keeps its
+    Each candidate is measured by painting on the same number of threads as the video. The processor
+    time of decoding and encoding is added. A video that was interrupted keeps its
     size, so that its finished segments remain valid.
 
-    height, width: of the film. target: the film to write, or None for a pipe.
+    height, width: of the video. target: the video to write, or None for a pipe.
     """
     sizes = candidates(height, width)
     if target is not None and (plan := stored_plan(target)):
@@ -58,7 +58,7 @@ def choose_size(
 
 
 def candidates(height: int, width: int) -> list[int | None]:
-    """Paint sizes for a film of this size, the largest first."""
+    """Paint sizes for a video of this size, the largest first."""
     longest = max(height, width)
     smaller = [round(longest * part) for part in FRACTIONS[1:]]
     return [None, *(size for size in smaller if size >= MIN_SIDE)]

@@ -23,7 +23,7 @@ from st.video.film.picture_format import VideoFormat
 from st.video.film.writer import Sink
 from st.video.jobs.stage_times import StageTimes
 
-Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) if the film has masks
+Paint = Callable[..., NDArray[np.uint8]]  # (rgb), or (rgb, masks=[...]) if the video has masks
 _POLL = 0.2  # seconds between checks for a stop request
 _PACKETS = 1024  # maximum queue length between reader and writer
 

@@ -1,4 +1,4 @@
-"""Progress bar of a film: frames per second and time left."""
+"""Progress bar of a video: frames per second and time left."""
 
 from __future__ import annotations
 

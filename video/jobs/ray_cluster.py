@@ -1,4 +1,4 @@
-"""Paints the segments of a film on a Ray cluster.
+"""Paints the segments of a video on a Ray cluster.
 
 Each worker opens the engine once and paints one segment after another. It decodes each segment
 from the keyframe before it. This process paints whatever cannot be split, so the result always
@@ -31,7 +31,7 @@ from st.video.jobs.segment_store import SegmentStore
 from st.video.jobs.segments import segment_frames
 
 ON_GPU = ("cuda", "rtx", "tensorrt")
-MAX_SENT = 2 << 30  # bytes; larger films are not sent to workers without access to the file
+MAX_SENT = 2 << 30  # bytes; larger videos are not sent to workers without access to the file
 KNOCK = 5.0  # timeout of the first TCP connection, in seconds
 CONNECT = 30.0  # timeout of ray.init at an address
 BEGIN = 120.0  # timeout until the first worker has opened the engine
@@ -121,7 +121,7 @@ class RayPainter:
             if store.frames != sum(len(plan.times) for plan in plans[: len(store.done)]):
                 raise NotSplittable("its finished segments have different lengths")
         except NotSplittable as error:
-            callbacks.warn(f"the film is painted here, not on the Ray cluster: {error}")
+            callbacks.warn(f"the video is painted here, not on the Ray cluster: {error}")
             return
         left = plans[len(store.done) :]
         if not left:
@@ -170,7 +170,7 @@ def _distribute(
                 tries[number] += 1
                 if tries[number] == TRIES:
                     raise StError(
-                        f"{TRIES} Ray workers were lost at segment {number + 1} of the film"
+                        f"{TRIES} Ray workers were lost at segment {number + 1} of the video"
                     )
                 waiting.appendleft(by_number[number])
             elif result.problem:
@@ -178,7 +178,7 @@ def _distribute(
             elif result.not_splittable:
                 if number < end:
                     end, why = number, result.not_splittable
-                    callbacks.warn(f"from segment {number + 1} on, the film is painted here: {why}")
+                    callbacks.warn(f"from segment {number + 1} on, st paints here: {why}")
             else:
                 early[number] = result
         while (number := len(store.done)) in early and number < end:
@@ -210,7 +210,7 @@ class _Workers:
         if task.device in ON_GPU:
             needs = {"num_cpus": 1, "num_gpus": 1}
             kind, of_one = "GPU", 1
-        # Count all resources, not only the free ones: those of the previous film may not be
+        # Count all resources, not only the free ones: those of the previous video may not be
         # released yet. A worker without resources waits while the others paint.
         have = ray.cluster_resources().get(kind, 0)
         room = int(have // of_one)
@@ -284,9 +284,9 @@ class _Workers:
             return None
 
     def _bytes(self, where: str) -> Any:
-        """A reference to the film in the cluster's object store; the film is stored once.
+        """A reference to the video in the cluster's object store; the video is stored once.
 
-        Raises Unavailable: the film is too large.
+        Raises Unavailable: the video is too large.
         """
         if self._size > MAX_SENT:
             raise Unavailable(

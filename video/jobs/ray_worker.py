@@ -1,4 +1,4 @@
-"""The Ray worker: paints segments of a film for the process that assembles it."""
+"""The Ray worker: paints segments of a video for the process that assembles it."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a worker needs to paint segments of a film.
+    """Everything that a worker needs to paint segments of a video.
 
     engine: name of the engine file. files: contents of this file and its companions, by name.
-    settings, identity: of the Stylizer. plan: of the film's sink, see `FilmSink.plan`.
+    settings, identity: of the Stylizer. plan: of the video's sink, see `FilmSink.plan`.
     container: FFmpeg's name of the output format. encoder_threads: the coded bytes depend on it.
     """
 
@@ -77,7 +77,7 @@ class Task:
 class Ready:
     """A worker that has started. problem: why it cannot work; "" if it can.
 
-    needs_data: whether it cannot read the film's file.
+    needs_data: whether it cannot read the video's file.
     """
 
     where: str
@@ -107,13 +107,13 @@ def release() -> str:
 
 
 class SegmentWorker:
-    """Opens the engine once, and paints one segment of the film after another."""
+    """Opens the engine once, and paints one segment of the video after another."""
 
     def __init__(self) -> None:
         self._where = f"{socket.gethostname()} ({os.getpid()})"
 
     def begin(self, task: Task, data: Any = None) -> Ready:
-        """Open engine, film and encoder. data: the bytes of the film if it cannot read the file."""
+        """Open engine, video and encoder. data: the video's bytes if it cannot read the file."""
         try:
             return Ready(self._where, self._begin(task, data))
         except FileNotFoundError:
@@ -122,7 +122,7 @@ class SegmentWorker:
             return Ready(self._where, printable(error, 300) or type(error).__name__)
 
     def _begin(self, task: Task, data: Any) -> str:
-        """Returns a problem, or "". Raises FileNotFoundError: the film is not readable here."""
+        """Returns a problem, or "". Raises FileNotFoundError: the video is not readable here."""
         if task.release != release():
             return f"it has st {release()}, this machine {task.release}; install one release"
         self._task = task

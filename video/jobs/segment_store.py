@@ -1,6 +1,6 @@
-"""Stores the finished segments of a film, so that an interrupted job can resume.
+"""Stores the finished segments of a video, so that an interrupted job can resume.
 
-They are kept in a hidden folder beside the film until it is complete. A segment holds the encoded
+They are kept in a hidden folder beside the video until it is complete. A segment holds the encoded
 packets of consecutive frames. It is written atomically.
 """
 
@@ -41,15 +41,15 @@ class StoredSegment:
 
 
 class SegmentStore:
-    """The segments of one film with one set of settings.
+    """The segments of one video with one set of settings.
 
-    done: the finished segments, in order, from the beginning of the film without a gap.
+    done: the finished segments, in order, from the beginning of the video without a gap.
     """
 
     def __init__(self, target: Path) -> None:
         """Create or find the folder of the segments.
 
-        Raises BadInput: another process writes the same film, or the folder of `target` is missing.
+        Raises BadInput: another process writes this video, or the folder of `target` is missing.
         """
         if not target.parent.is_dir():
             raise BadInput(f"{printable(target.parent)}: no such folder")
@@ -79,7 +79,7 @@ class SegmentStore:
 
     @property
     def whole(self) -> bool:
-        """Whether all frames of the film are stored."""
+        """Whether all frames of the video are stored."""
         return bool(self.done) and self.done[-1].last
 
     def add(
@@ -104,7 +104,7 @@ class SegmentStore:
             return {n.removeprefix(STATE): file[n] for n in file.files if n.startswith(STATE)}
 
     def discard(self) -> None:
-        """Remove all segments, after the film is complete."""
+        """Remove all segments, after the video is complete."""
         self.done = []
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class SegmentStore:
 
 
 def stored_plan(target: Path) -> str:
-    """The plan of an unfinished film as text, or "" if there is none."""
+    """The plan of an unfinished video as text, or "" if there is none."""
     try:
         return (_folder(target) / PLAN).read_text()
     except (OSError, ValueError):
@@ -141,7 +141,7 @@ def _folder(target: Path) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """The name of a film's folder; long names are shortened and get a digest."""
+    """The name of a video's folder; long names are shortened and get a digest."""
     ending = ".st-parts"
     if len(os.fsencode(name)) + len(ending) < MAX_NAME:
         return f".{name}{ending}"

@@ -1,6 +1,6 @@
-"""Paint films in segments and assemble them at the end, so that a crash costs only seconds of work.
+"""Paint videos in segments and assemble them at the end: a crash costs only seconds of work.
 
-Every segment has a fixed number of frames and its own encoder. A film that was resumed, or whose
+Every segment has a fixed number of frames and its own encoder. A video that was resumed, or whose
 segments were painted on other machines, therefore equals that of an uninterrupted run.
 """
 
@@ -36,7 +36,7 @@ class SegmentConsumer(Protocol):
 
 
 def segment_frames(video_format: VideoFormat) -> int:
-    """The number of frames in a segment of a film of this format."""
+    """The number of frames in a segment of a video of this format."""
     return max(1, min(SEGMENT_FRAMES, RAW // (3 * video_format.width * video_format.height)))
 
 
@@ -80,10 +80,10 @@ class SegmentSink:
         self._after = after
 
     def copy(self, packet: Packet[Any]) -> None:
-        """Do nothing: the other streams are read again when the film is assembled."""
+        """Do nothing: the other streams are read again when the video is assembled."""
 
     def close(self) -> None:
-        """Finish the last segment of the film."""
+        """Finish the last segment of the video."""
         if self._frames:
             self._finish(last=True)
 
@@ -97,8 +97,8 @@ class SegmentSink:
         return self._frames
 
     def unfinished(self) -> list[Packet[Any]]:
-        """The packets of a segment that a stop cut short. They complete a partial film, but cannot
-        be used when the film is resumed."""
+        """The packets of a segment that a stop cut short. They complete a partial video, but cannot
+        be used when the video is resumed."""
         return [*self._packets, *self._encoder.encode(None)] if self._frames else []
 
     def _finish(self, last: bool) -> None:
@@ -108,7 +108,7 @@ class SegmentSink:
 
 
 class RemainingFrames:
-    """A film's frames without the first ones, which are decoded and dropped. No other streams."""
+    """A video's frames without the first ones, which are decoded and dropped. No other streams."""
 
     def __init__(self, film: Film, skipped: int, passed: Callable[[], None]) -> None:
         """skipped: number of frames to drop. passed: called for each of them."""

@@ -1,4 +1,4 @@
-"""Measure how long decoding, painting and encoding of a film were busy, and name the bottleneck.
+"""Measure how long decoding, painting and encoding of a video were busy, and name the bottleneck.
 
 A stage is busy while it works on a frame, not while it waits for a frame or for room. The stages
 run concurrently with short queues between them, so the bottleneck is busy nearly all the time and

@@ -90,7 +90,7 @@ def is_sequence_target(target: Target) -> bool:
 
 @contextmanager
 def writing(source: Path | BinaryIO, target: Target) -> Iterator[Target]:
-    """Where to write: for a film, a file beside the target that is renamed at the end.
+    """Where to write: for a video, a file beside the target that is renamed at the end.
 
     Raises:
         BadInput: the target is the source, or has an unknown suffix.

@@ -1,4 +1,4 @@
-"""Films painted by an upscaling engine."""
+"""Videos painted by an upscaling engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from st.video.jobs.pipeline import Paint
 def with_upscaling(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, Paint]:
     """Adapt the job and the paint function to an upscaling engine; return others unchanged.
 
-    The film gets the size of the job, or the source's size times the engine's scale. The paint
+    The video gets the size of the job, or the source's size times the engine's scale. The paint
     function receives frames of the output size, so it scales each one down for the engine.
 
     Raises BadInput: the job writes raw frames, whose reader expects the source's size.
@@ -27,7 +27,7 @@ def with_upscaling(job: Job, reader: Reader, stylizer: Stylizer) -> tuple[Job, P
     if scale == 1:
         return job, stylizer
     if job.raw:
-        raise BadInput("raw frames keep their size, but this engine enlarges; use a film format")
+        raise BadInput("raw frames keep their size, but this engine enlarges; use a video format")
     if job.size is None:
         video_format = reader.video_format.upright()
         job = replace(job, size=(scale * video_format.height, scale * video_format.width))

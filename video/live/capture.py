@@ -1,4 +1,4 @@
-"""Read the newest frame of a camera, stream or film; reopen a source that was lost."""
+"""Read the newest frame of a camera, stream or video; reopen a source that was lost."""
 
 from __future__ import annotations
 

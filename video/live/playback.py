@@ -1,4 +1,4 @@
-"""A film as a frame source: played at its own rate, once or in a loop."""
+"""A video as a frame source: played at its own rate, once or in a loop."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Playback:
     ) -> None:
         """box: maximum (height, width); larger frames are scaled down to fit.
 
-        Raises BadInput: the file is not a film.
+        Raises BadInput: the file is not a video.
         """
         self._path, self._stop, self._loop = path, stop, loop
         self._film = Film(path)

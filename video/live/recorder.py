@@ -1,4 +1,4 @@
-"""Records the displayed pictures to a film with their real timestamps."""
+"""Records the displayed pictures to a video with their real timestamps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Recorder:
     def __init__(self, target: Path, size: tuple[int, int], rate: float) -> None:
         """size: (height, width). rate: nominal frame rate, in frames per second.
 
-        Raises BadInput: unknown film suffix, or the folder does not exist.
+        Raises BadInput: unknown video suffix, or the folder does not exist.
         """
         container = codecs.container_of(target)
         self._stack = contextlib.ExitStack()
@@ -53,7 +53,7 @@ class Recorder:
         self._waiting = picture, ticks
 
     def close(self, when: float) -> None:
-        """Raises StError: nothing was recorded, or the film could not be finalized."""
+        """Raises StError: nothing was recorded, or the video could not be finalized."""
         try:
             if self._begin is None or self._waiting is None:
                 raise StError("no picture was recorded")
@@ -84,7 +84,7 @@ class Recorder:
 
 
 def _codec(container: str) -> codecs.Codec:
-    """The container's default codec, without B-frames: with them, the MP4 muxer takes the film's
+    """The container's default codec, without B-frames: with them, the MP4 muxer takes the video's
     duration from a frame that is not the last one shown."""
     codec = codecs.codec_for(container, None, alpha=False)
     if codec.encoder == "libx264":
@@ -93,7 +93,7 @@ def _codec(container: str) -> codecs.Codec:
 
 
 def check_target(target: Path) -> None:
-    """Raises BadInput: unknown film suffix, or the folder does not exist."""
+    """Raises BadInput: unknown video suffix, or the folder does not exist."""
     codecs.container_of(target)
     if not target.parent.is_dir():
         raise BadInput(f"{printable(target.parent)}: no such folder")

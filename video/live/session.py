@@ -63,7 +63,7 @@ class Summary:
     height, width: size of the displayed pictures. painted_at: (height, width) of the last painting.
     missed: number of frames that arrived while another was painted.
     reopened: number of times the source was lost and opened again.
-    recorded, streamed, sent: number of pictures written to films, stream and virtual camera.
+    recorded, streamed, sent: number of pictures written to videos, stream and virtual camera.
     """
 
     source: str

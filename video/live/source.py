@@ -1,4 +1,4 @@
-"""Interprets the source argument: a camera, a URL or a film."""
+"""Interprets the source argument: a camera, a URL or a video."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def opener_of(
 ) -> Opener:
     """Return a function that opens the source.
 
-    source: camera number, device or name, URL, or path of a film.
-    size: (height, width) to request from a camera; the maximum size for films and streams.
-    fps, mjpg: frame rate and format requested from a camera. loop: repeat a film.
+    source: camera number, device or name, URL, or path of a video.
+    size: (height, width) to request from a camera; the maximum size for videos and streams.
+    fps, mjpg: frame rate and format requested from a camera. loop: repeat a video.
 
     Raises BadInput: an option does not apply to this kind of source, or the file is missing.
     """
@@ -28,7 +28,7 @@ def opener_of(
     if number is None and (is_url(source) or _means_file(source)):
         if fps is not None:
             raise BadInput(
-                f"{printable(source)}: films and streams have their own frame rate; only a "
+                f"{printable(source)}: videos and streams have their own frame rate; only a "
                 "camera accepts one"
             )
         open_it: Callable[..., Playback | Stream] = (
@@ -36,7 +36,7 @@ def opener_of(
         )
         return lambda stop: open_it(stop, loop=loop, box=size)
     if loop:
-        raise BadInput(f"{printable(source)}: only a film can be repeated, and this is a camera")
+        raise BadInput(f"{printable(source)}: only a video can be repeated, and this is a camera")
     usual = CameraRequest()
     request = CameraRequest(size or usual.size, fps or usual.fps, mjpg)
     return CameraOpener(source if number is None else number, request)

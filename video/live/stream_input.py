@@ -55,7 +55,7 @@ class Stream:
     ) -> None:
         """Connect.
 
-        loop: repeat, if the URL is a film. box: maximum (height, width) of frames.
+        loop: repeat, if the URL is a video. box: maximum (height, width) of frames.
         open_seconds, read_seconds: timeouts for connecting and for each packet.
 
         Raises:
@@ -75,7 +75,7 @@ class Stream:
         except BaseException:
             self._container.close()
             raise
-        # A film on a web server arrives faster than it plays. Only a film has a duration.
+        # A video on a web server arrives faster than it plays. Only a video has a duration.
         self._whole = bool(self._container.duration and self._container.duration > 0)
         self._paced = self._whole or self._container.format.name in ("hls", "dash")
         self._pace = Pace()

@@ -1,9 +1,9 @@
-// Records the displayed pictures to a film in the browser.
+// Records the displayed pictures to a video in the browser.
 
 const KINDS = ["video/mp4;codecs=avc1.42E01E", "video/webm;codecs=vp9", "video/webm"];
 
 export class Recorder {
-  /** draw(context, width, height): draws the current picture. done(blob, suffix): gets the film. */
+  /** draw(context, width, height): draws the current picture. done(blob, suffix): gets the video. */
   constructor(width, height, draw, done) {
     if (!window.MediaRecorder) throw new Error("This browser cannot record.");
     const canvas = document.createElement("canvas");
@@ -38,7 +38,7 @@ export class RecordButton {
   #done;
   #recorder = null;
 
-  /** done(blob, suffix): called with each finished film. */
+  /** done(blob, suffix): called with each finished video. */
   constructor(button, done) {
     this.#button = button;
     this.#done = done;

@@ -229,7 +229,7 @@ def text(box: Box) -> bytes:
 @kind("any", often=True)
 def posing(box: Box) -> bytes:
     """An intact file of another family under the name of this family."""
-    # A film's picture stream is what st-video takes, and st-video takes pictures too.
+    # A video's picture stream is what st-video takes, and st-video takes pictures too.
     kin = {"picture": "film", "film": "picture"}.get(box.family, "")
     others = sorted(set(box.good.files) - {box.family, kin})
     files = box.good.files[others[box.random.integers(len(others))]]

@@ -58,7 +58,7 @@ def clip(folder: Path) -> Path:
 
 
 def frames(path: Path, count: int = 50) -> list[NDArray[np.uint8]]:
-    """The first frames of a film, reduced."""
+    """The first frames of a video, reduced."""
     found = []
     with av.open(str(path)) as film:
         for frame in film.decode(video=0):

@@ -1,1 +1,1 @@
-"""Films, streams and recorded results for tests."""
+"""Videos, streams and recorded results for tests."""

@@ -1,4 +1,4 @@
-"""Small films made with PyAV, each with one special property."""
+"""Small videos made with PyAV, each with one special property."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def film(
     options: dict[str, str] | None = None,
     keyframes: int = 12,
 ) -> Path:
-    """Write a film.
+    """Write a video.
 
     size: (height, width). tags: matrix, range, primaries, transfer.
     times: a timestamp for each frame, in `time_base`.

@@ -52,8 +52,8 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "interlaced": (".mp4", {"interlaced": True}, None),
 }
 LIMIT = 2  # levels of 255
-# x265 is not lossless at quality 0, and bwdif makes up half of an interlaced film's lines: of these
-# the colors are compared over squares of so many samples.
+# x265 is not lossless at quality 0, and bwdif invents half of an interlaced video's lines: the colors
+# of these are compared as means over squares of this many samples.
 SQUARE = {"10-bit": 8, "interlaced": 8}
 
 
