@@ -17,17 +17,31 @@ from typing import Any
 from st.export import plugin
 from st.export.tensorrt.graph import for_tensorrt
 from st.export.tensorrt.job import Built, Job, Settings, Shape
-from st.export.tensorrt.profile import Profile
+from st.export.tensorrt.profile import FrameSizes, Profile, profile_of
 from st.runtime import errors
 from st.runtime.backends.tensorrt_requirements import system
 from st.runtime.engine.metadata import Metadata
-from st.runtime.engine.trt_file import Build, title
+from st.runtime.engine.trt_file import Build, title, write_trt
 from st.runtime.errors import StError, printable
 from st.runtime.system.atomic_files import cache_folder
 
 Progress = Callable[[dict[str, Any]], None]  # a message of st.export.tensorrt.worker
 KINDS = {kind.__name__: kind for kind in (StError, errors.BadInput, errors.BadEngine)}
 KINDS |= {"Unavailable": errors.Unavailable}
+
+
+def write_engine(
+    data: bytes,
+    metadata: Metadata,
+    path: Path,
+    asked: FrameSizes,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[Metadata, Build]:
+    """Build `path` and its JSON from an ONNX engine. Raises as `build` does."""
+    engine, metadata, made = build(data, metadata, profile_of(metadata, asked), settings, progress)
+    write_trt(path, engine, metadata, made)
+    return metadata, made
 
 
 def build(

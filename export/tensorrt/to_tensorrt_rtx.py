@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from st.export.tensorrt.build import Progress, build
+from st.export.tensorrt.build import Progress, write_engine
 from st.export.tensorrt.job import Settings
-from st.export.tensorrt.profile import FrameSizes, profile_of
+from st.export.tensorrt.profile import FrameSizes
 from st.runtime.backends.tensorrt_library import check_installed
 from st.runtime.engine.metadata import Metadata
-from st.runtime.engine.trt_file import Build, write_trt
+from st.runtime.engine.trt_file import Build
 from st.runtime.errors import BadInput
 
 
@@ -36,7 +36,4 @@ def write(
     Raises as `build` does.
     """
     settings = replace(settings, flavor="tensorrt-rtx", plugin=False)
-    profile = profile_of(metadata, asked)
-    engine, metadata, made = build(data, metadata, profile, settings, progress)
-    write_trt(path, engine, metadata, made)
-    return metadata, made
+    return write_engine(data, metadata, path, asked, settings, progress)

@@ -23,7 +23,7 @@ def network(
     config = small(avatarnet.METHOD, style_size=64, encoder="vgg16")
     made = avatarnet.Network(config, ())
     with torch.no_grad():
-        avatarnet.targets(made, vgg, real_pair, config)
+        avatarnet.METHOD.targets(made, vgg, real_pair, config)
     return made.eval()
 
 

@@ -24,7 +24,7 @@ def network(small: Callable[..., Any], vgg: VGG, real_pair: tuple[Tensor, Tensor
     config = small(wct.METHOD, levels=("2",), encoder="vgg16")
     made = wct.Network(config, ())
     with torch.no_grad():
-        wct.targets(made, vgg, real_pair, config)
+        wct.METHOD.targets(made, vgg, real_pair, config)
     return made.eval()
 
 
@@ -73,7 +73,9 @@ def test_its_own_style_changes_nothing(
     config = small(wct.METHOD, levels=(level,), encoder=encoder)
     made = wct.Network(config, ())
     with torch.no_grad():
-        wct.targets(made, {"vgg16": vgg, "squeezenet": squeezenet}[encoder], real_pair, config)
+        wct.METHOD.targets(
+            made, {"vgg16": vgg, "squeezenet": squeezenet}[encoder], real_pair, config
+        )
         codes = made.encode_style(torch.cat([content, style]))
         own, other = (made(content, codes[n : n + 1], torch.ones(1)) for n in (0, 1))
         kept = made(content, codes[:1], torch.zeros(1))
@@ -88,7 +90,7 @@ def test_a_black_picture_is_painted_equally_in_every_precision(
     config = small(wct.METHOD, levels=("2", "1"), encoder="squeezenet")
     made = wct.Network(config, ()).eval()
     with torch.no_grad():
-        wct.targets(made, squeezenet, real_pair, config)
+        wct.METHOD.targets(made, squeezenet, real_pair, config)
         code, one = made.encode_style(real_pair[1]), torch.ones(1)
         black = torch.zeros(1, 3, 64, 64)
         painted = made(black, code, one)
@@ -101,7 +103,7 @@ def test_energy_of_each_level_is_one(vgg: VGG, small: Callable[..., Any], real_p
     config = small(wct.METHOD, levels=("4", "2", "1"), encoder="vgg16")
     made = wct.Network(config, ())
     with torch.no_grad():
-        wct.targets(made, vgg, real_pair, config)
+        wct.METHOD.targets(made, vgg, real_pair, config)
         reflecting = type(vgg)(16, padding_mode="reflect", last="relu4_1")
         reflecting.load_state_dict({k: vgg.state_dict()[k] for k in reflecting.state_dict()})
         for level in made.levels:

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from st.runtime.errors import BadInput
+from st.train.any_style import paint_with_code
 from st.train.features.base import FeatureNetwork
 from st.train.features.vgg import layer_names
 from st.train.losses.basic import (
@@ -267,13 +268,6 @@ def step(
     return terms
 
 
-def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture in the style of another."""
-    assert style is not None
-    code = cast(Network, net).encode_style(style)
-    return net(content, code, content.new_ones(1))
-
-
 def export_spec(net: Network) -> ExportSpec:
     """Its one norm lies between encoder and decoder, so pictures can be painted in tiles."""
     multiple = net.level.stride
@@ -297,7 +291,7 @@ METHOD = Method(
     build=Network,
     targets=targets,
     step=step,
-    paint=paint,
+    paint=paint_with_code,
     export_spec=export_spec,
     min_steps=2_000,
     begin=begin,

@@ -29,11 +29,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from st.train.any_style import fill_encoder, paint_with_code
 from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import relative_distance, total_variation, wide
 from st.train.method import Batch, ExportSpec, Method
 from st.train.methods.adain import adain, statistics
-from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, encoder, fill
+from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, encoder
 from st.train.networks.hourglass import Hourglass
 from st.train.networks.style_swap import SIDE, squared, swap
 from st.train.networks.whitening import apply_matrix, covariance, roots
@@ -146,14 +147,6 @@ def whitened(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return apply_matrix(features, inverse, own.mean, torch.zeros_like(own.mean)), own.mean, root
 
 
-def targets(
-    net: nn.Module, pretrained: FeatureNetwork, styles: Sequence[Tensor], config: Config
-) -> None:
-    """Fill the encoder; the photographs themselves are the targets."""
-    network = cast(Network, net)
-    fill(network.encoder, pretrained, styles, network.layers)
-
-
 def step(
     net: nn.Module, pretrained: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
@@ -171,12 +164,6 @@ def step(
         apart = torch.stack([relative_distance(got[k], want[k]) for k in network.layers]).sum()
         terms["features"] = config.feature_weight * apart
     return terms
-
-
-def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture in the style of another, or reproduced without a style."""
-    code = cast(Network, net).encode_style(content if style is None else style)
-    return net(content, code, content.new_tensor([float(style is not None)]))
 
 
 def export_spec(net: Network) -> ExportSpec:
@@ -199,9 +186,9 @@ METHOD = Method(
     config=Config,
     styles="any",
     build=Network,
-    targets=targets,
+    targets=fill_encoder,
     step=step,
-    paint=paint,
+    paint=paint_with_code,
     export_spec=export_spec,
     min_steps=1_000,
     content_only=True,

@@ -24,6 +24,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from st.train.any_style import paint_with_code
 from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import relative_distance, total_variation, wide
 from st.train.method import Batch, ExportSpec, Method
@@ -139,13 +140,6 @@ def step(
     return terms
 
 
-def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture in the style of another."""
-    assert style is not None
-    code = cast(Network, net).encode_style(style)
-    return net(content, code, content.new_ones(1))
-
-
 def export_spec(net: Network) -> ExportSpec:
     """The nearest patch of nearly equal ones may differ between implementations: see `rounding`."""
     return ExportSpec(
@@ -168,7 +162,7 @@ METHOD = Method(
     build=Network,
     targets=targets,
     step=step,
-    paint=paint,
+    paint=paint_with_code,
     export_spec=export_spec,
     min_steps=1_000,
 )

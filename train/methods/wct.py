@@ -27,10 +27,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from st.train.any_style import fill_encoder, paint_with_code
 from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import relative_distance, wide
 from st.train.method import Batch, ExportSpec, Method
-from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, decoder, encoder, fill
+from st.train.networks.autoencoder import LEVELS, WIDTH, WIDTH_HELP, decoder, encoder
 from st.train.networks.whitening import covariance, roots, whiten_and_color
 from st.train.settings import (
     RATE_HELP,
@@ -123,14 +124,6 @@ class Network(nn.Module):
         return picture
 
 
-def targets(
-    net: nn.Module, pretrained: FeatureNetwork, styles: Sequence[Tensor], config: Config
-) -> None:
-    """Fill the encoder; the photographs themselves are the targets."""
-    network = cast(Network, net)
-    fill(network.encoder, pretrained, styles, network.layers)
-
-
 def step(
     net: nn.Module, pretrained: FeatureNetwork, targets: None, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
@@ -147,13 +140,6 @@ def step(
             features = relative_distance(network.encode(painted, number), want[layer])
             terms[layer] = terms[layer] + config.feature_weight * features
     return terms
-
-
-def paint(net: nn.Module, content: Tensor, style: Tensor | None, index: int) -> Tensor:
-    """One preview picture in the style of another, or reproduced without a style."""
-    network, strength = cast(Network, net), content.new_tensor([float(style is not None)])
-    code = network.encode_style(content if style is None else style)
-    return net(content, code, strength)
 
 
 def export_spec(net: Network) -> ExportSpec:
@@ -174,9 +160,9 @@ METHOD = Method(
     config=Config,
     styles="any",
     build=Network,
-    targets=targets,
+    targets=fill_encoder,
     step=step,
-    paint=paint,
+    paint=paint_with_code,
     export_spec=export_spec,
     min_steps=1_000,
     content_only=True,

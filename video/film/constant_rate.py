@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
+from av.video.frame import VideoFrame
+
 _EARLY = Fraction(1, 4)  # of a frame period
 
 
@@ -33,3 +35,10 @@ class ConstantRate:
         if place >= self._shown:
             self._shown, self._previous = place + 1, frame
             yield frame
+
+
+def time_of(frame: VideoFrame) -> Fraction:
+    """The time of a frame of `Film.items`, in seconds; all of these have one."""
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base

@@ -18,7 +18,7 @@ from st.runtime.errors import BadInput, StError, printable
 from st.runtime.pictures.io import read_picture
 from st.runtime.system.atomic_files import atomic_write
 from st.video.film.color import Converter, RgbFrame
-from st.video.film.constant_rate import ConstantRate
+from st.video.film.constant_rate import ConstantRate, time_of
 from st.video.film.picture_format import VideoFormat
 from st.video.film.raw import SRGB
 
@@ -138,8 +138,6 @@ class ImageSequenceSink:
         opened: RgbFrame,
         source: VideoFrame,
     ) -> tuple[bytes, Fraction]:
-        assert source.pts is not None
-        assert source.time_base is not None
         alpha = opened.alpha
         if alpha is None:
             pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
@@ -150,7 +148,7 @@ class ImageSequenceSink:
         done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         if not done:
             raise StError("a frame could not be written as PNG")
-        return data.tobytes(), source.pts * source.time_base
+        return data.tobytes(), time_of(source)
 
     def write(self, prepared: tuple[bytes, Fraction]) -> None:
         for data in self._timing.frames(*prepared):

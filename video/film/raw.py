@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.resize import parse_size
 from st.video.film.color import FULL, RGB_MATRIX, Converter, RgbFrame, Tags
-from st.video.film.constant_rate import ConstantRate
+from st.video.film.constant_rate import ConstantRate, time_of
 from st.video.film.picture_format import MAX_SIDE, VideoFormat
 
 SRGB = Tags(matrix=RGB_MATRIX, range=FULL, primaries=1, transfer=13)
@@ -83,9 +83,7 @@ class RawSink:
         opened: RgbFrame,
         source: VideoFrame,
     ) -> tuple[bytes, Fraction]:
-        assert source.pts is not None
-        assert source.time_base is not None
-        return rgb.tobytes(), source.pts * source.time_base
+        return rgb.tobytes(), time_of(source)
 
     def write(self, prepared: tuple[bytes, Fraction]) -> None:
         for frame in self._timing.frames(*prepared):

@@ -52,8 +52,8 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "interlaced": (".mp4", {"interlaced": True}, None),
 }
 LIMIT = 2  # levels of 255
-# x265 is not lossless at quality 0, and bwdif invents half of an interlaced video's lines: the colors
-# of these are compared as means over squares of this many samples.
+# x265 is not lossless at quality 0, and bwdif interpolates half of the lines of an interlaced
+# video: the colors of these clips are compared as means over squares of this many samples.
 SQUARE = {"10-bit": 8, "interlaced": 8}
 
 
