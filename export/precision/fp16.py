@@ -60,9 +60,9 @@ def to_fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelPro
     return converted
 
 
-def fp16_tensors(model: onnx.ModelProto, keep: Collection[str] = ()) -> list[str]:
+def fp16_tensors(model: onnx.ModelProto) -> list[str]:
     """The tensors that `to_fp16` rounds to FP16."""
-    graph = _Graph.of(model, set(keep))
+    graph = _Graph.of(model, set())
     halves = graph.halves()
     rounded = {o for n in graph.nodes if id(n) in halves for o in graph.floats(n.output)}
     cast = {

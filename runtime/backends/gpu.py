@@ -25,8 +25,8 @@ class Gpu:
     driver: int
 
 
-def find_gpu(index: int = 0) -> Gpu:
-    """Raises Unavailable: no driver, or no such device."""
+def find_gpu() -> Gpu:
+    """The first GPU of the NVIDIA driver. Raises Unavailable: no driver, or no GPU."""
     name = DRIVER.get(sys.platform)
     if name is None:
         raise Unavailable("NVIDIA GPUs are not supported on this operating system")
@@ -37,18 +37,18 @@ def find_gpu(index: int = 0) -> Gpu:
     if error := cuda.cuInit(0):
         raise Unavailable(f"the NVIDIA driver finds no GPU (CUDA error {error})")
     device, number = ctypes.c_int(), ctypes.c_int()
-    if cuda.cuDeviceGetCount(ctypes.byref(number)) or number.value <= index:
-        raise Unavailable(f"no GPU {index}: the NVIDIA driver has {number.value}")
+    if cuda.cuDeviceGetCount(ctypes.byref(number)) or not number.value:
+        raise Unavailable("the NVIDIA driver finds no GPU")
     label = ctypes.create_string_buffer(200)
     major, minor, driver = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     failed = (
-        cuda.cuDeviceGet(ctypes.byref(device), index)
+        cuda.cuDeviceGet(ctypes.byref(device), 0)
         or cuda.cuDeviceGetName(label, len(label), device)
         or cuda.cuDeviceGetAttribute(ctypes.byref(major), MAJOR, device)
         or cuda.cuDeviceGetAttribute(ctypes.byref(minor), MINOR, device)
         or cuda.cuDriverGetVersion(ctypes.byref(driver))
     )
     if failed:
-        raise Unavailable(f"the NVIDIA driver cannot describe GPU {index} (CUDA error {failed})")
+        raise Unavailable(f"the NVIDIA driver cannot describe the GPU (CUDA error {failed})")
     capability = 10 * major.value + minor.value
     return Gpu(label.value.decode(errors="replace"), capability, driver.value)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from st.runtime.errors import BadInput, StError, StWarning, printable
-from st.runtime.pictures.resize import MAX_SIDE, parse_size
+from st.runtime.pictures.resize import parse_size
 from st.runtime.system.signals import tidy_end
 from st.runtime.system.version import version
 
@@ -301,16 +301,13 @@ class SizeType(click.ParamType):
 
     name = "WxH"
 
-    def __init__(self, most: int = MAX_SIDE) -> None:
-        self.most = most
-
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
         try:
-            return parse_size(str(value), self.most)
+            return parse_size(str(value))
         except BadInput as error:
             option = f"{param.opts[-1]} " if param else ""
             raise fail(f"{option}{error}", 2) from None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from st.runtime.errors import printable
 
 SHOWN = 40  # names that a message lists at most
+SUGGESTED = 3  # names that a message suggests at most
 SIMILAR = 0.6  # least similarity ratio of a suggestion, 0..1, see `difflib.SequenceMatcher`
 
 
@@ -30,8 +31,8 @@ def find_name(text: str, names: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def similar_names(text: str, names: Sequence[str], most: int = 3) -> list[str]:
-    """Names that are close to `text`, the closest first."""
+def similar_names(text: str, names: Sequence[str]) -> list[str]:
+    """Up to SUGGESTED names that are close to `text`, the closest first."""
     words = _words(text)
     joined = "".join(words)
     if not joined:
@@ -44,7 +45,7 @@ def similar_names(text: str, names: Sequence[str], most: int = 3) -> list[str]:
         return 1.0 if set(words) <= set(own) else ratio
 
     scored = sorted(((likeness(name), name) for name in names), key=lambda pair: -pair[0])
-    return [name for score, name in scored if score >= SIMILAR][:most]
+    return [name for score, name in scored if score >= SIMILAR][:SUGGESTED]
 
 
 def unknown_name(kind: str, text: object, names: Sequence[str], owner: str) -> str:

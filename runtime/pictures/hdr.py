@@ -54,12 +54,10 @@ def light_to_sdr(
     return np.where(light < 0.018, 4.5 * light, 1.099 * light**0.45 - 0.099)
 
 
-def code_to_sdr(
-    code: NDArray[np.float64], transfer: int, to_bt709: NDArray[np.float64] = BT2020_TO_BT709
-) -> NDArray[np.float64]:
-    """PQ or HLG code values (..., 3), 0..1, to BT.709 code values 0..1. transfer: PQ or HLG."""
+def code_to_sdr(code: NDArray[np.float64], transfer: int) -> NDArray[np.float64]:
+    """BT.2020 code values (..., 3), 0..1, to BT.709 code values 0..1. transfer: PQ or HLG."""
     light = pq_to_light(code) if transfer == PQ else hlg_to_light(code)
-    return light_to_sdr(light, to_bt709)
+    return light_to_sdr(light, BT2020_TO_BT709)
 
 
 def _roll_off(light: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ def open_kind(picture: Any, bgr: bool = False) -> tuple[Pixels, Painted]:
 
 
 def is_picture(value: Any) -> bool:
-    """Whether `open_kind` takes such an object; a path or an array may still be wrong."""
+    """Whether `open_kind` accepts objects of this type; a path or an array may still be invalid."""
     plain = str | Path | bytes | bytearray | memoryview | np.ndarray
     return isinstance(value, plain) or is_image(value)
 
@@ -69,9 +69,9 @@ def is_image(picture: Any) -> bool:
     return isinstance(picture, Image.Image)
 
 
-def as_rgb(picture: Any, bgr: bool = False) -> Pixels:
+def as_rgb(picture: Any) -> Pixels:
     """A picture of any kind as RGB, without its transparency: see `open_kind`."""
-    return open_kind(picture, bgr)[0]
+    return open_kind(picture)[0]
 
 
 def swap_channels(pixels: Pixels) -> Pixels:

@@ -31,8 +31,9 @@ def style_preview(stylizer: Stylizer, style: Mapping[Any, float] | None) -> byte
     return encode_picture(Picture(np.asarray(small, np.uint8)), "jpeg")[0]
 
 
-def sample_picture(side: int = SIDE) -> Frames:
-    """A drawn landscape, (side, side, 3) uint8 RGB: sky, clouds, sun, mountains, a lake, trees."""
+def sample_picture() -> Frames:
+    """A drawn landscape, (SIDE, SIDE, 3) uint8 RGB: sky, clouds, sun, mountains, a lake, trees."""
+    side = SIDE
     generator = np.random.default_rng(7)
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     sky = _between((92, 148, 214), (247, 214, 170), y / 0.6)

@@ -43,7 +43,6 @@ CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # RGB
 def load_vgg(
     depth: int = 16,
     source: str | None = None,
-    pooling: str = "max",
     say: Callable[[str], None] = lambda line: None,
 ) -> VGG:
     """A pretrained VGG.
@@ -52,7 +51,7 @@ def load_vgg(
     say: receives a line when the weights are not torchvision's.
     Raises BadInput for a file that holds no such weights, Unavailable when none can be fetched.
     """
-    network = VGG(depth, pooling)
+    network = VGG(depth)
     if source is not None:
         _fill_from_torchvision(network, _read(source))
         return network

@@ -15,12 +15,12 @@ from st.train.losses.patches import Bank, assemble, nearest, patch_distance
 PATCHES = 1024  # maximum number of style patches, for speed
 
 
-def style_patches(features: Tensor, seed: int = 0) -> Bank:
+def style_patches(features: Tensor) -> Bank:
     """A sample of the 3×3 patches of a style's features, (1, C, h, w)."""
     bank = Bank.of([wide(features)])
     if len(bank) <= PATCHES:
         return bank
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(bank), generator=random)[:PATCHES]
     return bank.subset(chosen.to(features.device))
 

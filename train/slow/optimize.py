@@ -24,6 +24,7 @@ Losses = Callable[[Tensor], dict[str, Tensor]]  # (1, 3, H, W) -> weighted scala
 INITS = ("content", "noise", "style")
 COLORS = ("style", "luminance", "histogram")  # as in st.runtime.painting.color_transfer
 MAX_RISE = 2.0  # times the best loss; L-BFGS steps that end above it are undone
+HISTORY = 10  # curvature pairs of L-BFGS; each takes the memory of two pictures
 FIRST_STEP = 1 / 255  # mean change of a value in the first step of L-BFGS
 
 
@@ -102,19 +103,16 @@ def split(count: int, parts: int) -> list[int]:
     return [count // parts + (i < count % parts) for i in range(parts)]
 
 
-def descend(
-    picture: Tensor, losses: Losses, evaluations: int, history: int = 10
-) -> Iterator[Evaluated]:
+def descend(picture: Tensor, losses: Losses, evaluations: int) -> Iterator[Evaluated]:
     """L-BFGS on the pixels of a picture.
 
     There is no line search, so a step costs one evaluation. A step that ends above MAX_RISE times
     the best loss, or at NaN, is undone, and L-BFGS restarts.
-    history: number of curvature pairs; each takes the memory of two pictures.
     Raises BadInput when the loss is not finite at the start.
     """
     x = picture.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
     best, best_total = x.detach().clone(), math.inf
-    optimizer = _lbfgs(x, history)
+    optimizer = _lbfgs(x)
     for _ in range(evaluations):
         terms: dict[str, Tensor] = {}
 
@@ -133,20 +131,20 @@ def descend(
         if not total <= MAX_RISE * best_total:
             with torch.no_grad():
                 x.copy_(best)
-            optimizer = _lbfgs(x, history)
+            optimizer = _lbfgs(x)
             continue
         if total < best_total:
             best, best_total = evaluated, total
         yield evaluated, {name: float(term.detach()) for name, term in terms.items()}
 
 
-def _lbfgs(x: Tensor, history: int) -> torch.optim.LBFGS:
+def _lbfgs(x: Tensor) -> torch.optim.LBFGS:
     """The first step of torch's LBFGS has an L1 norm of at most lr: FIRST_STEP per value."""
     return torch.optim.LBFGS(
         [x],
         lr=FIRST_STEP * x.numel(),
         max_iter=1,
-        history_size=history,
+        history_size=HISTORY,
         tolerance_grad=0,
         tolerance_change=0,
     )

@@ -6,7 +6,6 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +199,3 @@ def is_still(stream: Stream) -> bool:
         stream.disposition
         & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image)
     )
-
-
-def start_of(container: InputContainer) -> Fraction:
-    """The video's start time in seconds, on its own clock."""
-    return Fraction(container.start_time or 0, av.time_base)

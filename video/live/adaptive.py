@@ -48,12 +48,12 @@ def _step(side: float) -> int:
 class Resolution:
     """Chooses the paint size of the next frames from the times of the last ones."""
 
-    def __init__(self, sizes: list[tuple[int, int]], target_fps: float, begin: int = BEGIN) -> None:
-        """sizes: (height, width), largest first. begin: maximum pixels of the first frames."""
+    def __init__(self, sizes: list[tuple[int, int]], target_fps: float) -> None:
+        """sizes: (height, width), largest first."""
         self._sizes = sizes
         self._pixels = [height * width for height, width in sizes]
         self._budget = 1 / target_fps
-        fitting = [i for i, pixels in enumerate(self._pixels) if pixels <= begin]
+        fitting = [i for i, pixels in enumerate(self._pixels) if pixels <= BEGIN]
         self._at = fitting[0] if fitting else len(sizes) - 1
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._skip = IGNORED

@@ -69,10 +69,10 @@ def _neighborhood(remote: str | None) -> str:
 class Guard:
     """Checks requests. Rejects all of them before `allow` is called."""
 
-    def __init__(self, token: str | None, tries: Tries | None = None) -> None:
+    def __init__(self, token: str | None) -> None:
         """token: None if only this machine can connect."""
         self._token = token
-        self._tries = tries or Tries()
+        self._tries = Tries()
         self._hosts: frozenset[str] = frozenset()
         self._origins: frozenset[str] = frozenset()
         self._cookie = "st"
