@@ -1,1 +1,1 @@
-"""From a checkpoint to engines: ONNX graphs with their metadata and their measured error inside."""
+"""Exports checkpoints as engines: ONNX graphs that contain metadata and their measured error."""

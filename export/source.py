@@ -1,4 +1,4 @@
-"""What MODEL of `st-export` is: an engine, a checkpoint, or a model of another program."""
+"""Resolves MODEL of `st-export`: an engine, a checkpoint, or a model of another program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def find_engine(model: Path) -> Path | None:
-    """The ONNX engine that MODEL names; None where it is something to make one from.
+    """The ONNX engine that MODEL names; None if MODEL must be exported first.
 
     Raises BadInput: no such engine or file, a TensorRT engine, or a damaged ONNX file.
     """
@@ -33,18 +33,18 @@ def find_engine(model: Path) -> Path | None:
 
 
 def is_onnx(model: Path) -> bool:
-    """Whether a file's name says that it is an ONNX file."""
+    """Whether a file has the suffix of an ONNX file."""
     return model.suffix.lower() == ".onnx"
 
 
 def load_model(model: Path, vgg: Path | None = None) -> Exportable:
-    """The network in a checkpoint of st-train, or in a known model's file (see known_models).
+    """The network in a checkpoint of st-train, or in the file of a known model (`known_models`).
 
     vgg: the encoder's file, for a decoder that comes without one.
     Raises BadInput: neither, or damaged. MissingExtra: torch or onnx is not installed.
     """
     try:
-        with quick_interrupt():  # seconds, in which no file is half written
+        with quick_interrupt():  # the imports take seconds, and no file is written yet
             from st.export.known_models.load import known_onnx, known_torch
             from st.export.known_models.state_dicts import read_file
             from st.export.onnx.engines import exportable

@@ -1,4 +1,4 @@
-"""Files that an export leaves stale: they belong to the engine that had the name before."""
+"""Deletes files that an export makes stale: those of an earlier engine with the same name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SUFFIXES = (".onnx", ".trt", ".rtx.trt")
 
 
 def remove_stale(engine: Path, fingerprint: str, written: Iterable[Path]) -> list[Path]:
-    """Delete what lies beside a new engine and was made from another network.
+    """Delete the files beside a new engine that were made from another network.
 
-    engine: the file just written. Where it is NAME.onnx, that is everything derived from it under
-    st-export's own names (companions, FP16, INT8 and TensorRT engines); else its companions.
-    fingerprint: of the new engine's weights; files that have it stay, and so do `written` ones and
-    files that are no engines. Returns the engines that were deleted.
+    engine: the file just written. Beside NAME.onnx, these are its companions and the FP16, INT8
+    and TensorRT engines with st-export's names; beside another engine, its companions.
+    fingerprint: of the new engine's weights. Files with the same fingerprint, `written` files and
+    files that are not engines are kept. Returns the deleted engines.
     """
     kept = {path.absolute() for path in written} | {engine.absolute()}
     removed = []
@@ -48,6 +48,6 @@ def _is_other(path: Path, fingerprint: str) -> bool:
     try:
         found = describe_trt(path) if path.suffix == SUFFIX else read_engine(path)
     except StError:
-        return False  # not ours to delete
+        return False  # not an engine: keep it
     metadata = found[0] if path.suffix == SUFFIX else found[1]
     return getattr(metadata, "fingerprint", "") != fingerprint

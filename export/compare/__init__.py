@@ -1,1 +1,1 @@
-"""`st-compare`: one photograph by many methods on one sheet."""
+"""`st-compare`: paints one photograph with many methods, on one sheet."""

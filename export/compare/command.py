@@ -1,4 +1,4 @@
-"""`st-compare`: one photograph, one style, many methods, one sheet."""
+"""`st-compare`: paints one photograph in one style with many methods, on one sheet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from st.runtime.system.digest import identity
 if TYPE_CHECKING:
     from st.export.compare.methods import Comparison, Painting, Wanted
 
-MAX_PIXELS = 2048  # of --size: slow methods keep activations of every layer
+MAX_PIXELS = 2048  # maximum of --size: slow methods keep the activations of every layer
 
 EXAMPLES = """
 st-compare --content a.jpg --style wave.jpg gatys cnnmrf paintings any.onnx -o sheet.jpg
@@ -83,11 +83,11 @@ def main(
     pictures: Path | None,
     as_json: bool,
 ) -> None:
-    """Paint a photograph by several METHODS, and write a sheet of the paintings.
+    """Paint a photograph with several METHODS, and write a sheet of the paintings.
 
     METHODS are slow methods (gatys, laplacian, histogram, cnnmrf, reshuffle), shipped engines,
     engine files and checkpoints. Any-style engines get the style picture. Engines with named styles
-    use the style that is called like the picture's file, or that of METHOD=STYLE; without one, they
+    use the style with the name of the picture's file, or that of METHOD=STYLE; without one, they
     are left out with a warning.
 
     The sheet shows the time of each painting, its patch distance from the style, which uses pixels
@@ -128,7 +128,7 @@ def _paint_all(
     wanted: Wanted,
     folder: Path | None,
 ) -> dict[str, str]:
-    """Paint by each, or take what lies in the folder; {method: why not} of those left out."""
+    """Paint with each method, or reuse its painting; returns {method: reason} of those left out."""
     from st.export.compare.methods import CannotPaintError, open_method
 
     left_out: dict[str, str] = {}
@@ -156,7 +156,7 @@ def _paint_all(
 
 
 class Kept:
-    """One method's painting in a folder: METHOD.png, and METHOD.json that says what it is of."""
+    """A saved painting: METHOD.png, and METHOD.json with its inputs' digest and its time."""
 
     def __init__(self, folder: Path, text: str, comparison: Comparison, wanted: Wanted) -> None:
         self._name = method_name(text)
@@ -167,7 +167,7 @@ class Kept:
         self._identity = identity((own, comparison.content, comparison.style))
 
     def load(self) -> bool:
-        """Whether it is there, whole, and of these pictures and settings; then it is taken."""
+        """Reuse the painting if it is of these pictures and settings. Returns whether it is."""
         beside = self._file.with_suffix(".json")
         if not (self._file.is_file() and beside.is_file()):
             return False
@@ -198,7 +198,7 @@ def method_name(text: str) -> str:
 
 
 def _check_target(target: Path, content: Path, style: Path) -> None:
-    """Say now, not after an hour, that the sheet cannot be written. Raises BadInput."""
+    """Raises BadInput if the sheet cannot be written, before the methods paint for an hour."""
     format_of(target)
     if not target.parent.is_dir():
         raise BadInput(f"{printable(target.parent)}: no such folder")

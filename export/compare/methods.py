@@ -1,8 +1,8 @@
-"""One photograph in one style by many methods, with what each took and how far it is.
+"""Paints one photograph in one style with many methods, and measures time and distances.
 
-A method is named by what paints: a slow method, a shipped engine, an engine's file, or a checkpoint
-of st-train. `open_method` finds out which and whether it can take the style at all; every one is
-then a function from the photograph to its painting.
+A method is a slow method, a shipped engine, an engine file, or a checkpoint of st-train.
+`open_method` returns each as a function from the photograph to its painting, and checks that the
+method supports the style.
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ from st.train.slow.entries import Entry, entries
 from st.train.slow.optimize import Step
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
-Progress = Callable[[int, int], None]  # (done, to do) of one painting
+Progress = Callable[[int, int], None]  # (done, total) of one painting
 Paint = Callable[[Rgb, Progress], Rgb]  # the photograph -> its painting, of the same shape
-QUICK = 5.0  # seconds; a faster painting is painted twice and the second one counts
-STYLE_SIDE = 512  # pixels of the style's short side that a checkpoint sees, as an engine does
+QUICK = 5.0  # seconds; a faster painting is repeated, and the second run is timed
+STYLE_SIDE = 512  # short side of style pictures for checkpoints, in pixels, as for engines
 
 
 class CannotPaintError(BadControl):
-    """This method cannot take this style; the others may."""
+    """The method does not support this style; others may."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The style, as a picture, its file's name, and the settings of slow methods."""
+    """The style picture, its file, and the settings.
+
+    steps, seed: of slow methods. device: for engines."""
 
     style: Rgb
     file: Path
@@ -52,7 +54,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Painting:
-    """What came of one method. seconds: of painting, without loading and encoding the style."""
+    """A painting with its figures. seconds: time to paint, without loading and encoding the style.
+
+    patches, content: distances, see `st.train.measures`."""
 
     method: str
     rgb: Rgb
@@ -62,12 +66,14 @@ class Painting:
 
 
 def open_method(text: str, wanted: Wanted) -> Paint:
-    """What paints by that name: "gatys", "paintings", "any.onnx", "bank.pt".
+    """The paint function of a method: "gatys", "paintings", "any.onnx", "bank.pt".
 
-    A bank paints its style that is named as the style's file is; "bank.pt=wave" says which.
+    Of several named styles, it uses the one with the name of the style's file; "bank.pt=wave"
+    selects another.
 
     Raises:
-        CannotPaintError: it has other styles. BadInput: no such method, engine or checkpoint.
+        CannotPaintError: it does not have the style. BadInput: no such method, engine or
+            checkpoint.
     """
     name, equals, chosen = text.rpartition("=")
     if not equals or Path(text).is_file():
@@ -89,7 +95,7 @@ def open_method(text: str, wanted: Wanted) -> Paint:
 
 
 def slow(entry: Entry, wanted: Wanted) -> Paint:
-    """A method of st-slow at its own settings, at the photograph's size."""
+    """A method of st-slow with its default settings, at the photograph's size."""
     from st.train.features import load_vgg
 
     def paint(content: Rgb, progress: Progress) -> Rgb:
@@ -120,7 +126,7 @@ def of_engine(name: str, chosen: str, wanted: Wanted) -> Paint:
 
 
 def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
-    """In PyTorch, as the trainer's previews are painted."""
+    """A checkpoint, painted in PyTorch like the previews of its training."""
     checkpoint = load_checkpoint(path)
     method, network = METHODS[checkpoint.method], checkpoint.network()
     spec = method.export_spec(network)
@@ -144,7 +150,7 @@ def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
 
 
 def _index(names: Sequence[str], chosen: str, wanted: Wanted) -> int:
-    """Which of a bank's styles is meant. Raises CannotPaintError: none."""
+    """The index of the chosen style, or of the one named like the file. Raises CannotPaintError."""
     meant = chosen or wanted.file.stem
     for index, name in enumerate(names):
         if meant == name or (not chosen and meant.startswith(f"{name}_")):
@@ -154,16 +160,16 @@ def _index(names: Sequence[str], chosen: str, wanted: Wanted) -> int:
 
 
 def _check_one(listed: str, wanted: Wanted) -> None:
-    """Raises CannotPaintError unless a card's "wave (wave.jpg)" is this style."""
+    """Raises CannotPaintError unless the card's style, such as "wave (wave.jpg)", is this one."""
     if wanted.file.stem not in listed:
         shown = printable(listed, 60) or "one style"
         raise CannotPaintError(f"paints {shown} only (METHOD=STYLE takes it all the same)")
 
 
 class Comparison:
-    """Paintings of one photograph in one style, measured as they come.
+    """Paintings of one photograph in one style, and their figures.
 
-    content: (H, W, 3), as it is painted.
+    content: the photograph, (H, W, 3), at the size of the paintings.
     """
 
     def __init__(self, judge: Judge, content: Rgb, style: Rgb) -> None:
@@ -172,14 +178,14 @@ class Comparison:
         self.paintings: list[Painting] = []
 
     def add(self, name: str, paint: Paint, progress: Progress = lambda done, total: None) -> None:
-        """Paint, take the time, measure. Raises CannotPaintError: another size came out."""
+        """Paint, time and measure. Raises CannotPaintError: the painting has another size."""
         rgb, seconds = self._timed(paint, progress)
         if seconds < QUICK:
             rgb, seconds = self._timed(paint, progress)
         self.measure(name, rgb, seconds)
 
     def measure(self, name: str, rgb: Rgb, seconds: float) -> None:
-        """Take what was painted before. Raises CannotPaintError: it has another size."""
+        """Measure an existing painting. Raises CannotPaintError: it has another size."""
         if rgb.shape != self.content.shape:
             raise CannotPaintError(f"makes pictures of another size, {rgb.shape[1]}×{rgb.shape[0]}")
         found = self._judge.distances(rgb, self._patches, self.content)
@@ -215,7 +221,7 @@ def _time(seconds: float) -> str:
 
 
 def fitted(rgb: Rgb, height: int, width: int) -> Rgb:
-    """The whole picture in the middle of a sheet's cell."""
+    """The whole picture, scaled and centered in a sheet's cell."""
     factor = min(height / rgb.shape[0], width / rgb.shape[1])
     inner_height, inner_width = (max(1, round(side * factor)) for side in rgb.shape[:2])
     cell = np.full((height, width, 3), PAPER, np.uint8)

@@ -1,1 +1,1 @@
-"""Models of other projects whose layout st-export knows, turned into networks of st.train."""
+"""Converts model files of other projects, in the layouts known here, to networks of st.train."""

@@ -3,9 +3,9 @@
 Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization",
 ICCV 2017, arXiv:1703.06868, eq. 8, with the paper's VGG-19 to relu4_1.
 
-Of the original's arithmetic, two things are not done: `ceil_mode` in the poolings changes nothing
-where sides are multiples of 8, as an engine's are; and a tile's deviations are corrected for its
-own size (less than 1e-4 of them).
+The arithmetic differs from the original's in two details. `ceil_mode` of the poolings is left out,
+since it changes nothing if sides are multiples of 8, as those of engines are. In tiles, unbiased
+deviations use the size of the tile (a difference of less than 1e-4).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def is_encoder(state: dict[str, Tensor]) -> bool:
 
 
 def network_of(decoder: dict[str, Tensor], vgg: dict[str, Tensor]) -> AdaInVgg19:
-    """The network of both files' state dicts. Raises BadEncoder: VGG's is another network's.
+    """The network of both files' state dicts. Raises BadEncoder: `vgg` has other layers.
 
     The encoder's first layer, a 1×1 convolution that normalizes the picture, is folded into the
     next one; with reflection padding that is exact.
@@ -112,7 +112,7 @@ def _decoder_shapes() -> list[tuple[int, ...]]:
 
 
 def _convolutions(state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Weights and biases in order of an nn.Sequential's state dict; empty where it is none."""
+    """Weights and biases of an nn.Sequential's state dict, in order; empty if it is none."""
     pairs: list[tuple[Tensor, Tensor]] = []
     numbers = {name.partition(".")[0] for name in state}
     if not numbers or not all(number.isascii() and number.isdigit() for number in numbers):

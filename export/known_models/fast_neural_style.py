@@ -20,9 +20,9 @@ OLD = re.compile(r"(.*\.)?in\d+\.(running_mean|running_var|num_batches_tracked)"
 
 
 def layers_of(state: dict[str, Tensor]) -> TransformLayers:
-    """The layers of a TransformerNet. Raises BadInput: entries that it has not, or too few.
+    """The layers of a TransformerNet. Raises BadInput: unknown or missing entries.
 
-    Old files hold running statistics too; the network never used them.
+    Old files also contain running statistics, which the network never used.
     """
     state = {name: value for name, value in state.items() if not OLD.fullmatch(name)}
     blocks = sum(bool(re.fullmatch(r"res\d+\.conv1\.conv2d\.weight", name)) for name in state)

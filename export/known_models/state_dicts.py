@@ -1,4 +1,4 @@
-"""State dicts in files of other programs: nested in other values, prefixed, in any precision."""
+"""Finds state dicts in files of other programs: nested, with prefixes, in any precision."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _found(values: Any, where: str, depth: int) -> Iterator[tuple[str, StateDict
 
 
 def with_entries(state: StateDict, entries: Collection[str]) -> dict[str, StateDict]:
-    """The parts of a state dict that have all these entries below one prefix, by that prefix.
+    """The parts of a state dict that have all these entries under one prefix, by prefix.
 
     Wrappers put prefixes before the names: `module.` (nn.DataParallel), `_orig_mod.`
     (torch.compile), the name of the attribute in a LightningModule.
@@ -74,7 +74,7 @@ def with_entries(state: StateDict, entries: Collection[str]) -> dict[str, StateD
 
 
 def sequences(state: StateDict) -> dict[str, StateDict]:
-    """The parts of a state dict that are those of an nn.Sequential, by their prefix."""
+    """The parts of a state dict that come from an nn.Sequential, by prefix."""
     parts: dict[str, StateDict] = {}
     for name, value in state.items():
         if match := LAYER.fullmatch(name):

@@ -1,4 +1,4 @@
-"""A transform network of st.train from the layers of another program's."""
+"""Builds a transform network of st.train from the layers of another program's network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from st.train.networks.transform import (
 
 @dataclass(frozen=True)
 class Convolution:
-    """weight: (O, I, K, K). bias: (O,); None without one. name: for messages."""
+    """weight: (O, I, K, K). bias: (O,) or None. name: for messages."""
 
     weight: Tensor
     bias: Tensor | None
@@ -32,11 +32,11 @@ class Convolution:
 
 @dataclass(frozen=True)
 class TransformLayers:
-    """The layers of a network that is built as `TransformNet` is, in order of execution.
+    """The layers of a network with the structure of `TransformNet`, in order of execution.
 
-    strided: how many convolutions shrink the picture by 2. norms: scale and shift of each instance
-    norm, (S, C) each, one row per style. value_range: 1.0, or 255.0 where pictures are 0..255 in
-    and out.
+    strided: number of convolutions that halve the size. norms: scale and shift of each instance
+    norm, (S, C) each, one row per style. value_range: 1.0, or 255.0 if input and output
+    pictures are 0..255.
     """
 
     convolutions: Sequence[Convolution]
@@ -46,7 +46,7 @@ class TransformLayers:
     value_range: float = 1.0
 
     def shape(self) -> Shape:
-        """Raises BadInput: no network of this kind has such layers."""
+        """The shape of the `TransformNet`. Raises BadInput: none has such layers."""
         count, ups = len(self.convolutions), self.strided
         blocks, odd = divmod(count - (1 + ups) - ups - 1, 2)
         last_norm = len(self.norms) == count
@@ -68,7 +68,7 @@ class TransformLayers:
 
 
 def config_of(layers: TransformLayers) -> dict[str, Any]:
-    """The entry of a method's config that gives the network its shape."""
+    """The entry of a method's config for the network's shape."""
     text = shape_text(layers.shape())
     try:
         parse_shape(text)
@@ -80,9 +80,9 @@ def config_of(layers: TransformLayers) -> dict[str, Any]:
 def state_and_codes(layers: TransformLayers) -> tuple[dict[str, Tensor], Tensor]:
     """The state of the `TransformNet`, and the styles as codes: (S, code_size).
 
-    A network for pictures of 0..255 becomes one for 0..1: the first convolution's weights times
-    255, the last layer divided by it.
-    Raises BadInput: a layer of another size than its place has.
+    A network for pictures of 0..255 is converted to 0..1: the first convolution's weights are
+    multiplied by 255, and the last layer is divided by it.
+    Raises BadInput: a layer has an unexpected size.
     """
     with torch.device("meta"):
         network = TransformNet(layers.shape())
@@ -120,7 +120,7 @@ def state_and_codes(layers: TransformLayers) -> tuple[dict[str, Tensor], Tensor]
 
 
 def as_rows(layers: TransformLayers) -> TransformLayers:
-    """Norms of one style, (C,), as rows of one: (1, C)."""
+    """Reshape the norms of one style from (C,) to one row, (1, C)."""
     rows = [(scale.reshape(1, -1), shift.reshape(1, -1)) for scale, shift in layers.norms]
     return replace(layers, norms=rows)
 

@@ -1,1 +1,1 @@
-"""From a trained network to an ONNX engine and its companions."""
+"""Exports a trained network as an ONNX engine with its companions."""

@@ -1,4 +1,4 @@
-"""A checkpoint's engines: the one that paints, and its companions (style encoder, tiles)."""
+"""Exports a checkpoint's engine and its companions (style encoder, tiles)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class _Made:
-    """An engine that is not written yet, and its bytes."""
+    """An engine's bytes, before it is written."""
 
     engine: Engine
     data: bytes
@@ -69,9 +69,9 @@ class _Made:
 
 @dataclass(frozen=True)
 class Exportable:
-    """A network to export. network: called as `spec` (see `ExportSpec`) says, in evaluation mode.
+    """A network to export. network: in evaluation mode, with the inputs of `spec` (`ExportSpec`).
 
-    card: where it comes from, for people. state: its weights by name, for the fingerprint.
+    card: how it was trained, for display. state: its weights by name, for the fingerprint.
     """
 
     method: str
@@ -83,7 +83,7 @@ class Exportable:
 
 
 def exportable(checkpoint: Checkpoint) -> Exportable:
-    """A checkpoint's network. Raises BadInput: its parts do not fit."""
+    """A checkpoint's network. Raises BadInput: its weights do not match its settings."""
     method, network = METHODS[checkpoint.method], checkpoint.network().float()
     if method.before_export is not None:
         method.before_export(network)
@@ -95,10 +95,10 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
 
 @dataclass(frozen=True)
 class Target:
-    """What runtime an engine is for.
+    """The limits of the runtime that an engine is for.
 
-    opset: of the ONNX file, see `to_opset`. fixed_size: (height, width) where the runtime takes
-    one size only; the style encoder then takes `STYLE_SIDE` squares, and there are no tiles.
+    opset: of the ONNX file, see `to_opset`. fixed_size: (height, width), or None for any size. With
+    a fixed size, the style encoder takes squares of `STYLE_SIDE`, and there are no tiles.
     """
 
     opset: int = NEWEST
@@ -171,13 +171,14 @@ def _base(model: Exportable, target: Target) -> Metadata:
 
 
 def _card(checkpoint: Checkpoint) -> dict[str, str | int | float]:
-    """The training card, with those settings that are not the method's defaults, as JSON: weights
-    alone do not tell them to whoever reads the engine back (`st.train.bank.from_engine`)."""
+    """The training card, plus the settings that differ from the method's defaults, as JSON.
+
+    `st.train.bank.from_engine` needs them to read the engine back."""
     usual = dataclasses.asdict(METHODS[checkpoint.method].config())
     settings = {
         name: value
         for name, value in checkpoint.config.items()
-        if value != usual.get(name) and name != "teacher"  # a path of the machine that trained it
+        if value != usual.get(name) and name != "teacher"  # a path on the machine that trained it
     }
     if not settings:
         return checkpoint.card
@@ -213,7 +214,7 @@ def _inputs(
 
 
 def _pictures(base: Metadata, count: int, first: int = 0) -> list[Tensor]:
-    """Trial pictures of sizes that the engine takes. first: the seed of the first."""
+    """Trial pictures in sizes that the engine accepts. first: the seed of the first."""
 
     def side(pixels: int) -> int:
         return -(-max(pixels, base.min_size) // base.multiple) * base.multiple
@@ -230,7 +231,7 @@ def _axes(base: Metadata, batch: bool) -> dict[int, Any]:
 
 
 def _example(base: Metadata) -> Tensor:
-    """The picture that a graph is traced with: two of them where the batch is free."""
+    """The example picture for tracing: a batch of two if the batch is dynamic."""
     return _pictures(base, 1 if base.fixed_size else 2)[0]
 
 
@@ -306,7 +307,7 @@ def _tiles(frames: _Made, network: nn.Module, spec: ExportSpec, path: Path) -> _
 
 
 def _measured(model: bytes, path: Path, metadata: Metadata, parity: Parity) -> _Made:
-    """The model with its measured error in its metadata."""
+    """The model with its measured error stored in its metadata."""
     metadata = replace(metadata, max_error=parity.largest)
     proto = onnx.load_from_string(model)
     del proto.metadata_props[:]

@@ -1,7 +1,7 @@
-"""Older opsets, for older runtimes: ONNX Runtime 1.12 reads opset 17, 1.14 opset 18.
+"""Converts to older opsets, for older runtimes: ONNX Runtime 1.12 reads opset 17, 1.14 opset 18.
 
-A file's IR version counts too: torch writes 10, which ONNX Runtime reads from 1.18 on, and uses
-nothing that an opset's own IR version does not have.
+A file's IR version matters, too. torch writes 10, which ONNX Runtime reads from 1.18 on, but uses
+no feature that is missing in the IR version of the opset.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from onnx import NodeProto, helper, numpy_helper, version_converter
 
 from st.runtime.errors import BadInput
 
-NEWEST = 20  # what engines are exported to
+NEWEST = 20  # opset of exported engines
 OLDEST = 17
-CONVERTED = 18  # the oldest that ONNX's own converter reaches
+CONVERTED = 18  # the oldest that ONNX's converter supports
 
 # Reductions whose axes were an attribute before opset 18 (ReduceSum's are an input since 13).
 REDUCTIONS = {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"}
 
 
 def to_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The same graph in an older opset, OLDEST to NEWEST, and in the opset's own IR version.
+    """Convert a graph to an opset from OLDEST to NEWEST, and to that opset's IR version.
 
-    Raises BadInput: another number, or an operator that the older opset does not have.
+    Raises BadInput: another number, or an operator that the older opset lacks.
     """
     if not OLDEST <= opset <= NEWEST:
         raise BadInput(f"opset {opset}: engines are written in {OLDEST} to {NEWEST}")
     if opset < NEWEST:
         try:
             model = version_converter.convert_version(model, max(opset, CONVERTED))
-        except Exception as error:  # the converter's own kinds
+        except Exception as error:  # the converter's errors
             raise BadInput(f"opset {opset}: this graph needs a newer one ({error})") from None
     if opset < CONVERTED:
         _to_17(model)

@@ -1,4 +1,4 @@
-"""Names and words in an exported graph for whoever opens it without st."""
+"""Names and doc strings in an exported graph, for users without st."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAPS = ("noise", "hints", "chroma")  # float32, (N, C, H, W)
 def describe_ports(graph: onnx.GraphProto, metadata: Metadata) -> None:
     """Name the dimensions batch, height and width, and give each input and output a doc string.
 
-    Where the graph splits a side into blocks, the node is named after what it needs, since
-    runtimes print the name of the node that fails.
+    Nodes that split a side into blocks are named after their requirement, since runtimes print
+    the name of the node that fails.
     """
-    del graph.value_info[:]  # it has the tracer's names for the same dimensions
+    del graph.value_info[:]  # it contains the tracer's names of the dimensions
     for value in (*graph.input, *graph.output):
         value.doc_string = port_text(value.name, metadata)
         dims = value.type.tensor_type.shape.dim
@@ -52,7 +52,7 @@ def _sides(name: str, metadata: Metadata) -> tuple[str, str]:
 
 
 def port_text(name: str, metadata: Metadata) -> str:
-    """What an input or output holds: type, layout, range."""
+    """The description of an input or output: type, layout, range."""
     sides = f"height and width are multiples of {metadata.multiple}, {metadata.min_size} or more"
     if metadata.fixed_size:
         sides = "height and width are fixed"

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-MIN_VALUES = 4096  # numbers in a weight that is worth a node
+MIN_VALUES = 4096  # values in a weight from which a cast node pays off
 
 
 def halve_exact(model: onnx.ModelProto) -> None:

@@ -2,9 +2,9 @@
 
 A norm needs the mean and variance of its input over the whole picture, so a picture that is painted
 in tiles takes one pass over all tiles for each norm. Segment i computes the input of norm i, whose
-moments the runtime merges over the tiles; the last segment paints. What a later segment needs again
-is kept as a feature map of the whole picture, unless that takes much memory and saves little time.
-So almost every layer runs once for each tile.
+moments the runtime merges over the tiles; the last segment paints. Features that a later segment
+needs are kept as feature maps of the whole picture, unless that takes much memory and saves little
+time. So almost every layer runs once per tile.
 
 All segments are one ONNX graph and share its weights. A map that a segment makes is the output
 `new_map_K`; the segments that read it take it as the input `map_K`.
@@ -25,8 +25,8 @@ from st.runtime.backends.onnxruntime_library import ort
 from st.runtime.engine.metadata import PROPERTY, Metadata, Segment
 from st.runtime.errors import BadEngine
 
-KEPT = 3  # numbers per pixel of the picture in a kept map, at most; the coarsest may be larger
-COSTLY = 256  # multiply-adds for each number of a map, from which it may be twice as large
+KEPT = 3  # maximum values per pixel of the picture in a kept map; the coarsest may be larger
+COSTLY = 256  # multiply-adds per value of a map from which it may be twice as large
 NORM = "InstanceNormalization"
 POOLS = {"MaxPool", "AveragePool"}
 ENLARGE = {"Resize", "DepthToSpace"}
@@ -63,7 +63,7 @@ def tiles_model(data: bytes, metadata: Metadata) -> tuple[bytes, Metadata]:
 class _Graph:
     """The engine's graph. A tensor is local if it depends on the picture, else a control.
 
-    level: of a local tensor: how many norms must have their moments before it can be computed.
+    level: for each local tensor, the number of norms whose moments it depends on.
     """
 
     def __init__(self, model: onnx.ModelProto, metadata: Metadata) -> None:
@@ -93,11 +93,11 @@ class _Graph:
 
     @cached_property
     def targets(self) -> list[str]:
-        """What each segment computes: the input of each norm, and the painting."""
+        """The result of each segment: the input of a norm, or the painting."""
         return [*(norm.input[0] for norm in self.norms), "stylized"]
 
     def is_kept(self, name: str) -> bool:
-        """Whether a map that a later segment needs is kept, and not computed again."""
+        """Whether a map that a later segment needs is kept instead of computed again."""
         if name not in self.heavy or name not in self.sizes or self._repeats(name):
             return False
         channels, stride = self.sizes[name]
@@ -121,7 +121,7 @@ class _Graph:
         return self.is_kept(name)
 
     def _cost(self, name: str) -> int:
-        """Multiply-adds of the convolution that makes a map, for each number; 0 without one."""
+        """Multiply-adds of the convolution that computes a map, per value; 0 if none does."""
         node = self.makers.get(name)
         while node is not None and node.op_type in ENLARGE:
             node = self.makers.get(node.input[0])
@@ -181,13 +181,13 @@ class _Part:
         )
 
     def _halo(self, graph: _Graph) -> int:
-        """Pixels around a tile that its result depends on, rounded up to whole multiples."""
+        """The halo of a tile in pixels, rounded up to a multiple."""
         reach = dict.fromkeys({"content", *self.reads}, 0)
         for node in (node for node in graph.nodes if id(node) in self.nodes):
             inputs = [name for name in node.input if name in reach]
             if not inputs:
                 continue
-            near = (inputs[0], node.output[0])  # a padded map has no size here
+            near = (inputs[0], node.output[0])  # the size of a padded map is not known
             own = _reach(node, graph.kernels) * max(
                 graph.sizes.get(name, (0, 1))[1] for name in near
             )
@@ -197,9 +197,9 @@ class _Part:
 
 
 def _reach(node: NodeProto, kernels: Mapping[str, tuple[int, ...]]) -> int:
-    """Steps of its input beyond its own place that an output of a node depends on, or more.
+    """How far an output of a node depends on its input, in steps of the input; an upper bound.
 
-    kernels: shapes of the constants: a convolution need not repeat its kernel's as an attribute.
+    kernels: shapes of the constants, since a convolution may lack the attribute `kernel_shape`.
     """
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type in POOLS:
@@ -293,7 +293,7 @@ class _Writer:
     def _affine(self, index: int, own: Callable[[str], str] = str, segment: str = "") -> None:
         """Norm i as x * factor_i + shift_i, with the moments of the whole picture.
 
-        own, segment: the names of local tensors in a segment, and the prefix of what it makes.
+        own, segment: the names of local tensors in a segment, and the prefix of its new names.
         """
         norm, name = self.graph.norms[index], f"{segment}norm_{index}"
         scale, shift = (own(port) for port in norm.input[1:3])
@@ -311,7 +311,7 @@ class _Writer:
         self._node("Unsqueeze", [f"{name}.shift", plane], [f"{segment}shift_{index}"])
 
     def _margins(self, stride: int) -> None:
-        """The margins in steps of that stride: top, bottom, left, right, each (1,)."""
+        """The margins in steps of this stride: top, bottom, left, right, each (1,)."""
         sides = [f"{side}_{stride}" for side in ("top", "bottom", "left", "right")]
         steps = self._ints(f"stride_{stride}", [stride])
         self._node("Div", ["margins", steps], [f"margins_{stride}"])
@@ -373,7 +373,7 @@ class _Writer:
         self._node("Div", [f"{out}.sum", f"{name}.count"], [out])
 
     def _inside(self, name: str, x: str, axis: int, before: str, after: str) -> str:
-        """1 where a row or a column of x is the tile's own, else 0: rows (1, H), columns (W, 1)."""
+        """1 for rows and columns of x inside the tile, else 0: rows (1, H), columns (W, 1)."""
         side = f"{name}.{'rows' if axis == 2 else 'columns'}"
         self._node("Shape", [x], [f"{side}.shape"], start=axis, end=axis + 1)
         scalar = self._ints("no_axis", [0])

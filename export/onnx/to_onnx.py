@@ -1,4 +1,4 @@
-"""PyTorch to ONNX, dynamic in batch, height and width or of one size."""
+"""PyTorch to ONNX, with dynamic batch, height and width, or one size."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def to_onnx(
         )
     assert program is not None
     model = to_opset(program.model_proto, opset)
-    for node in model.graph.node:  # the exporter's notes hold paths and lines of this machine
+    for node in model.graph.node:  # the exporter's notes contain paths of this machine
         del node.metadata_props[:]
         node.doc_string = ""
     del model.metadata_props[:]
@@ -80,7 +80,7 @@ def to_onnx(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch.export's logging; what matters is raised as an exception."""
+    """Silence torch.export's logging; errors are raised as exceptions."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Comparison of exported graphs with the network that they were made from."""
+"""Compares exported graphs with the networks that they were exported from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs to measure engines on: textured pictures, and extreme ones."""
+"""Inputs for measuring engines: textured pictures, and extreme ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLAT = (0, 128, 255)
 
 
 def some_hints(height: int, width: int) -> NDArray[np.float32]:
-    """Two color hints as a map: (1, 3, H, W)."""
+    """A map with two color hints: (1, 3, H, W)."""
     hints = make_hints([("20%", "30%", "olive"), ("70%", "60%", "#3060c0")])
     return hints.at((height, width), (height, width))
 

@@ -17,7 +17,7 @@ class Settings:
     """Build settings.
 
     capabilities: of the GPUs to build for, TensorRT-RTX only; empty: 8.0 and later.
-    level: of optimization, 0 to 5; None is the library's own.
+    level: of optimization, 0 to 5; None for the library's default.
     any_gpu: TensorRT only: for every GPU from 8.0 on, not just for the one that builds.
     plugin: TensorRT only: st's own kernels for statistics.
     """
@@ -31,10 +31,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One engine to build. model: an ONNX file as `for_tensorrt` makes it. engine: to write.
+    """One engine to build. model: an ONNX file from `for_tensorrt`. engine: the file to write.
 
-    shapes: the least, the best and the largest shape of each input of varying size.
-    timing_cache: a file that is read and written; None for none.
+    shapes: minimum, optimum and maximum shape of each input of varying size.
+    timing_cache: a file that is read and updated, or None.
     """
 
     model: Path

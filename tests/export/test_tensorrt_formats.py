@@ -248,7 +248,7 @@ def test_bad_models(tmp_path: Path, toy: Path) -> None:
     for model, message in (
         (tmp_path / "none.onnx", "no such engine file"),
         (tmp_path / "empty.onnx", "empty"),
-        (toy.with_suffix(".tiles.onnx"), "give the engine that it lies beside"),
+        (toy.with_suffix(".tiles.onnx"), "give the engine that it belongs to"),
         ("nothing_shipped", "no engine 'nothing_shipped'"),
     ):
         code, said = run(model, "--half")
