@@ -1,1 +1,1 @@
-"""Trainers: one module a method (`methods/`, `slow/`), one trainer, shared features and losses."""
+"""Training: one module per method (`methods/`, `slow/`), one trainer, and shared losses."""

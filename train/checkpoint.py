@@ -29,15 +29,15 @@ FORMAT = 1
 MAX_BYTES = 4 << 30
 MAX_STYLES = 4096
 ZIP_START = b"PK\x03\x04"
-PICKLED = re.compile(r"GLOBAL ([\w.]+)")  # of torch's message on what it does not unpickle
-PICKLE_START = b"\x80"  # of files written by PyTorch before 1.6
+PICKLED = re.compile(r"GLOBAL ([\w.]+)")  # in torch's message about types that it does not unpickle
+PICKLE_START = b"\x80"  # in files written by PyTorch before 1.6
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A trained network, with its settings and a description of its training.
 
-    state: the network's state dict. card: training data, steps, losses and time, for people.
+    state: the network's state dict. card: training data, steps, losses and time, for display.
     training: optimizer state and step, only in files to resume from.
     """
 
@@ -51,7 +51,7 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write the file atomically. Raises OSError, also for a full disk."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        packed = io.BytesIO()  # torch's own writer hides the reason of a failure
+        packed = io.BytesIO()  # torch's writer hides the reason of a failure
         torch.save({"format": FORMAT} | values, packed)
         with atomic_write(path) as part:
             part.write_bytes(packed.getbuffer())
@@ -64,7 +64,7 @@ class Checkpoint:
         return network.eval()
 
     def fill(self, network: nn.Module) -> None:
-        """Load the state into a network. Raises BadInput if it is of another network."""
+        """Load the state into a network. Raises BadInput if it belongs to another network."""
         try:
             network.load_state_dict(self.state)
         except RuntimeError as error:
@@ -156,12 +156,12 @@ def load_torch_file(path: Path) -> Any:
             f"{shown}: contains pickled code{what}, which st does not run: save the network's "
             "state_dict() alone"
         ) from None
-    except Exception as error:  # torch raises many kinds on damaged files
+    except Exception as error:  # torch raises many types for damaged files
         raise BadInput(f"{shown}: damaged checkpoint ({type(error).__name__})") from None
 
 
 def _other_kind(path: Path) -> str:
-    """What a file is that does not begin as a PyTorch file does, and what to do with it."""
+    """Describe a file that does not begin like a PyTorch file, and what to do with it."""
     try:
         with tarfile.open(path, "r:") as archive:
             members = archive.getnames()

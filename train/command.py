@@ -18,7 +18,7 @@ from st.train.options import ADDING_MINUTES, config_options, option_groups
 
 ADDING_STEPS = 100_000  # upper limit when a style is added; the minutes end it earlier
 ADDING = {"size": 128, "batch": 2}  # upper limits: one style's parameters need steps, not pixels
-SHOWN = 5  # unreadable pictures that are named while training
+SHOWN = 5  # maximum number of unreadable pictures that are named while training
 
 
 def method_command(name: str) -> click.Command:
@@ -94,7 +94,7 @@ def _train(ctx: click.Context, method: Any, values: dict[str, Any]) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a line on standard error, once of all the processes that train together."""
+    """Print a line on standard error, in one of the processes that train together."""
     if is_main_process():
         click.echo(line, err=True)
 
@@ -106,7 +106,7 @@ def say(line: str) -> None:
 
 
 def _keep_settings(ctx: click.Context, saved: Any, values: dict[str, Any]) -> None:
-    """Replace defaults in `values` by what the saved training had."""
+    """Replace defaults in `values` by the settings of the saved training."""
     kept = {key: saved.card.get(key, 0) for key in ("seed", "hold_out", "average")}
     kept |= saved.config
     unset = {k for k in values if ctx.get_parameter_source(k) is ParameterSource.DEFAULT}
@@ -114,7 +114,7 @@ def _keep_settings(ctx: click.Context, saved: Any, values: dict[str, Any]) -> No
 
 
 def _announce(method: Any, config: Any, run: Any, saved: Any) -> None:
-    """Say what the user may not expect, before hours of training."""
+    """Warn of what the user may not expect, before hours of training."""
     from st.train.data.files import content_files, named_styles
     from st.train.loop.card import content_text
     from st.train.loop.resume import differences
@@ -144,8 +144,8 @@ def _addition(
 ) -> dict[str, Any]:
     """The bank and the new styles of --add-style, and how long to train.
 
-    Changes `settings`: those not given are the bank's own, with smaller crops and batches, and as
-    many steps as the minutes allow. Raises BadInput when options are missing or contradict.
+    Changes `settings`: those not given are taken from the bank, with smaller crops and batches,
+    and as many steps as the minutes allow. Raises BadInput when options are missing or contradict.
     """
     from st.train.bank.from_engine import load_any
     from st.train.bank.predicted_style import predicted_bank, predicts
@@ -167,8 +167,8 @@ def _addition(
     minutes = values["minutes"]
     if minutes is None and unset("steps") and values["pause_after"] is None:
         minutes = ADDING_MINUTES
-    # A teacher has no picture in the new style. The bank's layers and weights are of its own loss
-    # network: they do not go with another.
+    # A teacher has no picture in the new style. The bank's layers and weights are those of its loss
+    # network, and do not suit another.
     dropped = {"teacher"} if unset("loss_network") else {"teacher", *_of_loss_network(base.method)}
     config = {key: value for key, value in base.config.items() if key not in dropped}
     settings |= {key: value for key, value in config.items() if unset(key)}
@@ -217,7 +217,7 @@ def _show(method: Any, config: Any, run: Any, load: Any) -> bool:
 
 
 class Methods(MethodsGroup):
-    """Subcommands made on demand: `st-train --help` works where torch is not installed."""
+    """Subcommands created on demand, so that `st-train --help` works without torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         try:
@@ -237,7 +237,7 @@ class Methods(MethodsGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The usual, after the checks that need no torch."""
+        """Resolve the subcommand, after the checks that need no torch."""
         if args and args[0] in method_names() and not {"-h", "--help"} & set(args):
             one_line_errors(check_arguments)(args[1:])
         return super().resolve_command(ctx, args)

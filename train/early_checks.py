@@ -30,7 +30,7 @@ LISTS = ("content", "styles", "added", "video")
 
 
 def method_names() -> list[str]:
-    """Every method has a module of its name."""
+    """The methods' names: those of their modules."""
     modules = (Path(__file__).parent / "methods").glob("[!_]*.py")
     return sorted(path.stem for path in modules)
 
@@ -69,8 +69,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def _from_toml(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """What a TOML file says of the checked options, where the command line says nothing and the
-    types are right."""
+    """The checked options in a TOML file that the command line does not give, if their types are
+    valid."""
     values = {}
     for key, value in file.items():
         name = CHECKED.get(key.replace("_", "-"))
@@ -87,7 +87,7 @@ def _from_toml(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_output(output: Path, resume: bool) -> None:
-    """Raises BadInput when a training could not be written there, or not resumed."""
+    """Raises BadInput if the checkpoint could not be written, or the training not be resumed."""
     if output.suffix != ".pt" or output.is_dir():
         raise BadInput(f"-o {printable(output)}: give a file name that ends in .pt")
     if not output.parent.is_dir():
@@ -98,7 +98,7 @@ def check_output(output: Path, resume: bool) -> None:
 
 
 def check_model(source: str) -> None:
-    """Raises BadInput when a checkpoint or an engine is not there."""
+    """Raises BadInput if a checkpoint or an engine does not exist."""
     path = Path(source) if Path(source).suffix == ".pt" else engine_path(source)
     if not path.is_file():
         raise BadInput(f"{printable(source)}: no such file")

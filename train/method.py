@@ -22,7 +22,7 @@ class Batch:
     style: (N, 3, size, size) style crops, for methods of any style; else None.
     shift: (rows, columns), each 0..7, random: see `shifted`.
     step: number of the step, from 0.
-    seed: a random number for what the method itself draws at random.
+    seed: for random numbers that the method draws itself.
     motion: frames that follow the first contents, for the temporal loss; None without it.
     unreadable: why files could not be read, one message each, for those met since the last batch.
     """

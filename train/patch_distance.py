@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 Rgb = NDArray[np.uint8]  # (H, W, 3), 0..255
 Floats = NDArray[np.float32]
-SHORT_SIDE = 384  # pixels that both pictures are scaled to
-LEVELS = 5  # of the Laplacian pyramid
-SIDE = 7  # of a patch, in pixels of its level
-PATCHES = 16_384  # drawn at each level
-DIRECTIONS = 256  # that the patches are projected on
+SHORT_SIDE = 384  # pixels: both pictures are scaled to it
+LEVELS = 5  # levels of the Laplacian pyramid
+SIDE = 7  # side of a patch, in pixels of its level
+PATCHES = 16_384  # number of patches drawn at each level
+DIRECTIONS = 256  # number of directions that the patches are projected on
 SCALE = 1_000.0
-SEED = 4  # of patches and directions: another draw changes distances by some 2 %
+SEED = 4  # of patches and directions: another seed changes distances by about 2 %
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ from st.train.settings import (
 LAYERS = (*layer_names_of("squeezenet"), *layer_names_of("vgg16"))
 STYLE_LAYERS = {
     "squeezenet": ("conv1", "fire2", "fire3", "fire4", "fire5", "fire6", "fire7"),
-    # The papers begin at relu1_2, which hardly sees brightness: a print's white paper came out
-    # gray. relu1_1 sees it.
+    # The papers begin at relu1_2, which hardly depends on brightness: white paper became
+    # gray. relu1_1 depends on it.
     "vgg16": ("relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_3"),
 }
 SCALES = {"squeezenet": (1.0, 0.5, 1.5), "vgg16": (1.0,)}
@@ -61,7 +61,7 @@ RASTER_HELP = "Weight of the pattern that repeats on the network's own pixel ras
 
 @dataclass(frozen=True)
 class Training:
-    """How long a network trains, and on what."""
+    """Settings of the length of a training and of its crops."""
 
     steps: int = steps_option(4_000)
     size: int = size_option(256)
@@ -73,9 +73,9 @@ class Training:
 class Perceptual(Training):
     """The content and style losses on a pretrained network.
 
-    A setting that is not given takes the default of the loss network; a loss network that is not
-    given is the one that the layers belong to, else squeezenet. So Configs of networks trained
-    before there was a choice, whose layers are VGG's, stay what they were.
+    A setting that is not given has the default of the loss network. A loss network that is not
+    given is the one with the given layers, else squeezenet. So Configs from before there was a
+    choice, with VGG's layers, keep their meaning.
     """
 
     loss_network: str = option(
@@ -147,7 +147,7 @@ def of_index(grams: Mapping[float, Grams], index: Tensor) -> Callable[[float], G
 
 
 def content_features(network: FeatureNetwork, batch: Batch, layer: str) -> Tensor:
-    """Activations of the photographs, `shifted` as the paintings are; without gradient."""
+    """Activations of the photographs, `shifted` like the paintings; without gradient."""
     with torch.no_grad():
         return network(shifted(batch.content, batch.shift), [layer])[layer]
 
@@ -174,7 +174,7 @@ def perceptual_terms(
 def weighted_terms(
     found: Compared, network: FeatureNetwork, seen: Tensor, batch: Batch, config: Perceptual
 ) -> dict[str, Tensor]:
-    """The terms of paintings that are compared already. seen: the `shifted` paintings."""
+    """The terms of paintings from their style distances. seen: the `shifted` paintings."""
     own = found.features[config.content_layer]
     wanted = content_features(network, batch, config.content_layer)
     if config.content_distance == "standardized":

@@ -23,8 +23,8 @@ def option(
 
     minimum: the smallest number allowed. choices: the allowed values of a text, or of each text of
     a tuple. check: raises ValueError, with a message for the user, for a text that is not allowed.
-    by_network: the default of each pretrained network, where it depends on that; `default` is then
-    None. before: the value that checkpoints from before the setting existed were trained with.
+    by_network: {pretrained network: default}, if the default depends on it; `default` is then
+    None. before: the value for checkpoints from before the setting existed.
     """
     limits = {"help": text, "minimum": minimum, "choices": tuple(choices), "check": check}
     return field(default=default, metadata=limits | {"by_network": by_network, "before": before})
@@ -61,7 +61,7 @@ def loss_network_option(default: str) -> Any:
 
 
 def encoder_option() -> Any:
-    """The network whose features are decoded. Before SqueezeNet there was only VGG."""
+    """The setting for the network whose features are decoded; old checkpoints have VGG."""
     text = "Pretrained network that encodes the content and the style."
     return option("squeezenet", text, choices=NETWORKS, before="vgg16")
 

@@ -33,7 +33,7 @@ SPECTRAL = "parametrizations.weight"
 ITEMS = [f"getitem_{n}" for n in range(1, 64)]  # the scalars of an unpacked vector, in order
 MEAN_LIMIT = 1.0  # mean difference of the pictures, in steps of 1/255; methods limit the largest
 RELATIVE_LIMIT = 0.01  # the same for style codes and chroma, relative to the largest value
-VGG_ENCODER = "encoder.conv1_1.weight"  # a weight that engines have whose encoder is VGG
+VGG_ENCODER = "encoder.conv1_1.weight"  # a weight that only engines with a VGG encoder have
 TRIAL = (96, 128)  # height and width of the trial picture
 
 Norms = list[tuple[Tensor, Tensor]]  # scale and shift
@@ -118,10 +118,10 @@ def weights_of(data: bytes) -> tuple[dict[str, Tensor], Norms]:
 
 
 def _norm_pairs(nodes: Iterable[Any], found: dict[str, Tensor]) -> Norms:
-    """Scale and shift of each instance norm, those that a Mul and an Add after it apply included.
+    """Scale and shift of each instance norm, including those applied by a Mul and an Add after it.
 
-    Only methods with tiles have norms that hold both themselves; torch exports the others as a
-    plain norm, a Mul and an Add.
+    Only methods with tiles export both as inputs of the norm; torch exports the others as a plain
+    norm, a Mul and an Add.
     """
     users: dict[str, list[Any]] = {}
     for node in nodes:
@@ -197,7 +197,7 @@ def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> 
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in json.loads(text).items()
             }
-            if VGG_ENCODER in weights:  # of an engine from before there was a choice
+            if VGG_ENCODER in weights:  # an engine from before there was a choice
                 values = settings_before(method.config) | values
             yield make_config(method, values)
         except (ValueError, AttributeError, RecursionError, BadInput):
@@ -210,7 +210,7 @@ def _configs(method: Method, weights: dict[str, Tensor], metadata: Metadata) -> 
     if method.name == "colorize":  # the first convolution is the encoder's
         known = {"width": _inputs_of(weights, "generator.last", 32)}
         known["encoder"] = _color_encoder(weights)
-    if VGG_ENCODER in weights:  # style prediction before it had other encoders
+    if VGG_ENCODER in weights:  # style prediction from before it had other encoders
         known |= {"encoder": "vgg16", "loss_network": "vgg16"}
     known = {name: value for name, value in known.items() if name in entries}
     shapes: list[str | None] = [None]
@@ -246,7 +246,7 @@ def _is_shape(text: str) -> bool:
 def _state(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor] | None:
     """The network's state with these weights; None if they do not fit.
 
-    Parts of which the engine has no weights keep their own.
+    Parts without weights in the engine keep their own.
     """
     weights = weights | _of_spectral(network, weights)
     learned = dict(network.named_parameters())
@@ -364,7 +364,7 @@ def _sample_inputs(spec: ExportSpec, metadata: Metadata) -> dict[str, NDArray[An
 
 
 def _trial_size(spec: ExportSpec) -> tuple[int, int]:
-    """Height and width of the trial picture that the network takes."""
+    """Height and width of a trial picture that the network accepts."""
     height, width = (
         -(-max(side, spec.min_size) // spec.multiple) * spec.multiple for side in TRIAL
     )
@@ -395,6 +395,6 @@ def _run(path: Path, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
             str(path), options, providers=["CPUExecutionProvider"]
         )
         return typing.cast(NDArray[Any], session.run(None, inputs)[0])
-    except Exception as error:  # ONNX Runtime raises many kinds, none of them public
+    except Exception as error:  # ONNX Runtime raises many types, none of them public
         why = printable(error, 120)
         raise BadInput(f"{printable(path)}: cannot be run to check its weights ({why})") from None

@@ -25,11 +25,11 @@ from st.train.methods import METHODS
 from st.train.networks.transform import SHAPES, TransformNet, parse_shape, unfold_upsampling
 
 PREDICTION = "prediction"
-SHORT_SIDE = 384  # pixels, of the style pictures: as when training a bank
+SHORT_SIDE = 384  # short side of the style pictures, in pixels, as when training a bank
 
 
 def predicts(source: str) -> bool:
-    """Whether a checkpoint or engine is of style prediction. Raises BadInput: it is neither."""
+    """Whether a checkpoint or engine is one of style prediction. Raises BadInput: it is neither."""
     if Path(source).suffix == ".pt":
         return load_checkpoint(Path(source)).method == PREDICTION
     return read_engine(engine_path(source))[1].method == PREDICTION

@@ -1,7 +1,7 @@
-"""Another network whose paintings a training copies in its first steps: a checkpoint or an engine.
+"""The teacher: a checkpoint or an engine whose paintings a training copies in its first steps.
 
-A checkpoint's network paints as it does for previews, an engine is played by the runtime, so every
-method that paints a picture of the content's size can teach.
+A checkpoint paints in PyTorch, as for previews, and an engine in the runtime. So every method whose
+paintings have the size of the content can be a teacher.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ Paint = Callable[[Tensor, int], Tensor]  # (1, 3, H, W) in 0..1, style -> (1, 3,
 
 @dataclass(frozen=True)
 class Teacher:
-    """shown: its name in messages. styles: the named styles; one for a network of one style; empty
-    for a network of any style. source: the checkpoint, or the path of an engine.
+    """A network whose paintings can be copied.
+
+    shown: its name in messages. styles: the named styles; one for a network of one style; empty for
+    a network of any style. source: the checkpoint, or the path of an engine.
     """
 
     shown: str
@@ -39,11 +41,11 @@ class Teacher:
     min_size: int
 
     def copy_of(self, pictures: Sequence[Tensor], size: int, device: torch.device) -> Copy:
-        """What paints contents of `size` pixels in the styles of a training.
+        """A function that paints contents of `size` pixels in the styles of a training.
 
         pictures: (1, 3, H, W) of each style, in 0..1.
-        Raises BadInput: other styles, a size that the teacher does not take, or an engine of any
-        style without its encoder beside it.
+        Raises BadInput: other styles, a size that the teacher does not accept, or an any-style
+        engine without its encoder.
         """
         if self.styles and len(self.styles) != len(pictures):
             raise BadInput(
@@ -91,7 +93,7 @@ def _trained(checkpoint: Checkpoint, pictures: Sequence[Tensor], device: torch.d
 
     def paint(content: Tensor, style: int) -> Tensor:
         with torch.no_grad():
-            # Some networks exceed 0..1; engines clamp, and so do all who show the paintings.
+            # Some networks exceed 0..1; engines and all displays clamp.
             return method.paint(network, content, pictures[style].to(content), style).clamp(0, 1)
 
     return paint
@@ -105,7 +107,7 @@ def _bytes(picture: Tensor) -> np.ndarray:
 def open_teacher(source: str) -> Teacher:
     """A teacher: a checkpoint's file, an engine's file, or the name of a shipped engine.
 
-    Raises BadInput: neither, or what it paints cannot be copied.
+    Raises BadInput: neither, or its paintings have another size or are textures.
     """
     shown = printable(source)
     if Path(source).suffix == ".pt":

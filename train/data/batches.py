@@ -18,7 +18,7 @@ from st.train.data.pictures import ZOOM, PictureSource, random_crop, to_tensor
 from st.train.losses.temporal import Motion
 from st.train.method import SHIFT, Batch
 
-WHOLE = 1.3  # zoom of style pictures that are to be seen nearly whole
+WHOLE = 1.3  # zoom of style pictures that are seen nearly whole
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Batches(Dataset[Batch]):
     size: side of the crops, in pixels. count: crops per batch.
     pairs: number of contents with a later frame, in every `every`-th batch.
     clips: videos for half of these pairs; the others are warped photographs.
-    style_crop: side of the crops of style pictures, nearly whole ones: `WHOLE` is the zoom; 0 for
-        crops as of photographs.
+    style_crop: side of the crops of style pictures, which are nearly whole (see `WHOLE`); 0 to crop
+        them like photographs.
     memory: bytes of the picture cache in each worker process.
     """
 
@@ -92,7 +92,7 @@ class Batches(Dataset[Batch]):
         if self.clips and random.random() < 0.5:
             frames = self.clips[int(random.integers(len(self.clips)))].pair(random)
             if frames is not None:
-                seed = int(random.integers(1 << 62))  # the same crop of both
+                seed = int(random.integers(1 << 62))  # the same crop for both
                 crops = [random_crop(f, self.size, np.random.default_rng(seed)) for f in frames]
                 pair = filmed(*(np.asarray(crop) for crop in crops))
                 if pair is not None:
@@ -100,7 +100,7 @@ class Batches(Dataset[Batch]):
         return moved(photograph.permute(1, 2, 0).numpy(), random)
 
     def _turn(self, crop: int) -> int:
-        """The style index of a crop: each round of all styles is shuffled anew."""
+        """The style index of a crop: each round of all styles has a new order."""
         turn, place = divmod(crop, self.styles)
         random = np.random.default_rng((self.seed, self.rank, 1 << 40, turn))
         return int(random.permutation(self.styles)[place])

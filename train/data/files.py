@@ -13,7 +13,7 @@ from st.runtime.engine.metadata import MAX_BYTES, MAX_STYLES
 from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.batch import READ_SUFFIXES
 
-CARD_BYTES = 8192  # left for the rest of an engine's metadata
+CARD_BYTES = 8192  # bytes reserved for the rest of an engine's metadata
 MAX_NAME = 80  # characters of a style's name: engine metadata allows 200, menus show far fewer
 
 
@@ -40,7 +40,7 @@ def list_pictures(folder: Path) -> list[str]:
 
 
 def content_files(folders: Sequence[Path], hold_out: int = 0) -> list[str]:
-    """The photographs to train on: all of these folders, less those held out.
+    """The photographs to train on: those in all of these folders that are not held out.
 
     Raises BadInput when that leaves none.
     """
@@ -85,8 +85,9 @@ def named_styles(
 ) -> dict[str, str]:
     """Paths of style pictures by name, in the order given: see `style_files`.
 
-    Names that an engine could not hold are changed, and `say` is told. Raises BadInput for two
-    styles of one name, an empty name, or more styles than an engine can hold.
+    Names that engine metadata cannot hold are changed, with a message to `say`.
+    Raises BadInput for two styles of one name, an empty name, or more styles than an engine can
+    hold.
     """
     styles: dict[str, str] = {}
     for given_name, path in style_files(given):

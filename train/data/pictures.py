@@ -15,8 +15,8 @@ from st.runtime.errors import BadInput, printable
 from st.runtime.pictures.io import read_picture
 from st.runtime.pictures.resize import with_short_side
 
-MAX_ASPECT = 16  # long side of a style picture to its short side
-ZOOM = 2.0  # short side of a picture, as far as it is scaled, to the side of its crops
+MAX_ASPECT = 16  # maximum ratio of a style picture's long side to its short side
+ZOOM = 2.0  # maximum ratio of a scaled picture's short side to the side of its crops
 MAX_BAD = 8  # unreadable files among the first 16 before the folder is rejected
 
 
@@ -44,7 +44,7 @@ def random_crop(
     """A square crop of `size` pixels at a random place and scale, mirrored half of the time.
 
     The picture's short side is scaled to `size` to zoom·size pixels, and to at most 1.5 times what
-    the file has: enlarged photographs have no detail to learn from.
+    that of the file: enlarged photographs have no detail to learn from.
     """
     short = min(image.size)
     most = max(size, min(round(zoom * size), round(1.5 * short)))

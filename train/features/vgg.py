@@ -31,8 +31,8 @@ class VGG(FeatureNetwork):
     pooling: "max" as trained, or "average", which Gatys et al. found smoother.
     padding_mode: "zeros" as trained, or "reflect", for encoders whose features are decoded.
     last: the deepest layer.
-    width: channels of the first block; those of the others are in proportion. 64 is VGG; there are
-        no published weights for other widths.
+    width: channels of the first block; the other blocks are scaled in proportion. 64 is VGG; there
+        are no published weights for other widths.
     """
 
     mean: Tensor

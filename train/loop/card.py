@@ -1,4 +1,4 @@
-"""The model card of a training, which its checkpoints and engines carry."""
+"""The model card of a training, stored in its checkpoints and engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTED = 32  # styles
 def training_card(
     method: Method, config: Any, run: Run, inputs: Inputs
 ) -> dict[str, str | int | float]:
-    """A description of the training for people, with names of files and folders but no paths."""
+    """A description of the training for display, with names of files and folders but no paths."""
     card: dict[str, str | int | float] = {
         "content": content_text(run.content, len(inputs.content)),
         "styles": _listed(() if method.content_only else inputs.styles),

@@ -17,10 +17,10 @@ from st.train.networks.transform import TransformNet
 
 
 def compile_transform(network: nn.Module) -> bool:
-    """Compile the transform network of `network` for its training crops; whether there is one.
+    """Compile the transform network in `network` for training crops. Returns whether it has one.
 
-    Pictures of other sizes, as in evaluation mode, are painted without. The first step compiles
-    and raises Unavailable where that fails: without a C++ compiler or Python's headers.
+    In evaluation mode, pictures are painted without compilation. The first step compiles, and
+    raises Unavailable if that fails, such as without a C++ compiler or Python's headers.
     """
     parts = _transform_networks(network)
     for part in parts:

@@ -46,8 +46,8 @@ def choose_precision(device: torch.device) -> str:
 def average_gradients(fabric: Fabric, network: nn.Module) -> None:
     """Average the gradients over all processes.
 
-    Not by Fabric's wrapped modules, which would round the input pictures to bfloat16; the networks
-    are small, so overlapping communication and computation would gain little.
+    Fabric's wrapped modules would round the input pictures to bfloat16. The networks are small, so
+    overlapping communication and computation would gain little.
     """
     if fabric.world_size == 1:
         return

@@ -21,7 +21,7 @@ SAMPLE = 64  # style pictures passed to `Method.targets` of an any-style method
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a training reads.
+    """The pictures and clips of a training.
 
     styles: (name, path) of each style picture. names: the styles of a method with named styles.
     content: paths of the photographs. clips: videos for the temporal loss.

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from st.train.method import Method
 
 WARM_UP = 100  # steps
-LARGEST = 4.0  # norm of a step's gradients, relative to its running average
-NORM_SHARE = 0.02  # of a step in that average
+LARGEST = 4.0  # maximum norm of a step's gradients, relative to its running average
+NORM_SHARE = 0.02  # weight of a step in that average
 CONSTANT = 0.6  # fraction of the steps at the full learning rate
 
 
@@ -105,7 +105,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
-        """Give the network the averaged weights, and its own again at the end."""
+        """Use the averaged weights in the network within the context."""
         own = {name: value.detach().clone() for name, value in network.state_dict().items()}
         network.load_state_dict(self.state)
         try:

@@ -1,4 +1,4 @@
-"""Which of the processes that train together this one is."""
+"""The rank of this process among those that train together."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ from st.train.checkpoint import Checkpoint, load_checkpoint
 from st.train.loop.optimizer import WeightAverage
 from st.train.method import Method
 
-SHOWN = 6  # differences
+SHOWN = 6  # maximum number of differences in a message
 
 
 def resumable(path: Path, method: Method, names: Sequence[str] | None = None) -> Checkpoint:
     """The saved state of an earlier run. names: the styles that it must have.
 
-    Raises BadInput when there is none, or it is of another training.
+    Raises BadInput if there is none, or it belongs to another training.
     """
     shown = printable(path)
     if not path.is_file():

@@ -25,7 +25,7 @@ class Run:
     styles: style pictures, NAME=PICTURE, or folders of them.
     output: the checkpoint to write.
     initial: another network, for the initial weights where names and shapes match.
-    teacher: what paints the targets of the first steps.
+    teacher: the network that paints the targets of the first steps.
     base: the bank to add the styles to, its other weights frozen; None to train a new network.
     start: (styles or 1, K) initial rows of the added styles; by default the best of the bank's.
     video: folders of clips for the temporal loss, in addition to warped photographs.

@@ -134,8 +134,8 @@ def _record(
 def _saved_on_failure(training: Training) -> Iterator[None]:
     """Save the state on any failure after the first step of this run.
 
-    Except when the training diverged: then the state saved before is better. Raises Interrupted
-    with the message of the failure.
+    If the training diverged, the state saved earlier is kept. Raises Interrupted with the message
+    of the failure.
     """
     try:
         yield
