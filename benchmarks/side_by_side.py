@@ -79,7 +79,7 @@ weights[0, 0] = 1""",
 
 @dataclass(frozen=True)
 class Rival:
-    """Something that paints. ready and shown run before and after the timed part.
+    """A contestant. `ready` and `shown` run before and after the timed part.
 
     engine: the file whose multiply-adds count; None: unknown. rate: the matmul rate to compare
         with: "float32", "bfloat16" or "" for none.

@@ -1,22 +1,22 @@
-"""`python -m benchmarks.slow_methods`: the five slow methods, and what each of them claims.
+"""`python -m benchmarks.slow_methods`: measures what each of the five slow methods claims.
 
     python -m benchmarks.slow_methods --pair photo.jpg painting.jpg -o pictures/
 
-Each paints every pair, unless its picture lies in the folder already. The figures are of the
-finished pictures, so they hold for any method:
+Each method paints every pair, unless its picture is in the folder already. The figures are measured
+on the finished pictures, so they are comparable between methods:
 
-style, content  `st.train.measures`.
-laplacian       relative distance of the Laplacians from the content's, averaged over means of 4 and
-                16 pixels: Lapstyle's claim. Gatys' method is taken at equal style loss: both are
-                followed until their Gram loss has come to the larger of their two last ones.
-washed out      share of windows of 16 pixels that are flatter than nine in ten of the style's own:
-                what histogram losses remove. 0.1 is the style's own share.
+style, content  see `st.train.measures`.
+laplacian       relative distance of the Laplacians from the content's, averaged over pools of 4 and
+                16 pixels: the claim of Lapstyle. It is compared with Gatys' method at equal style
+                loss: at the larger one of the two final Gram losses.
+washed out      fraction of 16-pixel windows that are flatter than nine in ten windows of the style:
+                what histogram losses prevent. 0.1 for the style itself.
 contrast        Wasserstein distance of the windows' contrasts (deviation of luma, 0..1) from the
                 style's.
-patches         1 less the correlation of each 3x3 patch of features with the nearest patch of the
-                style, averaged, on SqueezeNet's fire3, which no method sees: CNNMRF's claim.
-used            share of the style's patches there that are the nearest of some patch of the
-                painting: reshuffle's claim. (Its own count, by layer, is in `patches used %`.)
+patches         1 minus the correlation of each 3x3 feature patch with the nearest patch of the
+                style, averaged, on SqueezeNet's fire3, which no method uses: the claim of CNNMRF.
+used            fraction of the style's patches there that are the nearest of some patch of the
+                painting: the claim of reshuffle. (Its own count, by layer, is in `patches used %`.)
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ from st.train.slow.entries import Entry, entries
 from st.train.slow.laplacian import filtered
 from st.train.slow.optimize import Step
 
-POOLS = (4, 16)  # pixels averaged before the Laplacian
-WINDOW = 16  # pixels a side, of local contrast
+POOLS = (4, 16)  # sides of the average pooling before the Laplacian, in pixels
+WINDOW = 16  # side of a window of local contrast, in pixels
 FLAT = 0.1  # quantile of the style's contrasts below which a window is washed out
 PATCH_LAYER = "fire3"
 
@@ -116,7 +116,7 @@ def laplacian_distance(painted: Tensor, content: Tensor) -> float:
 
 
 def at_equal_style(gatys: Painted, laplacian: Painted) -> tuple[float, float, float]:
-    """(the Gram loss, Gatys' Laplacian distance there, Lapstyle's): see the module's text."""
+    """(Gram loss, Laplacian distance of Gatys' method at it, that of Lapstyle): see the module."""
     level = max(gatys.steps[-1][0], laplacian.steps[-1][0])
 
     def first(painted: Painted) -> float:

@@ -149,13 +149,13 @@ class ShuffleUp(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.expand = SpectralConv(inputs, 4 * outputs, 1)
-        alike(self.expand)
+        icnr(self.expand)
 
     def forward(self, x: Tensor) -> Tensor:
         return blur(functional.pixel_shuffle(self.expand(x), 2))
 
 
-def alike(expand: SpectralConv) -> None:
+def icnr(expand: SpectralConv) -> None:
     """ICNR: the four channels that form one output channel get the weights of the first."""
     conv = cast(Any, expand.conv)
     with torch.no_grad():
