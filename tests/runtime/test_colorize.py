@@ -388,23 +388,26 @@ def test_strange_metadata_is_refused(engine: Path, changes: dict[str, Any], matc
         open_engine(engine)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, "shape", "huge"])
-def test_invalid_chroma_output_is_refused(engine: Path, bad: Any) -> None:
+def with_chroma(engine: Path, batch: Picture, value: float, width: int = 16) -> Picture:
+    """`colorized` with an engine that returns this chroma everywhere, as a map of this width."""
     metadata = Stylizer(engine).metadata
 
     def run(content: Picture, inputs: Any) -> Picture:
-        shape = (len(content), 2, *content.shape[1:3])
-        if bad == "shape":
-            return np.zeros((*shape[:3], 1), np.float32)
-        return np.full(shape, 1e30 if bad == "huge" else bad, np.float32)
+        return np.full((len(content), 2, content.shape[1], width), value, np.float32)
 
-    batch, controls = gray(16, 16)[None], Controls.of(metadata)
-    if bad == "huge":  # bounded: the strongest chroma there is
-        made = colorized(batch, (16, 16), controls, Painter(run, metadata))
-        np.testing.assert_array_equal(np.rint(luma_of(made[0])), batch[0, ..., 0])
-        return
+    return colorized(batch, (16, 16), Controls.of(metadata), Painter(run, metadata))
+
+
+@pytest.mark.parametrize(("value", "width"), [(np.nan, 16), (np.inf, 16), (0, 1)])
+def test_invalid_chroma_output_is_refused(engine: Path, value: float, width: int) -> None:
     with pytest.raises(BadEngine, match="damaged"):
-        colorized(batch, (16, 16), controls, Painter(run, metadata))
+        with_chroma(engine, gray(16, 16)[None], value, width)
+
+
+def test_huge_chroma_output_is_bounded(engine: Path) -> None:
+    batch = gray(16, 16)[None]
+    made = with_chroma(engine, batch, 1e30)
+    np.testing.assert_array_equal(np.rint(luma_of(made[0])), batch[0, ..., 0])
 
 
 def test_a_graph_of_other_ports_is_refused(tmp_path: Path) -> None:

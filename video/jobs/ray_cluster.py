@@ -178,7 +178,7 @@ def _distribute(
             elif result.not_splittable:
                 if number < end:
                     end, why = number, result.not_splittable
-                    callbacks.warn(f"from segment {number + 1} on, st paints here: {why}")
+                    callbacks.warn(f"the video is painted here from segment {number + 1} on: {why}")
             else:
                 early[number] = result
         while (number := len(store.done)) in early and number < end:
