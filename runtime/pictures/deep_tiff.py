@@ -1,9 +1,9 @@
 """TIFF files that Pillow does not decode: float and 32-bit samples, 16-bit gray with alpha.
 
-Each is rewritten in memory as a TIFF with 16 bits a channel, with all of its other tags, so that
+Each is rewritten in memory as a TIFF with 16 bits per channel, with all of its other tags, so that
 orientation, color profile and metadata are treated as in any other file. OpenCV decodes the
-samples; what it refuses too (half floats, gray with alpha) is described to it as integers of one
-channel first, and the predictor is undone here.
+samples. For layouts that it rejects (half floats, gray with alpha), the header is first changed to
+one channel of integers, and the predictor is undone here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
 PREMULTIPLIED, STRAIGHT = 1, 2
 COLORS = {WHITE_IS_ZERO: 1, GRAY: 1, RGB: 3}  # color channels
+OR_UPDATE = ", or install OpenCV 5 (pip install -U opencv-python-headless)"
 MAX_BYTES = 1 << 31  # of decoded samples
 
 
@@ -50,10 +52,11 @@ class Layout:
     @property
     def words(self) -> str:
         kind = "float" if self.format == FLOAT else "integer"
-        return f"TIFF with {self.channels} channels of {self.bits}-bit {kind} samples"
+        channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
+        return f"TIFF with {channels} of {self.bits}-bit {kind} samples"
 
     def rewrite(self, data: bytes) -> tuple[bytes, str | None]:
-        """(the file with 16 bits a channel, a note on its white level or None).
+        """Convert a file to 16 bits per channel. Returns it, and a note on its white level or None.
 
         Raises ValueError: samples that no rule covers, or that OpenCV cannot decode.
         """
@@ -138,8 +141,15 @@ def _decoded(data: bytes, layout: Layout) -> NDArray[Any]:
         read = read[..., [2, 1, 0, 3][: read.shape[2]]]
     shape = (layout.height, layout.width, layout.channels)
     if read is None or read.size != math.prod(shape) or _type(layout) != read.dtype:
-        raise ValueError(f"a {layout.words} that cannot be decoded: save it with 16 bits a channel")
+        mend = "save it with 16 bits a channel" + (OR_UPDATE if _needs_opencv_5(layout) else "")
+        raise ValueError(f"a {layout.words} that cannot be decoded: {mend}")
     return read.reshape(shape)
+
+
+def _needs_opencv_5(layout: Layout) -> bool:
+    """Whether this OpenCV is too old for such samples."""
+    new = layout.channels == 2 if layout.format == FLOAT else layout.bits == 32
+    return new and int(cv2.__version__.partition(".")[0]) < 5
 
 
 def _type(layout: Layout) -> np.dtype[Any]:
