@@ -30,6 +30,7 @@ WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
 PREMULTIPLIED, STRAIGHT = 1, 2
 COLORS = {WHITE_IS_ZERO: 1, GRAY: 1, RGB: 3}  # color channels
 OR_UPDATE = ", or install OpenCV 5 (pip install -U opencv-python-headless)"
+MAX_SIDE = 1 << 24  # pixels: a larger side is damage
 MAX_BYTES = 1 << 31  # of decoded samples
 
 
@@ -64,6 +65,8 @@ class Layout:
         if self.channels - colors not in (0, 1) or self.bits not in (16, 32, 64):
             raise ValueError(f"a {self.words}: save it with 8 or 16 bits a channel")
         pixels = self.width * self.height
+        if not pixels or max(self.width, self.height) > MAX_SIDE:
+            raise ValueError(f"a TIFF of {self.width}×{self.height} pixels")
         if pixels * self.channels * self.bits // 8 > MAX_BYTES:
             raise ValueError(f"a {self.words} of over 2 GB: save it with 16 bits a channel")
         samples = _decoded(data, self)

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from PIL import ExifTags, Image
 
@@ -200,6 +200,7 @@ def test_another_white_level_gives_a_warning() -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(data=some.binary(max_size=40), place=some.integers(0, 400), cut=some.integers(8, 4000))
+@example(data=b"\0\0\0\x80\0", place=18, cut=4000)  # a width of 2^31, without a height
 @settings(max_examples=60, deadline=None)
 def test_damaged_files_are_bad_input(data: bytes, place: int, cut: int) -> None:
     whole = tiff_of(stored(colors(), "gray+alpha", "f4"), compression="zlib")
