@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from st.engines import FOLDER
@@ -88,9 +89,7 @@ class LoadedEngine:
                         "paints in tiles, was not found: scale the picture down or export the "
                         "engine with its tiles"
                     )
-                # OpenVINO compiles every segment, which is slower in float32.
-                device = "cpu" if self.device == "openvino" else self.device
-                self._tiles = self._open(path, "tiles", check_tiles, device)
+                self._tiles = self._open(path, "tiles", check_tiles)
             return self._tiles
 
     def fits_memory(self, pixels: int) -> bool:
@@ -128,12 +127,15 @@ class LoadedEngine:
         path: Path,
         kind: str,
         check: Callable[[Metadata, Metadata], None],
-        device: str | None = None,
     ) -> Backend:
-        """Open a companion, by default on the same device, and check that it fits this engine."""
+        """Open a companion, and check that it fits this engine."""
         if self._closed:
             raise StError("this Stylizer is closed: open a new one")
-        backend = open_engine(path, device or self.device, self._threads, kind)
+        # OpenVINO would compile each segment of a tiles engine, and an encoder for each size of its
+        # pictures, which takes longer than ONNX Runtime takes to run them.
+        on_cpu = self.device == "openvino" and find_spec("onnxruntime") is not None
+        device = "cpu" if on_cpu else self.device
+        backend = open_engine(path, device, self._threads, kind)
         try:
             check(backend.metadata, self.metadata)
         except BadEngine as error:

@@ -70,9 +70,10 @@ class Stylizer:
 
         engine: the name of a shipped engine, or the path of an engine file.
         style, strength: see `set_style`.
-        device: auto, cpu, cuda, rtx, openvino, openvino-bf16, or tensorrt, which plays `.trt` files
-            only. auto is tensorrt for these, else cuda if it is available, else cpu. There is no
-            fallback from a device that you name.
+        device: auto, fastest, cpu, cuda, rtx, openvino, openvino-bf16, or tensorrt, which plays
+            `.trt` files only. auto is tensorrt for these, else cuda if it is available, else cpu.
+            fastest is for videos and cameras: openvino in place of cpu, where it is installed and
+            runs the engine. There is no fallback from a device that you name.
         threads: processor threads; default: all that this process may use.
         bgr: NumPy pictures are BGR or BGRA, as in OpenCV, in calls, results and styles.
         whole_pixels: larger pictures are painted in tiles, in less memory. By default
@@ -139,8 +140,11 @@ class Stylizer:
     @property
     def identity(self) -> str:
         """A text that is equal, in any process, for equal engines, devices and settings."""
-        settings = (self.metadata, self._engine.device, self._whole_pixels, self._controls)
-        return identity(settings)
+        return self.identity_on(self.device)
+
+    def identity_on(self, device: str) -> str:
+        """The `identity` of a Stylizer that is equal to this one, but runs on `device`."""
+        return identity((self.metadata, device, self._whole_pixels, self._controls))
 
     @property
     def settings(self) -> Controls:

@@ -26,7 +26,7 @@ from st.runtime.cli.base import (
 )
 from st.runtime.cli.control_options import PaintOptions, control_options, refuse_overwriting
 from st.runtime.cli.engine_options import open_stylizer, stylizer_options
-from st.runtime.errors import BadControl, BadInput, printable
+from st.runtime.errors import BadControl, BadInput, Unavailable, printable
 from st.runtime.painting.paint_size import painting_size
 from st.runtime.stylizer import Stylizer
 from st.runtime.system.cpus import usable_cpus
@@ -39,6 +39,7 @@ from st.video.film.picture_format import VideoFormat, parse_frame_size
 from st.video.film.raw import parse_raw
 from st.video.film.time_range import TimeRange, parse_time
 from st.video.jobs.batch import films_of, output_folder, target_chooser
+from st.video.jobs.begun import begun_device
 from st.video.jobs.job import (
     Callbacks,
     Job,
@@ -49,7 +50,7 @@ from st.video.jobs.job import (
     open_reader,
     perform,
 )
-from st.video.jobs.paint_rate import choose_size
+from st.video.jobs.paint_rate import candidates, choose_size
 from st.video.jobs.progress import progress
 from st.video.jobs.ray_cluster import RayPainter, connect
 from st.video.jobs.stage_times import describe
@@ -265,9 +266,7 @@ def _paint(
         _check_overwrite(target)
         video_format = reader.video_format.resized(job.size)
         masks = open_masks(asked.paint_options.masks(), job.time_range)
-        stylizer, workers, threads = _painter(
-            asked, video_format.width * video_format.height, masks is not None
-        )
+        stylizer, workers, threads = _painter(asked, video_format, masks is not None, target)
         if isinstance(target, Path):
             refuse_overwriting(
                 target, asked.engine, asked.styles, asked.paint_options, stylizer.styles
@@ -281,7 +280,9 @@ def _paint(
         remote = RayPainter(ray, asked.engine, stylizer, threads) if ray else None
         job, paint = with_upscaling(job, reader, stylizer)
         with stoppable() as stop, progress(Path(source).name, reader.expected) as advance:
-            painter = Painter(paint, workers, stylizer.identity, masks, steady, remote)
+            painter = Painter(
+                paint, workers, stylizer.identity, masks, steady, remote, stylizer.device
+            )
             result = perform(
                 job, reader, target, painter, Callbacks(warn, advance, stop), asked.resume
             )
@@ -306,12 +307,14 @@ def _tell(source: str, result: Result, warnings: list[str], as_json: bool, quiet
     if as_json:
         click.echo(json.dumps(asdict(result) | {"input": source, "warnings": warnings}))
     elif not quiet:
-        rate = f"{result.frames_per_second:.1f} frames/s"
+        rate = f"{result.frames_per_second:.1f} frames/s on {result.device}"
         stages = f"; {describe(result.busy)}" if result.busy else ""
         click.echo(f"{printable(result.output, 1000)}  {result.frames} frames, {rate}{stages}")
 
 
-def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, int]:
+def _painter(
+    asked: Choices, film: VideoFormat, moving: bool, target: Path | BinaryIO
+) -> tuple[Stylizer, int, int]:
     """Returns a Stylizer, the number of frames to paint concurrently, and the threads per frame.
 
     On ONNX Runtime's CPU provider, concurrent frames on few threads each take a fifth less time
@@ -320,23 +323,49 @@ def _painter(asked: Choices, pixels: int, moving: bool) -> tuple[Stylizer, int, 
     moving: whether the masks come with the frames.
     """
     threads = asked.threads or usable_cpus()
-    side_by_side = asked.device in ("auto", "cpu") and pixels <= LARGE
-    workers = min(threads, MAX_WORKERS) if side_by_side else 2
-    share = max(1, threads // workers) if side_by_side else threads
-    stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
-    with for_option("--steady"):
-        steady = temporal_filter_for(stylizer.metadata, asked.steady)
-    if share < threads and steady:
-        stylizer.close()  # frames are painted in sequence, each on all threads
-        workers, share = 1, threads
-        stylizer = open_stylizer(asked.engine, asked.styles, asked.strength, asked.device, share)
+    # Workers of a cluster on other machines may lack OpenVINO.
+    local = asked.cluster in (None, "local")
+    stylizer = open_stylizer(
+        asked.engine, asked.styles, asked.strength, asked.device, threads, local
+    )
     stand_in = np.ones((1, 1), np.uint8)
     read = (lambda _: stand_in) if moving else (lambda path: path)
     options = asked.paint_options
     if options.paint_size == "auto":  # chosen later, by `_fit_size`
         options = replace(options, paint_size=None)
     options.apply(stylizer, bool(asked.styles), read)
+    with for_option("--steady"):
+        steady = temporal_filter_for(stylizer.metadata, asked.steady)
+    if asked.device == "auto" and asked.resume and isinstance(target, Path):
+        several = asked.paint_options.paint_size == "auto"
+        sizes = candidates(film.height, film.width) if several else None
+        begun = begun_device(stylizer, target, sizes)
+        if begun and begun != stylizer.device:
+            stylizer = _as_begun(stylizer, begun, asked.engine, threads)
+    if stylizer.device != "cpu" or film.width * film.height > LARGE:
+        return stylizer, 2, threads
+    workers = 1 if steady else min(threads, MAX_WORKERS)  # in sequence, each on all threads
+    share = threads // workers
+    if share < threads:
+        stylizer = _reopened(stylizer, asked.engine, "cpu", share)
     return stylizer, workers, share
+
+
+def _as_begun(stylizer: Stylizer, device: str, engine: str, threads: int) -> Stylizer:
+    """The Stylizer on the device of an earlier run, if it is available."""
+    try:
+        other = _reopened(stylizer, engine, device, threads)
+    except Unavailable:
+        return stylizer
+    say(f"painting on {device}, as begun")
+    return other
+
+
+def _reopened(stylizer: Stylizer, engine: str, device: str, threads: int) -> Stylizer:
+    """A Stylizer with equal settings, on another device or number of threads."""
+    other = Stylizer(engine, device=device, threads=threads).take_settings(stylizer.settings)
+    stylizer.close()
+    return other
 
 
 def _fit_size(stylizer: Stylizer, film: VideoFormat, workers: int, target: Path | BinaryIO) -> None:

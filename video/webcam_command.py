@@ -154,7 +154,8 @@ def _serve(
 ) -> None:
     """Serve visitors until Ctrl-C. given: the values of the options, by their names."""
     names = ("threads", "size", "target_fps", "cert", "key", "names", "max_sessions", "max_pixels")
-    with open_stylizer(given["engine"], (), 1.0, given["device"], given["threads"]) as stylizer:
+    engine, device, threads = given["engine"], given["device"], given["threads"]
+    with open_stylizer(engine, (), 1.0, device, threads, videos=True) as stylizer:
         paint_options.apply(stylizer, bool(given["styles"]))
         style = LiveStyle(stylizer, given["styles"], given["strength"], needs_style=False)
         chosen = {name: given[name] for name in names}
@@ -170,7 +171,7 @@ def _play(
     show = _show(source, paint_size, given)
     threads = given["threads"]
     cv2.setNumThreads(threads or usable_cpus())
-    opened = open_stylizer(given["engine"], (), 1.0, given["device"], threads)
+    opened = open_stylizer(given["engine"], (), 1.0, given["device"], threads, videos=True)
     with opened as stylizer, stoppable() as stop:
         paint_options.apply(stylizer, bool(given["styles"]))
         style = LiveStyle(stylizer, given["styles"], given["strength"])
@@ -179,7 +180,8 @@ def _play(
         click.echo(json.dumps(asdict(summary)))
     else:
         rate = f"{summary.frames_per_second:.1f} frames/s"
-        say(f"{summary.frames} frames, {rate}, delay {summary.delay_ms:.0f} ms")
+        delay = f"delay {summary.delay_ms:.0f} ms"
+        say(f"{summary.frames} frames, {rate} on {summary.device}, {delay}")
 
 
 def _show(source: str, paint_size: int | None, given: Mapping[str, Any]) -> Show:

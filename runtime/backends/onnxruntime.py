@@ -30,15 +30,7 @@ class OrtBackend:
     def __init__(self, data: bytes, metadata: Metadata, device: str, threads: int) -> None:
         self.metadata = metadata
         self.device = device
-        if device == "auto":
-            self.device = "cuda" if CUDA in ort.get_available_providers() else "cpu"
-        try:
-            self._session: ort.InferenceSession | None = _open(data, self.device, threads)
-        except Unavailable:
-            if device != "auto":
-                raise
-            self.device = "cpu"
-            self._session = _open(data, "cpu", threads)
+        self._session: ort.InferenceSession | None = _open(data, device, threads)
         try:
             ports = self._session.get_inputs(), self._session.get_outputs()
             self.inputs: Mapping[str, Port] = {port.name: _port(port) for port in ports[0]}

@@ -11,6 +11,7 @@ a video of one size. So a resumed video has the same bits as an uninterrupted on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ PRECISION = "INFERENCE_PRECISION_HINT"
 HELD = ("weights", "code", "strength")  # inputs that define the style
 MAX_HELD = 1 << 16  # bytes, of all these inputs together
 STYLES = 2  # models with a style as constants, one for each of the first styles
-LARGE = 8_000_000  # values in the inputs (2.7 megapixels); above, one style, to save memory
+LARGE = 8_000_000  # values in the inputs (2.7 megapixels); above, one size and one style
 
 Sizes = tuple[tuple[str, tuple[int, ...]], ...]
 Held = tuple[tuple[str, bytes], ...]
@@ -42,18 +43,24 @@ class Kind(NamedTuple):
     held: Held
 
 
+def _values(sizes: Sizes) -> int:
+    """The number of values of all inputs together."""
+    return sum(math.prod(shape) for _, shape in sizes)
+
+
 class Requests:
     """Cache of compiled models by their kind. Not thread-safe.
 
-    It holds at most one dynamic model, and the models for one size: the size of the first run, then
-    any size that two successive runs have.
+    It holds at most one dynamic model, and models for the size of the first run and for any size
+    that two successive runs have. Visitors of a server take turns with their sizes, so several
+    sizes are kept: the latest ones, up to LARGE values together.
     """
 
     def __init__(self, ov: Any, core: Any, model: Any, settings: Mapping[str, Any]) -> None:
         self._ov, self._core, self._model, self._settings = ov, core, model, settings
         self._made: dict[Kind, Any] = {}
         self._styles: list[Held] = []
-        self._sizes: Sizes = ()
+        self._sizes: list[Sizes] = []  # those with models of their own, the latest last
         self._last: Sizes = ()
         self._outputs: tuple[str, ...] = ()
 
@@ -63,19 +70,26 @@ class Requests:
         # With other outputs begins a pass over tiles, all of one size.
         repeated = sizes == self._last or not self._last or outputs != self._outputs
         self._last, self._outputs = sizes, outputs
-        if sizes != self._sizes:
+        if sizes not in self._sizes:
             if not repeated:
                 return Kind(outputs, None, ())
-            self._sizes = sizes
-            self._made.clear()
+            self._keep(sizes)
         style = {name: value for name, value in inputs.items() if name in HELD}
         if not style or sum(value.nbytes for value in style.values()) > MAX_HELD:
             return Kind(outputs, sizes, ())
         held = tuple((name, value.tobytes()) for name, value in style.items())
-        most = STYLES if sum(value.size for value in inputs.values()) <= LARGE else 1
+        most = STYLES if _values(sizes) <= LARGE else 1
         if held not in self._styles and len(self._styles) < most:
             self._styles.append(held)
         return Kind(outputs, sizes, held if held in self._styles else ())
+
+    def _keep(self, sizes: Sizes) -> None:
+        """Add a size, and drop the oldest ones with their models."""
+        self._sizes.append(sizes)
+        while len(self._sizes) > 1 and sum(map(_values, self._sizes)) > LARGE:
+            self._sizes.pop(0)
+        kept = {k: made for k, made in self._made.items() if k.sizes in (None, *self._sizes)}
+        self._made = kept
 
     def get(self, kind: Kind) -> Any:
         """The request of a model, compiled on first use. Raises RuntimeError, Unavailable."""

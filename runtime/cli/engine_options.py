@@ -13,7 +13,7 @@ import click
 
 from st import engines
 from st.engines import ANY_STYLE, DEFAULT
-from st.runtime.backends.open import DEVICES
+from st.runtime.backends.open import REAL_DEVICES
 from st.runtime.cli.base import names_completion, option_group
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.metadata import Metadata
@@ -67,10 +67,11 @@ def engine_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         ),
         click.option(
             "--device",
-            type=click.Choice(DEVICES),
+            type=click.Choice(("auto", *REAL_DEVICES)),
             default="auto",
             show_default=True,
-            help="Device to run on; a device that you choose is never replaced by another.",
+            help="Device to run on. auto: cuda if available; else, for videos and cameras, openvino "
+            "if installed; else cpu. A device that you name is never replaced by another.",
         ),
         click.option(
             "--threads",
@@ -141,10 +142,12 @@ def open_stylizer(
     strength: float = 1.0,
     device: str = "auto",
     threads: int | None = None,
+    videos: bool = False,
 ) -> Stylizer:
     """A Stylizer with its style set, from the values of `stylizer_options`.
 
-    Warns once if bfloat16 is asked for on a processor that is slower in it.
+    videos: select the device of "auto" for many pictures of one size. Warns once if bfloat16 is
+    asked for on a processor that is slower in it.
 
     Raises:
         BadControl: the strength is outside 0..1, or a style is unknown (the message names those
@@ -153,7 +156,8 @@ def open_stylizer(
         Unavailable: the device is not here.
     """
     _check_strength(strength)
-    stylizer = Stylizer(engine, device=device, threads=threads)
+    chosen = "fastest" if videos and device == "auto" else device
+    stylizer = Stylizer(engine, device=chosen, threads=threads)
     try:
         apply_styles(stylizer, styles, strength)
     except BaseException:

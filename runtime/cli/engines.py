@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import click
 from rich.table import Table
 
 from st import engines
-from st.runtime.backends.open import REAL_DEVICES, devices_of
-from st.runtime.bench.device_check import installed_twice, verdict_of
+from st.runtime.backends.open import FOR_VIDEOS, FOR_PICTURES, REAL_DEVICES, devices_of
+from st.runtime.bench.device_check import Verdict, installed_twice, verdict_of
 from st.runtime.cli.base import Group, command, fail, names_completion, print_table
 from st.runtime.cli.bench import bench_engine
 from st.runtime.engine.describe import (
@@ -180,8 +181,17 @@ def check(engine: str, device: str | None, threads: int | None, as_json: bool) -
             note = f"{verdict.milliseconds:.1f} ms" if verdict.runs else verdict.why_not
             table.add_row(verdict.device, "yes" if verdict.runs else "no", note)
         print_table(table)
+        if not device and path.suffix != SUFFIX and any(verdict.runs for verdict in verdicts):
+            videos, pictures = (_first(verdicts, order) for order in (FOR_VIDEOS, FOR_PICTURES))
+            click.echo(f"--device auto: {videos} for videos and cameras, {pictures} for pictures")
     if not any(verdict.runs for verdict in verdicts):
         raise fail(f"{printable(engine)} does not run on {device or 'any device'} here", 1)
+
+
+def _first(verdicts: list[Verdict], order: Sequence[str]) -> str:
+    """The first device of `order` that runs."""
+    runs = {verdict.device for verdict in verdicts if verdict.runs}
+    return next((device for device in order if device in runs), "none")
 
 
 def _check_requirements(path: Path, as_json: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from st.runtime import BadControl, BadEngine, BadInput, MissingExtra, Stylizer, 
 from st.runtime.backends.open import open_engine
 from st.runtime.engine.location import engine_path
 from st.runtime.engine.onnx_file import cut, metadata_text
+from st.runtime.errors import StWarning
 from st.runtime.system.cpus import usable_cpus
 from tests.support import toys
 
@@ -79,25 +82,34 @@ def test_openvino_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_onnx_runtime_missing_names_its_extras(tmp_path: Path) -> None:
-    """The command reports it in one line. Importing the runtime does not need ONNX Runtime."""
+    """The command reports it in one line. Importing the runtime does not need ONNX Runtime, and
+    neither does painting if OpenVINO is installed."""
     engine = toys.tint_engine(tmp_path / "tint.onnx")
     picture = tmp_path / "in.png"
     Image.new("RGB", (8, 8)).save(picture)
     code = f"""
 import sys
-sys.modules["onnxruntime"] = None
+for name in sys.argv[1:]:
+    sys.modules[name] = None
 import st.runtime
 from st.runtime.cli.image import main
 main([{str(picture)!r}, "--engine", {str(engine)!r}])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+
+    def run(*missing: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *missing]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    done = run("onnxruntime", "openvino")
     assert done.returncode == 1
     assert done.stderr == (
         "Error: ONNX Runtime needs an extra: pip install 'painterly[cpu]' or 'painterly[cuda]'\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "tint.onnx"]
+    if find_spec("openvino"):
+        done = run("onnxruntime")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "in_stylized.png").is_file()
 
 
 def test_cuda_never_falls_back_to_the_cpu(tmp_path: Path) -> None:
@@ -124,6 +136,47 @@ def test_cuda_that_does_not_load_is_an_error_except_with_auto(
         Stylizer(path, device="cuda")
     assert Stylizer(path, device="auto").device == "cpu"
     assert capfd.readouterr() == ("", "")
+
+
+def test_fastest_is_openvino_where_it_runs_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr("st.runtime.backends.open.FOR_VIDEOS", ("openvino", "cpu"))
+    path = toys.tiles_pair(tmp_path / "pair.onnx")
+    frame = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    with Stylizer(path, device="fastest") as one, Stylizer(path, device="auto") as other:
+        assert (one.device, other.device) == ("openvino", "cpu")
+        assert np.abs(one(frame).astype(int) - other(frame)).max() <= 1
+        np.testing.assert_array_equal(one.tiled(frame), other.tiled(frame))  # by ONNX Runtime
+        assert one.identity != other.identity == one.identity_on("cpu")
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Check 'x' failed\nno such operator")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino.Core, "compile_model", refuse)
+        told = r"OpenVINO does not run this engine, so ONNX Runtime does: .*no such operator"
+        with pytest.warns(StWarning, match=told):
+            assert Stylizer(path, device="fastest").device == "cpu"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Stylizer(path, device="fastest").device == "cpu"
+    monkeypatch.setattr("st.runtime.backends.open.FOR_VIDEOS", ("cpu",))
+    monkeypatch.delitem(sys.modules, "openvino")
+    assert Stylizer(path, device="fastest").device == "cpu"
+
+
+def test_fastest_refuses_a_damaged_engine_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    path = tmp_path / "tint.onnx"
+    made = toys.tint_engine(path).read_bytes()
+    path.write_bytes(made.replace(b"Sub", b"Sob"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BadEngine, match="ONNX Runtime cannot open it"):
+            Stylizer(path, device="fastest")
 
 
 @pytest.mark.gpu

@@ -89,6 +89,16 @@ def test_check_runs_every_kind_on_the_cpu(tmp_path: Path, builder: object) -> No
     shown = run("check", engine, "--device", "cpu").stdout
     assert "yes" in shown
     assert "cuda" not in shown
+    assert "auto" not in shown
+
+
+def test_check_names_the_devices_of_auto(tint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    last = "--device auto: {} for videos and cameras, cpu for pictures"
+    monkeypatch.setattr("st.runtime.cli.engines.devices_of", lambda _: ("cpu", "openvino"))
+    assert run("check", tint).stdout.splitlines()[-1] == last.format("openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert run("check", tint).stdout.splitlines()[-1] == last.format("cpu")
 
 
 def test_check_of_a_missing_device_fails_with_the_reason(tint: Path) -> None:

@@ -38,10 +38,30 @@ def test_a_video_uses_one_model_from_its_first_frame_on() -> None:
 
 
 def test_varying_sizes_share_a_model_until_one_repeats() -> None:
-    kinds = chosen([run_of(n) for n in (64, 48, 64, 32, 48, 48, 64, 48)])
+    kinds = chosen([run_of(n) for n in (64, 48, 64, 32, 48, 48, 64, 32)])
     fixed = [kind.sizes is not None for kind in kinds]
-    assert fixed == [True, False, True, False, False, True, False, True]
+    assert fixed == [True, False, True, False, False, True, True, False]
     assert len({kind for kind in kinds if kind.sizes is None}) == 1
+
+
+def test_the_latest_sizes_are_kept_within_a_limit() -> None:
+    side = int((LARGE / 3 / 2.5) ** 0.5)  # two of them fit
+    a, b, c = side, side - 8, side - 16
+    kinds = chosen([run_of(n) for n in (a, b, b, a, b, c, c, b, a)])
+    fixed = [kind.sizes is not None for kind in kinds]
+    assert fixed == [True, False, True, True, True, False, True, True, False]
+
+
+def test_models_of_dropped_sizes_are_dropped(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("st.runtime.backends.openvino_cache.LARGE", 3 * 32 * 32 + 2)
+    with Stylizer(toys.tiles_pair(tmp_path / "pair.onnx"), device="openvino") as stylizer:
+        for side in (32, 24, 24):
+            stylizer(np.zeros((side, side, 3), np.uint8))
+        backend = stylizer._engine.backend
+        assert isinstance(backend, OpenVinoBackend)
+        assert backend._requests is not None
+        sizes = {kind.sizes and kind.sizes[0][1] for kind in backend._requests._made}
+        assert sizes == {None, (1, 24, 24, 3)}
 
 
 def test_the_first_styles_are_constants_and_the_others_share_a_model() -> None:
@@ -87,4 +107,4 @@ def test_every_model_paints_the_same(tmp_path: Path) -> None:
             off = one.set_style(mixed)(frame).astype(int) - other.set_style(mixed)(frame)
             assert np.abs(off).max() <= 1
             assert backend._requests is not None
-            assert len(backend._requests._made) <= STYLES + 2
+            assert len(backend._requests._made) <= 3 * STYLES + 2

@@ -100,6 +100,7 @@ class Painter:
     masks: moving masks of the regions.
     temporal_filter: the flicker filter; frames are then painted in sequence.
     remote: paints segments in other processes, as many as it can.
+    device: the device that `paint` runs on, for the result.
     """
 
     paint: Paint
@@ -108,6 +109,7 @@ class Painter:
     masks: MaskFilms | None = None
     temporal_filter: TemporalFilter | None = None
     remote: RemotePainter | None = None
+    device: str = ""
 
     def run(self, source: Source, sink: Sink, callbacks: Callbacks, times: StageTimes) -> int:
         """Paint `source` into `sink`; return the number of frames."""
@@ -128,6 +130,7 @@ class Result:
     busy: the fraction of the time, 0..1, in which each stage was busy; see `StageTimes`. Empty if
         this process painted no frame, or a cluster painted some.
     slowest_stage: the stage that limited the rate; "" if `busy` is empty.
+    device: the device that painted; "" if it is unknown.
     """
 
     output: str
@@ -140,6 +143,7 @@ class Result:
     resumed: int = 0
     busy: dict[Stage, float] = field(default_factory=dict)
     slowest_stage: str = ""
+    device: str = ""
 
 
 class Interrupted(StError):
@@ -228,6 +232,7 @@ def perform(
         resumed=done.resumed,
         busy={stage: round(share, 3) for stage, share in busy.items()},
         slowest_stage=bottleneck(busy) if busy else "",
+        device=painter.device,
     )
 
 
@@ -308,6 +313,8 @@ class _Work:
                 store.begin(_plan(job, self.painter, sink), resume)
                 if resumed := store.frames:
                     self.callbacks.warn(f"resuming after {resumed} frames of an earlier run")
+                elif store.discarded and resume:
+                    self.callbacks.warn("starting over: an earlier run had other settings")
                 segments = self._paint_segments(sink, store, container)
                 frames = store.frames + segments.frames
                 stopped = self.callbacks.stop.is_set()

@@ -44,6 +44,7 @@ class SegmentStore:
     """The segments of one video with one set of settings.
 
     done: the finished segments, in order, from the beginning of the video without a gap.
+    discarded: the number of segments of another plan that `begin` removed.
     """
 
     def __init__(self, target: Path) -> None:
@@ -57,6 +58,7 @@ class SegmentStore:
         self.folder.mkdir(exist_ok=True)
         self._lock = _lock(self.folder, target)
         self.done: list[StoredSegment] = []
+        self.discarded = 0
 
     def begin(self, plan: dict[str, Any], resume: bool = True) -> None:
         """Find finished segments, or start over.
@@ -69,6 +71,7 @@ class SegmentStore:
         if not (resume and plan_file.is_file() and plan_file.read_text() == wanted):
             for file in self.folder.glob("*.npz"):
                 file.unlink()
+                self.discarded += 1
             with atomic_write(plan_file) as part:
                 part.write_text(wanted)
         self.done = list(self._found())

@@ -64,6 +64,7 @@ class Summary:
     missed: number of frames that arrived while another was painted.
     reopened: number of times the source was lost and opened again.
     recorded, streamed, sent: number of pictures written to videos, stream and virtual camera.
+    device: the device that painted.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Summary:
     recorded: int
     streamed: int
     sent: int
+    device: str
 
 
 def play(
@@ -176,6 +178,7 @@ def _summary(
         recorded=recordings.written,
         streamed=stream.written if stream else 0,
         sent=camera.written if camera else 0,
+        device=style.device,
     )
 
 

@@ -50,6 +50,7 @@ class LiveStyle:
             BadInput: a style file is missing or is not a picture.
         """
         self._stylizer = stylizer
+        self.device = stylizer.device
         self.blends = stylizer.metadata.blends
         self.choices, shares = _choices(stylizer, styles, needs_style)
         self.first, self.second, self.blend = shares
