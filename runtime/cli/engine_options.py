@@ -70,8 +70,8 @@ def engine_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             type=click.Choice(("auto", *REAL_DEVICES)),
             default="auto",
             show_default=True,
-            help="Device to run on. auto: cuda if available; else, for videos and cameras, openvino "
-            "if installed; else cpu. A device that you name is never replaced by another.",
+            help="Device to run on. auto: cuda if available; else, for videos and cameras, "
+            "openvino if installed; else cpu. A device that you name is never replaced by another.",
         ),
         click.option(
             "--threads",

@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 
 from st import engines
-from st.runtime.backends.open import FOR_VIDEOS, FOR_PICTURES, REAL_DEVICES, devices_of
+from st.runtime.backends.open import FOR_PICTURES, FOR_VIDEOS, REAL_DEVICES, devices_of
 from st.runtime.bench.device_check import Verdict, installed_twice, verdict_of
 from st.runtime.cli.base import Group, command, fail, names_completion, print_table
 from st.runtime.cli.bench import bench_engine
