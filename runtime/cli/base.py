@@ -29,6 +29,8 @@ GENERAL = "General"
 QUIET, NO_OVERWRITE = "st.quiet", "st.no_overwrite"  # keys of click's Context.meta
 COMMON = frozenset(("--version", "--quiet", "--no-overwrite", "--help"))
 _GROUPS = "__st_option_groups__"
+# Shown for numbers by default, instead of click's "INTEGER RANGE".
+NUMBERS = {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}
 
 # Pillow logs remarks on damaged files, which would appear beside our one line.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -57,6 +59,9 @@ class Command(click.Command):
         self.examples = examples
         self.groups = dict(groups or {})
         self.params += common_options(writes)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and parameter.metavar is None:
+                parameter.metavar = NUMBERS.get(parameter.type.name)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         format_text(self.help or "", self.examples, formatter)

@@ -53,7 +53,7 @@ class Config(Settings):
     size: int = option(384, "Longest side of the result, in pixels.", minimum=1)
     steps: int = option(400, "Evaluations of the loss, over all sizes.", minimum=1)
     coarsest: int = option(
-        32, "Smallest longest side of the pyramid, in pixels: it starts under twice this size."
+        32, "Minimum longest side of a pyramid level, in pixels; each has twice the size."
     )
     content_weight: float = option(2.0, "Weight of the content term, alpha_1 of eq. 1.", minimum=0)
     style_weight: float = option(15.0, "Weight of the patch term of eq. 1.", minimum=0)

@@ -56,7 +56,8 @@ class Settings:
     init: str = option("content", "Initial picture.", choices=INITS)
     seed: int = option(0, "Random seed.")
     coarsest: int = option(
-        128, "Smallest longest side of the pyramid, in pixels; each level has twice the size."
+        128,
+        "Minimum longest side of a pyramid level, in pixels; each has twice the size.",
     )
     style_scale: float = option(
         1.0, "Longest side of the style pictures, relative to the result's.", minimum=0.1
