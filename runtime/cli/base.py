@@ -1,4 +1,4 @@
-"""What all commands of st share: their click class, common options, and one-line errors."""
+"""Shared parts of all commands: their click class, common options, and one-line errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GROUPS = "__st_option_groups__"
 # Shown for numbers by default, instead of click's "INTEGER RANGE".
 NUMBERS = {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}
 
-# Pillow logs remarks on damaged files, which would appear beside our one line.
+# Pillow logs messages about damaged files, which would appear besides our one line.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -122,7 +122,7 @@ def indented(lines: str) -> str:
 def common_options(writes: bool) -> list[click.Option]:
     """--version, --quiet and, for commands that write files, --no-overwrite.
 
-    No function gets their values: `is_quiet` and `check_overwrite` read them.
+    Their values are not passed to the command: `is_quiet` and `check_overwrite` read them.
     """
 
     def keep(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -159,7 +159,7 @@ def is_quiet() -> bool:
 
 
 def keeps(target: Path) -> bool:
-    """Whether --no-overwrite protects `target`, which is there already."""
+    """Whether `target` exists and --no-overwrite protects it."""
     return _flag(NO_OVERWRITE) and os.path.lexists(target)
 
 
@@ -223,7 +223,7 @@ def fail(message: str, exit_code: int) -> click.ClickException:
 
 @contextlib.contextmanager
 def for_option(name: str, kind: type[StError] = StError) -> Iterator[None]:
-    """Put the name of an option before the messages of library errors, which name none.
+    """Prefix the messages of library errors, which name no options, with an option's name.
 
     kind: the errors that are about the option's value; others pass unchanged.
     """
@@ -246,7 +246,7 @@ def one_line_errors(function: Callable[..., Any]) -> Callable[..., Any]:
                 return function(*args, **kwargs)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except BrokenPipeError:  # the reader, such as `head`, has seen enough: click ends silently
+        except BrokenPipeError:  # the reader, such as `head`, has closed it: click ends silently
             raise
         except StError as error:
             raise fail(printable(error, 1000), error.exit_code) from None
@@ -296,7 +296,7 @@ def missing(what: str) -> click.UsageError:
 
 
 def print_table(table: Table) -> None:
-    """Print a table on standard output, unwrapped where that is no terminal."""
+    """Print a table on standard output, unwrapped if that is not a terminal."""
     width = None if sys.stdout.isatty() else 400
     Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
@@ -327,7 +327,7 @@ SIZE = SizeType()
 def names_completion(
     names: Callable[[], Sequence[str]],
 ) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Shell completion of an option from names that are read when they are needed."""
+    """Shell completion of an option from names that are read on demand."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, start: str) -> list[str]:
         return [name for name in names() if name.startswith(start)]

@@ -1,4 +1,4 @@
-"""The functions that the commands' scripts call: Ctrl-C is one line from here on.
+"""Entry points of the commands' scripts: Ctrl-C gives one line, even during imports.
 
 A command's imports take up to seconds, and Python would answer Ctrl-C with a traceback from the
 middle of one. So the handler is installed first, and this module imports nothing that takes time.

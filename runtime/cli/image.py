@@ -48,7 +48,7 @@ from st.runtime.stylizer import Stylizer
 
 SHEET_CELL = 320  # longer side of a cell of the contact sheet, in pixels
 POLL_SECONDS = 1.0
-NAMED = 5  # files that a warning names before it only counts them
+NAMED = 5  # maximum number of files that a warning names
 
 EXAMPLES = """
 st-image photo.jpg                        writes photo_stylized.jpg
@@ -64,7 +64,7 @@ st-image --engine bricks.onnx --texture 1024x512 --seed 7 -o wall.png
 
 @dataclass(frozen=True)
 class Painter:
-    """How every picture of one run is painted."""
+    """The settings for all pictures of one run."""
 
     stylizer: Stylizer
     engine: str
@@ -79,7 +79,7 @@ class Painter:
 
 
 class Progressing(AbstractContextManager["Progressing"]):
-    """Progress bars for pictures and their parts; lines on standard error in any case."""
+    """Progress bars for pictures and their parts, and messages on standard error."""
 
     def __init__(self, pictures: int) -> None:
         self.bars = progress_bars(MofNCompleteColumn(), TimeRemainingColumn())
@@ -225,7 +225,7 @@ def main(
 
 @dataclass(frozen=True)
 class Choices:
-    """The options for pictures and output, as they were given. texture: (height, width)."""
+    """The options for pictures and output, as given. texture: (height, width)."""
 
     output: str | None
     format: str | None
@@ -244,7 +244,7 @@ class Choices:
 
 
 def _jobs(pictures: Sequence[str], asked: Choices) -> list[Job]:
-    """What to paint and where to write it. Raises BadInput."""
+    """The pictures to paint, and where to write them. Raises BadInput."""
     if asked.watch:
         if len(pictures) > 1 or not Path(pictures[0]).is_dir() or asked.output == STREAM:
             raise BadInput("--watch takes one folder, and a folder to write to")
@@ -259,7 +259,7 @@ def _jobs(pictures: Sequence[str], asked: Choices) -> list[Job]:
 
 
 def _say_unread(pictures: Sequence[str]) -> None:
-    """Warn of pictures in the folders that are of formats st cannot read."""
+    """Warn of pictures in the folders whose format cannot be read."""
     for folder in (Path(name) for name in pictures if Path(name).is_dir()):
         if unread := [printable(path.name) for path in unread_in(folder)]:
             more = len(unread) - NAMED
@@ -270,7 +270,7 @@ def _say_unread(pictures: Sequence[str]) -> None:
 
 
 def check_target(asked: Choices) -> None:
-    """Raises BadInput where the output of --texture cannot be written."""
+    """Raises BadInput if the output of --texture cannot be written."""
     if asked.output == STREAM:
         _check_stream_output(asked.as_json)
     else:
@@ -303,20 +303,20 @@ def _check_stream_output(as_json: bool) -> None:
 
 
 def _paint_all(painter: Painter, jobs: Sequence[Job], as_json: bool, lone: bool = False) -> int:
-    """Paint every job; report a picture that cannot be read and go on with the next one.
+    """Paint all jobs; report pictures that cannot be read, and continue.
 
-    Returns how many could not be read. lone: raise BadInput instead.
+    Returns the number of pictures that could not be read. lone: raise BadInput instead.
     """
     failed = 0
     with Progressing(len(jobs)) as progress, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, on odd records: the picture decides
+        warnings.simplefilter("ignore")  # Pillow's, about metadata; damaged pixels raise
         for job in jobs:
             if job.target and keeps(job.target):
                 _report_kept(job, progress, as_json)
                 continue
             try:
                 record = _paint(painter, job, progress)
-            except BadControl:  # would be so for every picture
+            except BadControl:  # the same for every picture
                 raise
             except BadInput as error:
                 if as_json:
@@ -389,14 +389,14 @@ def _styled(painter: Painter, rgb: NDArray[np.uint8], progress: Progressing) -> 
 
 
 def _sheet_styles(painter: Painter) -> dict[str | Path, float]:
-    """Every named style of the engine, and those asked for beside them."""
+    """All named styles of the engine, and those of --style."""
     names = painter.stylizer.styles
     added = blend_of(painter.styles, names) if painter.styles else {}
     return dict.fromkeys([*names, *added], 1.0)
 
 
 def _sheet(painter: Painter, picture: Picture, progress: Progressing) -> Picture:
-    """The picture in every style, on one sheet; transparency is laid aside."""
+    """The picture in every style, on one sheet, without transparency."""
     cells = [("original", picture.rgb)]
     styles = _sheet_styles(painter)
     for number, style in enumerate(styles):
@@ -419,7 +419,7 @@ def _report(record: dict[str, Any], progress: Progressing, as_json: bool) -> Non
 
 
 def _report_kept(job: Job, progress: Progressing, as_json: bool) -> None:
-    """Report a picture that --no-overwrite leaves out."""
+    """Report a picture that was skipped because of --no-overwrite."""
     if as_json:
         click.echo(json.dumps({"input": job.path, "output": str(job.target), "skipped": "exists"}))
     elif not is_quiet():
@@ -428,7 +428,7 @@ def _report_kept(job: Job, progress: Progressing, as_json: bool) -> None:
 
 
 def _plain(error: BadInput, job: Job) -> str:
-    """The message with the picture's name as it is: JSON escapes it once more."""
+    """The message with the picture's name unescaped, since JSON escapes it."""
     message = str(error)
     return job.path + message.removeprefix(job.name) if message.startswith(job.name) else message
 

@@ -18,7 +18,7 @@ from st.runtime.system.memory import free_memory
 
 Map = NDArray[np.float32]  # (1, channels, height, width)
 IN_MEMORY = 0.25  # fraction of the free memory that one map may fill; larger maps are in files
-FILE = 1 << 25  # bytes of a file at least, so that a large picture needs few
+FILE = 1 << 25  # minimum bytes of a file, so that a large picture needs few files
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Span:
 class FeatureMaps:
     """The maps that the segments of a tiles engine write and read.
 
-    A map is a grid of pieces: what the tiles made, in their windows. Only the core of a piece is
+    A map is a grid of pieces, one for each tile's window. Only the core of a piece is
     valid at first; its margins are copied from the cores of its neighbors before it is read. So the
     bulk of a map is never copied. The last segment that reads a map releases its pieces.
     """
@@ -102,7 +102,7 @@ class FeatureMaps:
         return piece
 
     def write(self, k: int, row: int, column: int, buffer: Map, values: Map) -> bool:
-        """Keep what a tile made of map k. -> False if it has another shape than its window.
+        """Store a tile's piece of map k. Returns False if it does not have the shape of its window.
 
         buffer: from `buffer`; the values are copied into it unless they are there.
         """
@@ -150,7 +150,7 @@ def _part(piece: Map, rows: slice, columns: slice, stride: int) -> Map:
 
 
 class _Regions:
-    """Flat float32 arrays, which are used again by their length.
+    """Flat float32 arrays, reused by their length.
 
     allocate: makes an array of a length. block: bytes to allocate at once.
     """

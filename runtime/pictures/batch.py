@@ -1,4 +1,4 @@
-"""The pictures that a command is given, and where each result is written."""
+"""Expand a command's picture arguments to jobs: the pictures, and where each result is written."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _expanded(argument: str) -> Iterable[_Source]:
         if found := [match for match in matches if _looks_like_picture(match)]:
             return [_Source(picture) for picture in found]
         raise BadInput(f"{printable(argument)}: no picture matches")
-    return [_Source(path)]  # a missing one is reported when its turn comes
+    return [_Source(path)]  # a missing file is reported when it is its turn
 
 
 def _only_unread(folder: Path) -> str:

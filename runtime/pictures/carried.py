@@ -1,4 +1,4 @@
-"""Metadata of a picture file that is still true of the painting made of it."""
+"""Metadata of a picture file that is also valid for its painting."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-MAX_XMP = 65_000  # bytes that fit into one segment of a JPEG
-MAX_TEXT = 1 << 20  # characters of all texts of a PNG together
-MAX_COMMENT = 65_533  # bytes of the comment of a JPEG
-XMP_KEY = "XML:com.adobe.xmp"  # the key of the PNG text that is XMP
+MAX_XMP = 65_000  # maximum bytes in one segment of a JPEG
+MAX_TEXT = 1 << 20  # maximum characters of all texts of a PNG together
+MAX_COMMENT = 65_533  # maximum bytes of a JPEG's comment
+XMP_KEY = "XML:com.adobe.xmp"  # the key of the PNG text for XMP
 XMP_TAG = 700  # of TIFF
 STALE = ("Raw profile type", "Thumb::", "date:")  # PNG texts that describe the old file
 
@@ -22,7 +22,7 @@ class Carried:
     """Metadata to write with a painting, beside EXIF.
 
     xmp: a packet; b"" for none. comment: of a JPEG or GIF; b"" for none.
-    resolution: pixels an inch, horizontal and vertical.
+    resolution: pixels per inch, horizontal and vertical.
     text: (key, value) pairs of a PNG.
     """
 
@@ -33,7 +33,7 @@ class Carried:
 
 
 def carried_metadata(image: Image.Image) -> Carried:
-    """The metadata of a loaded image (a PNG may have texts after the pixels), turned upright."""
+    """The metadata of a loaded image, turned upright. (A PNG may have texts after the pixels.)"""
     info = image.info
     xmp = _bytes(info.get("xmp")).rstrip(b"\0")
     return Carried(
@@ -65,7 +65,7 @@ def _text(image: Image.Image) -> tuple[tuple[str, str], ...]:
 
 
 def save_settings(carried: Carried, format: str) -> tuple[dict[str, Any], list[str]]:
-    """Settings for Pillow's save, and what the format cannot hold, one line each.
+    """Settings for Pillow's save, and a line for each item that the format cannot store.
 
     format: its name in Pillow.
     """

@@ -1,7 +1,7 @@
 """Color described by code points instead of a profile: cICP and gAMA/cHRM in PNG, nclx in AVIF.
 
-Code points are those of ITU-T H.273. Everything becomes 8-bit sRGB, which the engines are trained
-on; PQ and HLG are mapped by the tone curve that videos get (see hdr.py).
+Code points are those of ITU-T H.273. Everything is converted to 8-bit sRGB, which the engines are
+trained on; PQ and HLG are mapped by the tone curve for videos (see hdr.py).
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ PRIMARIES: dict[int, Chromaticities] = {
     12: (*D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
     22: (*D65, 0.63, 0.34, 0.295, 0.605, 0.155, 0.077),  # EBU 3213
 }
-GAMMA = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}  # transfer -> exponent; others but PQ and HLG are sRGB's
-NEAR = 0.001  # difference of chromaticities and of gAMA's value that does not count
+# Transfer -> exponent. All others except PQ and HLG count as sRGB.
+GAMMA = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
+NEAR = 0.001  # tolerated difference of chromaticities and of gAMA values
 SRGB_GAMA = 0.45455
-ENTRIES = 1 << 14  # of the table from linear light to sRGB
+ENTRIES = 1 << 14  # size of the table from linear light to sRGB
 BAND = 1 << 18  # pixels converted at once
 MAX_HEADER = 1 << 20  # bytes of an AVIF file that are searched for its color
 
@@ -51,7 +52,7 @@ class CodedColor:
     primaries: xy of white, red, green and blue.
     gamma: the exponent from samples to light; None for sRGB's curve. transfer: PQ, HLG or 0.
     full: whether samples use the full range, not 16..235 of 255.
-    depth: bits a sample of the file.
+    depth: bits per sample in the file.
     """
 
     primaries: Chromaticities = BT709
@@ -71,7 +72,7 @@ class CodedColor:
 
 
 def of_codes(primaries: int, transfer: int, full: bool = True, depth: int = 8) -> CodedColor:
-    """The color of H.273 code points; unspecified and unknown ones count as those of sRGB."""
+    """The color of H.273 code points; unspecified and unknown ones count as sRGB."""
     return CodedColor(
         PRIMARIES.get(primaries, BT709),
         GAMMA.get(transfer),
@@ -82,7 +83,7 @@ def of_codes(primaries: int, transfer: int, full: bool = True, depth: int = 8) -
 
 
 def coded_color(image: Image.Image, file: BinaryIO, start: int) -> CodedColor | None:
-    """The color that a PNG or AVIF file describes in place of a profile; None for none.
+    """The color that a PNG or AVIF file describes instead of a profile, or None.
 
     image: as opened, not yet loaded. file: of its bytes, which begin at `start`; its position is
     kept. A PNG's cICP wins over its profile, a profile over all else.
@@ -143,7 +144,7 @@ def _boxes(data: bytes, inside: tuple[bytes, ...]) -> Iterator[tuple[bytes, byte
     place = 0
     while place + 8 <= len(data):
         size, kind = struct.unpack(">I4s", data[place : place + 8])
-        if size < 8:  # up to the end, or of 64 bits: no header is
+        if size < 8:  # up to the end, or a 64-bit size: headers have neither
             return
         body = data[place + 8 : place + size]
         if kind in inside:
@@ -156,7 +157,7 @@ def _boxes(data: bytes, inside: tuple[bytes, ...]) -> Iterator[tuple[bytes, byte
 def to_srgb_codes(samples: NDArray[np.uint8 | np.uint16], color: CodedColor) -> NDArray[np.uint8]:
     """(H, W, 3) RGB samples of `color.depth` bits, in uint8 or uint16, to 8-bit sRGB (H, W, 3).
 
-    HDR becomes the BT.709 code values that a video of it gets.
+    HDR is mapped to BT.709 code values, as in videos.
     """
     top = (1 << color.depth) - 1
     light = _light_table(color, top)

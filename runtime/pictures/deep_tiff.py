@@ -36,7 +36,7 @@ MAX_BYTES = 1 << 31  # of decoded samples
 
 @dataclass(frozen=True)
 class Layout:
-    """Samples of a TIFF. channels: with alpha. format: UNSIGNED, SIGNED or FLOAT."""
+    """Samples of a TIFF. channels: including alpha. format: UNSIGNED, SIGNED or FLOAT."""
 
     directory: Directory
     width: int
@@ -87,7 +87,7 @@ class Layout:
 
 
 def deep_layout(file: BinaryIO) -> Layout | None:
-    """The layout of a TIFF that `Layout.rewrite` is for; None for every other file.
+    """The layout of a TIFF that needs `Layout.rewrite`, or None.
 
     The file's position is kept. Raises ValueError: a damaged directory.
     """
@@ -118,7 +118,7 @@ def tiff_of(samples: NDArray[np.uint16]) -> bytes:
 
 
 def white_note(white: float) -> str | None:
-    """What a user should know about the white of float samples; None where it is 1."""
+    """A note on the assumed white level of float samples; None if it is 1."""
     return None if white == 1 else f"float samples: white is taken to be {white:g}"
 
 

@@ -1,4 +1,4 @@
-"""Encode PNG and TIFF with 16 bits a channel, which Pillow does not write in color."""
+"""Encode PNG and TIFF with 16 bits per channel, which Pillow does not write in color."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from st.runtime.pictures.icc import srgb_profile
 
 END_OF_IHDR = 33  # 8 bytes of signature, 25 of the first chunk
 INCH = 0.0254  # meters
-POINTERS = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # to directories that are not written
+POINTERS = {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}  # pointers to directories that are not written
 
 
 def widen(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -24,7 +24,7 @@ def widen(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 def encode_png(pixels: NDArray[np.uint8], exif: bytes, carried: Carried) -> bytes:
-    """(H, W, 3 or 4) uint8, RGB or RGBA, to a PNG with 16 bits a channel, tagged sRGB."""
+    """(H, W, 3 or 4) uint8, RGB or RGBA, to a PNG with 16 bits per channel, tagged sRGB."""
     order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     done, data = cv2.imencode(".png", cv2.cvtColor(widen(pixels), order))
     if not done:
@@ -47,7 +47,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def encode_tiff(pixels: NDArray[np.uint8], exif: bytes, carried: Carried) -> bytes:
-    """(H, W, 3 or 4) uint8, RGB or RGBA, to a TIFF with 16 bits a channel, tagged sRGB."""
+    """(H, W, 3 or 4) uint8, RGB or RGBA, to a TIFF with 16 bits per channel, tagged sRGB."""
     height, width, channels = pixels.shape
     strip = zlib.compress(widen(pixels).astype("<u2", copy=False).tobytes(), level=3)
     tags = TiffImagePlugin.ImageFileDirectory_v2(ifh=b"II\x2a\x00\0\0\0\0")
@@ -61,7 +61,7 @@ def encode_tiff(pixels: NDArray[np.uint8], exif: bytes, carried: Carried) -> byt
     tags[TiffImagePlugin.ROWSPERSTRIP] = height
     tags[TiffImagePlugin.STRIPBYTECOUNTS] = len(strip)
     if channels == 4:
-        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha, colors not multiplied by it
+        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha, not premultiplied
     _add_metadata(tags, exif, carried)
     tags.tagtype[TiffImagePlugin.ICCPROFILE] = TiffTags.UNDEFINED
     tags[TiffImagePlugin.ICCPROFILE] = srgb_profile()

@@ -1,4 +1,4 @@
-"""EXIF: the entries of a photograph's record that are still true of the painting made of it."""
+"""EXIF: the entries of a photograph that are also valid for its painting."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ KEPT = (
     ExifTags.Base.Artist,
     ExifTags.Base.Copyright,
 )
-# Not true of the painting, or offsets into the old file.
+# Not valid for the painting, or offsets into the old file.
 DROPPED = (
     ExifTags.Base.MakerNote,
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
 )
-MAX_BYTES = 65_000  # that fit into one JPEG segment
+MAX_BYTES = 65_000  # maximum bytes in one JPEG segment
 SRGB = 1
 INCH = 2  # resolution unit
 
@@ -28,7 +28,7 @@ def carried_exif(image: Image.Image) -> bytes:
     """EXIF for the painting of `image`: camera, dates, author and place; b"" if there is none.
 
     Orientation, sizes, thumbnail and maker's notes are left out, because pixels are written upright
-    and an old thumbnail would show the photograph. A damaged record counts as none.
+    and an old thumbnail would show the photograph. Damaged EXIF data count as none.
     """
     try:
         source, kept = image.getexif(), Image.Exif()
@@ -45,13 +45,13 @@ def carried_exif(image: Image.Image) -> bytes:
         if place:
             kept.get_ifd(ExifTags.IFD.GPSInfo).update(place)
         data = kept.tobytes()
-    except Exception:  # whatever a stranger's bytes make the reader raise
+    except Exception:  # Pillow raises many types for damaged data
         return b""
     return data if len(data) <= MAX_BYTES else b""
 
 
 def with_resolution(exif: bytes, resolution: tuple[float, float] | None) -> bytes:
-    """The record with pixels an inch, for formats that have no other place for them."""
+    """The EXIF data with pixels per inch, for formats that have no other place for them."""
     if resolution is None:
         return exif
     record = Image.Exif()

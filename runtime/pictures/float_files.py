@@ -1,7 +1,7 @@
-"""PFM and Radiance HDR files as TIFF with 16 bits a channel, which Pillow decodes.
+"""Convert PFM and Radiance HDR files to TIFF with 16 bits per channel, which Pillow decodes.
 
-Portable FloatMap: white_level.py finds white. Radiance: samples are linear light, where 1 is
-diffuse white, and get the tone curve of HDR videos.
+Portable FloatMap: white_level.py infers the white level. Radiance: samples are linear light, where
+1 is diffuse white, and are mapped by the tone curve for HDR videos.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BAND = 1 << 18  # pixels of Radiance converted at once
 
 
 class FloatFile(NamedTuple):
-    """rewrite: from the file's bytes to (a TIFF with 16 bits a channel, a note or None)."""
+    """rewrite: the file's bytes -> (a TIFF with 16 bits per channel, a note or None)."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class FloatFile(NamedTuple):
 
 
 def float_file(file: BinaryIO) -> FloatFile | None:
-    """What a PFM or Radiance file holds; None for every other file. The position is kept."""
+    """The PFM or Radiance file, or None for other files. The file's position is kept."""
     place = file.tell()
     head = file.read(HEAD)
     file.seek(place)

@@ -32,7 +32,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, str | None]:
         space = data[16:20].decode("ascii").strip()  # of the profile's header: RGB, GRAY, CMYK
         if space == "RGB" and ImageCms.getProfileDescription(profile).startswith("sRGB"):
             return _plain(image), None
-        if space == "RGB" and image.mode == "L":  # a gray PNG with a screen's profile is common
+        if space == "RGB" and image.mode == "L":  # gray PNGs with an RGB monitor profile are common
             image = image.convert("RGB")
         if space != {"L": "GRAY"}.get(image.mode, image.mode):
             return _plain(image), f"its color profile is for {space} pictures: not used"

@@ -1,17 +1,17 @@
 """Read and write pictures: any common file as upright sRGB pixels, and back.
 
-What st does with a picture:
-- EXIF orientation is applied and reset. The rest of the record, resolution, XMP, PNG texts and
-  JPEG comments are kept.
+How pictures are treated:
+- EXIF orientation is applied and reset. Other EXIF entries, resolution, XMP, PNG texts and JPEG
+  comments are kept.
 - Colors are converted to sRGB, from the ICC profile or code points of the file; HDR is tone mapped.
   Written files are tagged sRGB.
 - Gray, palette, CMYK and Lab pictures become RGB.
-- Transparency is kept where the format has it. Colors under fully transparent pixels are
+- Transparency is kept if the format supports it. Colors under fully transparent pixels are
   arbitrary, so they are replaced by the mean visible color before a network sees them.
-- Engines work in 8 bits. A 16-bit picture is reduced to 8 and written as 16 again (v * 257) where
-  the format has it, so that it still fits into a 16-bit workflow.
-- TIFF and PFM files of float or 32-bit samples count as 16-bit pictures, after white_level.py has
-  found which value is white. Radiance HDR is tone mapped.
+- Engines work in 8 bits. A 16-bit picture is reduced to 8 bits and written with 16 again (v * 257)
+  if the format supports it, so that it still fits into a 16-bit workflow.
+- TIFF and PFM files with float or 32-bit samples count as 16-bit pictures; white_level.py infers
+  which value is white. Radiance HDR is tone mapped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from st.runtime.pictures.transparency_key import deep_key_alpha, packing, scale_
 from st.runtime.system.atomic_files import atomic_write, check_no_pipe
 
 MAX_PIXELS = 178_000_000
-MAX_STREAM = 1 << 30  # bytes read from a pipe before giving up
+MAX_STREAM = 1 << 30  # maximum bytes read from a pipe
 READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 READ_ONLY_SUFFIXES = (".gif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".pfm", ".hdr")
 UNREAD = {  # first bytes of other files -> what they are, and what to do
@@ -91,9 +91,9 @@ class Picture:
 
     rgb: (H, W, 3) uint8, 0..255, not multiplied by alpha.
     alpha: (H, W) uint8, 0 transparent to 255 opaque; None when the picture is opaque.
-    bits: 8 or 16, bits a channel of its file.
-    exif: the record to write with it (no orientation, no thumbnail), b"" for none.
-    warnings: what was left out in reading, one line each.
+    bits: 8 or 16, bits per channel in its file.
+    exif: the EXIF data to write with it (no orientation, no thumbnail), or b"".
+    warnings: one line for each item that could not be read.
     carried: other metadata to write with it.
     """
 
