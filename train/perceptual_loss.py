@@ -56,6 +56,10 @@ CONTRAST_HELP = (
     "Weight of the channels' standard deviations beside the Gram matrices, within the style loss; "
     "keeps the style's contrast."
 )
+COLOR_HELP = (
+    "Weight of the contrast of colors in bands of detail beside the layers, within the style loss; "
+    "keeps the style's colors in fine strokes."
+)
 RASTER_HELP = "Weight of the pattern that repeats on the network's own pixel raster."
 
 
@@ -90,6 +94,7 @@ class Perceptual(Training):
         {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0
     )
     contrast_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, CONTRAST_HELP, 0)
+    color_weight: float = option(0.0, COLOR_HELP, 0)
     content_distance: str = by_network(
         {"squeezenet": "standardized", "vgg16": "relative"},
         "Compare features of the content as they are (relative), or each channel less its mean "
@@ -125,7 +130,13 @@ def check_layers(network: str, layers: Sequence[str]) -> None:
 
 
 def style_loss(config: Perceptual, statistics: Statistics = gram_and_deviations) -> StyleLoss:
-    return StyleLoss(config.style_layers, config.style_scales, statistics, config.contrast_weight)
+    return StyleLoss(
+        config.style_layers,
+        config.style_scales,
+        statistics,
+        config.contrast_weight,
+        config.color_weight,
+    )
 
 
 def named_grams(

@@ -150,10 +150,13 @@ def of_checkpoint(path: Path, chosen: str, wanted: Wanted) -> Paint:
 
 
 def _index(names: Sequence[str], chosen: str, wanted: Wanted) -> int:
-    """The index of the chosen style, or of the one named like the file. Raises CannotPaintError."""
+    """The index of the chosen style, or of the one named in the file's name.
+
+    A file the_shipwreck_of_the_minotaur.jpg means the style `shipwreck`. Raises CannotPaintError.
+    """
     meant = chosen or wanted.file.stem
     for index, name in enumerate(names):
-        if meant == name or (not chosen and meant.startswith(f"{name}_")):
+        if meant == name or (not chosen and f"_{name}_" in f"_{meant}_"):
             return index
     shown = ", ".join(printable(name, 40) for name in names[:20])
     raise CannotPaintError(f"has {shown}, not {printable(meant, 40)} (METHOD=STYLE chooses one)")

@@ -19,10 +19,13 @@ from torch.nn import functional
 from st.runtime.errors import BadInput
 from st.train.features.base import FeatureNetwork
 from st.train.losses.basic import gram_and_deviations, relative_distance, wide
+from st.train.losses.color_contrast import color_contrast
 
 # (N, C, h, w) -> (N, C, K): what style is compared by, the last column the deviations.
 Statistics = Callable[[Tensor], Tensor]
-Grams = Mapping[str, Tensor]  # by layer, each (S, C, C + 1); the last column holds deviations
+# By layer, each (S, C, C + 1), the last column the deviations; and COLOR, (S, 4, 2).
+Grams = Mapping[str, Tensor]
+COLOR = "color"  # `color_contrast`
 ENLARGED = 0.9  # side of an enlarged part, relative to the crop: what a step may cost
 
 
@@ -32,13 +35,15 @@ class StyleLoss:
 
     layers: compared. scales: 1 counts in every step, the others take turns, at equal weight.
     statistics: of a layer's features; Gram matrices unless given. contrast: weight of the distance
-    of the deviations beside that of the other columns. limit: see `relative_distance`.
+    of the deviations beside that of the other columns. color: weight of the squared distance of
+    COLOR beside the layers. limit: see `relative_distance`.
     """
 
     layers: tuple[str, ...]
     scales: tuple[float, ...] = (1.0,)
     statistics: Statistics = gram_and_deviations
     contrast: float = 0.0
+    color: float = 0.0
     limit: float = math.inf
 
     def scale(self, step: int) -> float | None:
@@ -46,12 +51,27 @@ class StyleLoss:
         others = [scale for scale in self.scales if scale != 1]
         return others[step % len(others)] if others else None
 
-    def grams(self, features: Mapping[str, Tensor]) -> Grams:
-        return {name: self.statistics(features[name]) for name in self.layers}
+    def see(
+        self, network: FeatureNetwork, images: Tensor, also: Collection[str] = ()
+    ) -> dict[str, Tensor]:
+        """What is compared of images (N, 3, H, W), RGB, 0..1: activations by layer, and COLOR.
 
-    def distance(self, features: Mapping[str, Tensor], targets: Grams) -> Tensor:
-        """Mean over the layers of the relative distance from the targets: a scalar."""
-        return torch.stack([self._of_layer(features[k], targets[k]) for k in self.layers]).mean()
+        also: further layers.
+        """
+        found = network(images, {*self.layers, *also})
+        return found | {COLOR: color_contrast(images)} if self.color else found
+
+    def grams(self, seen: Mapping[str, Tensor]) -> Grams:
+        """Statistics of what `see` returns."""
+        found = {name: self.statistics(seen[name]) for name in self.layers}
+        return found | {COLOR: seen[COLOR]} if self.color else found
+
+    def distance(self, seen: Mapping[str, Tensor], targets: Grams) -> Tensor:
+        """Mean of the layers' relative distances from the targets, and COLOR's: a scalar."""
+        apart = torch.stack([self._of_layer(seen[k], targets[k]) for k in self.layers]).mean()
+        if not self.color:
+            return apart
+        return apart + self.color * (seen[COLOR] - targets[COLOR]).square().mean()
 
     def _of_layer(self, features: Tensor, target: Tensor) -> Tensor:
         own = self.statistics(features)
@@ -72,8 +92,8 @@ class StyleLoss:
         self.check(network, side)
         found: dict[float, Grams] = {}
         for scale in {1.0, *self.scales}:
-            rows = [self.grams(network(rescaled(style, scale), self.layers)) for style in styles]
-            found[scale] = {k: torch.cat([row[k] for row in rows]) for k in self.layers}
+            rows = [self.grams(self.see(network, rescaled(style, scale))) for style in styles]
+            found[scale] = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         return found
 
     def check(self, network: FeatureNetwork, side: int) -> None:
@@ -113,11 +133,11 @@ def compare_style(
     random seed, which chooses the part that is enlarged. also: further layers to return.
     """
     step, seed = turn
-    features = network(painted, {*loss.layers, *also})
+    features = loss.see(network, painted, also)
     style, scale = loss.distance(features, targets(1.0)), loss.scale(step)
     if scale is not None:
         part = rescaled(painted, scale, seed)
-        style = (style + loss.distance(network(part, loss.layers), targets(scale))) / 2
+        style = (style + loss.distance(loss.see(network, part), targets(scale))) / 2
     return Compared(style, features)
 
 

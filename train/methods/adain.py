@@ -58,6 +58,7 @@ from st.train.networks.autoencoder import (
 )
 from st.train.networks.transform import Norm, instance_norm
 from st.train.perceptual_loss import (
+    COLOR_HELP,
     CONTRAST_HELP,
     LAYERS,
     RASTER_HELP,
@@ -96,6 +97,7 @@ class Config:
         {"squeezenet": 12.5, "vgg16": 10.0}, "Weight of the style distance.", 0
     )
     contrast_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, CONTRAST_HELP, 0)
+    color_weight: float = option(0.0, COLOR_HELP, 0)
     tv_weight: float = by_network(
         {"squeezenet": 2.0, "vgg16": 0.0}, "Weight of the total variation.", 0
     )
@@ -207,7 +209,12 @@ def targets(
     network, layer = cast(Network, net), cast(Network, net).level.layer
     compared = gram_and_deviations if config.encoder == "squeezenet" else columns
     loss = StyleLoss(
-        config.style_layers, config.style_scales, compared, config.contrast_weight, FARTHEST
+        config.style_layers,
+        config.style_scales,
+        compared,
+        config.contrast_weight,
+        config.color_weight,
+        FARTHEST,
     )
     loss.check(pretrained, config.size - SHIFT)
     if network.distilled:
@@ -238,14 +245,14 @@ def step(
     assert style is not None
     content = shifted(batch.content, batch.shift)
     with torch.no_grad():
-        seen = targets.network(style, {layer, *loss.layers})
+        seen = loss.see(targets.network, style, [layer])
         plain = targets.network(content, [layer])[layer]
         want = adain(plain, statistics(seen[layer]))
 
     def of_crops(scale: float) -> Grams:
         with torch.no_grad():
             part = rescaled(style, scale, batch.seed)
-            return loss.grams(seen if scale == 1 else targets.network(part, loss.layers))
+            return loss.grams(seen if scale == 1 else loss.see(targets.network, part))
 
     painted = network.decoder(adain(network.encode(batch.content), network.encode_style(style)))
     shown, turn = shifted(painted, batch.shift), (batch.step, batch.seed)

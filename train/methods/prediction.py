@@ -204,14 +204,14 @@ def step(
     loss = replace(style_loss(config), limit=FARTHEST)
     same = config.encoder == config.loss_network
     with torch.no_grad():
-        seen = loss_network(style, {*loss.layers, *(network.style.seen if same else ())})
+        seen = loss.see(loss_network, style, network.style.seen if same else ())
         traits = seen if same else network.encoder(style, network.style.seen)
     code = _mixed(network.style(traits), share)
 
     def of_crops(scale: float) -> Grams:
         with torch.no_grad():
             part = rescaled(style, scale, batch.seed)
-            features = seen if scale == 1 else loss_network(part, loss.layers)
+            features = seen if scale == 1 else loss.see(loss_network, part)
             return {k: _mixed(gram, share) for k, gram in loss.grams(features).items()}
 
     def paint_later(frames: Tensor) -> Tensor:
