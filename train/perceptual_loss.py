@@ -94,7 +94,7 @@ class Perceptual(Training):
         {"squeezenet": 2.0, "vgg16": 4.0}, "Weight of the total variation.", 0
     )
     contrast_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, CONTRAST_HELP, 0)
-    color_weight: float = option(0.0, COLOR_HELP, 0)
+    color_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, COLOR_HELP, 0)
     content_distance: str = by_network(
         {"squeezenet": "standardized", "vgg16": "relative"},
         "Compare features of the content as they are (relative), or each channel less its mean "

@@ -71,20 +71,21 @@ def test_squeezenet_as_encoder(
         targets = adain.targets(network, squeezenet, real_pair, config)
     assert targets.network is squeezenet
     content, style = real_pair
-    grams = targets.style.grams(squeezenet(style, targets.style.layers))
+    grams = targets.style.grams(targets.style.see(squeezenet, style))
     near, far = (
-        float(targets.style.distance(squeezenet(x, targets.style.layers), grams))
+        float(targets.style.distance(targets.style.see(squeezenet, x), grams))
         for x in (style, content)
     )
     assert near == pytest.approx(0, abs=1e-6)
     assert far > 0.1
-    assert adain.export_spec(network).code_size == network.encode_style(style).shape[1] == 512
+    assert adain.export_spec(network).code_size == network.encode_style(style).shape[1] == 768
 
 
 def test_a_decoder_of_wct_initializes_adain(small: Callable[..., Any]) -> None:
     """WCT's decoder inverts the same features: weights of equal shape are copied."""
-    decoder = wct.Network(small(wct.METHOD, levels=("3", "1")), ()).state_dict()
-    network = adain.Network(small(adain.METHOD), ())
+    teacher = small(wct.METHOD, encoder="vgg16", levels=("4", "1"), width=FULL)
+    decoder = wct.Network(teacher, ()).state_dict()
+    network = adain.Network(small(adain.METHOD, encoder="vgg16", width=FULL), ())
     adain.begin(network, decoder)
     for name, value in network.decoder.state_dict().items():
-        assert torch.equal(value, decoder[f"decoders.3.{name}"])
+        assert torch.equal(value, decoder[f"decoders.4.{name}"])

@@ -76,7 +76,7 @@ def test_reach_is_the_receptive_radius(pretrained: FeatureNetwork) -> None:
     coded, decoded = encoder(name, 3), decoder(name, 3, 8)
     for parameter in (*coded.parameters(), *decoded.parameters()):
         parameter.data = parameter.data.abs()
-    radius, side = reach(coded, level.layer, decoded), 30 * level.stride
+    radius, side = reach(coded, level.layer, decoded, level.stride), 30 * level.stride
     images = torch.rand(1, 3, 8 * level.stride, side, requires_grad=True)
     place = slice(side // 2, side // 2 + level.stride)
     decoded(coded(images, [level.layer])[level.layer])[..., place].sum().backward()

@@ -7,13 +7,15 @@ the result t into a picture.
 
     st-train adain --content photos/ --style paintings/ -o any.pt
 
-A decoder that already inverts the features is a good start: `--begin-with wct.pt` takes WCT's.
+With VGG, a decoder that already inverts the features is a good start: `--begin-with wct.pt` takes
+WCT's.
 
 Differences from the paper:
 
-- The encoder is SqueezeNet 1.1 up to fire5, and the style loss (eq. 13) compares Gram matrices,
-  which the paper reports to give similar results. `--encoder vgg16` is VGG-16 up to relu4_1 (the
-  paper has VGG-19), and compares means and deviations as in eq. 13.
+- The encoder is SqueezeNet 1.1, whose features are fire3 and, enlarged to its size, fire5: fire5
+  alone holds hardly any color. The style loss (eq. 13) compares Gram matrices, which the paper
+  reports to give similar results. `--encoder vgg16` is VGG-16 up to relu4_1 (the paper has VGG-19),
+  and compares means and deviations as in eq. 13.
 - Distances are relative, so one weight suits every style. The loss network's pooling grid moves
   from step to step (`shifted`).
 - `--encoder vgg16 --width 16` trains a narrow encoder of VGG's shape together with the decoder. A
@@ -49,11 +51,11 @@ from st.train.networks.autoencoder import (
     LEVELS,
     WIDTH,
     WIDTH_HELP,
-    decoder,
     encoder,
     fill,
     mirror,
     reach,
+    squeezenet_decoder,
     student,
 )
 from st.train.networks.transform import Norm, instance_norm
@@ -78,7 +80,9 @@ from st.train.settings import (
     steps_option,
 )
 
-LEVEL = {"squeezenet": 3, "vgg16": 4}  # whose features are normalized
+# Levels whose features are normalized, together at the size of the first.
+NORMALIZED = {"squeezenet": (2, 3), "vgg16": (4,)}
+BEFORE = 2  # more convolutions of SqueezeNet's decoder, so that strokes are larger
 FARTHEST = 20.0  # limit of a style distance, which grows without bounds for nearly black paintings
 
 
@@ -97,7 +101,7 @@ class Config:
         {"squeezenet": 12.5, "vgg16": 10.0}, "Weight of the style distance.", 0
     )
     contrast_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, CONTRAST_HELP, 0)
-    color_weight: float = option(0.0, COLOR_HELP, 0)
+    color_weight: float = by_network({"squeezenet": 2.0, "vgg16": 0.0}, COLOR_HELP, 0)
     tv_weight: float = by_network(
         {"squeezenet": 2.0, "vgg16": 0.0}, "Weight of the total variation.", 0
     )
@@ -118,7 +122,7 @@ class Config:
     def __post_init__(self) -> None:
         fill_defaults(self, self.encoder)
         check_layers(self.encoder, self.style_layers)
-        deepest = LEVELS["vgg16"][LEVEL["vgg16"]].layer
+        deepest = LEVELS["vgg16"][NORMALIZED["vgg16"][-1]].layer
         if self.encoder == "vgg16":  # which is the loss network up to the layer that is decoded
             known = layer_names(16)[: layer_names(16).index(deepest) + 1]
             if deeper := sorted(set(self.style_layers) - set(known)):
@@ -153,7 +157,7 @@ def adain(features: Tensor, code: Tensor, norm: Norm = instance_norm) -> Tensor:
 class Network(nn.Module):
     """content (N, 3, H, W), RGB, 0..1, style code (N or 1, 2C), strength (1,) -> pictures.
 
-    H and W are multiples of 8. C is 256 with SqueezeNet as encoder, 512 with VGG. Pictures are
+    H and W are multiples of 8. C is 384 with SqueezeNet as encoder, 512 with VGG. Pictures are
     about 0..1, not clamped. A blend of codes is a blend of styles. At strength 0 the content's
     features are decoded unchanged.
     The encoder is part of the state, so a checkpoint needs no other weights.
@@ -161,27 +165,47 @@ class Network(nn.Module):
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         super().__init__()
-        self.number = number = LEVEL[config.encoder]
-        self.level = LEVELS[config.encoder][number]
+        first, deepest = NORMALIZED[config.encoder][0], NORMALIZED[config.encoder][-1]
+        self.number = deepest
+        self.levels = [LEVELS[config.encoder][number] for number in NORMALIZED[config.encoder]]
         self.distilled = config.encoder == "vgg16" and config.width != FULL
-        self.channels = self.level.channels
+        self.channels = sum(level.channels for level in self.levels)
         if self.distilled:
-            self.channels = self.channels * config.width // FULL
-            self.encoder = student(number, config.width)
-            self.decoder = mirror(number, config.width, self.channels)
+            own = self.channels * config.width // FULL
+            self.encoder = student(deepest, config.width)
+            self.decoder = mirror(deepest, config.width, own)
             # From the student's features to VGG's; used in training only.
-            self.teach = nn.Conv2d(self.channels, self.level.channels, 1)
+            self.teach = nn.Conv2d(own, self.channels, 1)
+            self.channels = own
         else:
-            self.encoder = encoder(config.encoder, number)
-            self.decoder = decoder(config.encoder, number, config.width)
+            self.encoder = encoder(config.encoder, deepest)
+            self.decoder = (
+                squeezenet_decoder(first, config.width, self.channels, BEFORE)
+                if config.encoder == "squeezenet"
+                else mirror(first, config.width)
+            )
+
+    @property
+    def layers(self) -> list[str]:
+        """The encoder's layers that are normalized."""
+        return [level.layer for level in self.levels]
+
+    @property
+    def multiple(self) -> int:
+        """What H and W must be a multiple of."""
+        return self.levels[-1].stride
 
     def encode(self, images: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) -> features (N, C, H/8, W/8)."""
-        return self.encoder(images, [self.level.layer])[self.level.layer]
+        """Pictures (N, 3, H, W) -> features of the first level's size (N, C, h, w)."""
+        seen = self.encoder(images, self.layers)
+        stride = self.levels[0].stride
+        return torch.cat([_enlarged(seen[k.layer], k.stride // stride) for k in self.levels], dim=1)
 
     def encode_style(self, style: Tensor) -> Tensor:
         """Style pictures (N, 3, H, W), RGB, 0..1, 16 pixels a side or more -> codes (N, 2C)."""
-        return statistics(self.encode(style))
+        seen = self.encoder(style, self.layers)
+        own = [moments(seen[layer]) for layer in self.layers]
+        return torch.cat([*(m.mean for m in own), *(m.std for m in own)], dim=1).flatten(1)
 
     def forward(
         self, content: Tensor, code: Tensor, strength: Tensor, norm: Norm = instance_norm
@@ -189,6 +213,13 @@ class Network(nn.Module):
         features = wide(self.encode(content))
         styled = adain(features, code, norm)
         return self.decoder(features + strength[..., None, None, None] * (styled - features))
+
+
+def _enlarged(features: Tensor, factor: int) -> Tensor:
+    """Nearest, so that means and deviations stay what they are."""
+    if factor == 1:
+        return features
+    return nn.functional.interpolate(features, scale_factor=float(factor), mode="nearest")
 
 
 @dataclass(frozen=True)
@@ -206,7 +237,7 @@ def targets(
     net: nn.Module, pretrained: FeatureNetwork, styles: Sequence[Tensor], config: Config
 ) -> Targets:
     """Fill the encoder. VGG is the loss network too; a student has another VGG as its teacher."""
-    network, layer = cast(Network, net), cast(Network, net).level.layer
+    network = cast(Network, net)
     compared = gram_and_deviations if config.encoder == "squeezenet" else columns
     loss = StyleLoss(
         config.style_layers,
@@ -218,12 +249,10 @@ def targets(
     )
     loss.check(pretrained, config.size - SHIFT)
     if network.distilled:
-        teacher = encoder(config.encoder, LEVEL[config.encoder]).to(
-            next(pretrained.buffers()).device
-        )
-        fill(teacher, pretrained, styles, [layer])
+        teacher = encoder(config.encoder, network.number).to(next(pretrained.buffers()).device)
+        fill(teacher, pretrained, styles, network.layers)
         return Targets(teacher, loss)
-    fill(network.encoder, pretrained, styles, [layer])
+    fill(network.encoder, pretrained, styles, network.layers)
     return Targets(network.encoder if config.encoder == "vgg16" else pretrained, loss)
 
 
@@ -240,14 +269,14 @@ def step(
     net: nn.Module, pretrained: FeatureNetwork, targets: Targets, batch: Batch, config: Config
 ) -> dict[str, Tensor]:
     """Eq. 11-13, with the target t made of the loss network's features."""
-    network, loss, layer = cast(Network, net), targets.style, cast(Network, net).level.layer
-    style = batch.style
+    network, loss, style = cast(Network, net), targets.style, batch.style
+    layers = network.layers
     assert style is not None
     content = shifted(batch.content, batch.shift)
     with torch.no_grad():
-        seen = loss.see(targets.network, style, [layer])
-        plain = targets.network(content, [layer])[layer]
-        want = adain(plain, statistics(seen[layer]))
+        seen = loss.see(targets.network, style, layers)
+        plain = targets.network(content, layers)
+        want = {layer: adain(plain[layer], statistics(seen[layer])) for layer in layers}
 
     def of_crops(scale: float) -> Grams:
         with torch.no_grad():
@@ -256,17 +285,18 @@ def step(
 
     painted = network.decoder(adain(network.encode(batch.content), network.encode_style(style)))
     shown, turn = shifted(painted, batch.shift), (batch.step, batch.seed)
-    found = compare_style(targets.network, shown, loss, of_crops, turn, [layer])
+    found = compare_style(targets.network, shown, loss, of_crops, turn, layers)
+    apart = [relative_distance(found.features[layer], want[layer]) for layer in layers]
     terms = {
-        "content": config.content_weight * relative_distance(found.features[layer], want),
+        "content": config.content_weight * torch.stack(apart).mean(),
         "style": config.style_weight * found.style,
     }
     if config.tv_weight:
         terms["tv"] = config.tv_weight * total_variation(painted)
     if config.raster_weight:
-        terms["raster"] = config.raster_weight * raster(painted, network.level.stride)
+        terms["raster"] = config.raster_weight * raster(painted, network.multiple)
     if network.distilled:
-        pairs = ((content, plain), (style, seen[layer]))
+        pairs = ((content, plain[layers[-1]]), (style, seen[layers[-1]]))
         apart = [
             relative_distance(network.teach(network.encode(images)), features)
             for images, features in pairs
@@ -277,14 +307,14 @@ def step(
 
 def export_spec(net: Network) -> ExportSpec:
     """Its one norm lies between encoder and decoder, so pictures can be painted in tiles."""
-    multiple = net.level.stride
-    radius = reach(net.encoder, net.level.layer, net.decoder) + multiple
+    multiple, first = net.multiple, net.levels[0].stride
+    radius = reach(net.encoder, net.layers[-1], net.decoder, first) + multiple
     return ExportSpec(
         ("code", "strength"),
         multiple=multiple,
         min_size=2 * multiple,
         halo=-(-radius // multiple) * multiple,
-        norms=((net.channels, multiple),),
+        norms=((net.channels, first),),
         code_size=2 * net.channels,
     )
 

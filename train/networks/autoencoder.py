@@ -100,16 +100,21 @@ def decoder(network: str, level: int, width: int) -> nn.Sequential:
     return squeezenet_decoder(level, width) if network == "squeezenet" else mirror(level, width)
 
 
-def squeezenet_decoder(level: int, width: int) -> nn.Sequential:
+def squeezenet_decoder(level: int, width: int, inputs: int = 0, before: int = 0) -> nn.Sequential:
     """A decoder of SqueezeNet: features (N, C, H, W) -> pictures, about 0..1, not clamped.
 
     Two 3x3 convolutions at each size, of which the second ends in a nearest x2 upsampling. width:
-    channels at half the size; see PROPORTIONS for the others.
+    channels at half the size; see PROPORTIONS for the others. inputs: C, by default the level's.
+    before: further convolutions at the first size.
     """
     start = LEVELS["squeezenet"][level]
     widths = [max(1, round(width * proportion)) for proportion in PROPORTIONS]
-    inputs, layers = start.channels, list[nn.Module]()
-    for size in range(start.stride.bit_length() - 1, 0, -1):
+    inputs, layers = inputs or start.channels, list[nn.Module]()
+    first = start.stride.bit_length() - 1
+    for _ in range(before):
+        layers += [ReflectConv(inputs, widths[first], 3), nn.ReLU()]
+        inputs = widths[first]
+    for size in range(first, 0, -1):
         own, finer = widths[size], widths[size - 1]
         layers += [ReflectConv(inputs, own, 3), nn.ReLU()]
         layers += [UpsampleConv(own, finer), nn.ReLU()]
@@ -175,9 +180,13 @@ def he(conv: nn.Conv2d) -> None:
     nn.init.zeros_(cast(Tensor, conv.bias))
 
 
-def reach(encoder: FeatureNetwork, layer: str, decoder: nn.Sequential) -> int:
-    """Receptive radius of a decoded pixel, in pixels. layer: of the encoder, which is decoded."""
-    radius, stride = encoder.geometry(layer)
+def reach(encoder: FeatureNetwork, layer: str, decoder: nn.Sequential, stride: int) -> int:
+    """Receptive radius of a decoded pixel, in pixels.
+
+    layer: the deepest of the encoder's that are decoded. stride: pixels per cell of the decoder's
+    input.
+    """
+    radius = encoder.geometry(layer).radius
     for module in decoder:
         stride //= 2 if isinstance(module, UpsampleConv) else 1
         radius += stride if isinstance(module, ReflectConv) else 0
