@@ -164,7 +164,7 @@ def test_a_style_of_one_call_does_not_change_the_setting(invert: Stylizer) -> No
         invert(RGB, strength=2)
 
 
-def test_repr_shows_engine_style_and_device(
+def test_repr_shows_engine_setting_and_device(
     invert: Stylizer, add: Stylizer, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "tint.onnx")
