@@ -323,8 +323,8 @@ def _painter(
     moving: whether the masks come with the frames.
     """
     threads = asked.threads or usable_cpus()
-    # Workers of a cluster on other machines may lack OpenVINO.
-    local = asked.cluster in (None, "local")
+    # Workers of a cluster may lack OpenVINO.
+    local = asked.cluster is None
     stylizer = open_stylizer(
         asked.engine, asked.styles, asked.strength, asked.device, threads, local
     )
