@@ -55,7 +55,8 @@ class AdaInVgg19(nn.Module):
         return self.decoder(features + strength[..., None, None, None] * (styled - features))
 
     def export_spec(self) -> ExportSpec:
-        halo = -(-(reach(self.encoder, DEEPEST, self.decoder) + MULTIPLE) // MULTIPLE) * MULTIPLE
+        radius = reach(self.encoder, DEEPEST, self.decoder, MULTIPLE) + MULTIPLE
+        halo = -(-radius // MULTIPLE) * MULTIPLE
         return ExportSpec(
             ("code", "strength"),
             multiple=MULTIPLE,
