@@ -57,7 +57,7 @@ def export(method: str) -> ModelProto:
         whole = adain.Network(adain.Config(encoder=method.split()[-1]), ())
         spec = adain.export_spec(whole)
         small = method.startswith("small")
-        net = SmallAdain(whole.channels, whole.level.stride) if small else whole
+        net = SmallAdain(whole.channels, whole.levels[0].stride) if small else whole
     metadata = Metadata(
         method,
         inputs=("content", "code", "strength"),

@@ -103,7 +103,7 @@ def test_temporal_training_reduces_flicker(start: Start) -> None:
         run = start(METHODS["perceptual"], f"{weight}.pt", temporal_weight=weight, steps=30)
         return sum(p.losses["temporal"] for p in list(run)[-10:]) / weight
 
-    assert last(1e3) < 0.5 * last(1e-6)
+    assert last(5e3) < 0.5 * last(1e-6)
 
 
 def test_clips_need_the_temporal_loss(start: Start, tmp_path: Path) -> None:

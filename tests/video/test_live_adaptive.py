@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,13 +48,14 @@ def test_the_size_settles_where_the_rate_holds(
     resolution = Resolution(choices, target)
     chosen = simulate(resolution, fixed / target, a_pixel, noise, seed, FRAMES)
     settled = chosen[-FRAMES // 3 :]
-    assert len({*settled}) == 1, "it swings"
+    # A rise that needs a lucky median may come late; it must not be undone.
+    assert sum(a != b for a, b in pairwise(settled)) <= 1, "it swings"
     cost = [(fixed / target + a_pixel * h * w) * target for h, w in choices]
-    at = choices.index(settled[0])
+    at = choices.index(settled[-1])
     assert cost[at] <= 1.0 or at == len(choices) - 1
     # No larger size would have fitted, even by the cautious forecast.
     for larger in range(at):
-        pixels = choices[larger][0] * choices[larger][1] / (settled[0][0] * settled[0][1])
+        pixels = choices[larger][0] * choices[larger][1] / (settled[-1][0] * settled[-1][1])
         assert cost[at] * pixels * (1 + noise) > ROOM * (1 - noise)
 
 
